@@ -1,0 +1,46 @@
+"""Hashes and random generators that are the same on every machine and in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def hash_bytes(*parts: bytes) -> str:
+    """SHA-256 of the parts, each preceded by its length so that borders count. Hex, 64 digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON (sorted keys, no blanks, no NaN). Hex, 64 digits.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity, which have no JSON.
+        TypeError: the value holds something that JSON does not know.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hash_bytes(text.encode())
+
+
+def hash_lines(lines: Iterable[str]) -> str:
+    """SHA-256 of a sequence of strings, in its order. Hex, 64 digits."""
+    return hash_bytes(*(line.encode() for line in lines))
+
+
+def item_generator(seed: int, item_id: str) -> np.random.Generator:
+    """A generator of an item's own, so that neither order nor the number of workers changes its numbers.
+
+    Args:
+        seed: the dataset's seed.
+        item_id: the item's id within its source.
+    """
+    digest = hashlib.sha256(f"{seed}\0{item_id}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))

@@ -1,0 +1,97 @@
+"""What a dataset holds: one shape with its captions, its parts and its metric size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from align3d.errors import RejectedItem
+
+AXES = ("x", "y", "z")
+#: Colour of a point whose source gives none: 0.4 grey, the field's convention.
+MISSING_COLOR = 102
+
+
+@dataclass(frozen=True)
+class Record:
+    """A shape as a coloured, labelled point cloud, and the texts that describe it.
+
+    Attributes:
+        id: unique within the source.
+        source: name of the source that made it.
+        category: family, class or folder; may be empty.
+        captions: at least one; the first is the canonical description.
+        points: f16[P, 3], mean subtracted and divided by the largest norm: in the unit sphere.
+        colors: u8[P, 3], RGB.
+        part: i16[P], index into ``part_names``; -1 where a point has no part.
+        part_names: names of the parts.
+        size_m: f32[3], extent of the bounding box in metres, in the order of the axes.
+        up_axis: "x", "y" or "z".
+        license: SPDX name where there is one.
+        content_hash: sha256 hex of what determines the shape (the mesh file's bytes, the canonical JSON of
+            parameters), never of sampled floats: it decides the split.
+    """
+
+    id: str
+    source: str
+    category: str
+    captions: tuple[str, ...]
+    points: NDArray[np.float16]
+    colors: NDArray[np.uint8]
+    part: NDArray[np.int16]
+    part_names: tuple[str, ...]
+    size_m: NDArray[np.float32]
+    up_axis: str
+    license: str
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An item that did not become a record, and why."""
+
+    item: str
+    reason: str
+
+
+def check_record(record: Record, points: int) -> None:
+    """Refuse a record that breaks the contract, whatever source it came from.
+
+    Args:
+        record: what a source returned.
+        points: the number of points P that was asked for.
+
+    Raises:
+        RejectedItem: with the first thing that is wrong.
+    """
+    arrays: dict[str, tuple[NDArray[Any], tuple[int, ...], type]] = {
+        "points": (record.points, (points, 3), np.float16),
+        "colors": (record.colors, (points, 3), np.uint8),
+        "part": (record.part, (points,), np.int16),
+        "size_m": (record.size_m, (3,), np.float32),
+    }
+    for name, (array, shape, dtype) in arrays.items():
+        if array.shape != shape or array.dtype != dtype:
+            raise RejectedItem(
+                f"{name} is {array.dtype}{list(array.shape)}, expected {np.dtype(dtype)}{list(shape)}"
+            )
+    if not np.isfinite(record.points).all() or not np.isfinite(record.size_m).all():
+        raise RejectedItem("NaN or infinite coordinates")
+    if (record.size_m < 0).any() or not record.size_m.any():
+        raise RejectedItem(f"size {record.size_m.tolist()} m, expected a positive extent")
+    radius = float(np.linalg.norm(record.points.astype(np.float32), axis=1).max())
+    if not 0.99 <= radius <= 1.01:
+        raise RejectedItem(f"points reach {radius:.3f} from the origin, expected the unit sphere")
+    if record.part.size and not -1 <= record.part.min() <= record.part.max() < len(record.part_names):
+        raise RejectedItem(
+            f"part labels {record.part.min()}..{record.part.max()} for {len(record.part_names)} part names"
+        )
+    if not any(caption.strip() for caption in record.captions):
+        raise RejectedItem("no caption")
+    if record.up_axis not in AXES:
+        raise RejectedItem(f"up_axis {record.up_axis!r}, expected x, y or z")
+    if len(record.content_hash) != 64:
+        raise RejectedItem(f"content_hash {record.content_hash!r}, expected the 64 hex digits of a sha256")

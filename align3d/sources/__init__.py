@@ -1,0 +1,134 @@
+"""Where shapes come from: the protocol of a source, and the register of sources by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+from align3d.errors import DataError
+from align3d.record import Record
+
+__all__ = ["SOURCES", "Item", "Source", "make_source", "register", "setting_names"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A shape that a source can read: cheap to make and to pickle, so that worker processes can have it.
+
+    Attributes:
+        id: unique within the source, the same on every machine.
+        payload: what the source needs to read it: plain values (a path, parameters, captions).
+    """
+
+    id: str
+    payload: Any = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A source of shapes. Its constructor's keyword arguments are its settings.
+
+    A source may also have a method ``rejected() -> list[Rejection]`` for what ``items()`` had to leave out
+    (a caption without a file, a file without a caption).
+    """
+
+    name: ClassVar[str]
+
+    def fingerprint(self) -> str:
+        """Sha256 hex of everything that determines the records (settings; files' path, size, mtime)."""
+        ...
+
+    def items(self) -> list[Item]:
+        """All items, in an order that is the same on every machine.
+
+        Raises:
+            DataError: there is nothing to read: a missing root, an empty folder, a wrong setting.
+        """
+        ...
+
+    def read(self, item: Item, points: int, seed: int) -> Record:
+        """One record of ``points`` points, the same for the same item, points and seed.
+
+        Raises:
+            RejectedItem: this item cannot be read; the build lists it and goes on.
+        """
+        ...
+
+
+SOURCES: dict[str, type[Source]] = {}
+
+S = TypeVar("S", bound=type[Source])
+
+
+def register(name: str) -> Callable[[S], S]:
+    """Class decorator: make a source known by its name."""
+
+    def add(cls: S) -> S:
+        SOURCES[name] = cls
+        return cls
+
+    return add
+
+
+def setting_names(cls: type[Source]) -> list[str]:
+    """The settings of a source: its constructor's keyword arguments."""
+    return list(inspect.signature(cls).parameters)
+
+
+def did_you_mean(word: str, choices: list[str]) -> str:
+    """``"; did you mean X?"`` when one of the choices is close, else nothing."""
+    close = difflib.get_close_matches(word, choices, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def source_class(name: str) -> type[Source]:
+    """The class of a source, by its registered name or as ``package.module:Class``.
+
+    Raises:
+        DataError: there is no such source.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    module_name, colon, class_name = name.partition(":")
+    if colon:
+        try:
+            cls = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError) as error:
+            raise DataError(
+                f"data={name}: {error}; expected package.module:Class that can be imported"
+            ) from error
+        return cls
+    known = sorted(SOURCES)
+    raise DataError(f"data={name}: no such source{did_you_mean(name, known)} (known: {', '.join(known)})")
+
+
+def make_source(name: str, **settings: Any) -> Source:
+    """Make a source from its name and settings.
+
+    Args:
+        name: a registered name, or ``package.module:Class``.
+        **settings: the source's own settings; ``None`` leaves a setting at its default.
+
+    Raises:
+        DataError: no such source, no such setting, or a setting with a wrong value.
+    """
+    cls = source_class(name)
+    names = setting_names(cls)
+    given = {key: value for key, value in settings.items() if value is not None}
+    for key in given:
+        if key not in names:
+            raise DataError(
+                f"data={name}: no setting {key!r}{did_you_mean(key, names)} (settings: {', '.join(names)})"
+            )
+    return cls(**given)
+
+
+# Importing a module registers its source.
+for _module in ("folder", "kicad", "procedural"):
+    if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
+        importlib.import_module(f"{__name__}.{_module}")
