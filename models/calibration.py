@@ -1,0 +1,51 @@
+"""What has been changed about a HAF's attention: the action of a calibration policy, summed up.
+
+Every entry is additive in log space, so that all zeros is the identity and actions commute.
+"""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorClass
+from torch import Tensor
+
+
+class Calibration(TensorClass):
+    """Changes of the attention of ``B`` queries, batch size ``[B]``.
+
+    Attributes:
+        level: ``[B, L]``, added to the log of the gates over levels.
+        temperature: ``[B, L]``, log sharpness: the attention logits of level ``l`` are multiplied by its exp.
+        head: ``[B, L, H]``, added to the log of the weights of the heads.
+        token: ``[B, T]``, added to the log of the weights by which the tokens' scores are pooled.
+        association: ``[B, T, R]``, added to the attention logits of every point of region ``r`` for token
+            ``t``, on the paired candidate alone (the paper's action on a token-point association).
+    """
+
+    level: Tensor
+    temperature: Tensor
+    head: Tensor
+    token: Tensor
+    association: Tensor
+
+    @classmethod
+    def identity(
+        cls,
+        batch: int,
+        *,
+        tokens: int,
+        levels: int,
+        heads: int,
+        regions: int,
+        device: torch.device | str = "cpu",
+    ) -> Calibration:
+        """The calibration that changes nothing."""
+        zeros = lambda *shape: torch.zeros(batch, *shape, device=device)  # noqa: E731
+        return cls(
+            level=zeros(levels),
+            temperature=zeros(levels),
+            head=zeros(levels, heads),
+            token=zeros(tokens),
+            association=zeros(tokens, regions),
+            batch_size=[batch],
+        )

@@ -1,0 +1,68 @@
+"""Sizes of the alignment model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that determines the model's shape.
+
+    Attributes:
+        points: points of a cloud that are read, ``P``.
+        patches: patches of a shape, ``N_0``.
+        patch_points: points of a patch.
+        regions: regions of a shape, ``N_1``: pooled patches; also the ``R`` regions of an association.
+        width: ``D``, width of tokens and patches.
+        heads: ``H``, heads of every attention.
+        point_layers: transformer layers over the patches.
+        text_layers: transformer layers over the frozen encoder's tokens.
+        embedding: width of the global, indexable embeddings.
+        pair_layers: transformer layers of HAF over the tokens of one (text, shape) pair.
+        dropout: in all transformer layers.
+        color_dropout: share of the shapes that are shown without colour in training.
+        token_dropout: share of the tokens that are hidden in training.
+    """
+
+    points: int = 2048
+    patches: int = 64
+    patch_points: int = 32
+    regions: int = 8
+    width: int = 128
+    heads: int = 4
+    point_layers: int = 3
+    text_layers: int = 2
+    embedding: int = 256
+    pair_layers: int = 1
+    dropout: float = 0.1
+    color_dropout: float = 0.1
+    token_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"model.width={self.width}: expected a multiple of model.heads={self.heads}")
+        if not self.regions <= self.patches <= self.points:
+            raise ValueError(
+                f"model.regions={self.regions}, model.patches={self.patches}, model.points={self.points}: "
+                "expected regions <= patches <= points"
+            )
+
+
+SIZES: dict[str, ModelConfig] = {
+    "tiny": ModelConfig(
+        points=256,
+        patches=16,
+        patch_points=16,
+        regions=4,
+        width=32,
+        heads=2,
+        point_layers=1,
+        text_layers=1,
+        embedding=32,
+    ),
+    "small": ModelConfig(),
+    "base": ModelConfig(
+        patches=128, width=384, heads=6, point_layers=12, text_layers=4, embedding=512, pair_layers=2
+    ),
+}

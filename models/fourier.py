@@ -1,0 +1,60 @@
+"""Fourier features of positive quantities, shared by numbers in a text and by sizes of a shape.
+
+A count or a length is compared on a logarithmic scale: 13 against 14 pins must be as easy to tell as 2.0 mm
+against 2.15 mm. Using the same frequencies on both sides lets a plain dot product compare the two.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+OCTAVE_FREQUENCIES = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # cycles per doubling of the value
+INTEGER_PERIODS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # for small whole numbers: their binary digits, smoothed
+
+LOG_FEATURES = 1 + 2 * len(OCTAVE_FREQUENCIES)
+NUMBER_FEATURES = 2 + LOG_FEATURES + 2 * len(INTEGER_PERIODS)
+
+
+def log_features(value: Tensor) -> Tensor:
+    """Log-scale Fourier features.
+
+    Args:
+        value: ``[...]`` positive quantities in any fixed unit.
+
+    Returns:
+        ``[..., LOG_FEATURES]``: the binary logarithm divided by 8, then sines and cosines of it.
+    """
+    octaves = value.clamp_min(1e-9).log2()
+    frequency = torch.tensor(OCTAVE_FREQUENCIES, device=value.device, dtype=value.dtype)
+    angle = 2 * math.pi * octaves.unsqueeze(-1) * frequency
+    return torch.cat([octaves.unsqueeze(-1) / 8, angle.sin(), angle.cos()], dim=-1)
+
+
+def number_features(value: Tensor) -> Tensor:
+    """Features of numbers written in a text.
+
+    Args:
+        value: ``[...]`` the numbers; NaN where a token is not a number.
+
+    Returns:
+        ``[..., NUMBER_FEATURES]``: whether it is a number, whether it is whole, `log_features`, and periodic
+        features of the value itself; all zero where there is no number.
+    """
+    is_number = ~value.isnan()
+    safe = torch.where(is_number, value.abs(), torch.ones_like(value))
+    period = torch.tensor(INTEGER_PERIODS, device=value.device, dtype=value.dtype)
+    angle = 2 * math.pi * safe.unsqueeze(-1).remainder(64.0) / period
+    features = torch.cat(
+        [
+            torch.ones_like(safe).unsqueeze(-1),
+            (safe == safe.round()).to(safe).unsqueeze(-1),
+            log_features(safe),
+            angle.sin(),
+            angle.cos(),
+        ],
+        dim=-1,
+    )
+    return features * is_number.unsqueeze(-1)

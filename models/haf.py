@@ -1,0 +1,198 @@
+"""Hierarchical Attention Fusion: words attend to the patches, regions and the whole of a shape.
+
+After Section "Hierarchical Attention Fusion" of 3DAlign-DAER (arXiv 2511.13211): ``A`` is tokens x points
+and ``Z = A V``. Here every level of the point hierarchy has its own attention, gates weigh the levels token
+by token, and a small transformer judges each token's fused features in the light of the others, so that "13"
+next to "2.54 mm" can be held against a length. The work is split where a calibration acts:
+
+* `attend` computes the logits, once per (text, shape) pair;
+* `fuse` turns logits into scores, and can be repeated under another `Calibration` without new products of
+  queries and keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorClass
+from torch import Tensor, nn
+
+from models.calibration import Calibration
+from models.config import ModelConfig
+from models.layers import Transformer
+from models.points import PointHierarchy
+
+
+class AttentionState(TensorClass):
+    """What is fixed while the attention of ``B`` texts over ``C`` candidates each is calibrated.
+
+    Batch size ``[B]``.
+
+    Attributes:
+        logits: ``[B, C, H, T, N]`` scaled query-key products, the levels one after the other along ``N``.
+        node_values: ``[B, C, H, N, D/H]``.
+        tokens: ``[B, T, D]`` text tokens.
+        gate_logits: ``[B, T, L]``.
+        token_logits: ``[B, T]``, minus infinity at padding.
+        mask: ``[B, T]`` bool, true at real tokens.
+        global_score: ``[B, C]`` logit of the global embeddings.
+        centers: ``[B, C, N, 3]`` where the nodes are, in the unit sphere.
+        region: ``[B, C, N]`` int64; ``R`` = no region.
+        paired: ``[B]`` int64: the candidate that an association calibrates.
+    """
+
+    logits: Tensor
+    node_values: Tensor
+    tokens: Tensor
+    gate_logits: Tensor
+    token_logits: Tensor
+    mask: Tensor
+    global_score: Tensor
+    centers: Tensor
+    region: Tensor
+    paired: Tensor
+
+
+@dataclass
+class AttentionOutput:
+    """The attention of ``B`` texts over ``C`` candidates, fused.
+
+    Attributes:
+        score: ``[B, C]`` logits: the fine-grained score plus that of the global embeddings.
+        attention: ``[B, C, H, T, N]``, each level of ``N`` sums to one.
+        gates: ``[B, T, L]``, sum to one over levels.
+        token_weights: ``[B, T]``, sum to one, zero at padding.
+        token_scores: ``[B, C, T]`` each token's own verdict.
+    """
+
+    score: Tensor
+    attention: Tensor
+    gates: Tensor
+    token_weights: Tensor
+    token_scores: Tensor
+
+
+class HierarchicalAttentionFusion(nn.Module):
+    """Fine-grained scores of (text, shape) pairs from attention over a point hierarchy.
+
+    Args:
+        config: sizes.
+        level_sizes: nodes at each level, fine to coarse; they sum to ``N``.
+    """
+
+    def __init__(self, config: ModelConfig, level_sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.regions = config.regions
+        self.level_sizes = level_sizes
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.gate = nn.Linear(width, len(level_sizes))
+        self.head = nn.Parameter(torch.zeros(len(level_sizes), config.heads))
+        self.token_weight = nn.Linear(width, 1)
+        self.aligned_norm = nn.LayerNorm(width)
+        self.from_token = nn.Linear(width, width)
+        self.from_aligned = nn.Linear(width, width)
+        self.product = nn.Linear(width, width, bias=False)
+        self.to_product = nn.Linear(width, width, bias=False)
+        self.judge = Transformer(config.pair_layers, width, config.heads, config.dropout)
+        self.verdict = nn.Linear(width, 1)
+
+    def attend(
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        shapes: PointHierarchy,
+        candidates: Tensor,
+        global_score: Tensor,
+        paired: Tensor | None = None,
+    ) -> AttentionState:
+        """Products of queries and keys, and all else that calibration leaves alone.
+
+        Args:
+            tokens: ``[B, T, D]`` text tokens.
+            mask: ``[B, T]`` bool.
+            shapes: a gallery of shapes, nodes ``[M, N, D]``.
+            candidates: ``[B, C]`` int64 indices into the gallery.
+            global_score: ``[B, C]`` logits of the global embeddings.
+            paired: ``[B]`` candidate whose association may be calibrated; by default the one with the best
+                global score.
+
+        Returns:
+            The state, batch ``[B]``.
+        """
+        batch, length, width = tokens.shape
+        per_head = width // self.heads
+        query = self.query(tokens).view(batch, 1, length, self.heads, per_head).transpose(2, 3)
+        # keys and values are made once per shape and gathered per pair, not the other way round
+        key = self.key(shapes.nodes).unflatten(-1, (self.heads, per_head)).permute(0, 2, 3, 1)  # [M, H, d, N]
+        value = self.value(shapes.nodes).unflatten(-1, (self.heads, per_head)).transpose(1, 2)  # [M, H, N, d]
+        return AttentionState(
+            logits=(query * per_head**-0.5) @ key[candidates],
+            node_values=value[candidates],
+            tokens=tokens,
+            gate_logits=self.gate(tokens),
+            token_logits=self.token_weight(tokens).squeeze(-1).masked_fill(~mask, -torch.inf),
+            mask=mask,
+            global_score=global_score,
+            centers=shapes.centers[candidates],
+            region=shapes.region[candidates],
+            paired=global_score.argmax(-1) if paired is None else paired,
+            batch_size=[batch],
+        )
+
+    def fuse(self, state: AttentionState, calibration: Calibration | None = None) -> AttentionOutput:
+        """Scores under a calibration.
+
+        Args:
+            state: what `attend` returned, or rows of it.
+            calibration: batch ``[B]``; None leaves the attention as it is.
+
+        Returns:
+            Scores and maps.
+        """
+        logits = state.logits
+        gate_logits, token_logits, head_logits = state.gate_logits, state.token_logits, self.head.unsqueeze(0)
+        if calibration is not None:
+            logits = self._calibrate(state, calibration)
+            gate_logits = gate_logits + calibration.level.unsqueeze(1)
+            token_logits = token_logits + calibration.token
+            head_logits = head_logits + calibration.head
+        attention = torch.cat([x.softmax(-1) for x in logits.split(self.level_sizes, dim=-1)], dim=-1)
+        gates = gate_logits.softmax(-1)  # [B, T, L]
+        heads = head_logits.softmax(-1) * self.heads  # [B or 1, L, H]
+        weight = torch.einsum("btl,blh->bhtl", gates, heads.expand(len(gates), -1, -1))  # [B, H, T, L]
+        aligned = (attention * self._per_node(weight).unsqueeze(1)) @ state.node_values  # [B, C, H, T, d]
+        aligned = self.aligned_norm(aligned.transpose(2, 3).flatten(3))  # [B, C, T, D]
+        token_scores = self._judge(state.tokens, state.mask, aligned)
+        token_weights = token_logits.softmax(-1)
+        fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
+        return AttentionOutput(fine + state.global_score, attention, gates, token_weights, token_scores)
+
+    def _calibrate(self, state: AttentionState, calibration: Calibration) -> Tensor:
+        """Logits under temperatures and associations, ``[B, C, H, T, N]``."""
+        sharpness = self._per_node(calibration.temperature.exp())  # [B, N]
+        logits = state.logits * sharpness[:, None, None, None, :]
+        rows = torch.arange(len(logits), device=logits.device)
+        region = state.region[rows, state.paired]  # [B, N]
+        bias = nn.functional.pad(calibration.association, (0, 1))  # [B, T, R + 1]
+        bias = bias.gather(2, region.unsqueeze(1).expand(-1, bias.shape[1], -1))  # [B, T, N]
+        is_paired = nn.functional.one_hot(state.paired, logits.shape[1]).to(bias)  # [B, C]
+        return logits + is_paired[:, :, None, None, None] * bias[:, None, None]
+
+    def _per_node(self, per_level: Tensor) -> Tensor:
+        """Repeats ``[..., L]`` to ``[..., N]``."""
+        repeats = torch.tensor(self.level_sizes, device=per_level.device)
+        return per_level.repeat_interleave(repeats, dim=-1, output_size=sum(self.level_sizes))
+
+    def _judge(self, tokens: Tensor, mask: Tensor, aligned: Tensor) -> Tensor:
+        """Verdicts ``[B, C, T]`` on tokens ``[B, T, D]`` and what they are aligned with ``[B, C, T, D]``."""
+        batch, candidates, length, width = aligned.shape
+        agreement = self.to_product(tokens).unsqueeze(1) * aligned
+        pair = self.from_token(tokens).unsqueeze(1) + self.from_aligned(aligned) + self.product(agreement)
+        keys = mask.unsqueeze(1).expand(-1, candidates, -1).reshape(-1, length)
+        judged = self.judge(nn.functional.gelu(pair).view(-1, length, width), keys)
+        return self.verdict(judged).view(batch, candidates, length)

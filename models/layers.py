@@ -1,0 +1,50 @@
+"""Small building blocks: a pre-norm transformer and a two-layer perceptron."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Linear, GELU, linear."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm self-attention and perceptron over ``[B, N, D]`` with an optional key mask ``[B, N]``."""
+
+    def __init__(self, width: int, heads: int, dropout: float, expansion: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = perceptron(width, expansion * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[B, N, D]`` to ``[B, N, D]``."""
+        batch, length, width = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, D/H]
+        bias = None if mask is None else mask[:, None, None, :]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        x = x + self.dropout(self.output(attended.transpose(1, 2).reshape(batch, length, width)))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class Transformer(nn.Module):
+    """A stack of `TransformerLayer` and a final norm."""
+
+    def __init__(self, layers: int, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[B, N, D]`` to ``[B, N, D]``."""
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)

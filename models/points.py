@@ -1,0 +1,123 @@
+"""The point encoder: patches, regions and the whole object, fine to coarse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.config import ModelConfig
+from models.fourier import LOG_FEATURES, log_features
+from models.layers import Transformer, perceptron
+from models.shapes import GREY, SPECTRUM_CHANNELS, SPECTRUM_FREQUENCIES, ShapeBatch
+
+LEVELS = ("patches", "regions", "object")
+OBJECT_NODES = 4  # the object as a whole, and its extent along x, y and z
+MILLIMETRES = 1e3
+
+
+@dataclass
+class PointHierarchy:
+    """Features of a batch of shapes at all levels, fine to coarse.
+
+    Attributes:
+        nodes: ``[B, N, D]``, level after level: ``N_0`` patches, ``N_1`` regions, `OBJECT_NODES`.
+        centers: ``[B, N, 3]`` where each node is, in the unit sphere (the object's nodes at the origin).
+        region: ``[B, N]`` int64, the region a node belongs to; ``R`` for the object's nodes, which have none.
+        embedding: ``[B, E]``, L2-normalised global embedding.
+    """
+
+    nodes: Tensor
+    centers: Tensor
+    region: Tensor
+    embedding: Tensor
+
+    def select(self, index: Tensor) -> PointHierarchy:
+        """The shapes at ``index`` (any shape; it replaces the batch axis)."""
+        return PointHierarchy(
+            self.nodes[index], self.centers[index], self.region[index], self.embedding[index]
+        )
+
+
+class PointEncoder(nn.Module):
+    """Encodes prepared shapes.
+
+    The point-wise network stays narrow, pools over the points of each patch and widens only then: its cost is
+    that of the narrow part. Regions pool the patches that belong to them; the object's nodes are the pooled
+    whole and one node for each axis, which carries the metric extent and the repetitions along that axis.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, narrow = config.width, config.width // 2
+        self.config = config
+        self.level_sizes = (config.patches, config.regions, OBJECT_NODES)
+        self.point = perceptron(6, narrow // 2, narrow)
+        self.widen = perceptron(2 * narrow, width, width)
+        self.place = perceptron(3 + 3 + LOG_FEATURES, width, width)
+        self.transformer = Transformer(config.point_layers, width, config.heads, config.dropout)
+        self.region = perceptron(2 * width + 3, width, width)
+        self.object = perceptron(2 * width + 4 * LOG_FEATURES, 2 * width, width)
+        self.axis = perceptron(LOG_FEATURES + SPECTRUM_CHANNELS * SPECTRUM_FREQUENCIES, 2 * width, width)
+        self.axis_kind = nn.Parameter(0.02 * torch.randn(3, width))
+        self.level_kind = nn.Parameter(0.02 * torch.randn(len(LEVELS), width))
+        self.norm = nn.LayerNorm(width)
+        self.embedding = perceptron(OBJECT_NODES * width, 2 * config.embedding, config.embedding)
+
+    def forward(self, shapes: ShapeBatch) -> PointHierarchy:
+        """Encodes ``B`` shapes.
+
+        Args:
+            shapes: prepared shapes, batch ``[B]``.
+
+        Returns:
+            Features of all levels.
+        """
+        batch = shapes.batch_size[0]
+        centers = shapes.centers.float()
+        points = self._drop_color(shapes.patches.float())  # [B, N_0, K, 6]
+        spread = points.new_tensor(
+            [4.0, 4.0, 4.0, 1.0, 1.0, 1.0]
+        )  # patches span a fraction of the unit sphere
+        hidden = self.point(points * spread)
+        pooled = torch.cat([hidden.amax(2), hidden.mean(2)], dim=-1)  # [B, N_0, 2 * narrow]
+        size = log_features(shapes.size_m.clamp_min(1e-6) * MILLIMETRES)  # [B, 3, F]
+        longest = log_features(shapes.size_m.amax(-1).clamp_min(1e-6) * MILLIMETRES)  # [B, F]
+        metric = centers * shapes.size_m.amax(-1)[:, None, None] * MILLIMETRES / 10
+        place = torch.cat([centers, metric, longest.unsqueeze(1).expand(-1, centers.shape[1], -1)], dim=-1)
+        patches = self.transformer(self.widen(pooled) + self.place(place))  # [B, N_0, D]
+
+        regions = self._pool_regions(patches, shapes)
+        whole = torch.cat([patches.mean(1), patches.amax(1), size.flatten(1), longest], dim=-1)
+        axes = self.axis(torch.cat([size, 4 * shapes.spectrum.float().flatten(2)], dim=-1)) + self.axis_kind
+        objects = torch.cat([self.object(whole).unsqueeze(1), axes], dim=1)  # [B, OBJECT_NODES, D]
+
+        levels = [patches, regions, objects]
+        nodes = torch.cat([x + kind for x, kind in zip(levels, self.level_kind, strict=True)], dim=1)
+        embedding = self.embedding(self.norm(objects).flatten(1))
+        zeros = centers.new_zeros(batch, OBJECT_NODES, 3)
+        own = torch.arange(self.config.regions, device=centers.device).expand(batch, -1)
+        none = torch.full((batch, OBJECT_NODES), self.config.regions, device=centers.device)
+        return PointHierarchy(
+            nodes=self.norm(nodes),
+            centers=torch.cat([centers, shapes.region_centers.float(), zeros], dim=1),
+            region=torch.cat([shapes.region.long(), own, none], dim=1),
+            embedding=nn.functional.normalize(embedding, dim=-1),
+        )
+
+    def _pool_regions(self, patches: Tensor, shapes: ShapeBatch) -> Tensor:
+        member = nn.functional.one_hot(shapes.region.long(), self.config.regions).to(patches)  # [B, N_0, R]
+        count = member.sum(1).clamp_min(1).unsqueeze(-1)  # [B, R, 1]
+        mean = member.transpose(1, 2) @ patches / count
+        outside = (member.transpose(1, 2).unsqueeze(-1) == 0) * -1e4  # [B, R, N_0, 1]
+        peak = (patches.unsqueeze(1) + outside).amax(2)
+        share = count / patches.shape[1]
+        extra = torch.cat([share, share.sqrt(), share.log()], dim=-1)
+        return self.region(torch.cat([mean, peak, extra], dim=-1))
+
+    def _drop_color(self, points: Tensor) -> Tensor:
+        if not self.training or self.config.color_dropout == 0:
+            return points
+        drop = torch.rand(len(points), 1, 1, 1, device=points.device) < self.config.color_dropout
+        return torch.cat([points[..., :3], torch.where(drop, GREY, points[..., 3:])], dim=-1)

