@@ -1,0 +1,1 @@
+"""Agents that calibrate attention, behind one protocol; and the tree search they plan with."""

@@ -1,0 +1,199 @@
+"""The search tree of a whole batch, as a handful of preallocated tensors.
+
+One row is one tree. Node `n` of row `b` is a position in the tensors below, never an object; the rows share
+nothing, so a tree can be indexed, moved to a device or saved like any other tensor class. The layout follows
+mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a position too, so the tree
+moves on with the game (`advance`) and keeps what was learnt below the move that was made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from tensordict import TensorClass
+from torch import Tensor
+
+UNVISITED = -1
+"""Child index of an edge whose node does not exist yet."""
+
+NO_PARENT = -1
+"""Parent of the node the tree was planted with."""
+
+
+class Root(NamedTuple):
+    """Where a search starts.
+
+    Attributes:
+        state: What `Problem.step` takes: a tensor `[B, ...]` or a tensor class of batch size `[B]`.
+        mask: Legal actions, bool `[B, A]`.
+        terminal: Rows whose episode is over before it began, bool `[B]`; none when left out.
+        prior: Preference among the actions, float `[B, A]`; the higher, the earlier an action is tried.
+    """
+
+    state: Any
+    mask: Tensor
+    terminal: Tensor | None = None
+    prior: Tensor | None = None
+
+
+class Step(NamedTuple):
+    """What one action leads to, in every row.
+
+    Attributes:
+        state: The next state, like the one that went in.
+        reward: Reward of this transition, float `[B]`.
+        terminal: The episode ended here, by whatever cause: nothing is gained beyond it, bool `[B]`.
+        mask: Legal actions in the next state, bool `[B, A]`.
+        value: Estimate of what is still to be gained from the next state, float `[B]`; 0 when left out.
+        prior: As in `Root`, for the next state, float `[B, A]`.
+    """
+
+    state: Any
+    reward: Tensor
+    terminal: Tensor
+    mask: Tensor
+    value: Tensor | None = None
+    prior: Tensor | None = None
+
+
+class Problem(Protocol):
+    """A deterministic model of the problem, for all rows at once; a row goes by its own state and action."""
+
+    def step(self, state: Any, action: Tensor, needed: Tensor) -> Step:
+        """Take `action` i64 `[B]` in `state`, without changing it.
+
+        Where `needed` bool `[B]` is false the answer is not used: such rows may be answered with anything of
+        the right shape, and need not cost anything.
+        """
+        ...
+
+
+class Tree(TensorClass):
+    """Batch size `[B]`; `N` nodes, `A` actions.
+
+    Attributes:
+        root: Node the next search starts from, i64 `[B]`.
+        used: Nodes in use; the next free position, i64 `[B]`.
+        parent: i64 `[B, N]`, `NO_PARENT` for node 0.
+        parent_action: Action that led here, i64 `[B, N]`.
+        level: Moves since node 0, i64 `[B, N]`.
+        terminal: Nothing can be done here: ended, or no legal action, bool `[B, N]`.
+        raw_value: The problem's own estimate at the node (0 without one), float `[B, N]`.
+        children: Node that an edge leads to, i64 `[B, N, A]`, `UNVISITED` where there is none.
+        visits: Simulations that went through an edge, i64 `[B, N, A]`.
+        q_values: Mean discounted return of those simulations, reward of the edge included, float `[B, N, A]`.
+        rewards: Reward of an edge, float `[B, N, A]`.
+        prior: Order in which unvisited actions are tried, float `[B, N, A]`; `-inf` where illegal.
+        low: Smallest edge value so far, float `[B]` (`+inf` before the first).
+        high: Largest edge value so far, float `[B]` (`-inf` before the first).
+        state: The problem's states, a tensor `[B, N, ...]` or a tensor class `[B, N]`.
+    """
+
+    root: Tensor
+    used: Tensor
+    parent: Tensor
+    parent_action: Tensor
+    level: Tensor
+    terminal: Tensor
+    raw_value: Tensor
+    children: Tensor
+    visits: Tensor
+    q_values: Tensor
+    rewards: Tensor
+    prior: Tensor
+    low: Tensor
+    high: Tensor
+    state: Any
+
+    @property
+    def capacity(self) -> int:
+        """Nodes a row has room for, `N`."""
+        return self.children.shape[1]
+
+    @property
+    def actions(self) -> int:
+        """Actions of the problem, `A`."""
+        return self.children.shape[2]
+
+
+def plant(
+    root: Root,
+    capacity: int,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tree:
+    """Make a tree that holds the root and has room for `capacity` nodes.
+
+    Args:
+        root: The batch's starting point.
+        capacity: Nodes a row can hold: one, and one for each simulation to come.
+        generator: Where given, unvisited actions of equal prior are tried in an order drawn from it, once and
+            for all nodes, so that a row's order depends on its position alone and not on how many rows there
+            are. Without it the lowest index comes first.
+        dtype: Of all values.
+
+    Raises:
+        ValueError: The capacity leaves no room for the root, or the mask is not a bool `[B, A]`.
+    """
+    if capacity < 1:
+        raise ValueError(f"capacity={capacity}: a tree needs room for its root; give simulations + 1")
+    if root.mask.dtype != torch.bool or root.mask.dim() != 2:
+        raise ValueError(f"mask must be bool [B, A], not {root.mask.dtype} {list(root.mask.shape)}")
+    batch, actions = root.mask.shape
+    device = root.mask.device
+    if generator is not None:
+        order = torch.rand((batch, capacity, actions), generator=generator, dtype=dtype, device=device)
+    else:
+        order = torch.zeros((batch, capacity, actions), dtype=dtype, device=device)
+
+    def full(value: float, *shape: int, kind: torch.dtype = torch.int64) -> Tensor:
+        return torch.full((batch, *shape), value, dtype=kind, device=device)
+
+    tree = Tree(
+        root=full(0),
+        used=full(1),
+        parent=full(NO_PARENT, capacity),
+        parent_action=full(0, capacity),
+        level=full(0, capacity),
+        terminal=full(False, capacity, kind=torch.bool),
+        raw_value=full(0.0, capacity, kind=dtype),
+        children=full(UNVISITED, capacity, actions),
+        visits=full(0, capacity, actions),
+        q_values=full(0.0, capacity, actions, kind=dtype),
+        rewards=full(0.0, capacity, actions, kind=dtype),
+        prior=order,
+        low=full(float("inf"), kind=dtype),
+        high=full(float("-inf"), kind=dtype),
+        state=_allocate(root.state, capacity),
+        batch_size=[batch],
+    )
+    if root.prior is not None:
+        tree.prior[:, 0] = root.prior.to(dtype)
+    tree.prior[:, 0].masked_fill_(~root.mask, float("-inf"))
+    tree.terminal[:, 0] = ~root.mask.any(-1)
+    if root.terminal is not None:
+        tree.terminal[:, 0] |= root.terminal
+    return tree
+
+
+def advance(tree: Tree, action: Tensor) -> Tree:
+    """Move each row's root to the child that `action` i64 `[B]` leads to; rows with a terminal root stay.
+
+    Raises:
+        ValueError: A row has never simulated its action, so that there is no child to move to.
+    """
+    rows = torch.arange(action.shape[0], device=action.device)
+    ended = tree.terminal[rows, tree.root]
+    child = tree.children[rows, tree.root, action]
+    if bool(((child == UNVISITED) & ~ended).any()):
+        raise ValueError("advance: an action was never simulated; move along actions that were visited")
+    tree.root = torch.where(ended, tree.root, child)
+    return tree
+
+
+def _allocate(state: Any, capacity: int) -> Any:
+    """Room for `capacity` states a row, filled with the first."""
+    if isinstance(state, Tensor):
+        return state.unsqueeze(1).repeat_interleave(capacity, dim=1)
+    return state.unsqueeze(1).expand(state.batch_size[0], capacity).clone()
