@@ -1,0 +1,36 @@
+# The commands of the project. Each needs only make and Python 3.11 or newer; `make setup` does the rest, once.
+#   make run ARGS="agent=random train.epochs=2"     passes overrides on
+#   make setup PYTHON=python3.12                    chooses the interpreter
+.PHONY: setup run test check format clean
+.DEFAULT_GOAL := run
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTHON ?=
+ARGS ?=
+# A virtual environment or module path of the caller must not change what runs here.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh
+
+run: $(STAMP)
+	@$(BIN)/python -m experiments.run agent=mcts $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m scripts.check_docs
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv outputs multirun .mypy_cache .pytest_cache .ruff_cache .hypothesis
