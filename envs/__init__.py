@@ -1,0 +1,41 @@
+"""Attention calibration as a decision process: a functional core and the faces around it."""
+
+from envs.catalogue import STOP, ActionCatalogue
+from envs.demo import DemoSource, demo_core
+from envs.episodes import Episode, EpisodeSource, build_episode, token_groups
+from envs.evaluation import Evaluation, Evaluator
+from envs.families import FAMILIES, Family, Layout, Reach
+from envs.functional import CalibrationCore, EnvConfig, EnvState
+from envs.gym import ENV_ID, AttentionCalibrationEnv, register
+from envs.observation import observation_names
+from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
+
+register()
+
+__all__ = [
+    "ENV_ID",
+    "FAMILIES",
+    "PARTS",
+    "STOP",
+    "ActionCatalogue",
+    "AttentionCalibrationEnv",
+    "CalibrationCore",
+    "DemoSource",
+    "EnvConfig",
+    "EnvState",
+    "Episode",
+    "EpisodeSource",
+    "Evaluation",
+    "Evaluator",
+    "Family",
+    "Layout",
+    "Reach",
+    "RewardConfig",
+    "build_episode",
+    "demo_core",
+    "external_potential",
+    "internal_potential",
+    "observation_names",
+    "register",
+    "token_groups",
+]

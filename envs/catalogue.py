@@ -1,0 +1,132 @@
+"""The list of actions: the entries of the chosen families, each up and down, and `stop`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.episodes import Episode
+from envs.families import FAMILIES, Family, Layout, Reach
+from models import Calibration
+
+STOP = "stop"
+TOLERANCE = 1e-4
+"""Slack at the limit, so that steps that reach it exactly in decimal do so in binary."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The actions of one family: `first + 2 * entry` steps the entry up, the next one steps it down."""
+
+    family: Family
+    first: int
+    entries: int
+    step: float
+
+
+class ActionCatalogue:
+    """All actions of the environment, `A` of them. `stop`, where there is one, is action 0.
+
+    Args:
+        families: Names of families, any subset of `FAMILIES` and `"stop"`.
+        layout: What there is to act on.
+        limit: Largest change of an entry, a logarithm.
+        steps: Sizes of steps by family, where they differ from the family's own.
+
+    Attributes:
+        names: The actions in words, such as `sharpen level 2`.
+        stop: Index of `stop`, None without it.
+
+    Raises:
+        ValueError: No family, an unknown one, one named twice, or a step that is not positive or beyond the
+            limit.
+    """
+
+    def __init__(
+        self,
+        families: Sequence[str],
+        layout: Layout,
+        limit: float = 2.0,
+        steps: Mapping[str, float] | None = None,
+    ) -> None:
+        _check_families(families)
+        self.families = (*(name for name in families if name != STOP), *([STOP] if STOP in families else []))
+        self.layout = layout
+        self.limit = limit
+        self.names: list[str] = []
+        self.stop: int | None = None
+        if STOP in families:
+            self.stop = 0
+            self.names.append(STOP)
+        self._blocks: list[_Block] = []
+        reach = [Reach.POOLING] * len(self.names)
+        for name, family in FAMILIES.items():
+            if name not in families:
+                continue
+            step = float((steps or {}).get(name, family.step))
+            if not 0 < step <= limit:
+                raise ValueError(f"steps.{name}={step}: must be positive and at most the limit, {limit}")
+            words = family.names(layout)
+            self._blocks.append(_Block(family, len(self.names), len(words), step))
+            self.names += [word for pair in words for word in pair]
+            reach += [family.reach] * (2 * len(words))
+        self.reach = torch.tensor(reach)
+        """How much each action touches (`Reach`), i64 `[A]`."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def apply(self, calibration: Calibration, episode: Episode, action: Tensor) -> Calibration:
+        """The calibration after one action a row; the one given stays as it is.
+
+        Args:
+            calibration: Batch `[B]`.
+            episode: Batch `[B]`.
+            action: i64 `[B]`; a negative one changes nothing, and neither does `stop`.
+        """
+        changed = calibration.clone()
+        for block in self._blocks:
+            local = action - block.first
+            inside = (local >= 0) & (local < 2 * block.entries)
+            local = local.clamp(0, 2 * block.entries - 1)
+            amount = torch.where(local % 2 == 0, block.step, -block.step) * inside
+            change = torch.zeros(action.shape[0], block.entries, device=action.device)
+            change.scatter_(1, (local // 2).unsqueeze(-1), amount.unsqueeze(-1).to(change))
+            block.family.add(changed, episode, change)
+        return changed
+
+    def mask(self, calibration: Calibration, episode: Episode) -> Tensor:
+        """Legal actions, bool `[B, A]`: within the limit, and able to make a difference. `stop` always is."""
+        parts = []
+        if self.stop is not None:
+            parts.append(torch.ones_like(episode.positives[:, :1]))
+        for block in self._blocks:
+            value = block.family.value(calibration, episode)  # [B, E]
+            room = self.limit + TOLERANCE - block.step
+            legal = torch.stack([value <= room, value >= -room], dim=-1)  # [B, E, up and down]
+            parts.append((legal & block.family.useful(episode, self.layout).unsqueeze(-1)).flatten(1))
+        return torch.cat(parts, dim=-1)
+
+    def values(self, calibration: Calibration, episode: Episode) -> Tensor:
+        """How far every entry has been changed, as a share of the limit, `[B, A_entries]`."""
+        parts = [block.family.value(calibration, episode) for block in self._blocks]
+        return torch.cat(parts, dim=-1) / self.limit
+
+
+def _check_families(families: Sequence[str]) -> None:
+    known = [*FAMILIES, STOP]
+    if isinstance(families, str):
+        raise ValueError(f"families={families!r}: must be a list of names out of {', '.join(known)}")
+    for name in families:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"families: unknown family {name!r}{hint} Known: {', '.join(known)}")
+    if len(set(families)) != len(families):
+        raise ValueError(f"families={list(families)}: a family is named twice")
+    if not set(families) - {STOP}:
+        raise ValueError(f"families={list(families)}: name at least one of {', '.join(FAMILIES)}")

@@ -1,0 +1,258 @@
+"""The decision process itself: pure functions over a batch, on any device. All faces are made of this one.
+
+A row is one query. Its state is what has been changed about the attention so far (`Calibration`), together
+with what HAF made of it, which is computed once a transition and serves reward and observation alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from tensordict import TensorClass
+from torch import Tensor
+
+from envs.catalogue import ActionCatalogue
+from envs.episodes import Episode, build_episode
+from envs.evaluation import Evaluation, Evaluator, divergence
+from envs.families import Layout, Reach
+from envs.observation import observation_names, observe
+from envs.reward import RewardConfig, external_potential, internal_potential, potential
+from models import AttentionState, Calibration, HierarchicalAttentionFusion
+
+DEFAULT_FAMILIES = ("level", "temperature", "token", "association", "stop")
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Settings of the decision process.
+
+    Attributes:
+        families: Families of actions, any subset of `envs.families.FAMILIES` and `stop`.
+        horizon: Steps until an episode is truncated.
+        token_groups: Groups that a query's tokens are split into, `K`.
+        limit: Largest change of an entry of the calibration, a logarithm.
+        steps: Sizes of steps by family, where they differ from the family's own.
+        leading: Candidates whose maps and probabilities are observed.
+        reward: How the parts of the reward are mixed.
+    """
+
+    families: tuple[str, ...] = DEFAULT_FAMILIES
+    horizon: int = 5
+    token_groups: int = 6
+    limit: float = 2.0
+    steps: Mapping[str, float] = field(default_factory=dict)
+    leading: int = 4
+    reward: RewardConfig = field(default_factory=RewardConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "token_groups", "leading"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
+        if not 0 < self.limit < float("inf"):
+            raise ValueError(f"limit={self.limit}: must be positive and finite")
+
+
+class EnvState(TensorClass):
+    """Where `B` episodes stand, batch size `[B]`.
+
+    Attributes:
+        calibration: What has been changed so far.
+        evaluation: What HAF makes of it.
+        step: Steps taken, i64 `[B]`.
+        stopped: Ended by `stop`, or with no action left, bool `[B]`.
+        internal: Internal part of the potential, `[B]`.
+        external: External part, `[B]`.
+        kl: Divergence from the initial attention, in nats, `[B]`.
+    """
+
+    calibration: Calibration
+    evaluation: Evaluation
+    step: Tensor
+    stopped: Tensor
+    internal: Tensor
+    external: Tensor
+    kl: Tensor
+
+
+class CalibrationCore:
+    """Attention calibration as a decision process.
+
+    Args:
+        haf: The frozen model; whatever its weights are at the time of a call is what is asked.
+        config: Settings.
+
+    Attributes:
+        catalogue: The actions.
+        observation_names: What each entry of an observation is.
+        evaluator: Asks HAF.
+
+    Raises:
+        ValueError: No family of actions, or one that does not exist.
+    """
+
+    def __init__(self, haf: HierarchicalAttentionFusion, config: EnvConfig | None = None) -> None:
+        self.config = config or EnvConfig()
+        self.haf = haf
+        layout = Layout(tuple(haf.level_sizes), haf.heads, haf.regions, self.config.token_groups)
+        self.catalogue = ActionCatalogue(self.config.families, layout, self.config.limit, self.config.steps)
+        self.evaluator = Evaluator(haf, layout, self.config.leading)
+        self.observation_names = observation_names(layout, self.config.leading)
+
+    @property
+    def actions(self) -> int:
+        """Number of actions, `A`."""
+        return len(self.catalogue)
+
+    @property
+    def observation_size(self) -> int:
+        """Length of an observation, `O`."""
+        return len(self.observation_names)
+
+    def episode(
+        self,
+        attention: AttentionState,
+        positives: Tensor | None = None,
+        *,
+        paired: Tensor | None = None,
+        group: Tensor | None = None,
+    ) -> Episode:
+        """Put episodes together; see `envs.episodes.build_episode`."""
+        return build_episode(self.evaluator, attention, positives, paired=paired, group=group)
+
+    @torch.no_grad()
+    def initial(self, episode: Episode) -> EnvState:
+        """The state before the first action: nothing has been changed."""
+        attention = episode.attention
+        batch, tokens = attention.mask.shape
+        layout = self.catalogue.layout
+        calibration = Calibration.identity(
+            batch,
+            tokens=tokens,
+            levels=layout.levels,
+            heads=layout.heads,
+            regions=layout.regions,
+            device=attention.mask.device,
+        )
+        state = EnvState(
+            calibration=calibration,
+            evaluation=episode.initial.clone(),
+            step=torch.zeros_like(attention.paired),
+            stopped=torch.zeros_like(attention.paired, dtype=torch.bool),
+            internal=internal_potential(episode.initial.score, episode.positives),
+            external=external_potential(episode.initial.score, episode.positives),
+            kl=torch.zeros_like(episode.initial.score[:, 0]),
+            batch_size=[batch],
+        )
+        state.stopped = ~self.catalogue.mask(calibration, episode).any(-1)
+        return state
+
+    @torch.no_grad()
+    def transition(
+        self, episode: Episode, state: EnvState, action: Tensor, needed: Tensor | None = None
+    ) -> EnvState:
+        """The states after one action a row. Rows that are done stay as they are.
+
+        Args:
+            episode: Batch `[B]`.
+            state: Batch `[B]`; stays as it is.
+            action: i64 `[B]`. An illegal one is refused.
+            needed: Rows that matter, bool `[B]`; the others stay as they are and cost nothing.
+
+        Raises:
+            ValueError: An action that is out of range or masked, in a row that is not done.
+        """
+        moves = ~self.done(state)
+        if needed is not None:
+            moves = moves & needed
+        self._check(episode, state, action, moves)
+        chosen = torch.where(moves, action, -1)
+        stop = self.catalogue.stop
+        stops = torch.zeros_like(moves) if stop is None else chosen == stop
+        calibration = self.catalogue.apply(state.calibration, episode, chosen)
+        reach = self.catalogue.reach.to(action.device)[chosen.clamp_min(0)]
+        reach = torch.where(moves, reach, int(Reach.POOLING))
+        evaluation = self.evaluator.update(episode, state.evaluation, calibration, reach)
+        following = EnvState(
+            calibration=calibration,
+            evaluation=evaluation,
+            step=state.step + moves,
+            stopped=state.stopped | stops,
+            internal=internal_potential(evaluation.score, episode.positives),
+            external=external_potential(evaluation.score, episode.positives),
+            kl=divergence(episode, evaluation, calibration, self.haf.head.detach()),
+            batch_size=state.batch_size,
+        )
+        following.stopped = following.stopped | ~self.catalogue.mask(calibration, episode).any(-1)
+        # Rounding must not make a reward out of a row in which nothing has happened.
+        still = ~moves | stops
+        for name in ("internal", "external", "kl"):
+            setattr(following, name, torch.where(still, getattr(state, name), getattr(following, name)))
+        following.evaluation.score = torch.where(
+            still.unsqueeze(-1), state.evaluation.score, following.evaluation.score
+        )
+        return following
+
+    def reward(
+        self, episode: Episode, state: EnvState, action: Tensor, following: EnvState
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward of a transition, `[B]`, and its parts.
+
+        Returns:
+            The reward, and `reward/internal`, `reward/external`, `reward/kl`: the change of each part by
+            itself, unweighted, in its own unit, `[B]` each; and the same under `reward/weighted/...` with its
+            weight and sign, which add up to the reward.
+        """
+        config = self.config.reward
+        weights = {"internal": config.alpha, "external": 1 - config.alpha, "kl": -config.kl_weight}
+        raw = {name: getattr(following, name) - getattr(state, name) for name in weights}
+        parts = {f"reward/{name}": change for name, change in raw.items()}
+        parts |= {f"reward/weighted/{name}": weights[name] * change for name, change in raw.items()}
+        return self.potential(following) - self.potential(state), parts
+
+    def potential(self, state: EnvState) -> Tensor:
+        """What rewards are the differences of, `[B]`."""
+        return potential(state.internal, state.external, state.kl, self.config.reward)
+
+    def observation(self, episode: Episode, state: EnvState) -> Tensor:
+        """What an agent sees, float32 `[B, O]`; see `observation_names`."""
+        return observe(
+            episode.attention,
+            episode.group,
+            episode.initial,
+            state.evaluation,
+            state.calibration,
+            state.kl,
+            1 - state.step / self.config.horizon,
+            leading=self.config.leading,
+            limit=self.config.limit,
+        )
+
+    def mask(self, episode: Episode, state: EnvState) -> Tensor:
+        """Legal actions, bool `[B, A]`."""
+        return self.catalogue.mask(state.calibration, episode)
+
+    def terminal(self, state: EnvState) -> Tensor:
+        """Ended by its own action, bool `[B]`."""
+        return state.stopped
+
+    def truncated(self, state: EnvState) -> Tensor:
+        """Cut off at the horizon, and not ended, bool `[B]`."""
+        return (state.step >= self.config.horizon) & ~state.stopped
+
+    def done(self, state: EnvState) -> Tensor:
+        """Over, by either cause, bool `[B]`."""
+        return (state.step >= self.config.horizon) | state.stopped
+
+    def _check(self, episode: Episode, state: EnvState, action: Tensor, moves: Tensor) -> None:
+        inside = (action >= 0) & (action < self.actions)
+        legal = self.mask(episode, state).gather(1, action.clamp(0, self.actions - 1).unsqueeze(1)).squeeze(1)
+        wrong = moves & ~(inside & legal)
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            number = int(action[row])
+            name = f" ({self.catalogue.names[number]})" if bool(inside[row]) else ""
+            raise ValueError(
+                f"action {number}{name} is not legal in row {row}; choose one that the mask allows"
+            )

@@ -1,0 +1,132 @@
+"""What an agent sees: a vector of fixed size about the attention, the scores and the calibration so far.
+
+Nothing in it tells which candidate is right. Where candidates are told apart at all they stand in the order
+of their initial score, and no label is ever read (`observe` is not given the positives).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from envs.evaluation import Evaluation
+from envs.families import Layout
+from models import AttentionState, Calibration
+from models.statistics import STATISTICS
+
+BOUND = 4.0
+"""Observations are clamped to this; most entries lie within [0, 1] or [-1, 1] by themselves."""
+
+SCORE_FEATURES = (
+    "score entropy",
+    "score top probability",
+    "score margin of the first over the second",
+    "score margin of the first over the mean",
+    "score spread",
+    "score entropy before",
+)
+
+
+def observation_names(layout: Layout, leading: int) -> list[str]:
+    """What each entry of an observation is, in order.
+
+    Args:
+        layout: What there is to act on.
+        leading: Candidates whose maps and probabilities are shown.
+    """
+    levels, heads = range(1, layout.levels + 1), range(1, layout.heads + 1)
+    groups, regions = range(1, layout.token_groups + 1), range(1, layout.regions + 1)
+    names = [f"{what} of level {i} head {h}" for i in levels for h in heads for what in STATISTICS]
+    names += [f"gate of level {i}" for i in levels]
+    names += [f"weight of token group {k}" for k in groups]
+    names += ["entropy of the token weights"]
+    names += list(SCORE_FEATURES)
+    names += [f"probability of candidate {c}" for c in range(1, leading + 1)]
+    names += [f"change of level {i}" for i in levels]
+    names += [f"change of temperature of level {i}" for i in levels]
+    names += [f"change of level {i} head {h}" for i in levels for h in heads]
+    names += [f"change of token group {k}" for k in groups]
+    names += [f"change of associations of token group {k}" for k in groups]
+    names += [f"change of associations of region {r}" for r in regions]
+    names += [f"token group {k} exists" for k in groups]
+    names += ["divergence from the initial attention", "share of steps left"]
+    return names
+
+
+def observe(
+    attention: AttentionState,
+    group: Tensor,
+    initial: Evaluation,
+    evaluation: Evaluation,
+    calibration: Calibration,
+    divergence: Tensor,
+    steps_left: Tensor,
+    *,
+    leading: int,
+    limit: float,
+) -> Tensor:
+    """Observations, float32 `[B, O]`, finite, within `BOUND`; `observation_names` says what is where.
+
+    Args:
+        attention: Of the episode, batch `[B]`.
+        group: Membership of tokens in groups, `[B, K, T]`.
+        initial: Evaluation before any change.
+        evaluation: Evaluation now.
+        calibration: What has been changed so far.
+        divergence: KL from the initial attention, `[B]`.
+        steps_left: Share of the horizon that is left, `[B]`.
+        leading: Candidates whose maps and probabilities are shown.
+        limit: Largest change of an entry, the unit in which changes are shown.
+    """
+    real = attention.mask.unsqueeze(-1)  # [B, T, 1]
+    gates = (attention.gate_logits + calibration.level.unsqueeze(1)).softmax(-1) * real
+    weights = (attention.token_logits + calibration.token).softmax(-1)  # [B, T]
+    share = group / group.sum(-1, keepdim=True).clamp_min(1)  # [B, K, T]
+    associations = share @ calibration.association  # [B, K, R]
+    probability = torch.nn.functional.pad(evaluation.score.softmax(-1), (0, leading))[:, :leading]
+    parts = [
+        evaluation.statistics.mean(1).flatten(1),
+        gates.sum(1) / real.sum(1).clamp_min(1),
+        (group @ weights.unsqueeze(-1)).squeeze(-1),
+        _entropy(weights).unsqueeze(-1),
+        _score_features(evaluation.score, initial.score),
+        probability,
+        calibration.level / limit,
+        calibration.temperature / limit,
+        calibration.head.flatten(1) / limit,
+        (share @ calibration.token.unsqueeze(-1)).squeeze(-1) / limit,
+        associations.mean(2) / limit,
+        associations.mean(1) / limit,
+        group.amax(-1),
+        _squash(divergence).unsqueeze(-1),
+        steps_left.unsqueeze(-1),
+    ]
+    return torch.cat([part.float() for part in parts], dim=-1).clamp(-BOUND, BOUND)
+
+
+def _score_features(score: Tensor, before: Tensor) -> Tensor:
+    """`SCORE_FEATURES` of logits `[B, C]`: independent of the candidates' order, `[B, 6]`."""
+    probability = score.softmax(-1)
+    first, second = score.topk(min(2, score.shape[1]), dim=-1).values[:, [0, -1]].unbind(-1)
+    features = [
+        _entropy(probability),
+        probability.amax(-1),
+        _squash(first - second),
+        _squash(first - score.mean(-1)),
+        _squash(score.std(-1, correction=0)),
+        _entropy(before.softmax(-1)),
+    ]
+    return torch.stack(features, dim=-1)
+
+
+def _entropy(probability: Tensor) -> Tensor:
+    """Entropy over the last axis, relative to that of a uniform distribution over all of it."""
+    entropy = -(probability * probability.clamp_min(1e-12).log()).sum(-1)
+    return entropy / math.log(max(probability.shape[-1], 2))
+
+
+def _squash(value: Tensor) -> Tensor:
+    """From [0, ∞) to [0, 1)."""
+    return value / (1 + value)
