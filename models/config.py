@@ -19,6 +19,7 @@ class ModelConfig:
         point_layers: transformer layers over the patches.
         text_layers: transformer layers over the frozen encoder's tokens.
         embedding: width of the global, indexable embeddings.
+        pair_width: width of what HAF makes of a token and its aligned features.
         pair_layers: transformer layers of HAF over the tokens of one (text, shape) pair.
         dropout: in all transformer layers.
         color_dropout: share of the shapes that are shown without colour in training.
@@ -34,6 +35,7 @@ class ModelConfig:
     point_layers: int = 3
     text_layers: int = 2
     embedding: int = 256
+    pair_width: int = 64
     pair_layers: int = 1
     dropout: float = 0.1
     color_dropout: float = 0.1
@@ -60,9 +62,17 @@ SIZES: dict[str, ModelConfig] = {
         point_layers=1,
         text_layers=1,
         embedding=32,
+        pair_width=32,
     ),
     "small": ModelConfig(),
     "base": ModelConfig(
-        patches=128, width=384, heads=6, point_layers=12, text_layers=4, embedding=512, pair_layers=2
+        patches=128,
+        width=384,
+        heads=6,
+        point_layers=12,
+        text_layers=4,
+        embedding=512,
+        pair_width=192,
+        pair_layers=2,
     ),
 }

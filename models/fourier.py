@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 OCTAVE_FREQUENCIES = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # cycles per doubling of the value
-INTEGER_PERIODS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # for small whole numbers: their binary digits, smoothed
+COUNTS = 64  # whole numbers up to this have a feature each, like the repetitions in a shape's spectrum
 
 LOG_FEATURES = 1 + 2 * len(OCTAVE_FREQUENCIES)
-NUMBER_FEATURES = 2 + LOG_FEATURES + 2 * len(INTEGER_PERIODS)
+NUMBER_FEATURES = 2 + LOG_FEATURES + COUNTS
 
 
 def log_features(value: Tensor) -> Tensor:
@@ -40,20 +40,18 @@ def number_features(value: Tensor) -> Tensor:
         value: ``[...]`` the numbers; NaN where a token is not a number.
 
     Returns:
-        ``[..., NUMBER_FEATURES]``: whether it is a number, whether it is whole, `log_features`, and periodic
-        features of the value itself; all zero where there is no number.
+        ``[..., NUMBER_FEATURES]``: whether it is a number, whether it is whole, `log_features`, and for each
+        count from 1 to `COUNTS` how near the value is to it; all zero where there is no number.
     """
     is_number = ~value.isnan()
     safe = torch.where(is_number, value.abs(), torch.ones_like(value))
-    period = torch.tensor(INTEGER_PERIODS, device=value.device, dtype=value.dtype)
-    angle = 2 * math.pi * safe.unsqueeze(-1).remainder(64.0) / period
+    counts = torch.arange(1, COUNTS + 1, device=value.device, dtype=value.dtype)
     features = torch.cat(
         [
             torch.ones_like(safe).unsqueeze(-1),
             (safe == safe.round()).to(safe).unsqueeze(-1),
             log_features(safe),
-            angle.sin(),
-            angle.cos(),
+            (1 - (safe.unsqueeze(-1) - counts).abs()).clamp_min(0),
         ],
         dim=-1,
     )

@@ -94,12 +94,12 @@ class HierarchicalAttentionFusion(nn.Module):
         self.head = nn.Parameter(torch.zeros(len(level_sizes), config.heads))
         self.token_weight = nn.Linear(width, 1)
         self.aligned_norm = nn.LayerNorm(width)
-        self.from_token = nn.Linear(width, width)
-        self.from_aligned = nn.Linear(width, width)
-        self.product = nn.Linear(width, width, bias=False)
-        self.to_product = nn.Linear(width, width, bias=False)
-        self.judge = Transformer(config.pair_layers, width, config.heads, config.dropout)
-        self.verdict = nn.Linear(width, 1)
+        narrow = config.pair_width
+        self.from_token = nn.Linear(width, narrow)
+        self.from_aligned = nn.Linear(width, 2 * narrow)
+        self.to_product = nn.Linear(width, narrow)
+        self.judge = Transformer(config.pair_layers, narrow, config.heads, dropout=0.0, expansion=2)
+        self.verdict = nn.Linear(narrow, 1)
 
     def attend(
         self,
@@ -190,9 +190,9 @@ class HierarchicalAttentionFusion(nn.Module):
 
     def _judge(self, tokens: Tensor, mask: Tensor, aligned: Tensor) -> Tensor:
         """Verdicts ``[B, C, T]`` on tokens ``[B, T, D]`` and what they are aligned with ``[B, C, T, D]``."""
-        batch, candidates, length, width = aligned.shape
-        agreement = self.to_product(tokens).unsqueeze(1) * aligned
-        pair = self.from_token(tokens).unsqueeze(1) + self.from_aligned(aligned) + self.product(agreement)
+        batch, candidates, length, _ = aligned.shape
+        seen, factor = self.from_aligned(aligned).chunk(2, dim=-1)  # each [B, C, T, D_pair]
+        pair = self.from_token(tokens).unsqueeze(1) + seen + self.to_product(tokens).unsqueeze(1) * factor
         keys = mask.unsqueeze(1).expand(-1, candidates, -1).reshape(-1, length)
-        judged = self.judge(nn.functional.gelu(pair).view(-1, length, width), keys)
+        judged = self.judge(pair.reshape(batch * candidates, length, -1), keys)
         return self.verdict(judged).view(batch, candidates, length)

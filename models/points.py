@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.config import ModelConfig
 from models.fourier import LOG_FEATURES, log_features
 from models.layers import Transformer, perceptron
-from models.shapes import GREY, SPECTRUM_CHANNELS, SPECTRUM_FREQUENCIES, ShapeBatch
+from models.shapes import AXIS_CHANNELS, GREY, PROFILE_BINS, SPECTRUM_FREQUENCIES, ShapeBatch
 
 LEVELS = ("patches", "regions", "object")
 OBJECT_NODES = 4  # the object as a whole, and its extent along x, y and z
@@ -59,7 +59,9 @@ class PointEncoder(nn.Module):
         self.transformer = Transformer(config.point_layers, width, config.heads, config.dropout)
         self.region = perceptron(2 * width + 3, width, width)
         self.object = perceptron(2 * width + 4 * LOG_FEATURES, 2 * width, width)
-        self.axis = perceptron(LOG_FEATURES + SPECTRUM_CHANNELS * SPECTRUM_FREQUENCIES, 2 * width, width)
+        self.axis = perceptron(
+            LOG_FEATURES + AXIS_CHANNELS * (PROFILE_BINS + SPECTRUM_FREQUENCIES), 2 * width, width
+        )
         self.axis_kind = nn.Parameter(0.02 * torch.randn(3, width))
         self.level_kind = nn.Parameter(0.02 * torch.randn(len(LEVELS), width))
         self.norm = nn.LayerNorm(width)
@@ -90,7 +92,8 @@ class PointEncoder(nn.Module):
 
         regions = self._pool_regions(patches, shapes)
         whole = torch.cat([patches.mean(1), patches.amax(1), size.flatten(1), longest], dim=-1)
-        axes = self.axis(torch.cat([size, 4 * shapes.spectrum.float().flatten(2)], dim=-1)) + self.axis_kind
+        profile, spectrum = shapes.profile.float().flatten(2), shapes.spectrum.float().flatten(2)
+        axes = self.axis(torch.cat([size, profile, 4 * spectrum], dim=-1)) + self.axis_kind
         objects = torch.cat([self.object(whole).unsqueeze(1), axes], dim=1)  # [B, OBJECT_NODES, D]
 
         levels = [patches, regions, objects]

@@ -16,9 +16,10 @@ from models.config import ModelConfig
 from models.geometry import farthest_points, nearest
 
 GREY = 0.4  # a missing colour
-SPECTRUM_BINS = 256
+AXIS_BINS = 256
+AXIS_CHANNELS = 2
+PROFILE_BINS = 32
 SPECTRUM_FREQUENCIES = 64
-SPECTRUM_CHANNELS = 2
 
 
 class ShapeBatch(TensorClass):
@@ -31,7 +32,8 @@ class ShapeBatch(TensorClass):
         region: ``[B, N_0]`` uint8: the region each patch belongs to.
         region_centers: ``[B, N_1, 3]`` float16.
         size_m: ``[B, 3]`` float32: metric bounding box in metres.
-        spectrum: ``[B, 3, SPECTRUM_CHANNELS, SPECTRUM_FREQUENCIES]`` float16, see `repetition_spectrum`.
+        profile: ``[B, 3, AXIS_CHANNELS, PROFILE_BINS]`` float16, see `axis_profiles`.
+        spectrum: ``[B, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES]`` float16, see `axis_profiles`.
         patch_of_point: ``[B, P]`` uint8: the nearest patch of each point, to lift attention to points.
     """
 
@@ -40,40 +42,42 @@ class ShapeBatch(TensorClass):
     region: Tensor
     region_centers: Tensor
     size_m: Tensor
+    profile: Tensor
     spectrum: Tensor
     patch_of_point: Tensor
 
 
-def repetition_spectrum(xyz: Tensor, rgb: Tensor) -> Tensor:
-    """How strongly a shape repeats along each axis, by number of repetitions within its bounding box.
+def axis_profiles(xyz: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """What a shape looks like along each axis: its profile, and how strongly it repeats.
 
-    A row of n equal pins over the whole length shows as a peak at n: repeated parts stay countable however
-    coarse the patches are. Magnitudes of the Fourier transform of the points' density along the axis
-    (channel 0) and of their brightness about its mean (channel 1).
+    The density of the points (channel 0) and their brightness about its mean (channel 1) over the bounding
+    box, and the magnitudes of the Fourier transforms of both by number of repetitions: a row of n equal pins
+    over the whole length shows as a peak at n, so repeated parts stay countable whatever the patches.
 
     Args:
         xyz: ``[B, P, 3]`` points.
         rgb: ``[B, P, 3]`` colours in ``[0, 1]``.
 
     Returns:
-        ``[B, 3, SPECTRUM_CHANNELS, SPECTRUM_FREQUENCIES]``, each in ``[0, 1]``: axes x, y, z; repetitions
-        1, 2, ....
+        The profile ``[B, 3, AXIS_CHANNELS, PROFILE_BINS]``, a uniform density being 1; and the spectrum
+        ``[B, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES]`` in ``[0, 1]`` for 1, 2, ... repetitions.
     """
     batch, points, _ = xyz.shape
     low, high = xyz.amin(1, keepdim=True), xyz.amax(1, keepdim=True)
     unit = (xyz - low) / (high - low).clamp_min(1e-6)
-    bins = (unit * SPECTRUM_BINS).long().clamp_(0, SPECTRUM_BINS - 1).transpose(1, 2)  # [B, 3, P]
+    bins = (unit * AXIS_BINS).long().clamp_(0, AXIS_BINS - 1).transpose(1, 2)  # [B, 3, P]
     brightness = rgb.mean(-1)
     brightness = brightness - brightness.mean(1, keepdim=True)
     weights = torch.stack([torch.ones_like(brightness), brightness], dim=1)  # [B, 2, P]
-    density = torch.zeros(batch, 3, SPECTRUM_CHANNELS, SPECTRUM_BINS, device=xyz.device)
+    density = torch.zeros(batch, 3, AXIS_CHANNELS, AXIS_BINS, device=xyz.device)
     density.scatter_add_(
         3,
-        bins.unsqueeze(2).expand(batch, 3, SPECTRUM_CHANNELS, points),
-        weights.unsqueeze(1).expand(batch, 3, SPECTRUM_CHANNELS, points).contiguous(),
+        bins.unsqueeze(2).expand(batch, 3, AXIS_CHANNELS, points),
+        weights.unsqueeze(1).expand(batch, 3, AXIS_CHANNELS, points).contiguous(),
     )
-    magnitude = torch.fft.rfft(density / points).abs()
-    return magnitude[..., 1 : SPECTRUM_FREQUENCIES + 1]
+    density /= points
+    profile = density.unflatten(-1, (PROFILE_BINS, -1)).sum(-1) * PROFILE_BINS
+    return profile, torch.fft.rfft(density).abs()[..., 1 : SPECTRUM_FREQUENCIES + 1]
 
 
 def prepare_shapes(
@@ -136,13 +140,15 @@ def _prepare(xyz: Tensor, rgb: Tensor, size_m: Tensor, config: ModelConfig) -> S
     patches = cloud[rows.unsqueeze(-1), neighbours]  # [B, N_0, K, 6]
     patches[..., :3] -= centers.unsqueeze(2)
     region_centers = centers[rows, farthest_points(centers, config.regions)]  # [B, N_1, 3]
+    profile, spectrum = axis_profiles(xyz, rgb)
     return ShapeBatch(
         patches=patches.half(),
         centers=centers.half(),
         region=nearest(centers, region_centers, 1).squeeze(-1).to(torch.uint8),
         region_centers=region_centers.half(),
         size_m=size_m,
-        spectrum=repetition_spectrum(xyz, rgb).half(),
+        profile=profile.half(),
+        spectrum=spectrum.half(),
         patch_of_point=nearest(xyz, centers, 1).squeeze(-1).to(torch.uint8),
         batch_size=[batch],
     )
