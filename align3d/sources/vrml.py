@@ -1,0 +1,257 @@
+"""VRML 2.0 scenes to coloured triangles in metres: a small, strict and fast reader for CAD exports.
+
+Reads shapes under groups and transforms, with materials by name and indexed face sets of polygons of any
+size. Lines, single points, lights and views have no surface and are passed over; any other node is refused
+by its name, so that no part of a model is lost unseen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from align3d.errors import RejectedItem
+from align3d.sources.vrml_nodes import Node, parse_vrml
+
+#: KiCad's VRML files count in tenths of an inch.
+TENTH_INCH_M = 0.00254
+#: VRML's default diffuse colour (ISO/IEC 14772-1, section 6.27).
+_DEFAULT_DIFFUSE = (0.8, 0.8, 0.8)
+_GROUPS = frozenset({"Group", "Anchor", "Collision", "Billboard"})
+_WITHOUT_SURFACE = frozenset(
+    {"IndexedLineSet", "PointSet", "NavigationInfo", "WorldInfo", "Viewpoint", "Background", "Fog"}
+    | {"DirectionalLight", "PointLight", "SpotLight"}
+)
+_SENTINEL = -1e300  # marks the border between two shapes' numbers; no coordinate is as large
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles with a material each.
+
+    Attributes:
+        vertices: f64[V, 3] in metres.
+        faces: i64[F, 3], indices of vertices.
+        material: i64[F], index into the names and colours.
+        material_names: M names; a material without a name is ``material-<number>``.
+        material_colors: u8[M, 3], diffuse colours.
+    """
+
+    vertices: Floats
+    faces: Ints
+    material: Ints
+    material_names: tuple[str, ...]
+    material_colors: NDArray[np.uint8]
+
+
+def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
+    """Read a VRML 2.0 file.
+
+    Args:
+        path: the file.
+        unit_m: the file's unit in metres.
+
+    Raises:
+        RejectedItem: the file cannot be read, is truncated, breaks the grammar, or has no faces.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RejectedItem(f"cannot be read: {error.strerror}") from error
+    return mesh_from_vrml(data.decode("utf-8", errors="replace"), unit_m)
+
+
+def mesh_from_vrml(text: str, unit_m: float = TENTH_INCH_M) -> Mesh:
+    """Read the text of a VRML 2.0 file; see :func:`read_vrml`."""
+    scene = _Scene()
+    for node in parse_vrml(text):
+        scene.visit(node, None)
+    return scene.mesh(unit_m)
+
+
+class _Scene:
+    """Gathers the shapes of a scene; their numbers are converted all at once at the end."""
+
+    def __init__(self) -> None:
+        self.points: list[str] = []  # per shape: text of its coordinates
+        self.indices: list[str] = []  # per shape: text of its coordIndex
+        self.materials: list[int] = []  # per shape: index into names
+        self.placed: list[tuple[int, Floats]] = []  # (shape, 4x4 matrix) where it is not the identity
+        self.names: dict[str, int] = {}
+        self.colors: list[tuple[float, ...]] = []
+        self.anonymous: dict[int, str] = {}  # id(node) -> name
+
+    def visit(self, node: Node, matrix: Floats | None) -> None:
+        """Walk a node's shapes, with the transform from its axes to the scene's."""
+        if node.type == "Shape":
+            self.add_shape(node, matrix)
+        elif node.type == "Transform":
+            own = _transform(node)
+            inner = own if matrix is None else matrix @ own
+            for child in node.nodes("children"):
+                self.visit(child, inner)
+        elif node.type in _GROUPS:
+            for child in node.nodes("children"):
+                self.visit(child, matrix)
+        elif node.type == "Switch":
+            choices = node.nodes("choice")
+            which = int(node.numbers("whichChoice", (-1.0,))[0])
+            if 0 <= which < len(choices):
+                self.visit(choices[which], matrix)
+        elif node.type == "LOD":
+            for child in node.nodes("level")[:1]:  # the finest
+                self.visit(child, matrix)
+        elif node.type not in _WITHOUT_SURFACE:
+            raise RejectedItem(f"node {node.type} is not read")
+
+    def add_shape(self, shape: Node, matrix: Floats | None) -> None:
+        geometry = shape.node("geometry")
+        material = self.material(shape)
+        if geometry is None or geometry.type in _WITHOUT_SURFACE:
+            return
+        if geometry.type != "IndexedFaceSet":
+            raise RejectedItem(f"geometry {geometry.type} is not read, expected IndexedFaceSet")
+        coordinates = geometry.node("coord")
+        if coordinates is None:
+            return
+        if matrix is not None:
+            self.placed.append((len(self.points), matrix))
+        self.points.append(coordinates.array("point"))
+        self.indices.append(geometry.array("coordIndex"))
+        self.materials.append(material)
+
+    def material(self, shape: Node) -> int:
+        """The index of a shape's material, which is noted at its first use."""
+        appearance = shape.node("appearance")
+        node = appearance.node("material") if appearance is not None else None
+        if node is None:
+            name, color = "none", _DEFAULT_DIFFUSE
+        else:
+            name = node.name or self.anonymous.setdefault(id(node), f"material-{len(self.anonymous)}")
+            color = node.numbers("diffuseColor", _DEFAULT_DIFFUSE)  # type: ignore[assignment]
+        # One name may be defined twice with two colours; each colour is then a material of its own.
+        key = name
+        while key in self.names and self.colors[self.names[key]] != color:
+            key += "'"
+        if key not in self.names:
+            self.names[key] = len(self.colors)
+            self.colors.append(color)
+        return self.names[key]
+
+    def mesh(self, unit_m: float) -> Mesh:
+        if not self.points:
+            raise RejectedItem("mesh without faces")
+        vertices, vertex_start = self.vertices()
+        faces, shape_of_face = self.faces(vertex_start)
+        for shape, matrix in self.placed:
+            part = slice(vertex_start[shape], vertex_start[shape + 1])
+            vertices[part] = vertices[part] @ matrix[:3, :3].T + matrix[:3, 3]
+        colors = np.clip(np.array(self.colors, dtype=np.float64).reshape(-1, 3), 0.0, 1.0)
+        return Mesh(
+            vertices=vertices * unit_m,
+            faces=faces,
+            material=np.array(self.materials, dtype=np.int64)[shape_of_face],
+            material_names=tuple(self.names),
+            material_colors=np.round(colors * 255.0).astype(np.uint8),
+        )
+
+    def vertices(self) -> tuple[Floats, Ints]:
+        """All shapes' vertices f64[V, 3], and where each shape's begin i64[shapes + 1]."""
+        numbers = _numbers(f" {_SENTINEL!r} ".join(self.points), "point")
+        borders = np.flatnonzero(numbers == _SENTINEL)
+        starts = np.concatenate([[0], borders - np.arange(len(borders)), [len(numbers) - len(borders)]])
+        if len(starts) != len(self.points) + 1 or (starts % 3).any():
+            raise RejectedItem("a point list whose length is no multiple of 3: truncated or odd file")
+        vertices = np.delete(numbers, borders).reshape(-1, 3)
+        if not np.isfinite(vertices).all():
+            raise RejectedItem("NaN or infinite vertices")
+        return vertices, (starts // 3).astype(np.int64)
+
+    def faces(self, vertex_start: Ints) -> tuple[Ints, Ints]:
+        """All triangles i64[F, 3] in the numbering of all vertices, and the shape of each i64[F]."""
+        # A list need not close its last polygon: " -1 -2 " ends it and marks the border. An empty polygon
+        # between two ends has no triangles.
+        numbers = _numbers(" -1 -2 ".join(self.indices) + " -1", "coordIndex")
+        index = numbers.astype(np.int64)
+        if (index != numbers).any() or (index < -2).any():
+            raise RejectedItem("a coordIndex that is not a whole number from -1 up")
+        border = index == -2
+        if border.sum() != len(self.indices) - 1:
+            raise RejectedItem("a coordIndex of -2")
+        shape = np.cumsum(border)[~border]
+        index = index[~border]
+        corner = index >= 0
+        if (index[corner] >= np.diff(vertex_start)[shape[corner]]).any():
+            raise RejectedItem("a coordIndex beyond its point list: truncated or odd file")
+        triangles, polygon_end = _fans(index)
+        if not len(triangles):
+            raise RejectedItem("mesh without faces")
+        shape_of_face = shape[polygon_end]
+        return triangles + vertex_start[shape_of_face][:, None], shape_of_face
+
+
+def _fans(index: Ints) -> tuple[Ints, Ints]:
+    """Split polygons, each closed by -1, into fans of triangles (polygons are convex unless a file says no).
+
+    Args:
+        index: i64[N], corners and -1 after each polygon.
+
+    Returns:
+        Triangles i64[F, 3], and for each the position of its polygon's -1, i64[F].
+    """
+    ends = np.flatnonzero(index < 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    count = np.maximum(ends - starts - 2, 0)  # triangles of each polygon
+    first = np.repeat(starts, count)
+    step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    corners = np.stack([first, first + step + 1, first + step + 2], axis=1)
+    return index[corners], np.repeat(ends, count)
+
+
+def _numbers(text: str, field: str) -> Floats:
+    """The numbers of a text with commas or blanks between them."""
+    words = text.replace(",", " ")
+    try:
+        return np.fromstring(words, dtype=np.float64, sep=" ")
+    except ValueError as error:
+        raise RejectedItem(f"something in a {field} list that is not a number") from error
+
+
+def _transform(node: Node) -> Floats:
+    """The 4x4 matrix of a Transform: T C R SR S -SR -C (ISO/IEC 14772-1, section 6.52)."""
+    center = _translation(node.numbers("center", (0.0, 0.0, 0.0)))
+    skew = _rotation(node.numbers("scaleOrientation", (0.0, 0.0, 1.0, 0.0)))
+    return (
+        _translation(node.numbers("translation", (0.0, 0.0, 0.0)))
+        @ center
+        @ _rotation(node.numbers("rotation", (0.0, 0.0, 1.0, 0.0)))
+        @ skew
+        @ np.diag([*node.numbers("scale", (1.0, 1.0, 1.0)), 1.0])
+        @ skew.T
+        @ np.linalg.inv(center)
+    )
+
+
+def _translation(offset: tuple[float, ...]) -> Floats:
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def _rotation(axis_angle: tuple[float, ...]) -> Floats:
+    """Rodrigues' formula, from a VRML rotation (axis x y z, angle in radians)."""
+    axis, angle = np.array(axis_angle[:3]), axis_angle[3]
+    length = np.linalg.norm(axis)
+    if length == 0.0:
+        return np.eye(4)
+    x, y, z = axis / length
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    matrix = np.eye(4)
+    matrix[:3, :3] += np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
+    return matrix
