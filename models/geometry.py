@@ -30,24 +30,21 @@ def farthest_points(xyz: Tensor, count: int) -> Tensor:
     Raises:
         ValueError: if ``count`` is not in ``1..P``.
     """
-    batch, points, _ = xyz.shape
+    points = xyz.shape[1]
     if not 1 <= count <= points:
         raise ValueError(f"count={count}: expected 1..{points}, the number of points of each cloud")
     if xyz.is_cuda and pytorch3d_ops is not None:
         return pytorch3d_ops.sample_farthest_points(xyz.float(), K=count)[1]
     if xyz.is_cuda:
         return _farthest_points_torch(xyz, count)
+    # fpsample's bucket variants are faster still, but ignore start_idx and choose anew each time
     clouds = xyz.detach().float().numpy()
-    chosen = (
-        np.stack([_farthest_points_cpu(cloud, count) for cloud in clouds]) if batch else np.empty((0, count))
+    chosen = [fpsample.fps_sampling(cloud, count, start_idx=0) for cloud in clouds]
+    return (
+        torch.from_numpy(np.stack(chosen).astype(np.int64))
+        if chosen
+        else torch.empty(0, count, dtype=torch.int64)
     )
-    return torch.from_numpy(chosen.astype(np.int64))
-
-
-def _farthest_points_cpu(cloud: np.ndarray, count: int) -> np.ndarray:
-    if count < 8 or len(cloud) < 64:  # the k-d tree pays for itself only beyond that
-        return fpsample.fps_sampling(cloud, count, start_idx=0)
-    return fpsample.bucket_fps_kdline_sampling(cloud, count, h=5, start_idx=0)
 
 
 def _farthest_points_torch(xyz: Tensor, count: int) -> Tensor:

@@ -1,0 +1,75 @@
+"""Texts become words and whole numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.fourier import COUNTS, LOG_FEATURES, number_features
+from models.text import TextEncoder, tokenize
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    return TextEncoder(max_tokens=8)
+
+
+def test_numbers_are_kept_whole_and_apart() -> None:
+    words = [w for w, _, _ in tokenize("a 1x13 header, 2.54mm pitch (SOT-23)")]
+    assert words == ["a", "1", "x", "13", "header", "2.54", "mm", "pitch", "SOT", "23"]
+
+
+def test_features_cover_every_word(encoder: TextEncoder) -> None:
+    features = encoder.encode(["a round table", "", "a 1x13 pin header of 2.54 mm pitch"])
+    assert features.mask.sum(-1).tolist() == [3, 0, 8]  # cut at max_tokens
+    assert features.strings[2] == ["a", "1", "x", "13", "pin", "header", "of", "2.54"]
+    assert (features.tokens.norm(dim=-1) > 0).equal(features.mask)
+    assert (features.numbers.norm(dim=-1) > 0)[2].tolist() == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_word_is_the_mean_of_its_pieces(encoder: TextEncoder) -> None:
+    model = encoder._load()
+    pieces = model.encode(["unbelievabilities"], output_value="token_embeddings")[0]
+    features = encoder.encode(["unbelievabilities"])
+    expected = pieces[1:-1].float().mean(0).half().float()
+    torch.testing.assert_close(features.tokens[0, 0], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_cache_gives_the_same_numbers(tmp_path: Path) -> None:
+    texts = ["a blue chair", "a red lamp"]
+    cold = TextEncoder(cache=tmp_path).encode(texts)
+    warm_encoder = TextEncoder(cache=tmp_path)
+    warm = warm_encoder.encode(texts)
+    assert torch.equal(cold.tokens, warm.tokens)
+    assert warm_encoder._model is None  # never loaded
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_selection_is_cut_to_its_longest_text(encoder: TextEncoder) -> None:
+    features = encoder.encode(["one two", "one two three four", "one"]).select([2, 0])
+    assert features.tokens.shape[:2] == (2, 2)
+    assert features.strings == [["one"], ["one", "two"]]
+
+
+def test_number_features_tell_counts_apart() -> None:
+    features = number_features(torch.tensor([13.0, 14.0, 2.54, torch.nan]))
+    counts = features[:, 2 + LOG_FEATURES :]
+    assert counts.shape[-1] == COUNTS
+    assert counts[0].nonzero().tolist() == [[12]]
+    assert counts[1].nonzero().tolist() == [[13]]
+    torch.testing.assert_close(counts[2].nonzero().flatten(), torch.tensor([1, 2]))
+    assert features[3].abs().sum() == 0
+
+
+def test_no_tokens_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_tokens=0"):
+        TextEncoder(max_tokens=0)
