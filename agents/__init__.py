@@ -1,1 +1,27 @@
 """Agents that calibrate attention, behind one protocol; and the tree search they plan with."""
+
+from agents.base import AGENTS, Agent, DecisionProcess, Game, PlanResult, make_agent, register, roll
+from agents.greedy import GreedyAgent
+from agents.mcts import MctsAgent, PlanningProblem
+from agents.none import NoneAgent
+from agents.policy import Learner, PolicyValueNetwork, Replay
+from agents.random import RandomAgent
+
+__all__ = [
+    "AGENTS",
+    "Agent",
+    "DecisionProcess",
+    "Game",
+    "GreedyAgent",
+    "Learner",
+    "MctsAgent",
+    "NoneAgent",
+    "PlanResult",
+    "PlanningProblem",
+    "PolicyValueNetwork",
+    "RandomAgent",
+    "Replay",
+    "make_agent",
+    "register",
+    "roll",
+]

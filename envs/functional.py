@@ -106,6 +106,21 @@ class CalibrationCore:
         return len(self.catalogue)
 
     @property
+    def stop(self) -> int | None:
+        """Index of the action that ends an episode, None without one."""
+        return self.catalogue.stop
+
+    @property
+    def horizon(self) -> int:
+        """Steps until an episode is truncated."""
+        return self.config.horizon
+
+    @property
+    def action_names(self) -> list[str]:
+        """The actions in words."""
+        return self.catalogue.names
+
+    @property
     def observation_size(self) -> int:
         """Length of an observation, `O`."""
         return len(self.observation_names)

@@ -2,7 +2,7 @@
 
 from agents.search.search import Effort, Summary, Walk, backup, expand, search, select, summarize
 from agents.search.selection import Score, choose, min_max, most_visited, uct
-from agents.search.tree import NO_PARENT, UNVISITED, Problem, Root, Step, Tree, advance, plant
+from agents.search.tree import NO_PARENT, UNVISITED, Problem, Root, Step, Tree, advance, close, plant
 
 __all__ = [
     "NO_PARENT",
@@ -18,6 +18,7 @@ __all__ = [
     "advance",
     "backup",
     "choose",
+    "close",
     "expand",
     "min_max",
     "most_visited",

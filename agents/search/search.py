@@ -155,6 +155,7 @@ def backup(tree: Tree, walk: Walk, leaf_value: Tensor, discount: float) -> None:
     """Add the return of each walk to the edges it took, from its end up to the root."""
     batch, capacity, actions = tree.children.shape
     visits, values, rewards = tree.visits.view(-1), tree.q_values.view(-1), tree.rewards.view(-1)
+    best = tree.best.view(-1)
     parent, parent_action = tree.parent.view(-1), tree.parent_action.view(-1)
     offset = torch.arange(0, batch * capacity, capacity, device=visits.device)
 
@@ -171,6 +172,7 @@ def backup(tree: Tree, walk: Walk, leaf_value: Tensor, discount: float) -> None:
         value = torch.where(active, value + (gain - value) / count, value)
         visits[edge] = count
         values[edge] = value
+        best[edge] = torch.where(active, torch.maximum(best[edge], gain), best[edge])
         low = torch.where(active, torch.minimum(low, value), low)
         high = torch.where(active, torch.maximum(high, value), high)
         active = active & (node != tree.root)
@@ -186,6 +188,7 @@ class Summary(NamedTuple):
         action: Action to make, i64 `[B]`; 0 in rows with a terminal root.
         visits: Edge visits at the root, i64 `[B, A]`.
         values: Edge values at the root, 0 where unvisited, `[B, A]`.
+        best: Largest return found through an edge of the root, `-inf` where unvisited, `[B, A]`.
         value: Mean return from the root, `[B]`.
         entropy: Of the visits, in nats, `[B]`.
     """
@@ -193,6 +196,7 @@ class Summary(NamedTuple):
     action: Tensor
     visits: Tensor
     values: Tensor
+    best: Tensor
     value: Tensor
     entropy: Tensor
 
@@ -208,6 +212,7 @@ def summarize(tree: Tree) -> Summary:
         action=most_visited(visits, values),
         visits=visits,
         values=values,
+        best=tree.best[rows, tree.root],
         value=(values * share).sum(-1),
         entropy=entropy,
     )

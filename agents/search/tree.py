@@ -83,6 +83,8 @@ class Tree(TensorClass):
         children: Node that an edge leads to, i64 `[B, N, A]`, `UNVISITED` where there is none.
         visits: Simulations that went through an edge, i64 `[B, N, A]`.
         q_values: Mean discounted return of those simulations, reward of the edge included, float `[B, N, A]`.
+        best: Largest of those returns, `-inf` before the first, float `[B, N, A]`. As the problem is
+            deterministic, it belongs to a line that can be played, unless value estimates are in it.
         rewards: Reward of an edge, float `[B, N, A]`.
         prior: Order in which unvisited actions are tried, float `[B, N, A]`; `-inf` where illegal.
         low: Smallest edge value so far, float `[B]` (`+inf` before the first).
@@ -100,6 +102,7 @@ class Tree(TensorClass):
     children: Tensor
     visits: Tensor
     q_values: Tensor
+    best: Tensor
     rewards: Tensor
     prior: Tensor
     low: Tensor
@@ -143,7 +146,9 @@ def plant(
     batch, actions = root.mask.shape
     device = root.mask.device
     if generator is not None:
-        order = torch.rand((batch, capacity, actions), generator=generator, dtype=dtype, device=device)
+        place = generator.device
+        order = torch.rand((batch, capacity, actions), generator=generator, dtype=dtype, device=place)
+        order = order.to(device)
     else:
         order = torch.zeros((batch, capacity, actions), dtype=dtype, device=device)
 
@@ -161,6 +166,7 @@ def plant(
         children=full(UNVISITED, capacity, actions),
         visits=full(0, capacity, actions),
         q_values=full(0.0, capacity, actions, kind=dtype),
+        best=full(float("-inf"), capacity, actions, kind=dtype),
         rewards=full(0.0, capacity, actions, kind=dtype),
         prior=order,
         low=full(float("inf"), kind=dtype),
@@ -189,6 +195,13 @@ def advance(tree: Tree, action: Tensor) -> Tree:
     if bool(((child == UNVISITED) & ~ended).any()):
         raise ValueError("advance: an action was never simulated; move along actions that were visited")
     tree.root = torch.where(ended, tree.root, child)
+    return tree
+
+
+def close(tree: Tree, rows: Tensor) -> Tree:
+    """End the game of some rows, bool `[B]`, where they stand: their roots become terminal."""
+    index = torch.arange(rows.shape[0], device=rows.device)
+    tree.terminal[index, tree.root] |= rows
     return tree
 
 

@@ -69,6 +69,7 @@ class Node:
     children: dict[int, Node] = field(default_factory=dict)
     visits: dict[int, int] = field(default_factory=dict)
     values: dict[int, float] = field(default_factory=dict)
+    best: dict[int, float] = field(default_factory=dict)
 
 
 class Oracle:
@@ -107,6 +108,7 @@ class Oracle:
         value = node.values.get(action, 0.0)
         value += (gain - value) / count
         node.visits[action], node.values[action] = count, value
+        node.best[action] = max(node.best.get(action, -math.inf), gain)
         self.low, self.high = min(self.low, value), max(self.high, value)
         return gain
 

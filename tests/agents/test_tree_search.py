@@ -43,6 +43,8 @@ def test_equal_to_a_plain_search(seed, batch, actions, simulations, discount):
         assert effort.steps[row] == oracle.steps
         values = [oracle.root.values.get(a, 0.0) for a in range(actions)]
         torch.testing.assert_close(summary.values[row].tolist(), values, rtol=1e-12, atol=1e-12)
+        best = [oracle.root.best.get(a, -torch.inf) for a in range(actions)]
+        torch.testing.assert_close(summary.best[row].tolist(), best, rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=15, deadline=None)

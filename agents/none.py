@@ -1,0 +1,24 @@
+"""The agent that does nothing: what every other one has to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from typing_extensions import override
+
+from agents.base import Agent, DecisionProcess, Game, PlanResult, register
+
+
+@register("none")
+class NoneAgent(Agent):
+    """Leaves the attention as it is, and spends no evaluation."""
+
+    @override
+    def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
+        game = Game(core, episode)
+        return game.result(torch.zeros_like(game.alive, dtype=torch.int64))
+
+    @override
+    def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
+        return self.plan(core, episode, generator)

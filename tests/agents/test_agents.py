@@ -1,0 +1,192 @@
+import pytest
+import torch
+
+from agents import AGENTS, make_agent
+from envs import DemoSource, EnvConfig, demo_core
+from tests.agents.toys import bandit, corridor, trap
+
+START = torch.zeros(6, dtype=torch.int64)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    core = demo_core(EnvConfig(horizon=4))
+    return core, DemoSource(core).sample(6, seeded())
+
+
+def same(left, right):
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_mcts_escapes_the_trap_that_greedy_falls_into():
+    mcts = make_agent("mcts", budget=32, guide=False).plan(trap(), START, seeded())
+    greedy = make_agent("greedy", budget=32).plan(trap(), START, seeded())
+    assert mcts.return_.tolist() == [4.0] * 6
+    assert mcts.actions.tolist() == [[2, 1]] * 6
+    assert greedy.return_.tolist() == [1.0] * 6
+    assert greedy.actions.tolist() == [[1, 0]] * 6
+
+
+@pytest.mark.parametrize("commit", ["best", "visits"])
+def test_mcts_solves_bandit_and_corridor(commit):
+    agent = make_agent("mcts", budget=10, commit=commit)
+    assert agent.plan(bandit([0.1, 0.9, -1.0, 0.5]), START, seeded()).return_.tolist() == pytest.approx(
+        [0.9] * 6
+    )
+    agent = make_agent("mcts", budget=10, commit=commit)
+    result = agent.plan(corridor(), START, seeded())
+    assert result.return_.tolist() == [1.0] * 6
+    assert result.actions.tolist() == [[1, 2, 3, 1, 2]] * 6
+
+
+@pytest.mark.parametrize(
+    ("make", "answer"), [(lambda: bandit([0.1, 0.9, -1.0]), 0.9), (trap, 4.0), (corridor, 1.0)]
+)
+def test_mcts_learns_to_act_without_labels(make, answer):
+    core, generator = make(), seeded()
+    agent = make_agent("mcts", budget=24, hidden=32, learning_rate=1e-2)
+    assert agent.calibrate(core, START, generator).return_.tolist() == [0.0] * 6  # it stops, until it knows
+    for _ in range(30):
+        agent.learn(core, START, generator)
+    assert agent.calibrate(core, START, generator).return_.tolist() == pytest.approx([answer] * 6)
+
+
+def test_nothing_to_gain_is_left_alone():
+    for name in ("mcts", "greedy", "none"):
+        result = make_agent(name, budget=9).plan(bandit([-1.0, -0.5]), START, seeded())
+        assert result.return_.tolist() == [0.0] * 6
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("budget", [1, 3, 16])
+def test_budgets_are_kept_and_counted(demo, name, budget):
+    core, episode = demo
+    result = make_agent(name, budget=budget).plan(core, episode, seeded())
+    assert bool((result.evaluations <= budget).all())
+    table = corridor()
+    result = make_agent(name, budget=budget).plan(table, START, seeded())
+    assert table.transitions == int(result.evaluations.sum())
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_results_add_up(demo, name):
+    core, episode = demo
+    result = make_agent(name, budget=16).plan(core, episode, seeded(1))
+    gain = core.potential(result.state) - core.potential(core.initial(episode))
+    torch.testing.assert_close(result.return_, gain, atol=1e-5, rtol=1e-5)
+    # Playing the actions again leads to the same calibration.
+    state = core.initial(episode)
+    for action in result.actions.unbind(1):
+        state = core.transition(episode, state, action, needed=action >= 0)
+    for field in ("level", "temperature", "head", "token", "association"):
+        assert torch.equal(getattr(state.calibration, field), getattr(result.calibration, field))
+    if result.parts:
+        parts = sum(result.parts[f"reward/weighted/{part}"] for part in ("internal", "external", "kl"))
+        torch.testing.assert_close(parts, result.return_, atol=1e-5, rtol=1e-5)
+    assert len(result.words(core)) == 6
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_labels_are_not_needed_and_not_used(demo, name):
+    core, episode = demo
+    agent = make_agent(name, budget=16)
+    agent.learn(core, episode, seeded(1))
+    other = episode.clone()
+    other.positives = torch.zeros_like(episode.positives)
+    first, second = (agent.calibrate(core, e, seeded(2)) for e in (episode, other))
+    assert torch.equal(first.actions, second.actions)
+    if not agent.acts_without_labels:
+        assert bool((first.evaluations == 0).all())
+
+
+def test_planning_does_not_lose_and_more_budget_gains(demo):
+    core, episode = demo
+    returns = [
+        float(make_agent("mcts", budget=budget).plan(core, episode, seeded()).return_.mean())
+        for budget in (4, 32, 128)
+    ]
+    assert 0 <= returns[0] < returns[1] < returns[2]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_generator_decides(demo, name):
+    core, episode = demo
+    agents = [make_agent(name, budget=16) for _ in range(2)]
+    for seed in range(3):
+        first, second = (agent.learn(core, episode, seeded(seed)) for agent in agents)
+        assert torch.equal(first.actions, second.actions)
+        assert first.statistics == second.statistics
+    same(agents[0].export_state(), agents[1].export_state())
+
+
+def test_a_row_plans_by_itself(demo):
+    core, episode = demo
+    whole = make_agent("mcts", budget=16).plan(core, episode, seeded())
+    part = make_agent("mcts", budget=16).plan(core, episode[:3], seeded())
+    assert torch.equal(whole.actions[:3], part.actions)
+
+
+def test_resume_is_exact(demo, tmp_path):
+    core, episode = demo
+    agent = make_agent("mcts", budget=8, replay=20, batch_size=8)
+    for seed in range(3):
+        agent.learn(core, episode, seeded(seed))
+    agent.save(tmp_path / "agent", core)
+    resumed = make_agent("mcts", budget=8, replay=20, batch_size=8)
+    resumed.load(tmp_path / "agent", core)
+    same(agent.export_state(), resumed.export_state())
+    for seed in range(3, 6):
+        first, second = (a.learn(core, episode, seeded(seed)) for a in (agent, resumed))
+        assert first.statistics == second.statistics
+        assert torch.equal(first.actions, second.actions)
+    same(agent.export_state(), resumed.export_state())
+
+
+def test_what_is_exported_does_not_change(demo):
+    core, episode = demo
+    agent = make_agent("mcts", budget=8)
+    agent.learn(core, episode, seeded())
+    exported = agent.export_state()
+    copy = {name: value.clone() for name, value in exported.items()}
+    agent.learn(core, episode, seeded(1))
+    same(exported, copy)
+
+
+def test_without_stop_a_plan_may_rest():
+    core = demo_core(EnvConfig(families=("temperature",), horizon=3))
+    episode = DemoSource(core).sample(8, seeded())
+    for name in ("mcts", "greedy"):
+        result = make_agent(name, budget=12).learn(core, episode, seeded())
+        assert bool((result.return_ >= 0).all())
+
+
+def test_wrong_use_is_named(demo, tmp_path):
+    core, episode = demo
+    with pytest.raises(
+        ValueError, match=r"agent=mtcs: .* did you mean 'mcts'\? Known: greedy, mcts, none, random"
+    ):
+        make_agent("mtcs")
+    with pytest.raises(ValueError, match=r"agent=mcts: .*'depth'"):
+        make_agent("mcts", depth=3)
+    with pytest.raises(ValueError, match=r"agent\.budget=0"):
+        make_agent("greedy", budget=0)
+    with pytest.raises(ValueError, match=r"agent\.commit=first"):
+        make_agent("mcts", commit="first")
+    with pytest.raises(ValueError, match=r"no agent\.json"):
+        make_agent("mcts").load(tmp_path, core)
+    agent = make_agent("mcts", budget=4)
+    agent.learn(core, episode, seeded())
+    agent.save(tmp_path, core)
+    with pytest.raises(ValueError, match=r"saved with actions of 73 names, 'stop' to .*, but here"):
+        make_agent("mcts").load(tmp_path, demo_core(EnvConfig(families=("level", "stop"))))
+    with pytest.raises(ValueError, match="saved with agent 'mcts', but here it is 'none'"):
+        make_agent("none").load(tmp_path, core)
+    with pytest.raises(ValueError, match=r"agent\.hidden=128"):
+        make_agent("mcts", hidden=64).load(tmp_path, core)
+    with pytest.raises(ValueError, match="learnt with actions of size 73, but here it is 7"):
+        agent.calibrate(demo_core(EnvConfig(families=("level", "stop"))), episode, seeded())
