@@ -1,7 +1,25 @@
-"""Text-3D pairs: sources of shapes and captions, and the dataset that is built from them."""
+"""Text-3D pairs: sources of shapes and captions, and the dataset that is built from them.
 
+Building is in :mod:`align3d.build`, which is also a command.
+"""
+
+from align3d.captions import normalise_caption
+from align3d.dataset import ShapeDataset
 from align3d.errors import DataError, RejectedItem
 from align3d.record import Record, Rejection
 from align3d.sources import SOURCES, Item, Source, make_source
+from align3d.splits import split_indices
 
-__all__ = ["SOURCES", "DataError", "Item", "Record", "RejectedItem", "Rejection", "Source", "make_source"]
+__all__ = [
+    "SOURCES",
+    "DataError",
+    "Item",
+    "Record",
+    "RejectedItem",
+    "Rejection",
+    "ShapeDataset",
+    "Source",
+    "make_source",
+    "normalise_caption",
+    "split_indices",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,21 @@ def hash_json(value: Any) -> str:
 def hash_lines(lines: Iterable[str]) -> str:
     """SHA-256 of a sequence of strings, in its order. Hex, 64 digits."""
     return hash_bytes(*(line.encode() for line in lines))
+
+
+def hash_code(*modules: str) -> str:
+    """Sha256 of modules' source text, for fingerprints: a dataset is built again when its reader changes.
+
+    Raises:
+        ValueError: a module has no source file.
+    """
+    texts = []
+    for module in modules:
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ValueError(f"module {module} has no source file to hash")
+        texts.append(Path(spec.origin).read_bytes().replace(b"\r\n", b"\n"))
+    return hash_bytes(*texts)
 
 
 def item_generator(seed: int, item_id: str) -> np.random.Generator:

@@ -75,9 +75,12 @@ def register(name: str) -> Callable[[S], S]:
     return add
 
 
-def setting_names(cls: type[Source]) -> list[str]:
-    """The settings of a source: its constructor's keyword arguments."""
-    return list(inspect.signature(cls).parameters)
+def setting_names(cls: type[Source]) -> dict[str, str]:
+    """The settings of a source and their types as text: its constructor's keyword arguments."""
+    return {
+        name: inspect.formatannotation(parameter.annotation).strip("'")
+        for name, parameter in inspect.signature(cls).parameters.items()
+    }
 
 
 def did_you_mean(word: str, choices: list[str]) -> str:
@@ -118,7 +121,7 @@ def make_source(name: str, **settings: Any) -> Source:
         DataError: no such source, no such setting, or a setting with a wrong value.
     """
     cls = source_class(name)
-    names = setting_names(cls)
+    names = list(setting_names(cls))
     given = {key: value for key, value in settings.items() if value is not None}
     for key in given:
         if key not in names:

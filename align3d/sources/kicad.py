@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from align3d.errors import DataError, RejectedItem
-from align3d.hashing import hash_bytes, hash_lines, item_generator
+from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import Record
 from align3d.sampling import extent_m, normalise, sample_surface
 from align3d.sources import Item, did_you_mean, register
@@ -26,7 +26,7 @@ from align3d.sources.vrml import read_vrml
 
 DEFAULT_ROOT = "/usr/share/kicad"
 LICENSE = "CC-BY-SA-4.0 with KiCad exception"
-_VERSION = 1  # raise when the records of an unchanged library change
+_CODE = ("captions", "sources.kicad", "sources.footprints", "sources.vrml", "sources.vrml_nodes")
 _SHAPES = ".3dshapes"
 _UNSCALED = (1.0, 1.0, 1.0)
 
@@ -63,8 +63,10 @@ class KicadSource:
     def fingerprint(self) -> str:
         """Sha256 of the settings and of every file's path, size and time of change."""
         library = self._library()
-        settings = f"kicad {_VERSION} {sorted(self.families)} {self.size}"
-        lines = [settings]
+        lines = [
+            f"kicad {sorted(self.families)} {self.size}",
+            hash_code(*(f"align3d.{name}" for name in _CODE)),
+        ]
         for folder, suffix in (("3dmodels", ".wrl"), ("footprints", ".kicad_mod")):
             for path, stat in _files(library / folder, suffix):
                 lines.append(f"{folder}/{path} {stat.st_size} {int(stat.st_mtime)}")

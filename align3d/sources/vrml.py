@@ -39,7 +39,7 @@ class Mesh:
         vertices: f64[V, 3] in metres.
         faces: i64[F, 3], indices of vertices.
         material: i64[F], index into the names and colours.
-        material_names: M names; a material without a name is ``material-<number>``.
+        material_names: M names; those without a name go by colour: ``material-0``, ...
         material_colors: u8[M, 3], diffuse colours.
     """
 
@@ -85,7 +85,7 @@ class _Scene:
         self.placed: list[tuple[int, Floats]] = []  # (shape, 4x4 matrix) where it is not the identity
         self.names: dict[str, int] = {}
         self.colors: list[tuple[float, ...]] = []
-        self.anonymous: dict[int, str] = {}  # id(node) -> name
+        self.anonymous: dict[tuple[float, ...], str] = {}  # colour -> name
 
     def visit(self, node: Node, matrix: Floats | None) -> None:
         """Walk a node's shapes, with the transform from its axes to the scene's."""
@@ -130,11 +130,12 @@ class _Scene:
         """The index of a shape's material, which is noted at its first use."""
         appearance = shape.node("appearance")
         node = appearance.node("material") if appearance is not None else None
+        color: tuple[float, ...]
         if node is None:
-            name, color = "none", _DEFAULT_DIFFUSE
+            name, color = "material-none", _DEFAULT_DIFFUSE
         else:
-            name = node.name or self.anonymous.setdefault(id(node), f"material-{len(self.anonymous)}")
-            color = node.numbers("diffuseColor", _DEFAULT_DIFFUSE)  # type: ignore[assignment]
+            color = node.numbers("diffuseColor", _DEFAULT_DIFFUSE)
+            name = node.name or self.name_by_color(color)
         # One name may be defined twice with two colours; each colour is then a material of its own.
         key = name
         while key in self.names and self.colors[self.names[key]] != color:
@@ -143,6 +144,16 @@ class _Scene:
             self.names[key] = len(self.colors)
             self.colors.append(color)
         return self.names[key]
+
+    def name_by_color(self, color: tuple[float, ...]) -> str:
+        """A name for a material that is written out without one.
+
+        Some exporters define the named materials first and then repeat their values; equal colours are taken
+        for the same material.
+        """
+        if color in self.colors:
+            return next(name for name, index in self.names.items() if self.colors[index] == color)
+        return self.anonymous.setdefault(color, f"material-{len(self.anonymous)}")
 
     def mesh(self, unit_m: float) -> Mesh:
         if not self.points:

@@ -1,0 +1,152 @@
+"""A folder of meshes and point clouds with a captions file: anyone's own shapes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from align3d.errors import DataError, RejectedItem
+from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
+from align3d.record import AXES, Record
+from align3d.sampling import normalise, rotate_up
+from align3d.sources import Item, register
+from align3d.sources.caption_file import Entry, find_captions_file, read_captions
+from align3d.sources.surface import formats, read_points
+
+#: glTF fixes its up axis (glTF 2.0, section 3.4); other formats leave it open.
+_UP_OF_FORMAT = {".glb": "y", ".gltf": "y"}
+
+
+@register("folder")
+class FolderSource:
+    """Meshes and clouds in any format that trimesh reads, with a file of captions.
+
+    The captions file has rows ``path, caption[, category, license, up]``; paths are relative to the root,
+    several rows of a path are several captions. Shapes are turned so that z is up: from the row's ``up``,
+    else the setting, else the format's own (glTF: y), else z.
+
+    Args:
+        root: the folder.
+        captions: the captions file, absolute or relative to the root. Default: ``captions.csv``,
+            ``captions.jsonl`` or ``captions.parquet`` in the root.
+        unit_m: the files' unit in metres.
+        up: the axis that points up in files whose row does not say.
+    """
+
+    name: ClassVar[str] = "folder"
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        captions: str | os.PathLike[str] | None = None,
+        unit_m: float = 1.0,
+        up: str | None = None,
+    ) -> None:
+        if root is None:
+            raise DataError("data=folder: no root; set data.root to a folder of meshes with a captions file")
+        self.root = Path(str(root)).expanduser()
+        self.captions = None if captions is None else Path(str(captions)).expanduser()
+        if isinstance(unit_m, bool) or not isinstance(unit_m, int | float) or not 0.0 < unit_m < 1e9:
+            raise DataError(
+                f"data=folder: unit_m={unit_m!r}, expected the files' unit in metres, such as 0.001"
+            )
+        if up is not None and up not in AXES:
+            raise DataError(f"data=folder: up={up!r}, expected x, y or z")
+        self.unit_m, self.up = float(unit_m), up
+
+    def fingerprint(self) -> str:
+        """Sha256 of the settings, the captions and of every file's path, size and time of change."""
+        captions = self._captions_file()
+        lines = [
+            f"folder {self.unit_m!r} {self.up}",
+            hash_code("align3d.sources.folder", "align3d.sources.surface"),
+        ]
+        try:
+            lines.append(hash_bytes(captions.read_bytes()))
+        except OSError as error:
+            raise DataError(
+                f"data=folder: captions file {captions} cannot be read: {error.strerror}"
+            ) from error
+        for path in self._files():
+            stat = (self.root / path).stat()
+            lines.append(f"{path} {stat.st_size} {int(stat.st_mtime)}")
+        return hash_lines(lines)
+
+    def items(self) -> list[Item]:
+        """Files and captions, by path; what lacks the other half is rejected when it is read.
+
+        Raises:
+            DataError: no such root, no captions file or a bad one.
+        """
+        captions = self._captions_file()
+        entries = read_captions(captions)
+        readable = formats()
+        for path in self._files():
+            if Path(path).suffix.lower() in readable and path not in entries:
+                entries[path] = Entry(problem="file without a caption: the captions file does not name it")
+        return [
+            Item(
+                path,
+                (tuple(entry.captions), dict(entry.values), entry.problem or self._problem(path, readable)),
+            )
+            for path, entry in sorted(entries.items())
+        ]
+
+    def read(self, item: Item, points: int, seed: int) -> Record:
+        """Sample one file's surface, or resample its cloud."""
+        captions, values, problem = item.payload
+        if problem:
+            raise RejectedItem(problem)
+        path = self.root / item.id
+        try:
+            content_hash = hash_bytes(path.read_bytes())
+        except OSError as error:
+            raise RejectedItem(f"cannot be read: {error.strerror}") from error
+        if values.get("up", "z") not in AXES:
+            raise RejectedItem(f"up={values['up']!r} in the captions file, expected x, y or z")
+        up = values.get("up") or self.up or _UP_OF_FORMAT.get(path.suffix.lower(), "z")
+        found = read_points(path, points, item_generator(seed, item.id))
+        extent = np.abs(rotate_up(found.corners[1] - found.corners[0], up)) * self.unit_m
+        return Record(
+            id=item.id,
+            source=self.name,
+            category=values.get("category", ""),
+            captions=captions,
+            points=normalise(rotate_up(found.points, up)),
+            colors=found.colors,
+            part=found.part,
+            part_names=found.part_names,
+            size_m=extent.astype(np.float32),
+            up_axis="z",
+            license=values.get("license", ""),
+            content_hash=content_hash,
+        )
+
+    def _captions_file(self) -> Path:
+        if not self.root.is_dir():
+            what = "is not a folder" if self.root.exists() else "does not exist"
+            raise DataError(f"data=folder: root {self.root} {what}; set data.root to a folder of meshes")
+        return find_captions_file(self.root) if self.captions is None else self.root / self.captions
+
+    def _files(self) -> list[str]:
+        """All files below the root by relative path, but hidden ones, sorted."""
+        found = []
+        for folder, names, files in os.walk(self.root):
+            names[:] = [name for name in names if not name.startswith(".")]
+            relative = Path(folder).relative_to(self.root)
+            found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
+        return sorted(found)
+
+    def _problem(self, path: str, readable: frozenset[str]) -> str:
+        """Why a named file cannot be used; empty where it can."""
+        file = self.root / path
+        if not file.is_file():
+            return f"caption without a file: no {path} in {self.root}"
+        if not file.resolve().is_relative_to(self.root.resolve()):
+            return f"path {path!r} leaves the root through a link; expected a file below it"
+        if file.suffix.lower() not in readable:
+            return f"format {file.suffix!r} is not read; known: {', '.join(sorted(readable))}"
+        return ""
