@@ -1,0 +1,188 @@
+"""Runs a command under Hydra, with every fault of the user told in one line.
+
+Hydra composes the settings, makes the run folder and runs sweeps (``-m``). What it says about a wrong
+override takes several lines and names no closest match; here each override is checked before Hydra starts, so
+that a sweep does not stop half-way and no empty run folder is left behind.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config import RunConfig, from_hydra, register_sizes
+from experiments.errors import USER_ERRORS, UserError, did_you_mean
+
+CONF = Path(__file__).parent / "conf"
+USAGE_EXIT = 2
+INTERRUPTED_EXIT = 130
+
+
+def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None:
+    """Runs ``task`` with the settings of the command line; leaves with exit code 2 upon a user's fault.
+
+    Args:
+        task: what to do with the checked settings; runs once, or once for each point of a sweep.
+        config_name: the YAML file in conf/ that holds the defaults.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+    def run(config: DictConfig) -> None:
+        try:
+            task(from_hydra(config))
+        except USER_ERRORS as error:  # before Hydra sees it, which would print the overrides as well
+            sys.exit(_tell(error))
+
+    try:
+        register_sizes()
+        arguments = get_args_parser().parse_args()
+        if not (arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion):
+            check(arguments.overrides, config_name, multirun=arguments.multirun)
+        run()
+    except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
+        sys.exit(_tell(error))
+    except KeyboardInterrupt:
+        print("interrupted; resume=true with the same hydra.run.dir goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED_EXIT)
+
+
+def _tell(error: Exception) -> int:
+    """Prints a user's fault in one line; the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return USAGE_EXIT
+
+
+def check(overrides: list[str], config_name: str = "config", *, multirun: bool = False) -> None:
+    """Composes and checks the settings of every job of a command line, and leaves no trace.
+
+    Raises:
+        UserError: naming the first override that is wrong, with the closest match.
+    """
+    parsed = parse(overrides)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        _check_names(parsed, config_name)
+        for job in _jobs(parsed, multirun):
+            try:
+                config = hydra.compose(config_name, overrides=job)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise UserError(_in_one_line(error)) from error
+            from_hydra(config)
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    """Parses overrides one by one, so that a fault can be pinned on one.
+
+    Raises:
+        UserError: an override that is none.
+    """
+    parsed = []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            hint = "" if "=" in text else f"; expected {text}=VALUE"
+            raise UserError(
+                f"{text!r} is not an override{hint} (as in: agent=mcts train.epochs=8)"
+            ) from error
+    return parsed
+
+
+def _jobs(overrides: list[Override], multirun: bool) -> Iterator[list[str]]:
+    """The command lines of the jobs: one, or every combination of the values that a sweep lists."""
+    choices: list[list[str]] = []
+    for override in overrides:
+        if override.get_key_element().startswith("hydra."):
+            continue
+        if override.is_sweep_override():
+            if not multirun:
+                raise UserError(f"{override.input_line}: several values; add -m to run each of them")
+            key = override.get_key_element()
+            choices.append([f"{key}={value!s}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([str(override.input_line)])
+    return (list(job) for job in itertools.product(*choices))
+
+
+def _check_names(overrides: list[Override], config_name: str) -> None:
+    """Finds overrides of settings and options that do not exist."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = {group for group in loader.list_groups("") if group != "hydra"}
+    chosen: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.key_or_group
+        if key in groups and not override.is_delete():
+            options = loader.get_group_options(key)
+            values = [str(value) for value in _values(override)]
+            for value in values:
+                if value not in options:
+                    close = did_you_mean(value, options)
+                    raise UserError(f"{key}={value}: no such {key}{close} (known: {', '.join(options)})")
+            chosen[key] = values
+    known: set[str] = set()
+    for job in itertools.product(*[[f"{key}={value}" for value in values] for key, values in chosen.items()]):
+        known |= set(_keys(hydra.compose(config_name, overrides=list(job))))
+    for override in overrides:
+        key = override.key_or_group
+        adds = override.is_add() or override.is_force_add()
+        if adds or key in known or key in groups or key.startswith("hydra"):
+            continue
+        value = f"={str(override.input_line).partition('=')[2]}"
+        near = _closest(key, known)
+        advice = f"; did you mean {near}{value}?" if near else "; `--help` lists all settings"
+        raise UserError(f"{override.input_line}: no such setting{advice}")
+
+
+def _closest(key: str, known: set[str]) -> str | None:
+    """The known name that is nearest: in its own section, by its last part, or as a whole."""
+    section, _, last = key.rpartition(".")
+    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section}
+    anywhere = {name.rpartition(".")[2]: name for name in sorted(known, reverse=True)}
+    for names in (siblings, anywhere):
+        close = difflib.get_close_matches(last, sorted(names), n=1)
+        if close:
+            return names[close[0]]
+    return (
+        next(iter(difflib.get_close_matches(key, sorted(known), n=1)), None) if section not in known else None
+    )
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return value if isinstance(value, list) else [value]
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings."""
+    for key in map(str, config):
+        name = prefix + key
+        yield name
+        child = None if OmegaConf.is_missing(config, key) else config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from _keys(child, f"{name}.")
+
+
+def _in_one_line(error: Exception) -> str:
+    """Hydra's message without its advice on overrides."""
+    first = str(error).strip().splitlines()[0]
+    cause = error.__cause__
+    if cause is not None:
+        first = f"{first}: {str(cause).strip().splitlines()[0]}"
+    return re.sub(r"\s+", " ", first)

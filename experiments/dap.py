@@ -1,0 +1,188 @@
+"""The dynamic attention policy: the agent calibrates attention in training, and learns to at query time.
+
+After Section "Dynamic Attention Policy" of 3DAlign-DAER (arXiv 2511.13211). In training the agent plans on
+the current batch, whose labels are known (`Policy.on_batch`); it then learns from episodes of the reward
+split (`Policy.on_split`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents import Agent, PlanResult, make_agent
+from envs import CalibrationCore, Episode
+from experiments.batches import Batch
+from experiments.config import RunConfig
+from experiments.data import Corpus
+from experiments.embedding import embed_shapes, embed_texts, frozen
+from experiments.errors import settings_of
+from experiments.runtime import generator
+from models import AlignmentModel, Calibration, PointHierarchy, TextEmbedding
+
+
+@dataclass
+class CalibratedRows:
+    """What the agent made of some rows of a batch.
+
+    Attributes:
+        rows: ``[Q]`` rows of the batch.
+        candidates: ``[Q, C]`` candidates, places in the batch.
+        positives: ``[Q, C]`` bool.
+        paired: ``[Q]`` the candidate, of C, whose associations were calibrated.
+        calibration: batch ``[Q]``.
+        values: rewards and search statistics, by TensorBoard's names.
+    """
+
+    rows: Tensor
+    candidates: Tensor
+    positives: Tensor
+    paired: Tensor
+    calibration: Calibration
+    values: dict[str, float]
+
+
+class Policy:
+    """An agent, the decision process it acts on, and its own random numbers.
+
+    Attributes:
+        agent: what calibrates.
+        core: the process, on the model's HAF.
+        episodes: how many it has learnt from.
+        evaluations: how many transitions of the environment that took.
+        returns: sum of the episodes' returns.
+    """
+
+    def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
+        self.model, self.config = model, config
+        with settings_of("env"):
+            self.core = CalibrationCore(model.haf, config.env)
+        with settings_of("agent"):
+            self.agent: Agent = make_agent(
+                config.agent.name, budget=config.agent.budget, **config.agent.settings
+            )
+        self.generator = generator(config.seed, "agent")
+        self.episodes, self.evaluations, self.returns = 0, 0, 0.0
+
+    def on_batch(self, batch: Batch) -> CalibratedRows:
+        """Plans on some rows of a batch, and learns from it."""
+        settings = self.config.dap
+        size = len(batch.indices)
+        device = batch.positives.device
+        rows = torch.randperm(size, generator=self.generator)[: settings.queries].to(device)
+        with frozen(self.model):
+            text = self.model.encode_text(batch.text.select(rows.cpu()).to(device))
+            shapes = self.model.encode_shapes(batch.shapes)
+            candidates = hardest(text, shapes, batch.positives[rows], settings.candidates)
+            attention = self.model.attend(text, shapes, candidates)
+            positives = batch.positives[rows].gather(1, candidates)
+            episode = self.core.episode(attention, positives)
+        result = self.agent.learn(self.core, episode, self.generator)
+        return CalibratedRows(
+            rows=rows,
+            candidates=candidates,
+            positives=positives,
+            paired=original_place(episode),
+            calibration=result.calibration,
+            values=self._count(result),
+        )
+
+    def _count(self, result: PlanResult) -> dict[str, float]:
+        self.episodes += len(result.return_)
+        self.evaluations += int(result.evaluations.sum())
+        self.returns += float(result.return_.sum())
+        values = {name: float(part.mean()) for name, part in result.parts.items()}
+        values["reward/return"] = float(result.return_.mean())
+        return values | {_in_group(name): value for name, value in result.statistics.items()}
+
+    def on_split(self, episodes: SplitEpisodes, count: int) -> dict[str, float]:
+        """Plays ``count`` episodes of a split, and learns from them."""
+        result = self.agent.learn(self.core, episodes.sample(count, self.generator), self.generator)
+        return self._count(result)
+
+    def state(self) -> dict[str, object]:
+        """For a checkpoint."""
+        return {
+            "generator": self.generator.get_state(),
+            "episodes": self.episodes,
+            "evaluations": self.evaluations,
+            "returns": self.returns,
+            "agent": self.agent.export_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.generator.set_state(state["generator"])
+        self.episodes, self.evaluations = state["episodes"], state["evaluations"]
+        self.returns = state["returns"]
+        self.agent.import_state(state["agent"])
+
+
+class SplitEpisodes:
+    """Episodes of a split under a frozen model: a caption, its nearest shapes of the split, what is right.
+
+    Args:
+        core: the decision process.
+        model: frozen from now on.
+        corpus: the data.
+        indices: the split's shapes.
+        candidates: ``C`` of an episode.
+        device: where the model is.
+    """
+
+    def __init__(
+        self,
+        core: CalibrationCore,
+        model: AlignmentModel,
+        corpus: Corpus,
+        indices: Tensor,
+        candidates: int,
+        device: torch.device,
+    ) -> None:
+        self.core, self.model = core, model
+        texts = corpus.unique_texts(indices)
+        self.text = embed_texts(model, corpus, texts, device)
+        self.shapes = embed_shapes(model, corpus, indices, device)
+        self.positives = corpus.positives(texts, indices).to(device)  # [Q, M]
+        self.candidates = hardest(self.text, self.shapes, self.positives, min(candidates, len(indices)))
+
+    def sample(self, count: int, generator: torch.Generator) -> Episode:
+        """Draws ``count`` captions, with replacement; see `envs.EpisodeSource`."""
+        rows = torch.randint(len(self.candidates), (count,), generator=generator).to(self.candidates.device)
+        candidates = self.candidates[rows]
+        with frozen(self.model):
+            attention = self.model.attend(self.text.select(rows), self.shapes, candidates)
+            return self.core.episode(attention, self.positives[rows].gather(1, candidates))
+
+
+def hardest(text: TextEmbedding, shapes: PointHierarchy, positives: Tensor, count: int) -> Tensor:
+    """The nearest shapes of each text, with a right one among them.
+
+    Args:
+        text: ``Q`` texts.
+        shapes: a gallery of ``M``.
+        positives: ``[Q, M]`` bool.
+        count: ``C``, at most M.
+
+    Returns:
+        ``[Q, C]`` int64, nearest first; where no right answer is among the first C, the nearest right one
+        takes the last place.
+    """
+    similarity = text.embedding @ shapes.embedding.T
+    candidates = similarity.topk(min(count, similarity.shape[1]), dim=1).indices
+    lacks = ~positives.gather(1, candidates).any(1)
+    best = similarity.masked_fill(~positives, -torch.inf).argmax(1)
+    candidates[:, -1] = torch.where(lacks & positives.any(1), best, candidates[:, -1])
+    return candidates
+
+
+def original_place(episode: Episode) -> Tensor:
+    """Where the paired candidate stood before the episode put its candidates in order: ``[B]``."""
+    return episode.candidates.gather(1, episode.attention.paired.unsqueeze(1)).squeeze(1)
+
+
+def _in_group(name: str) -> str:
+    return name if "/" in name else f"search/{name}"

@@ -1,0 +1,168 @@
+"""From a dataset on disk to tensors: unique captions, prepared shapes, splits. Everything slow is cached."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import models.fourier
+import models.geometry
+import models.shapes
+from align3d.build import default_cache, load_or_build
+from align3d.captions import normalise_caption
+from align3d.dataset import ShapeDataset
+from experiments.config import DataConfig, RunConfig
+from experiments.errors import UserError, settings_of
+from experiments.progress import Tracker
+from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes
+
+#: The settings of the model that a prepared shape depends on.
+SHAPE_SETTINGS = ("points", "patches", "patch_points", "regions")
+PREPARE_CHUNK = 256
+SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(ShapeBatch))
+
+
+@dataclass
+class Corpus:
+    """A dataset as the model eats it. ``n`` shapes, ``m`` unique captions.
+
+    Captions with the same normal form are one text: all shapes that have it are right answers for it.
+
+    Attributes:
+        dataset: the records.
+        shapes: prepared, batch ``[n]``.
+        captions: ``m`` strings.
+        text: their features, ``[m, T, ...]``.
+        texts_of: ``[n, K]`` int64: the captions of each shape, the first one first, -1 behind the last.
+        splits: indices of shapes by the name of the split: train, reward, test.
+    """
+
+    dataset: ShapeDataset
+    shapes: ShapeBatch
+    captions: list[str]
+    text: TextFeatures
+    texts_of: Tensor
+    splits: dict[str, Tensor]
+
+    def positives(self, texts: Tensor, shapes: Tensor) -> Tensor:
+        """Which of the shapes ``[C]`` each of the texts ``[Q]`` is a caption of: bool ``[Q, C]``.
+
+        With shapes ``[Q, C]`` every text has its own candidates.
+        """
+        of_shapes = self.texts_of[shapes]  # [C, K] or [Q, C, K]
+        return (of_shapes == texts.view(-1, 1, 1)).any(-1)
+
+    def first_texts(self, shapes: Tensor) -> Tensor:
+        """The first caption of each of the shapes ``[C]``: ``[C]``."""
+        return self.texts_of[shapes, 0]
+
+    def unique_texts(self, shapes: Tensor) -> Tensor:
+        """All captions of the shapes, each once, ascending: ``[M]``."""
+        texts = self.texts_of[shapes].flatten()
+        return texts[texts >= 0].unique()
+
+
+def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
+    """Builds or finds the dataset, encodes its captions and prepares its shapes.
+
+    Raises:
+        UserError: a split has too few shapes for the settings.
+        DataError: the source has nothing to read.
+    """
+    cache = config.cache or default_cache()
+    data = config.data
+    dataset = load_or_build(
+        data.name, cache=cache, points=data.points, seed=data.seed, workers=data.workers, **data.settings
+    )
+    splits = _splits(dataset, data, config.train.batch_size)
+    captions, texts_of = unify(dataset.captions)
+    encoder = TextEncoder(
+        config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens
+    )
+    return Corpus(
+        dataset=dataset,
+        shapes=_prepare(dataset, config.model, cache / "shapes"),
+        captions=captions,
+        text=encoder.encode(captions),
+        texts_of=texts_of,
+        splits=splits,
+    )
+
+
+def unify(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
+    """Gives captions with the same normal form one number.
+
+    Args:
+        captions: of each of ``n`` shapes, at least one.
+
+    Returns:
+        The ``m`` unique captions, as first written; ``[n, K]`` their numbers by shape, -1 behind the last.
+    """
+    numbers: dict[str, int] = {}
+    unique: list[str] = []
+    rows = []
+    for own in captions:
+        row: dict[int, None] = {}
+        for caption in own:
+            form = normalise_caption(caption)
+            if form not in numbers:
+                numbers[form] = len(unique)
+                unique.append(caption)
+            row[numbers[form]] = None
+        rows.append(list(row))
+    longest = max(len(row) for row in rows)
+    return unique, torch.tensor([row + [-1] * (longest - len(row)) for row in rows])
+
+
+def _splits(dataset: ShapeDataset, data: DataConfig, batch_size: int) -> dict[str, Tensor]:
+    def amount(value: float) -> int | float:
+        return int(value) if value >= 1 else value
+
+    with settings_of("data"):
+        parts = dataset.splits(amount(data.test), amount(data.reward))
+    splits = {name: torch.from_numpy(parts[name]) for name in ("train", "reward", "test")}
+    for name, least in (("train", batch_size), ("reward", 2), ("test", 2)):
+        if len(splits[name]) < least:
+            raise UserError(
+                f"data={data.name}: {len(splits[name])} of {len(dataset)} shapes in the {name} split, "
+                f"at least {least} needed; raise data.size, or lower data.test, data.reward or train.batch_size"
+            )
+    return splits
+
+
+def _prepare(dataset: ShapeDataset, config: ModelConfig, cache: Path) -> ShapeBatch:
+    """Prepared shapes, from the cache if these shapes were prepared by the same code before."""
+    path = cache / f"{_preparation_key(dataset, config)}.safetensors"
+    if path.exists():
+        return ShapeBatch(**load_file(path), batch_size=[len(dataset)])
+    parts = []
+    with Tracker("preparing shapes", len(dataset), "shapes") as tracker, settings_of("model"):
+        for start in range(0, len(dataset), PREPARE_CHUNK):
+            rows = range(start, min(start + PREPARE_CHUNK, len(dataset)))
+            points = torch.from_numpy(dataset.points(rows))
+            colors = torch.from_numpy(dataset.colors(rows))
+            size_m = torch.from_numpy(dataset.size_m(rows))
+            parts.append(prepare_shapes(points, colors, size_m, config, advance=tracker.advance))
+    tensors = {name: torch.cat([part.get(name) for part in parts]) for name in SHAPE_FIELDS}
+    cache.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".partial-{os.getpid()}")
+    save_file(tensors, beside)
+    beside.rename(path)
+    return ShapeBatch(**tensors, batch_size=[len(dataset)])
+
+
+def _preparation_key(dataset: ShapeDataset, config: ModelConfig) -> str:
+    """Changes with the shapes, the settings that matter and the code that prepares."""
+    settings = {name: dataclasses.asdict(config)[name] for name in SHAPE_SETTINGS}
+    digest = hashlib.sha256(f"{dataset.hash} {sorted(settings.items())}".encode())
+    for module in (models.shapes, models.geometry, models.fourier):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,76 @@
+"""What is minimised in a step: the contrastive losses at both grains, and the policy's part."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from experiments.batches import Batch
+from experiments.config import RunConfig
+from experiments.dap import CalibratedRows
+from models import AlignmentModel, PointHierarchy, TextEmbedding
+from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
+
+
+class Objective(nn.Module):
+    """The loss of a batch.
+
+    Args:
+        model: what is trained.
+        config: weights of the terms.
+    """
+
+    def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.train_config, self.dap = config.train, config.dap
+
+    def forward(self, batch: Batch, calibrated: CalibratedRows | None = None) -> dict[str, Tensor]:
+        """The terms by TensorBoard's names; ``loss/total`` is what is minimised.
+
+        Args:
+            batch: ``B`` pairs.
+            calibrated: the agent's calibration of some rows, in a step in which it has one.
+        """
+        model = self.model
+        text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
+        logits = model.logit_scale * text.embedding @ shapes.embedding.T
+        terms = {"loss/global": symmetric_contrastive_loss(logits, batch.positives)}
+        substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
+        if not substitute:
+            terms["loss/fine"] = self._fine(text, shapes, batch)
+        if calibrated is not None:
+            terms |= self._calibrated(text, shapes, calibrated, substitute)
+        total = terms["loss/global"] + self.train_config.fine_weight * terms["loss/fine"]
+        if "loss/distill" in terms:
+            total = total + self.dap.weight * terms["loss/distill"]
+        return {"loss/total": total, **terms}
+
+    def _fine(self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch) -> Tensor:
+        """HAF's loss on every pair within the groups."""
+        score = self.model.haf.fuse(self.model.attend(text, shapes, batch.candidates)).score  # [B, G]
+        positives = batch.positives.gather(1, batch.candidates)
+        group = score.shape[1]
+        return symmetric_contrastive_loss(score.view(-1, group, group), positives.view(-1, group, group))
+
+    def _calibrated(
+        self, text: TextEmbedding, shapes: PointHierarchy, calibrated: CalibratedRows, substitute: bool
+    ) -> dict[str, Tensor]:
+        """The calibrated attention in place of HAF's own, and as its target."""
+        haf, terms = self.model.haf, {}
+        state = self.model.attend(
+            text.select(calibrated.rows), shapes, calibrated.candidates, calibrated.paired
+        )
+        target = haf.fuse(state, calibrated.calibration)
+        if substitute:
+            terms["loss/fine"] = multi_positive_cross_entropy(target.score, calibrated.positives).mean()
+        if self.dap.mode in ("distill", "both"):
+            own = haf.fuse(state)
+            weight = own.token_weights.detach()[:, None, None, :]  # over candidates and heads
+            terms["loss/distill"] = attention_divergence(target.attention.detach(), own.attention, weight)
+        return terms
+
+
+def gradient_norm(parameters: list[nn.Parameter], largest: float) -> float:
+    """Clips the gradients' common norm in place; what it was before."""
+    return float(torch.nn.utils.clip_grad_norm_(parameters, largest))

@@ -1,0 +1,50 @@
+"""Trains, calibrates and evaluates: ``python -m experiments.run agent=mcts``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+
+from experiments import cli, results, runtime, tables
+from experiments.config import RunConfig
+from experiments.data import load_corpus
+from experiments.evaluation import encode_split, evaluate
+from experiments.session import Session
+from experiments.training import show_attention, train, train_agent
+
+
+def run(config: RunConfig) -> None:
+    """One run, from data to the closing table."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    device = runtime.pick_device(config.device)
+    runtime.use_threads(config.threads)
+    runtime.seed_everything(config.seed)
+    results.open_folder(folder, config)
+    outcome = results.finished(folder)
+    if outcome is None:
+        corpus = load_corpus(config, device)
+        runtime.seed_everything(config.seed)  # whether the data was built or found must not matter
+        session = Session(config, folder, corpus, device)
+        train(session)
+        train_agent(session)
+        with session.timed("evaluate"):
+            gallery = encode_split(session.model, corpus, corpus.splits["test"], device)
+            metrics = evaluate(session.model, gallery, config.eval, session.policy)
+            show_attention(session)
+        session.journal.write(session.step, "evaluate", results.flat(metrics))
+        session.journal.close()
+        outcome = results.write_results(session, metrics)
+    title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
+    tables.show(tables.retrieval_table({t: outcome["metrics"][n] for n, t in results.ROWS.items()}, title))
+    print(f"run folder: {folder}")
+
+
+def main() -> None:
+    """The command."""
+    runtime.keep_memory()
+    cli.main(run)
+
+
+if __name__ == "__main__":
+    main()

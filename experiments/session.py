@@ -1,0 +1,115 @@
+"""A run in progress: what is trained, what is written, where it stands; all that a checkpoint holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from experiments import checkpoint
+from experiments.batches import Batches
+from experiments.config import RunConfig
+from experiments.dap import Policy
+from experiments.data import Corpus
+from experiments.journal import Journal
+from experiments.objective import Objective
+from models import AlignmentModel
+
+
+class Session:
+    """Model, optimiser, policy and journal of a run, restored from the last checkpoint if there is one.
+
+    Args:
+        config: the settings.
+        folder: the run's folder.
+        corpus: the data.
+        device: where to train.
+
+    Attributes:
+        step: counts up over all phases; the step that comes next.
+        seconds: spent by each phase, over all the processes that worked on the run.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
+        self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
+        self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
+        self.policy = Policy(self.model, config)
+        self.batches = Batches(corpus, config.train, config.seed, device)
+        self.step = 0
+        self.seconds: dict[str, float] = {}
+        self.fabric = Fabric(accelerator=device.type, devices=1 if device.index is None else [device.index])
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
+        )
+        self.objective, self.optimizer = self.fabric.setup(Objective(self.model, config), self.optimizer)
+        position = self._restore()
+        self.journal = Journal(folder, position, self.step)
+        self._saved_at = time.monotonic()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.folder / "checkpoints"
+
+    def write(self, phase: str, values: Mapping[str, float]) -> None:
+        """Writes the values of the step that was just done, counts it, and saves if it is time to."""
+        self.journal.write(self.step, phase, values)
+        self.step += 1
+        every, minutes = self.config.train.checkpoint_every, self.config.train.checkpoint_minutes
+        if (every and self.step % every == 0) or time.monotonic() - self._saved_at > 60 * minutes:
+            self.save()
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        self.journal.flush()
+        checkpoint.save(self.checkpoints, self.step, self._state())
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Counts the seconds of a phase."""
+        start, before = time.monotonic(), self.seconds.get(phase, 0.0)
+        self._phase = (phase, start, before)
+        try:
+            yield
+        finally:
+            self.seconds[phase] = before + time.monotonic() - start
+            self._phase = None
+
+    _phase: tuple[str, float, float] | None = None
+
+    def _state(self) -> dict[str, Any]:
+        if self._phase is not None:
+            phase, start, before = self._phase
+            self.seconds[phase] = before + time.monotonic() - start
+        return {
+            "config": self.config.plain,
+            "text_width": self.corpus.text.tokens.shape[-1],
+            "up_axis": self.corpus.dataset.up_axis,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "neighbours": self.batches.neighbours,
+            "policy": self.policy.state(),
+            "random": checkpoint.random_state(),
+            "journal": self.journal.position,
+            "seconds": self.seconds,
+        }
+
+    def _restore(self) -> int:
+        """Takes over the last checkpoint; the journal's position in it, 0 without one."""
+        place = checkpoint.latest(self.checkpoints)
+        if place is None:
+            return 0
+        state = checkpoint.load(place, self.device)
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.neighbours = None if state["neighbours"] is None else state["neighbours"].cpu()
+        self.policy.restore(state["policy"])
+        checkpoint.restore_random_state(state["random"])
+        return int(state["journal"])

@@ -1,0 +1,40 @@
+"""The closing table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
+MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr": "MRR"}
+
+
+def retrieval_table(rows: Mapping[str, Mapping[str, float]], title: str = "") -> Table:
+    """Retrieval results.
+
+    Args:
+        rows: name of the ranking → metrics named ``text_to_shape/recall@1`` and so on, in [0, 1].
+        title: stands above.
+    """
+    table = Table(title=title or None)
+    for name in ("ranking", "direction"):
+        table.add_column(name, no_wrap=True)
+    for measure in MEASURES.values():
+        table.add_column(measure, justify="right")
+    for direction, words in DIRECTIONS.items():
+        for name, metrics in rows.items():
+            table.add_row(name, words, *(_percent(metrics, f"{direction}/{m}") for m in MEASURES))
+        table.add_section()
+    return table
+
+
+def show(table: Table) -> None:
+    """Prints a table; as wide as it needs to be where there is no terminal to fit into."""
+    console = Console()
+    (console if console.is_terminal else Console(width=100)).print(table)
+
+
+def _percent(metrics: Mapping[str, float], name: str) -> str:
+    return f"{100 * metrics[name]:.1f}" if name in metrics else "–"
