@@ -2,7 +2,8 @@
 
     python -m align3d.build source=kicad out=DIR [root=...] [size=...] [points=...] [seed=...] [workers=...]
 
-Shards are written into ``OUT.partial`` and the folder is renamed when all is there. A build that was cut off
+Shards are written into ``OUT.partial``; when all are there, the dataset is put together in ``OUT.new`` and
+that folder renamed. A build that was cut off
 goes on with the shards that it lacks, and ends with the same bytes as one that was not: each item has a
 random generator of its own, so that neither order nor the number of workers matters.
 """
@@ -107,8 +108,14 @@ def build(
         task = ShardTask(source, partial, points, seed, arrow_schema(points))
         with ItemProgress(f"Reading {source.name}", len(items), enabled=progress) as bar:
             results = _run(task, shards, workers, bar)
-        _finish(partial, source.name, key, task, results)
-        _replace(partial, out)
+        new = out.with_name(out.name + ".new")
+        try:
+            _finish(new, source.name, key, task, results)
+        except DataError:
+            shutil.rmtree(partial)
+            raise
+        _replace(new, out)
+        shutil.rmtree(partial)
     return ShapeDataset.load(out)
 
 
@@ -236,33 +243,32 @@ def _run_parallel(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _finish(partial: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> None:
-    """Give the shards their final names and write what goes with them."""
+def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> None:
+    """Move the shards into a folder of their own, under their final names, and write what goes with them."""
     rejections = [rejection for result in results for rejection in result.rejections]
     files = [result.file for result in results if result.file is not None]
     if not files:
         first = "; ".join(f"{rejection.item}: {rejection.reason}" for rejection in rejections[:3])
-        shutil.rmtree(partial)
         raise DataError(f"data={name}: none of {len(rejections)} items can be used; the first: {first}")
     axes = sorted({axis for result in results for axis in result.up_axes})
     if len(axes) > 1:
         raise DataError(
             f"data={name}: shapes with different up axes ({', '.join(axes)}); the source must rotate"
         )
-    for index in range(len(results)):
-        task.paths(index)[1].unlink()
+    shutil.rmtree(new, ignore_errors=True)  # what a build left that was killed just here
+    new.mkdir()
     shards = []
     for number, file in enumerate(files):
         shard = replace(file, file=f"data-{number:05d}-of-{len(files):05d}.arrow")
-        os.replace(partial / file.file, partial / shard.file)
+        os.replace(task.folder / file.file, new / shard.file)
         shards.append(shard)
     lines = [json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejections]
-    write_text(partial / REJECTIONS, "".join(lines))
+    write_text(new / REJECTIONS, "".join(lines))
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
         key=key,
-        hash=_content_hash(partial, shards, task.points, task.seed),
+        hash=_content_hash(new, shards, task.points, task.seed),
         points=task.points,
         seed=task.seed,
         up_axis=axes[0],
@@ -270,9 +276,8 @@ def _finish(partial: Path, name: str, key: str, task: ShardTask, results: list[S
         rejected=len(rejections),
         shards=tuple(shards),
     )
-    write_hugging_face(partial, task.points, manifest)
-    (partial / _PLAN).unlink()
-    manifest.write(partial)
+    write_hugging_face(new, task.points, manifest)
+    manifest.write(new)
 
 
 def _content_hash(folder: Path, shards: Sequence[ShardInfo], points: int, seed: int) -> str:
@@ -285,13 +290,13 @@ def _content_hash(folder: Path, shards: Sequence[ShardInfo], points: int, seed: 
     return hash_lines(lines)
 
 
-def _replace(partial: Path, out: Path) -> None:
+def _replace(new: Path, out: Path) -> None:
     """Put the finished folder in its place; an older one is moved aside first and removed last."""
     old = out.with_name(out.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         os.replace(out, old)
-    os.replace(partial, out)
+    os.replace(new, out)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -17,7 +17,7 @@ _MODEL = re.compile(
     r"((?:(?!\(model\s).)*)",
     re.DOTALL | re.IGNORECASE,
 )
-_SCALE = re.compile(r"\(scale\s+\(xyz\s+(\S+)\s+(\S+)\s+(\S+)\s*\)")
+_SCALE = re.compile(r"\(scale\s+\(xyz\s+([^\s)]+)\s+([^\s)]+)\s+([^\s)]+)\s*\)")
 _FEW_WORDS = 3
 
 

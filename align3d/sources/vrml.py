@@ -7,6 +7,7 @@ by its name, so that no part of a model is lost unseen.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -229,8 +230,10 @@ def _numbers(text: str, field: str) -> Floats:
     """The numbers of a text with commas or blanks between them."""
     words = text.replace(",", " ")
     try:
-        return np.fromstring(words, dtype=np.float64, sep=" ")
-    except ValueError as error:
+        with warnings.catch_warnings():  # numpy before 2.4 warns where later ones raise
+            warnings.simplefilter("error", DeprecationWarning)
+            return np.fromstring(words, dtype=np.float64, sep=" ")
+    except (ValueError, DeprecationWarning) as error:
         raise RejectedItem(f"something in a {field} list that is not a number") from error
 
 

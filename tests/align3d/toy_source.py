@@ -1,0 +1,54 @@
+"""A source in one file: boxes whose size follows from their number. Every seventh has no surface."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from align3d.errors import RejectedItem
+from align3d.hashing import hash_json, item_generator
+from align3d.record import Record
+from align3d.sampling import extent_m, normalise, sample_surface
+from align3d.sources import Item
+
+CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
+QUADS = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
+FACES = np.array([[a, b, c] for quad in QUADS for a, b, c in (quad[:3], [quad[0], *quad[2:]])])
+
+
+class Boxes:
+    name: ClassVar[str] = "boxes"
+
+    def __init__(self, size: int = 10, stop_at: int | None = None) -> None:
+        self.size, self.stop_at = size, stop_at
+
+    def fingerprint(self) -> str:
+        return hash_json(["boxes", self.size])
+
+    def items(self) -> list[Item]:
+        return [Item(f"box-{number:04d}", number) for number in range(self.size)]
+
+    def read(self, item: Item, points: int, seed: int) -> Record:
+        number = int(item.payload)
+        if number == self.stop_at:
+            raise KeyboardInterrupt
+        if number % 7 == 6:
+            raise RejectedItem("a box of no size")
+        size = [1.0 + number % 3, 1.0 + number % 5, 0.5]
+        triangles = (CORNERS * size)[FACES]
+        sampled, face, _ = sample_surface(triangles, points, item_generator(seed, item.id))
+        return Record(
+            id=item.id,
+            source=self.name,
+            category=f"{number % 3 + 1} wide",
+            captions=(f"box number {number}", f"a box of {size[0]:g} x {size[1]:g}"),
+            points=normalise(sampled),
+            colors=np.full((points, 3), number % 256, dtype=np.uint8),
+            part=(face // 2).astype(np.int16),
+            part_names=("left", "right", "front", "back", "bottom", "top"),
+            size_m=extent_m(triangles.reshape(-1, 3)),
+            up_axis="z",
+            license="CC0-1.0",
+            content_hash=hash_json(size),
+        )
