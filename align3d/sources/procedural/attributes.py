@@ -179,6 +179,8 @@ class Colour(Choice):
 
     def apart(self, values: Mapping[str, Value]) -> Colour:
         """The same without the colours that the attributes in `unlike` have."""
+        if not self.unlike:
+            return self
         taken = {values.get(name) for name in self.unlike}
         return replace(self, values=tuple(value for value in self.values if value not in taken))
 
@@ -257,8 +259,11 @@ def is_valid(attributes: Mapping[str, Attribute], values: Mapping[str, Value]) -
     for name, attribute in attributes.items():
         if exists(attribute, values) != (name in values):
             return False
-        free = attribute.apart(values) if isinstance(attribute, Colour) else attribute
-        if name in values and not free.allows(values[name]):
+        if name not in values:
+            continue
+        if not attribute.allows(values[name]):
+            return False
+        if isinstance(attribute, Colour) and any(values.get(u) == values[name] for u in attribute.unlike):
             return False
     return True
 

@@ -106,7 +106,9 @@ class ProceduralSource:
 
     def captions(self, index: int) -> tuple[str, ...]:
         """The captions of record `index`; the first is the one that should find it."""
-        spec = self.specification(index)
+        return self._captions(index, self.specification(index))
+
+    def _captions(self, index: int, spec: Specification) -> tuple[str, ...]:
         family = self._families[self.families.index(spec.parameters.family)]
         about = "query" if spec.focus is None else "query of twins"
         query = self._generator(about, index if spec.focus is None else index // 2)
@@ -122,14 +124,15 @@ class ProceduralSource:
             points: number of points P.
             seed: of the sampling; captions and parameters do not depend on it.
         """
-        parameters = self.specification(item.payload).parameters
+        spec = self.specification(item.payload)
+        parameters = spec.parameters
         family = self._families[self.families.index(parameters.family)]
         cloud = family.shape(parameters).sample(points, item_generator(seed, item.id))
         return Record(
             id=item.id,
             source=self.name,
             category=family.name,
-            captions=self.captions(item.payload),
+            captions=self._captions(item.payload, spec),
             points=normalise(cloud.points),
             colors=cloud.colors,
             part=cloud.part,

@@ -213,6 +213,7 @@ class Gear(Family):
         r = p.metres("diameter") / 2
         thick = (0.16 if p.text("thickness") == "thin" else 0.42) * r
         count, colour = p.count("teeth"), p.text("wheel_colour")
+        hub = 0.36 * r
         tall = min(0.22 * r, 3.2 * r / count)
         root = r - tall
         pitch = 2 * np.pi * root / count
@@ -221,19 +222,19 @@ class Gear(Family):
         lying = np.stack([turn("z", a) @ turn("y", 90) @ turn("z", 90) for a in angle])
         shape.add("tooth", tooth, circle(count, root * 0.998, thick / 2), rotate=lying)
         if p.text("web") == "solid":
-            shape.add("rim", Lathe([(0.3 * r, 0), (root, 0), (root, thick), (0.3 * r, thick)]))
+            shape.add("rim", Lathe([(hub, 0), (root, 0), (root, thick), (hub, thick)]))
         else:
             shape.add("rim", tube(root, root - 0.14 * r, thick))
             spokes = p.count("spokes")
-            spoke = box(root - 0.42 * r, 0.11 * r, 0.5 * thick, open_ends="")
-            where = circle(spokes, (root - 0.14 * r + 0.3 * r) / 2, 0.25 * thick)
+            spoke = box(root - 0.12 * r - hub, 0.11 * r, 0.5 * thick)
+            where = circle(spokes, (root - 0.14 * r + hub) / 2, 0.25 * thick)
             shape.add(
                 "spoke", spoke, where, rotate=turns("z", np.arange(spokes) * 360 / spokes), colour=colour
             )
-        outer = polygon(48, 0.3 * r)
+        outer = polygon(48, hub)
         sides = {"round": 48, "square": 4, "hexagonal": 6}[p.text("bore")]
         shape.add(
-            "hub", prism(outer, 1.35 * thick, hole=_matched(outer, sides, 0.15 * r)), (0, 0, -0.175 * thick)
+            "hub", prism(outer, 1.35 * thick, hole=_matched(outer, sides, 0.62 * hub)), (0, 0, -0.175 * thick)
         )
 
     def describe(self, p: Parameters, d: Description) -> None:
@@ -347,8 +348,13 @@ class PipeFitting(Family):
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Branches from a common middle, each with a collar at its end."""
-        half = p.metres("width") / 2
-        r = (0.3 if p.text("bore") == "large-bore" else 0.17) * half
+        slim = 0.3 if p.text("bore") == "large-bore" else 0.17
+        bulge = {"flanged": min(2 * slim, 0.55), "ribbed": 1.3 * slim, "hexagonal": 1.45 * slim}[
+            p.text("ends")
+        ]
+        # an elbow has one arm along x, and there the width ends at the collar of the other
+        half = p.metres("width") / (1 + bulge if p.count("openings") == 2 else 2)
+        r = slim * half
         arms = {
             2: [(-1, 0, 0), (0, 0, 1)],
             3: [(-1, 0, 0), (1, 0, 0), (0, 0, 1)],
@@ -370,7 +376,7 @@ class PipeFitting(Family):
                 rotate=frames,
             )
             shape.add("pipe", sphere(1.2 * r))
-        style, outer = p.text("ends"), min(2.0 * r, 0.55 * half)
+        style, outer = p.text("ends"), bulge * half
         if style == "flanged":
             shape.add("collar", tube(outer, r, 0.13 * half), directions * 0.84 * half, rotate=frames)
             bolts = p.count("bolts")
@@ -400,4 +406,4 @@ class PipeFitting(Family):
         d.adjective("pipe_colour")
         d.adjective("openings", kind)
         after = [("bolts", f"with {count_word(p.count('bolts'))} bolts each")] if "bolts" in p else []
-        d.part("collar", "ends", "collar_colour", count=p.count("openings"), after=after)
+        d.part("collar", "ends", "collar_colour", count="openings", after=after)

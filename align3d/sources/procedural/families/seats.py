@@ -56,18 +56,28 @@ def places_under(shape: str, count: int, width: float) -> Floats:
     return ring * (reach * 0.9, deep * 0.9 if deep != reach else reach * 0.9, 1.0)
 
 
-def splay(tops: Floats, height: float) -> tuple[float, float]:
-    """How far splayed legs move inwards at their top and outwards at their foot, in metres."""
-    reach = float(np.linalg.norm(tops[:, :2], axis=1).min())
-    return min(0.08 * height, 0.35 * reach), 0.16 * height
+def splay(tops: Floats, height: float, within: float = np.inf) -> tuple[float, float]:
+    """How far splayed legs move inwards at their top and outwards at their foot, in metres.
+
+    Args:
+        tops: f64[K, 3], where the legs would be if they were straight.
+        height: of the legs.
+        within: half width that the feet must not leave.
+    """
+    distance = np.linalg.norm(tops[:, :2], axis=1)
+    share = float(np.abs(tops[:, 0]).max() / distance.max())  # of a step outwards that widens the whole
+    room = (within - float(np.abs(tops[:, 0]).max())) / max(share, 1e-6)
+    return min(0.08 * height, 0.35 * float(distance.min())), min(0.16 * height, room)
 
 
-def add_legs(shape: Builder, style: str, tops: Floats, height: float, thick: float) -> None:
-    """Legs from the floor up to this height, below places f64[K, 3]."""
+def add_legs(
+    shape: Builder, style: str, tops: Floats, height: float, thick: float, within: float = np.inf
+) -> None:
+    """Legs from the floor up to this height, below places f64[K, 3]; `within` as for `splay`."""
     feet = tops * (1.0, 1.0, 0.0)
     if style == "splayed":
         outward = tops[:, :2] / np.linalg.norm(tops[:, :2], axis=1, keepdims=True)
-        inward, outward_by = splay(tops, height)
+        inward, outward_by = splay(tops, height, within - thick / 2)
         upper = feet.copy()
         upper[:, :2] -= outward * inward
         feet[:, :2] += outward * outward_by
@@ -107,13 +117,10 @@ class Table(Family):
         style, top = p.text("top_shape"), p.metres("width") * 0.03
         outline, _ = slab(style, width)
         shape.add("top", prism(outline, top), (0, 0, height - top))
-        add_legs(
-            shape,
-            p.text("leg_style"),
-            places_under(style, p.count("legs"), width),
-            height - top,
-            0.06 * width,
+        places = places_under(style, p.count("legs"), width) * (
+            0.7 if p.text("leg_style") == "splayed" else 1
         )
+        add_legs(shape, p.text("leg_style"), places, height - top, 0.06 * width, width / 2)
         if p.text("shelf") == "with":
             shape.add("lower shelf", prism(outline * 0.6, top), (0, 0, 0.3 * height))
 
@@ -267,8 +274,8 @@ class Bed(Family):
         "width": Length(800, 2000, 100),
         "frame_colour": Colour(FINISHES, part="frame"),
         "blanket_colour": Colour(PAINTS, part="blanket"),
-        "pillow_colour": Colour(PAINTS, part="pillow", unlike=("blanket_colour", "headboard_colour")),
         "headboard_colour": Colour(FINISHES, part="headboard"),
+        "pillow_colour": Colour(PAINTS, part="pillow", unlike=("blanket_colour", "headboard_colour")),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
@@ -281,7 +288,7 @@ class Bed(Family):
         )
         tall = 1.7 if p.text("posts") == "with" else 0.2
         shape.add("frame", box(0.1, 0.1, tall), corners)
-        shape.add("frame", box(width, length, 0.18), (0, 0, 0.17))
+        shape.add("frame", box(width, length, 0.18, open_ends="top"), (0, 0, 0.17))
         mattress = box(width - 0.08, 0.54, 0.18, open_ends="bottom")
         shape.add("mattress", mattress, (0, 0.69, 0.35), colour="white")
         shape.add("blanket", box(width - 0.04, 1.4, 0.2, open_ends="bottom"), (0, -0.28, 0.35))

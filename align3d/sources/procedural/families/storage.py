@@ -169,8 +169,8 @@ class Lamp(Family):
         "shade_style": Choice(("conical", "cylindrical", "domed", "spherical")),
         "base": Choice(("round", "square", "three-legged")),
         "height": Length(900, 2000, 50),
-        "shade_colour": Colour(PAINTS, part="shade", unlike=("pole_colour",)),
         "pole_colour": Colour(("black", "white", *METALS), part="pole"),
+        "shade_colour": Colour(PAINTS, part="shade", unlike=("pole_colour",)),
         "base_colour": Colour(("black", "white", "red", "blue", "green", *METALS), part="base"),
     }
 

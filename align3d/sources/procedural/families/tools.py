@@ -217,7 +217,11 @@ class Wrench(Family):
         length, colour = p.metres("length"), p.text("colour")
         thick, wide = 0.035 * length, 0.07 * length
         reach = {"left end": 0.095 * length, "right end": 0.115 * length}
-        start, end = -length / 2 + 1.85 * reach["left end"], length / 2 - 1.85 * reach["right end"]
+        # an open end reaches out to its jaws' tips, which lie 40 degrees off the bar's direction
+        out = {"open": np.cos(np.radians(40)), "ring-shaped": 1.0, "hexagonal": 1.0}
+        left = -length / 2 + out[p.text("left_end")] * reach["left end"]
+        right = length / 2 - out[p.text("right_end")] * reach["right end"]
+        start, end = left + 0.85 * reach["left end"], right - 0.85 * reach["right end"]
         middle = (start + end) / 2
         bands = spaced(p.count("bands"), middle, 0.075 * length, 0.025 * length)
         for low, high in bands:
@@ -229,10 +233,10 @@ class Wrench(Family):
             shape.add("bar", box(high - low, wide, thick), ((low + high) / 2, 0, -thick / 2))
         for low, high in gaps(*grip, bands) if gripped else []:
             shape.add("grip", box(high - low, 1.25 * wide, 1.7 * thick), ((low + high) / 2, 0, -0.85 * thick))
-        for part, name, side in (("left end", "left_end", -1), ("right end", "right_end", 1)):
+        for part, name, x in (("left end", "left_end", left), ("right end", "right_end", right)):
             r = reach[part]
-            place = np.array([side * (length / 2 - r), 0, -0.7 * thick])
-            spin = turn("z", 180) if side < 0 else np.eye(3)
+            place = np.array([x, 0, -0.7 * thick])
+            spin = turn("z", 180) if x < 0 else np.eye(3)
             if p.text(name) == "open":
                 shape.add(part, sector(r, 0.55 * r, 40, 320, 1.4 * thick), place, rotate=spin, colour=colour)
             elif p.text(name) == "ring-shaped":

@@ -228,16 +228,16 @@ class Teapot(Family):
         """Body, spout, handle, lid and knob, scaled so that the whole is as wide as the width says."""
         tall = {"round": 0.62, "squat": 0.42, "tall-bodied": 0.85, "conical": 0.62}[p.text("body")]
         waist = {"round": 0.33, "squat": 0.36, "tall-bodied": 0.27, "conical": 0.2}[p.text("body")]
-        # the spout reaches 0.55 of the width, a side handle 0.45; without one the body's own radius counts
-        left_reach = 0.45 if p.text("handle") == "side" else max(waist, 0.3)
-        unit = p.metres("width") / (0.55 + left_reach)
         low = 0.05 if p.text("feet") == "with" else 0.0
         knots = (
             [(0, 0.2), (0.45, waist), (1, 0.14)]
             if p.text("body") != "conical"
             else [(0, 0.3), (0.55, 0.22), (1, 0.14)]
         )
-        outer = smooth([(low + z * tall, r) for z, r in knots]) * unit
+        outer = smooth([(low + z * tall, r) for z, r in knots])
+        # the spout reaches 0.55 of the unit to its side, a handle 0.45 to the other, or else the body does
+        unit = p.metres("width") / (0.55 + (0.45 if p.text("handle") == "side" else outer[:, 0].max()))
+        outer = outer * unit
         shape.add("body", Lathe(np.concatenate([[(0, outer[0, 1])], outer])))
         top = float(outer[-1, 1])
         shape.add(
@@ -247,11 +247,11 @@ class Teapot(Family):
         spin = turn("z", 180) if p.text("spout_side") == "left" else np.eye(3)
         z0, z1 = (low + 0.3 * tall) * unit, (low + 0.92 * tall) * unit
         start = radius_at(outer, z0) * 0.96
-        tip, bend = (0.535 * unit, 0.46 * unit) if p.text("spout") == "curved" else (0.535 * unit, 0.0)
+        tip, bend = 0.55 * unit, 0.46 * unit
         if p.text("spout") == "curved":
             path = bezier([(start, 0, z0), (bend, 0, z0), (bend * 0.9, 0, z1), (tip, 0, z1)], segments=16)
         else:
-            path = np.linspace((start, 0, z0), (tip, 0, z1), 9)
+            path = np.linspace((start, 0, z0), (tip - 0.018 * unit, 0, z1), 9)
         shape.add(
             "spout",
             Sweep(path, np.linspace(0.055, 0.025, len(path)) * unit, (0, 1, 0)),
@@ -356,9 +356,9 @@ class Pot(Family):
         d.adjective("depth", {"medium": "medium-deep"}.get(p.text("depth"), p.text("depth")))
         d.adjective("body_colour")
         if p.text("handles") == "long":
-            d.part("handle", ("handles", "long"), "handle_colour")
+            d.part("handle", ("handles", "long"), "handle_colour", exists_by="handles")
         else:
-            d.part("handle", ("handles", "short"), "handle_colour", count=2)
+            d.part("handle", ("handles", "short"), "handle_colour", count=2, exists_by="handles")
         if p.text("lid") == "with":
             lid = d.part("lid", "lid_colour", exists_by="lid")
             knob = d.part("knob", "knob_colour")
