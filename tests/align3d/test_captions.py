@@ -32,7 +32,7 @@ from align3d.captions import clean_description, normalise_caption, unique_captio
         ),
         (
             "Resistor SMD 1210 (3225 Metric), square (rectangular) end terminal, IPC_7351 nominal with "
-            "elongated pad for handsoldering. (Body size source: IPC-SM-782 page 72, https://x.y/z_1_and_2.pdf), "
+            "elongated pad for handsoldering. (Body size source: IPC-SM-782 page 72, https://x.y/z_1.pdf), "
             "generated with kicad-footprint-generator",
             "Resistor SMD 1210 (3225 Metric), square (rectangular) end terminal",
         ),

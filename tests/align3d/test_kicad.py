@@ -21,7 +21,7 @@ Shape {{
 \t\t}}
 \t}}
 }}
-Shape {{ appearance Appearance {{material DEF IC-BODY-EPOXY-04 Material {{ diffuseColor 0.15 0.15 0.15 }} }} }}
+Shape {{ appearance Appearance {{material DEF IC-BODY-EPOXY-04 Material {{ diffuseColor 0 0 0 }} }} }}
 Shape {{ geometry IndexedFaceSet
 {{ creaseAngle 0.50 coordIndex [0,1,2,-1,2,3,0,-1]
 coord Coordinate {{ point [0.000 0.000 0.000,{x} 0.000 0.000,{x} {y} 0.000,0.000 {y} 0.000]
