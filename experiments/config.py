@@ -110,6 +110,7 @@ class RunConfig:
     device: str
     threads: Positive | None
     cache: Path | None
+    imports: list[str]
     resume: bool
     data: DataConfig
     model: ModelConfig
@@ -144,6 +145,7 @@ def from_hydra(config: DictConfig) -> RunConfig:
 
 def from_plain(plain: dict[str, Any]) -> RunConfig:
     """Checks settings given as nested plain dictionaries (from YAML or results.json)."""
+    _import(plain["imports"])
     sections = {
         "data": _data(plain["data"]),
         "model": _typed(ModelConfig, {k: v for k, v in plain["model"].items() if k != "name"}, "model"),
@@ -157,6 +159,17 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
     config = _typed(RunConfig, {**rest, **sections, "plain": plain}, "")
     _check_together(config)
     return config
+
+
+def _import(modules: object) -> None:
+    """Imports the user's modules, which register sources, agents and families."""
+    if not isinstance(modules, list):
+        raise UserError(f"imports={modules}: expected a list of modules, as in imports=[my_module]")
+    for module in modules:
+        try:
+            importlib.import_module(str(module))
+        except ModuleNotFoundError as error:
+            raise UserError(f"imports=[{module}]: {error}; run in the folder that holds it") from error
 
 
 def _check_together(config: RunConfig) -> None:
@@ -187,15 +200,6 @@ def _data(values: Mapping[str, Any]) -> DataConfig:
 
 def _agent(values: Mapping[str, Any]) -> AgentConfig:
     own, settings = _split(AgentConfig, values)
-    module, colon, name = str(own.get("name")).partition(":")
-    if colon:  # an agent of the user's: importing its module registers it
-        own["name"] = name
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"agent.name={module}:{name}: {error}; expected a module that can be imported"
-            ) from error
     config: AgentConfig = _typed(AgentConfig, {**own, "settings": settings}, "agent")
     if config.name not in AGENTS:
         close = did_you_mean(config.name, AGENTS)

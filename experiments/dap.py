@@ -74,7 +74,7 @@ class Policy:
         device = batch.positives.device
         rows = torch.randperm(size, generator=self.generator)[: settings.queries].to(device)
         with frozen(self.model):
-            text = self.model.encode_text(batch.text.select(rows.cpu()).to(device))
+            text = self.model.encode_text(batch.text).select(rows)
             shapes = self.model.encode_shapes(batch.shapes)
             candidates = hardest(text, shapes, batch.positives[rows], settings.candidates)
             attention = self.model.attend(text, shapes, candidates)

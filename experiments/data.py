@@ -132,8 +132,8 @@ def _splits(dataset: ShapeDataset, data: DataConfig, batch_size: int) -> dict[st
     for name, least in (("train", batch_size), ("reward", 2), ("test", 2)):
         if len(splits[name]) < least:
             raise UserError(
-                f"data={data.name}: {len(splits[name])} of {len(dataset)} shapes in the {name} split, "
-                f"at least {least} needed; raise data.size, or lower data.test, data.reward or train.batch_size"
+                f"data={data.name}: {len(splits[name])} of {len(dataset)} shapes in split {name}, at least "
+                f"{least} needed; raise data.size or lower data.test, data.reward, train.batch_size"
             )
     return splits
 

@@ -1,0 +1,87 @@
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import checkpoint
+from experiments.errors import UserError
+
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+nested = st.recursive(
+    plain,
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.lists(children, max_size=3).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), children, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(nested)
+def test_nested_values_survive_json(value: object) -> None:
+    written = json.loads(json.dumps(checkpoint.pack(value, {})))
+    assert checkpoint.unpack(written, {}) == value
+
+
+def test_an_optimiser_survives_and_goes_on_alike(tmp_path: Path) -> None:
+    def make() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 2)
+        return layer, torch.optim.AdamW(layer.parameters(), lr=0.1)
+
+    def step(layer: torch.nn.Linear, optimizer: torch.optim.AdamW) -> None:
+        layer(torch.ones(1, 3)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    layer, optimizer = make()
+    step(layer, optimizer)
+    place = checkpoint.save(tmp_path, 1, {"layer": layer.state_dict(), "optimizer": optimizer.state_dict()})
+    step(layer, optimizer)
+    again, other = make()
+    state = checkpoint.load(place)
+    again.load_state_dict(state["layer"])
+    other.load_state_dict(state["optimizer"])
+    step(again, other)
+    assert torch.equal(layer.weight, again.weight)
+
+
+def test_random_states_go_on_alike(tmp_path: Path) -> None:
+    def draw() -> list[float]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]  # noqa: NPY002
+
+    place = checkpoint.save(tmp_path, 0, {"random": checkpoint.random_state()})
+    first = draw()
+    checkpoint.restore_random_state(checkpoint.load(place)["random"])
+    assert draw() == first
+
+
+def test_the_newest_are_kept_and_leftovers_of_a_kill_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / ".partial-1").mkdir()
+    (tmp_path / ".partial-1" / "state.json").write_text("{")
+    assert checkpoint.latest(tmp_path) is None
+    for step in (5, 40, 300):
+        checkpoint.save(tmp_path, step, {"x": torch.tensor(step)})
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["step-00000040", "step-00000300"]
+    newest = checkpoint.latest(tmp_path)
+    assert newest is not None
+    assert checkpoint.load(newest)["x"] == 300
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a checkpoint"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "state.json").write_text('{"schema": 99}')
+    with pytest.raises(UserError, match="schema 99"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_value_that_needs_code_to_be_read_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"/a/0: a complex"):
+        checkpoint.pack({"a": [1j]}, {})

@@ -1,0 +1,86 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments import results, tables
+from experiments.cli import check
+from experiments.config import RunConfig, from_plain
+from experiments.errors import UserError
+from experiments.journal import Journal
+
+
+def settings(**changes: object) -> RunConfig:
+    import hydra
+    from omegaconf import OmegaConf
+
+    from experiments.cli import CONF
+    from experiments.config import register_sizes
+
+    register_sizes()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", overrides=[f"{key}={value}" for key, value in changes.items()])
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return from_plain({str(key): value for key, value in plain.items()})
+
+
+def test_a_resumed_journal_has_no_line_and_no_point_twice(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write(0, "train", {"loss/total": 3.0})
+    position = journal.position
+    journal.write(1, "train", {"loss/total": 2.0})  # after the last checkpoint: lost with the kill
+    journal.close()
+    journal = Journal(tmp_path, position, 1)
+    journal.write(1, "train", {"loss/total": 1.5})
+    journal.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss/total"]) for line in lines] == [(0, 3.0), (1, 1.5)]
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(p.step, p.value) for p in board.Scalars("loss/total")] == [(0, 3.0), (1, 1.5)]
+
+
+def test_a_value_that_json_lacks_is_null(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write(0, "train", {"loss/total": float("nan")})
+    journal.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss/total"] is None
+
+
+def test_a_picture_arrives_in_tensorboard(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.image(3, "attention", np.zeros((4, 6, 3), np.uint8))
+    journal.close()
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (picture,) = board.Images("attention")
+    assert (picture.step, picture.height, picture.width) == (3, 4, 6)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    results.open_folder(tmp_path, settings())
+    with pytest.raises(UserError, match="resume=true"):
+        results.open_folder(tmp_path, settings())
+    results.open_folder(tmp_path, settings(resume="true", device="cpu"))
+    with pytest.raises(UserError, match=r"train\.epochs was \d+ in that run and is 3 now"):
+        results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3}))
+
+
+def test_the_table_has_both_directions_in_percent() -> None:
+    metrics = {f"{d}/{m}": 0.5 for d in ("text_to_shape", "shape_to_text") for m in tables.MEASURES}
+    console = Console(file=io.StringIO(), width=100)
+    console.print(tables.retrieval_table({"exact KNN": metrics, "nothing": {}}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "text → shape" in text
+    assert "shape → text" in text
+    assert "50.0" in text
+    assert "–" in text
+
+
+def test_checking_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(["agent=none"])
+    assert not list(tmp_path.iterdir())

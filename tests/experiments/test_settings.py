@@ -1,0 +1,96 @@
+import inspect
+
+import pytest
+from omegaconf import OmegaConf
+
+from agents import AGENTS
+from experiments import cli
+from experiments.config import register_sizes
+from experiments.errors import UserError
+
+register_sizes()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["agnet=mcts"], "agnet=mcts: no such setting; did you mean agent=mcts?"),
+        (["agent=mtcs"], "agent=mtcs: no such agent; did you mean mcts?"),
+        (["agent=foo"], "known: custom, greedy, mcts, none, random"),
+        (["model=smal"], "did you mean small?"),
+        (["reward.alpha=2"], "reward.alpha=2.0: must lie in [0, 1]"),
+        (["reward.alhpa=0.3"], "did you mean reward.alpha=0.3?"),
+        (["alpha=0.3"], "did you mean reward.alpha=0.3?"),
+        (["train.epochs=abc"], "train.epochs=abc: expected a valid integer"),
+        (["train.epochs=-1"], "train.epochs=-1: expected greater than or equal to 0"),
+        (["train.batch_size=30"], "expected a multiple of train.group=16"),
+        (["data=folder"], "data.root has no value"),
+        (["data.test=10.5"], "a whole number of shapes, or a share below 1"),
+        (["+data.twns=0.1"], "did you mean twins?"),
+        (["dap.mode=of"], "dap.mode=of: expected 'off'"),
+        (["model.width=30"], "expected a multiple of model.heads=4"),
+        (["agent.budget=0"], "agent.budget=0: expected greater than or equal to 1"),
+        (["agent.width=wide"], "agent.width=wide: expected a valid integer"),
+        (["agent=random", "agent.width=3"], "agent.width=3: no such setting"),
+        (["env.families=[levl]"], "did you mean level?"),
+        (["+env.steps.level=far"], "env.steps.level=far: expected a valid number"),
+        (["agent=mcts,random"], "add -m"),
+        (["resume"], "expected resume=VALUE"),
+        (["imports=[no_such_module]"], "no_such_module"),
+    ],
+)
+def test_a_wrong_override_is_named_with_what_to_do(overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        cli.check(overrides)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", ["procedural", "kicad"])
+@pytest.mark.parametrize("agent", ["mcts", "random", "greedy", "none"])
+@pytest.mark.parametrize("model", ["tiny", "small", "base"])
+def test_every_combination_of_options_loads(data: str, agent: str, model: str) -> None:
+    cli.check([f"data={data}", f"agent={agent}", f"model={model}"])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["dap.mode=off"],
+        ["data=folder", "data.root=somewhere"],
+        ["data=kicad", "data.families=[Package_SO]"],
+        ["hydra.run.dir=elsewhere"],
+        ["+env.steps.level=0.3"],
+        ["agent.width=null"],
+    ],
+)
+def test_right_overrides_pass(overrides: list[str]) -> None:
+    cli.check(overrides)
+
+
+def test_every_job_of_a_sweep_is_checked_before_the_first_runs() -> None:
+    cli.check(["agent=mcts,random", "seed=0,1"], multirun=True)
+    with pytest.raises(UserError, match="agent=foo"):
+        cli.check(["agent=mcts,foo"], multirun=True)
+    with pytest.raises(UserError, match=r"reward.alpha=2"):
+        cli.check(["reward.alpha=0.5,2"], multirun=True)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["imports=[examples.spheres_source]", "data=custom", "data.name=spheres", "data.size=30"],
+        ["imports=[examples.first_legal_agent]", "agent=custom", "agent.name=first_legal", "+agent.moves=2"],
+        ["imports=[examples.contrast_family]", "env.families=[contrast,token,stop]"],
+    ],
+)
+def test_examples_of_own_parts_are_found(overrides: list[str]) -> None:
+    cli.check(overrides)
+
+
+@pytest.mark.parametrize("name", ["mcts", "random", "greedy", "none"])
+def test_the_yaml_of_an_agent_lists_its_settings_with_their_defaults(name: str) -> None:
+    own = {key: p.default for key, p in inspect.signature(AGENTS[name]).parameters.items()}
+    listed = OmegaConf.to_container(OmegaConf.load(cli.CONF / "agent" / f"{name}.yaml"), resolve=False)
+    assert isinstance(listed, dict)
+    assert {**listed, "seed": 0} == {"name": name, "seed": 0, **own}
