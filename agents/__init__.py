@@ -2,8 +2,9 @@
 
 from agents.base import AGENTS, Agent, DecisionProcess, Game, PlanResult, make_agent, register, roll
 from agents.greedy import GreedyAgent
-from agents.mcts import MctsAgent, PlanningProblem
+from agents.mcts import MctsAgent
 from agents.none import NoneAgent
+from agents.planning import PlanningProblem
 from agents.policy import Learner, PolicyValueNetwork, Replay
 from agents.random import RandomAgent
 

@@ -134,7 +134,7 @@ class Game:
         """
         moves = self.alive & (action >= 0)
         if following is None:
-            following = self.core.transition(self.episode, self.state, action)
+            following = self.core.transition(self.episode, self.state, action, moves)
         reward, parts = self.core.reward(self.episode, self.state, action, following)
         self._rewards.append(reward * moves)
         self._parts.append({name: part * moves for name, part in parts.items()})
@@ -176,8 +176,8 @@ class Agent(ABC):
     acts_without_labels: ClassVar[bool] = False
 
     def __init__(self, budget: int = 32) -> None:
-        if budget < 1:
-            raise ValueError(f"agent.budget={budget}: must be 1 or more")
+        if budget < 0:
+            raise ValueError(f"agent.budget={budget}: must be 0 or more")
         self.budget = budget
 
     @abstractmethod
@@ -254,7 +254,7 @@ def roll(
         if not bool(alive.any()):
             break
         action = choose(core.observation(episode, game.state), core.mask(episode, game.state))
-        evaluations += alive if core.stop is None else alive & (action != core.stop)
+        evaluations += alive & (action >= 0) & (action != core.stop)
         game.move(action)
     return game.result(evaluations)
 

@@ -2,14 +2,17 @@
 
 Planning (3DAlign-DAER's Dynamic Attention Policy): UCT over calibrations, for a whole batch of episodes at
 once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et al., 2017): a network
-learns from the visits and returns of the search what to do from the observation alone. It guides later
-searches, and acts at query time, when there are no labels and so no rewards to search by.
+learns from the visits and returns of the search what to try, and guides later searches.
+
+To imitate the search is not enough at query time. It knows the labels, so its choice is the luckiest of many
+tries, and whoever copies it without the labels does harm on average. So the network also learns what an
+action earns when nobody looks at labels: from the first tries of each search, which are drawn before any
+reward is seen, and from practice, episodes that it plays by itself. It acts only where that is a gain.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -17,8 +20,9 @@ from torch.nn.functional import one_hot
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, Game, PlanResult, register, roll, split_budget, uniform
+from agents.planning import PlanningProblem, gumbel
 from agents.policy import Learner, PolicyValueNetwork
-from agents.search import Root, Step, Summary, Tree, advance, close, plant, search, summarize, uct
+from agents.search import Summary, Tree, advance, close, plant, search, summarize, uct
 
 Commit = Literal["best", "visits"]
 
@@ -29,100 +33,11 @@ TEMPERATURE = 0.1
 """By how much of the spread of a tree's returns an action must fall behind to count e times less."""
 
 
-def gumbel(uniforms: Tensor) -> Tensor:
-    """Standard Gumbel noise out of uniform numbers in [0, 1)."""
-    return -torch.log(-torch.log(uniforms.clamp(1e-7, 1 - 1e-7)))
+class _Decision(NamedTuple):
+    """What is learnt from one move of the search: which rows, bool `[B]`, and the replay's tensors."""
 
-
-class PlanningProblem:
-    """A core as a problem for the search: `stop` is left out, and each node considers a few actions.
-
-    `stop` earns exactly nothing, so its value is known everywhere and no simulation is spent on it. Of the
-    other legal actions a node considers `width`, drawn without replacement from the guide's policy by adding
-    Gumbel noise to its logits (Kool et al., 2019; sampled actions as in Hubert et al., 2021), and tries them
-    in that order.
-
-    What an action has earned anywhere in a row's tree speaks for it everywhere in that tree: its mean reward,
-    in standard deviations of the row's rewards, is added to the logits. Calibrations commute and nearly add
-    up, so this says much (a history of moves, as in MAST, Finnsson and Björnsson, 2008).
-
-    Args:
-        core: The decision process.
-        episode: `B` rows.
-        guide: Gives logits `[B, A]` for observations `[B, O]`; None prefers nothing.
-        width: Actions that a node considers, None for all.
-        history: Weight of what an action has earned elsewhere in the tree.
-        noise: Gumbel noise, a slice `[B, A]` for each node and each search, `[B, nodes + searches, A]`.
-    """
-
-    def __init__(
-        self,
-        core: DecisionProcess,
-        episode: Any,
-        guide: PolicyValueNetwork | None,
-        width: int | None,
-        history: float,
-        noise: Tensor,
-    ) -> None:
-        self.core, self.episode, self.guide, self.width = core, episode, guide, width
-        self.history, self.noise = history, noise
-        self._drawn = 0
-        batch, _, actions = noise.shape
-        self._tried = torch.zeros(batch, actions, device=noise.device)  # times, by action
-        self._earned = torch.zeros_like(self._tried)  # sum of rewards, by action
-        self._squares = torch.zeros_like(self._tried[:, :1])  # sum of squared rewards, `[B, 1]`
-
-    def root(self, state: Any) -> Root:
-        """Where the search starts."""
-        mask, prior = self._considered(state)
-        return Root(state, mask, self.core.done(state), prior)
-
-    def step(self, state: Any, action: Tensor, needed: Tensor) -> Step:
-        """One transition of the core."""
-        following = self.core.transition(self.episode, state, action, needed)
-        reward, _ = self.core.reward(self.episode, state, action, following)
-        self._tried.scatter_add_(1, action.unsqueeze(1), needed.to(reward).unsqueeze(1))
-        self._earned.scatter_add_(1, action.unsqueeze(1), (reward * needed).unsqueeze(1))
-        self._squares += (reward * needed).square().unsqueeze(1)
-        mask, prior = self._considered(following)
-        return Step(following, reward, self.core.done(following), mask, prior=prior)
-
-    def reconsider(self, tree: Tree) -> None:
-        """Order the untried actions of the roots anew, by what is known now; tried ones stay."""
-        rows = torch.arange(len(tree.root), device=tree.root.device)
-        mask, prior = self._considered(tree.state[rows, tree.root])
-        tree.prior[rows, tree.root] = prior.masked_fill(~mask, -torch.inf)
-
-    def _experience(self) -> Tensor:
-        """Mean reward of each action, in the row's standard deviations, 0 where untried, `[B, A]`."""
-        scale = (self._squares / self._tried.sum(1, keepdim=True).clamp_min(1)).sqrt().clamp_min(1e-12)
-        return self._earned / self._tried.clamp_min(1) / scale
-
-    def _considered(self, state: Any) -> tuple[Tensor, Tensor]:
-        mask = self.core.mask(self.episode, state).clone()
-        if self.core.stop is not None:
-            mask[:, self.core.stop] = False
-        prior = self.noise[:, self._drawn] + self.history * self._experience()
-        self._drawn += 1
-        if self.guide is not None:
-            with torch.no_grad():
-                prior = prior + self.guide(self.core.observation(self.episode, state))[0]
-        if self.width is not None and self.width < mask.shape[1]:
-            ranked = prior.masked_fill(~mask, -torch.inf)
-            least = ranked.topk(self.width, dim=-1).values[:, -1:]
-            mask &= ranked >= least
-        return mask, prior
-
-
-@dataclass
-class _Decision:
-    """What is learnt from at one move, `[B, ...]` each."""
-
-    observation: Tensor
-    mask: Tensor
-    policy: Tensor
     learnt: Tensor
-    reward: Tensor
+    rows: dict[str, Tensor]
 
 
 @register("mcts")
@@ -145,7 +60,11 @@ class MctsAgent(Agent):
         replay: Decisions that are remembered.
         batch_size: Decisions in a gradient step.
         updates: Gradient steps for each batch of episodes that is learnt from.
-        value_weight: Weight of the value's loss.
+        practice: Moves of the episode that is played without labels for each one that is learnt from, out of
+            the same budget (at most half of it); None is the horizon.
+        caution: Without labels, act only if the gain is expected to exceed so many standard errors of such
+            predictions: the best of many predictions is more often lucky than good.
+        explore: Share of the moves in practice that are drawn from the search's policy.
         seed: Of the network's initial weights.
     """
 
@@ -167,7 +86,9 @@ class MctsAgent(Agent):
         replay: int = 8192,
         batch_size: int = 256,
         updates: int = 8,
-        value_weight: float = 0.5,
+        practice: int | None = None,
+        explore: float = 0.5,
+        caution: float = 0.2,
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
@@ -180,51 +101,111 @@ class MctsAgent(Agent):
         self.searches, self.width, self.history, self.guide = searches, width, history, guide
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
-        self.value_weight = value_weight
+        self.practice, self.explore, self.caution = practice, explore, caution
         self._learner: Learner | None = None
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        return self._plan(core, episode, generator)[0]
+        return self._plan(core, episode, generator, self.budget)[0]
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         return roll(core, episode, lambda observation, mask: self.act(core, observation, mask), self.budget)
 
     def act(self, core: DecisionProcess, observation: Tensor, mask: Tensor) -> Tensor:
-        """The network's preferred legal action, i64 `[B]`, for observations `[B, O]` and masks `[B, A]`."""
+        """The action that is expected to gain most without labels, i64 `[B]`; `stop` if that is nothing.
+
+        Without `stop` among the actions, -1 where nothing is expected to gain.
+
+        Args:
+            core: The decision process.
+            observation: `[B, O]`.
+            mask: Legal actions, bool `[B, A]`.
+        """
+        learner = self._bind(core, observation.device)
         with torch.no_grad():
-            logits, _ = self._bind(core, observation.device).network(observation)
-        return logits.masked_fill(~mask, -torch.inf).argmax(-1)
+            gains = learner.network(observation).gains
+        gain, action = self._without_stop(core, gains.masked_fill(~mask, -torch.inf)).max(-1)
+        return torch.where(
+            gain > self.caution * learner.error.sqrt(), action, -1 if core.stop is None else core.stop
+        )
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        result, decisions = self._plan(core, episode, generator)
+        moves = min(core.horizon if self.practice is None else self.practice, self.budget // 2)
+        result, decisions = self._plan(core, episode, generator, self.budget - moves)
         learner = self._bind(core, result.return_.device)
-        gain = torch.zeros_like(result.return_)
-        for decision in reversed(decisions):
-            gain = decision.reward + self.discount * gain
-            rows = decision.learnt
-            learner.replay.add(
-                observation=decision.observation[rows],
-                mask=decision.mask[rows],
-                policy=decision.policy[rows],
-                value=gain[rows],
-            )
-        result.statistics |= learner.update(self.updates, self.batch_size, self.value_weight, generator)
+        for decision in decisions:
+            learner.replay.add(decision.learnt, **decision.rows)
+        result.evaluations = result.evaluations + self._practise(core, episode, generator, moves)
+        result.statistics |= learner.update(self.updates, self.batch_size, generator)
         return result
 
+    def _practise(
+        self, core: DecisionProcess, episode: Any, generator: torch.Generator, moves: int
+    ) -> Tensor:
+        """Play without labels, remember what came of it, and return the evaluations `[B]`.
+
+        Some moves, and the first where it would stop at once, are drawn from the search's policy instead.
+        """
+        game = Game(core, episode)
+        played: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+        spent = torch.zeros_like(game.alive, dtype=torch.int64)
+        for move in range(moves):
+            alive = game.alive
+            observation, mask = core.observation(episode, game.state), core.mask(episode, game.state)
+            action = self.act(core, observation, mask)
+            rests = action == (-1 if core.stop is None else core.stop)
+            noise = uniform((len(alive), core.actions + 1), generator, alive.device)
+            with torch.no_grad():
+                logits = self._bind(core, alive.device).network(observation).logits
+            keys = (logits + gumbel(noise[:, 1:])).masked_fill(~mask, -torch.inf)
+            key, drawn = self._without_stop(core, keys).max(-1)
+            draws = (noise[:, 0] < self.explore) | (rests & (move == 0))
+            draws &= key > -torch.inf
+            action = torch.where(draws, drawn, action)
+            moving = alive & (draws | ~rests)
+            if not bool(moving.any()):
+                break
+            reward = game.move(action)
+            spent += moving
+            played.append((observation, mask, action, moving, reward))
+        gain = torch.zeros(len(spent), device=spent.device)
+        replay = self._bind(core, spent.device).replay
+        for observation, mask, action, moving, reward in reversed(played):
+            gain = reward + self.discount * gain
+            tried = one_hot(action.clamp_min(0), core.actions).bool()
+            replay.add(
+                moving,
+                observation=observation,
+                mask=mask,
+                gains=gain.unsqueeze(1) * tried,
+                tried=tried,
+                value=gain,
+                known=moving,
+            )
+        return spent
+
+    @staticmethod
+    def _without_stop(core: DecisionProcess, scores: Tensor) -> Tensor:
+        """Scores `[B, A]` by which `stop` cannot be the best."""
+        return (
+            scores
+            if core.stop is None
+            else scores.index_fill(1, torch.tensor(core.stop, device=scores.device), -torch.inf)
+        )
+
     def _plan(
-        self, core: DecisionProcess, episode: Any, generator: torch.Generator
+        self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
     ) -> tuple[PlanResult, list[_Decision]]:
         game = Game(core, episode)
         device, batch = game.alive.device, len(game.alive)
         guide = self._bind(core, device).network if self.guide else None
         searches = min(self.searches or core.horizon, core.horizon)
-        uniforms = uniform((batch, self.budget + 1 + searches, core.actions), generator, device)
+        uniforms = uniform((batch, budget + 1 + searches, core.actions), generator, device)
         problem = PlanningProblem(core, episode, guide, self.width, self.history, gumbel(uniforms))
-        tree = plant(problem.root(game.state), self.budget + 1)
-        shares = split_budget(self.budget, searches) + [0] * (core.horizon - searches)
+        tree = plant(problem.root(game.state), budget + 1)
+        shares = split_budget(budget, searches) + [0] * (core.horizon - searches)
         rows = torch.arange(batch, device=device)
         spent, edges = torch.zeros_like(rows), torch.zeros_like(rows)
         decisions: list[_Decision] = []
@@ -255,8 +236,11 @@ class MctsAgent(Agent):
                 action = torch.where(stops, stop, action)
                 following = core.transition(episode, following, stop, stops)
                 policy = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(policy), policy)
-            reward = game.move(action, following)
-            decisions.append(_Decision(observation, mask, policy, learnt, reward))
+            game.move(action, following)
+            decision = {"observation": observation, "mask": mask, "policy": policy}
+            if not decisions:
+                decision |= self._first_tries(core, episode, tree)
+            decisions.append(_Decision(learnt, decision))
         statistics = {"search/depth": float(edges.sum() / spent.sum().clamp_min(1))}
         if first is not None:
             statistics["search/visit_entropy"] = float(first.entropy.mean())
@@ -285,11 +269,28 @@ class MctsAgent(Agent):
             weight = torch.where(summary.visits > 0, weight * (behind / (TEMPERATURE * spread)).exp(), 0.0)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
 
+    def _first_tries(self, core: DecisionProcess, episode: Any, tree: Tree) -> dict[str, Tensor]:
+        """What the actions tried in the first state earn without labels: their reward, and what may follow.
+
+        The first state is the only one of the search that was not reached by looking at labels.
+        """
+        tried = tree.visits[:, 0] > 0  # [B, A]
+        gains = tree.rewards[:, 0].clone()
+        network = self._bind(core, gains.device).network
+        rows = torch.arange(len(gains), device=gains.device)
+        for node in range(1, tree.capacity):
+            child = (tree.parent[:, node] == 0) & (node < tree.used)
+            if not bool(child.any()):
+                continue
+            with torch.no_grad():
+                value = network(core.observation(episode, tree.state[:, node])).value
+            ahead = child & ~tree.terminal[:, node]
+            gains[rows, tree.parent_action[:, node]] += self.discount * value.clamp_min(0) * ahead
+        return {"gains": gains * tried, "tried": tried}
+
     def _bind(self, core: DecisionProcess, device: torch.device) -> Learner:
         if self._learner is None:
-            network = PolicyValueNetwork(
-                core.observation_size, core.actions, self.hidden, core.stop, self.seed
-            )
+            network = PolicyValueNetwork(core.observation_size, core.actions, self.hidden, self.seed)
             self._learner = Learner(network, self.learning_rate, self.replay_size)
         network = self._learner.network
         for name, ours, theirs in (
@@ -319,6 +320,6 @@ class MctsAgent(Agent):
                 f"mcts: the state is of agent.hidden={len(body)}, agent.replay={len(state['replay/value'])}, "
                 f"but here they are {self.hidden} and {self.replay_size}; use equal settings"
             )
-        network = PolicyValueNetwork(body.shape[1], len(policy), self.hidden, None, self.seed)
+        network = PolicyValueNetwork(body.shape[1], len(policy), self.hidden, self.seed)
         self._learner = Learner(network, self.learning_rate, self.replay_size)
         self._learner.import_state(state)

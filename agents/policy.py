@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-STOP_BIAS = 2.0
-"""Initial logit of `stop`: a network that has learnt nothing leaves the attention alone."""
+MEMORY = 100
+"""Gradient steps over which the error is averaged."""
+
+CLIP = 1.0
+"""Largest norm of a gradient: single rewards can be large."""
+
+
+class Prediction(NamedTuple):
+    """What the network says about `B` observations.
+
+    Attributes:
+        logits: Preference among the actions of a search that sees rewards, `[B, A]`.
+        gains: Return that is expected of each action without labels, `[B, A]`.
+        value: Return that is expected of going on without labels, `[B]`.
+    """
+
+    logits: Tensor
+    gains: Tensor
+    value: Tensor
 
 
 class PolicyValueNetwork(nn.Module):
-    """From an observation to a preference among the actions and the return that can be had.
+    """Two hidden layers and three heads, which start at zero.
 
     Args:
         observation_size: `O`.
         actions: `A`.
         hidden: Width of both hidden layers.
-        stop: The action that an untrained network prefers, if any.
         seed: Of the initial weights; the global random state is left alone.
     """
 
-    def __init__(self, observation_size: int, actions: int, hidden: int, stop: int | None, seed: int) -> None:
+    def __init__(self, observation_size: int, actions: int, hidden: int, seed: int) -> None:
         super().__init__()
         self.observation_size, self.actions = observation_size, actions
         with torch.random.fork_rng(devices=[]):
@@ -33,34 +51,50 @@ class PolicyValueNetwork(nn.Module):
                 nn.GELU(),
             )
             self.policy = nn.Linear(hidden, actions)
+            self.gains = nn.Linear(hidden, actions)
             self.value = nn.Linear(hidden, 1)
-        for head in (self.policy, self.value):
+        for head in (self.policy, self.gains, self.value):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
-        if stop is not None:
-            with torch.no_grad():
-                self.policy.bias[stop] = STOP_BIAS
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[B, A]` and values `[B]` of observations `[B, O]`."""
+    def forward(self, observation: Tensor) -> Prediction:
+        """Predictions for observations `[B, O]`."""
         hidden = self.body(observation)
-        return self.policy(hidden), self.value(hidden).squeeze(-1)
+        return Prediction(self.policy(hidden), self.gains(hidden), self.value(hidden).squeeze(-1))
 
-    def loss(self, observation: Tensor, mask: Tensor, policy: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy to a policy `[B, A]` over legal actions, and squared error to a value `[B]`."""
-        logits, estimate = self(observation)
-        log_policy = logits.masked_fill(~mask, -torch.inf).log_softmax(-1)
-        cross_entropy = -torch.where(mask, policy * log_policy, 0.0).sum(-1).mean()
-        return cross_entropy, nn.functional.mse_loss(estimate, value)
+    def loss(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean losses by name, over the rows `[n]` of a `Replay` that have the target in question.
+
+        Cross-entropy to the search's policy over legal actions; squared error of gains, over the actions that
+        were tried; squared error of the value.
+        """
+        logits, gains, value = self(rows["observation"])
+        log_policy = logits.masked_fill(~rows["mask"], -torch.inf).log_softmax(-1)
+        guided = rows["policy"].sum(-1)  # 1, or 0 in rows without a policy
+        cross_entropy = -torch.where(rows["mask"], rows["policy"] * log_policy, 0.0).sum()
+        gain_error = ((gains - rows["gains"]).square() * rows["tried"]).sum()
+        known = rows["known"]
+        value_error = ((value - rows["value"]).square() * known).sum()
+        return {
+            "policy": cross_entropy / guided.sum().clamp_min(1),
+            "gains": gain_error / rows["tried"].sum().clamp_min(1),
+            "value": value_error / known.sum().clamp_min(1),
+        }
 
 
 class Replay:
-    """The last `capacity` decisions, as tensors that wrap around.
+    """The last `capacity` states of which something was learnt, as tensors that wrap around.
 
     Args:
         capacity: How many are kept.
         observation_size: `O`.
         actions: `A`.
+
+    Attributes:
+        tensors: `observation` `[n, O]`, `mask` of legal actions bool `[n, A]`, `policy` `[n, A]` (zero where
+            there is none), `gains` `[n, A]` of the actions `tried` bool `[n, A]`, `value` `[n]` of states in
+            which it is `known` bool `[n]`.
+        added: States that were ever added.
     """
 
     def __init__(self, capacity: int, observation_size: int, actions: int) -> None:
@@ -68,7 +102,10 @@ class Replay:
             "observation": torch.zeros(capacity, observation_size),
             "mask": torch.zeros(capacity, actions, dtype=torch.bool),
             "policy": torch.zeros(capacity, actions),
+            "gains": torch.zeros(capacity, actions),
+            "tried": torch.zeros(capacity, actions, dtype=torch.bool),
             "value": torch.zeros(capacity),
+            "known": torch.zeros(capacity, dtype=torch.bool),
         }
         self.capacity = capacity
         self.added = 0
@@ -76,12 +113,18 @@ class Replay:
     def __len__(self) -> int:
         return min(self.added, self.capacity)
 
-    def add(self, **rows: Tensor) -> None:
-        """Remember rows, `[n, ...]` of each tensor; the oldest are forgotten."""
-        count = len(rows["value"])
-        index = torch.arange(self.added, self.added + count, device=rows["value"].device) % self.capacity
+    def add(self, which: Tensor, **rows: Tensor) -> None:
+        """Remember those of the rows `[B, ...]` that `which` bool `[B]` picks; the oldest are forgotten.
+
+        Tensors that are left out have no target.
+        """
+        count = int(which.sum())
+        index = torch.arange(self.added, self.added + count, device=which.device) % self.capacity
         for name, tensor in self.tensors.items():
-            tensor[index[-self.capacity :]] = rows[name][-self.capacity :].to(tensor.dtype)
+            if name in rows:
+                tensor[index[-self.capacity :]] = rows[name][which][-self.capacity :].to(tensor.dtype)
+            else:
+                tensor[index] = 0
         self.added += count
 
     def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -98,34 +141,38 @@ class Learner:
         network: Trained in place.
         learning_rate: Of Adam.
         replay: Decisions that are remembered.
+
+    Attributes:
+        error: Mean squared error of the predicted gains over the last updates, a scalar.
     """
 
     def __init__(self, network: PolicyValueNetwork, learning_rate: float, replay: int) -> None:
         self.network = network
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
         self.replay = Replay(replay, network.observation_size, network.actions)
+        self.error = torch.tensor(0.0)
 
-    def update(
-        self, steps: int, batch_size: int, value_weight: float, generator: torch.Generator
-    ) -> dict[str, float]:
+    def update(self, steps: int, batch_size: int, generator: torch.Generator) -> dict[str, float]:
         """Take gradient steps on what is remembered; mean losses by name, none if nothing is."""
         if len(self.replay) == 0 or steps == 0:
             return {}
-        losses = []
+        totals: dict[str, Tensor] = {}
         for _ in range(steps):
-            policy, value = self.network.loss(**self.replay.sample(batch_size, generator))
+            losses = self.network.loss(self.replay.sample(batch_size, generator))
             self.optimizer.zero_grad()
-            (policy + value_weight * value).backward()
+            torch.stack(list(losses.values())).sum().backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
             self.optimizer.step()
-            losses.append(torch.stack([policy.detach(), value.detach()]))
-        means = torch.stack(losses).mean(0).tolist()
-        return {"loss/policy": means[0], "loss/value": means[1]}
+            self.error = self.error.lerp(losses["gains"].detach().to(self.error), 1 / MEMORY)
+            totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
+        return {f"loss/{name}": float(total) / steps for name, total in totals.items()}
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""
         if next(self.network.parameters()).device == device:
             return
         self.network.to(device)
+        self.error = self.error.to(device)
         self.replay.tensors = {name: tensor.to(device) for name, tensor in self.replay.tensors.items()}
         for state in self.optimizer.state.values():
             state |= {name: value.to(device) for name, value in state.items() if name != "step"}
@@ -136,12 +183,18 @@ class Learner:
         for index, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{index}/{name}": value for name, value in moments.items()}
         state |= {f"replay/{name}": value for name, value in self.replay.tensors.items()}
+        state["learner/error"] = self.error
         state["replay/added"] = torch.tensor(self.replay.added)
         return {name: value.detach().clone() for name, value in state.items()}
 
     def import_state(self, state: dict[str, Tensor]) -> None:
         """Take over what `export_state` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "replay": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            "network": {},
+            "optimizer": {},
+            "replay": {},
+            "learner": {},
+        }
         for name, value in state.items():
             part, key = name.split("/", 1)
             parts[part][key] = value.clone()
@@ -152,5 +205,6 @@ class Learner:
             moments.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.error = parts["learner"]["error"]
         self.replay.added = int(parts["replay"].pop("added"))
         self.replay.tensors = parts["replay"]

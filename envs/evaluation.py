@@ -130,8 +130,9 @@ class Evaluator:
             new.token_scores[part, column] = output.token_scores.squeeze(1)
             new.divergence[part, column] = self._divergence(output, initial, state.mask).squeeze(1)
             seen = column < new.statistics.shape[1]
-            statistics = self._statistics(state, output.attention).squeeze(1)
-            new.statistics[part[seen], column[seen]] = statistics[seen]
+            if bool(seen.any()):
+                statistics = self._statistics(state[seen], output.attention[seen])
+                new.statistics[part[seen], column[seen]] = statistics.squeeze(1)
 
     def _statistics(self, state: AttentionState, maps: Tensor) -> Tensor:
         """Statistics of each leading candidate's maps `[B, C, H, T, N]`, `[B, leading, L, H, F]`."""

@@ -63,7 +63,7 @@ def test_nothing_to_gain_is_left_alone():
 
 
 @pytest.mark.parametrize("name", AGENTS)
-@pytest.mark.parametrize("budget", [1, 3, 16])
+@pytest.mark.parametrize("budget", [0, 3, 16])
 def test_budgets_are_kept_and_counted(demo, name, budget):
     core, episode = demo
     result = make_agent(name, budget=budget).plan(core, episode, seeded())
@@ -173,8 +173,8 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mtcs")
     with pytest.raises(ValueError, match=r"agent=mcts: .*'depth'"):
         make_agent("mcts", depth=3)
-    with pytest.raises(ValueError, match=r"agent\.budget=0"):
-        make_agent("greedy", budget=0)
+    with pytest.raises(ValueError, match=r"agent\.budget=-1"):
+        make_agent("greedy", budget=-1)
     with pytest.raises(ValueError, match=r"agent\.commit=first"):
         make_agent("mcts", commit="first")
     with pytest.raises(ValueError, match=r"no agent\.json"):
