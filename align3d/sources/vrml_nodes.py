@@ -90,33 +90,31 @@ class _Parser:
     def fail(self, what: str) -> RejectedItem:
         return RejectedItem(f"{what} at token {self.total - len(self.tokens)} of {self.total}")
 
-    def next(self) -> str:
-        if not self.tokens:
-            raise RejectedItem("truncated file: it ends inside a node")
-        return self.tokens.pop()
-
     def scene(self) -> list[Node]:
         nodes = []
-        while self.tokens:
-            nodes.append(self.node_value(self.next(), 0))
+        try:
+            while self.tokens:
+                nodes.append(self.node_value(self.tokens.pop(), 0))
+        except IndexError as error:  # no token left where the grammar wants one
+            raise RejectedItem("truncated file: it ends inside a node") from error
         return nodes
 
     def node_value(self, token: str, depth: int) -> Node:
         """A node where one must stand: ``Type {``, ``DEF name Type {`` or ``USE name``."""
         if token == "USE":
-            name = self.next()
+            name = self.tokens.pop()
             if name not in self.defined:
                 raise self.fail(f"USE {name} before its DEF")
             return self.defined[name]
         name_defined = None
         if token == "DEF":
-            name_defined = self.next()
-            token = self.next()
+            name_defined = self.tokens.pop()
+            token = self.tokens.pop()
         if token in ("PROTO", "EXTERNPROTO", "ROUTE"):
             raise self.fail(f"{token} is not read")
         if not (token[0].isalpha() or token[0] == "_"):
             raise self.fail(f"expected a node, found {token[:20]!r}")
-        if self.next() != "{":
+        if self.tokens.pop() != "{":
             raise self.fail(f"expected {{ after {token[:20]}")
         node = Node(token, name_defined)
         self.body(node, depth + 1)
@@ -128,10 +126,10 @@ class _Parser:
         if depth > _MAX_DEPTH:
             raise self.fail(f"nodes nested deeper than {_MAX_DEPTH}")
         tokens, fields = self.tokens, node.fields
-        while (name := self.next()) != "}":
+        while (name := tokens.pop()) != "}":
             if not (name[0].isalpha() or name[0] == "_"):
                 raise self.fail(f"expected a field of {node.type}, found {name[:20]!r}")
-            token = self.next()
+            token = tokens.pop()
             first = token[0]
             if first == "[":
                 if len(token) == 1 or name in _NODE_LISTS:
@@ -156,7 +154,7 @@ class _Parser:
             self.tokens.append("]")
             self.tokens.extend(reversed(_TOKEN.findall(token[1:-1])))
         nodes: list[Node] = []
-        while (token := self.next()) != "]":
+        while (token := self.tokens.pop()) != "]":
             if token[0] == '"':  # a list of strings, such as an image's url
                 continue
             nodes.append(self.node_value(token, depth))

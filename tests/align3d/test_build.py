@@ -137,6 +137,13 @@ def test_killed_build_goes_on_and_ends_the_same(reference: ShapeDataset, tmp_pat
     assert contents(tmp_path / "boxes") == contents(reference.path)
 
 
+def test_a_worker_that_dies_is_told_and_its_build_goes_on(reference: ShapeDataset, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data=boxes: a worker process died .* run with workers=1"):
+        build(Boxes(300, die_at=299), tmp_path / "boxes", points=32, workers=2)
+    dataset = build(Boxes(300), tmp_path / "boxes", points=32, workers=1)
+    assert contents(dataset.path) == contents(reference.path)
+
+
 def test_leftovers_of_another_build_are_not_used(reference: ShapeDataset, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build(Boxes(300, stop_at=200), tmp_path / "boxes", points=32, seed=1, workers=1)
@@ -324,3 +331,16 @@ def test_mistakes_are_one_line_and_exit_code_2(
 def test_help_lists_the_sources(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "kicad: root, families, size" in capsys.readouterr().out
+
+
+def test_the_source_in_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/datasets.md").read_text(encoding="utf-8")
+    code = next(block for block in text.split("```python\n") if block.startswith("# my_spheres.py"))
+    (tmp_path / "my_spheres.py").write_text(code.partition("```")[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "spheres"
+    assert main(["source=my_spheres:Spheres", f"out={out}", "size=5", "points=64", "workers=1"]) == 0
+    monkeypatch.delitem(SOURCES, "spheres")
+    dataset = ShapeDataset.load(out)
+    assert dataset.captions[4] == ["a sphere 10 cm wide"]
+    assert not dataset.rejections

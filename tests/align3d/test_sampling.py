@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -54,6 +54,7 @@ def test_no_surface_is_rejected(triangles: np.ndarray, reason: str) -> None:
         sample_surface(triangles, 10, item_generator(0, "a"))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(1, 200), st.integers(0, 5))
 def test_resampling_repeats_evenly(available: int, count: int, seed: int) -> None:
     chosen = resample_cloud(available, count, np.random.default_rng(seed))

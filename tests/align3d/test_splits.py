@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align3d.errors import DataError
@@ -17,6 +17,7 @@ def hashes(names: list[int]) -> list[str]:
     return [hashlib.sha256(str(name).encode()).hexdigest() for name in names]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=10, max_size=120), st.integers(0, 4), st.integers(0, 4))
 def test_splits_are_a_partition_that_keeps_equal_content_together(
     names: list[int], test: int, reward: int
@@ -40,6 +41,7 @@ def test_splits_are_a_partition_that_keeps_equal_content_together(
     assert len(splits["reward"]) <= reward
 
 
+@settings(deadline=None)
 @given(st.permutations(range(60)))
 def test_order_does_not_matter(order: list[int]) -> None:
     content = hashes(list(range(60)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 import numpy as np
@@ -20,8 +21,8 @@ FACES = np.array([[a, b, c] for quad in QUADS for a, b, c in (quad[:3], [quad[0]
 class Boxes:
     name: ClassVar[str] = "boxes"
 
-    def __init__(self, size: int = 10, stop_at: int | None = None) -> None:
-        self.size, self.stop_at = size, stop_at
+    def __init__(self, size: int = 10, stop_at: int | None = None, die_at: int | None = None) -> None:
+        self.size, self.stop_at, self.die_at = size, stop_at, die_at
 
     def fingerprint(self) -> str:
         return hash_json(["boxes", self.size])
@@ -33,6 +34,8 @@ class Boxes:
         number = int(item.payload)
         if number == self.stop_at:
             raise KeyboardInterrupt
+        if number == self.die_at:
+            os._exit(1)  # as a crash in a reader would
         if number % 7 == 6:
             raise RejectedItem("a box of no size")
         size = [1.0 + number % 3, 1.0 + number % 5, 0.5]
