@@ -36,7 +36,13 @@ class PolicyValueNetwork(nn.Module):
         actions: `A`.
         hidden: Width of both hidden layers.
         seed: Of the initial weights; the global random state is left alone.
+
+    Attributes:
+        scale: Unit of gains and value within the network, a scalar: rewards are small numbers, and heads that
+            had to find them in their own unit would mostly add noise.
     """
+
+    scale: Tensor
 
     def __init__(self, observation_size: int, actions: int, hidden: int, seed: int) -> None:
         super().__init__()
@@ -56,17 +62,19 @@ class PolicyValueNetwork(nn.Module):
         for head in (self.policy, self.gains, self.value):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        self.register_buffer("scale", torch.tensor(1.0))
 
     def forward(self, observation: Tensor) -> Prediction:
         """Predictions for observations `[B, O]`."""
         hidden = self.body(observation)
-        return Prediction(self.policy(hidden), self.gains(hidden), self.value(hidden).squeeze(-1))
+        gains, value = self.gains(hidden), self.value(hidden).squeeze(-1)
+        return Prediction(self.policy(hidden), self.scale * gains, self.scale * value)
 
     def loss(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mean losses by name, over the rows `[n]` of a `Replay` that have the target in question.
 
         Cross-entropy to the search's policy over legal actions; squared error of gains, over the actions that
-        were tried; squared error of the value.
+        were tried, and of the value, relative to the square of `scale`: 1 is as good as to expect nothing.
         """
         logits, gains, value = self(rows["observation"])
         log_policy = logits.masked_fill(~rows["mask"], -torch.inf).log_softmax(-1)
@@ -77,8 +85,8 @@ class PolicyValueNetwork(nn.Module):
         value_error = ((value - rows["value"]).square() * known).sum()
         return {
             "policy": cross_entropy / guided.sum().clamp_min(1),
-            "gains": gain_error / rows["tried"].sum().clamp_min(1),
-            "value": value_error / known.sum().clamp_min(1),
+            "gains": gain_error / rows["tried"].sum().clamp_min(1) / self.scale.square(),
+            "value": value_error / known.sum().clamp_min(1) / self.scale.square(),
         }
 
 
@@ -127,6 +135,12 @@ class Replay:
                 tensor[index] = 0
         self.added += count
 
+    def scale(self) -> Tensor:
+        """Root mean square of the gains that are remembered, a scalar; 1 if there are none but zeros."""
+        gains, tried = self.tensors["gains"][: len(self)], self.tensors["tried"][: len(self)]
+        scale = (gains.square().sum() / tried.sum().clamp_min(1)).sqrt()
+        return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+
     def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw `count` rows, with replacement."""
         device = self.tensors["value"].device
@@ -156,6 +170,7 @@ class Learner:
         """Take gradient steps on what is remembered; mean losses by name, none if nothing is."""
         if len(self.replay) == 0 or steps == 0:
             return {}
+        self.network.scale.copy_(self.replay.scale())
         totals: dict[str, Tensor] = {}
         for _ in range(steps):
             losses = self.network.loss(self.replay.sample(batch_size, generator))
@@ -163,7 +178,8 @@ class Learner:
             torch.stack(list(losses.values())).sum().backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
             self.optimizer.step()
-            self.error = self.error.lerp(losses["gains"].detach().to(self.error), 1 / MEMORY)
+            error = losses["gains"].detach() * self.network.scale.square()
+            self.error = self.error.lerp(error, 1 / MEMORY)
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
         return {f"loss/{name}": float(total) / steps for name, total in totals.items()}
 
