@@ -88,7 +88,7 @@ class MctsAgent(Agent):
         updates: int = 8,
         practice: int | None = None,
         explore: float = 0.5,
-        caution: float = 0.2,
+        caution: float = 0.5,
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
