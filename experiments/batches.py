@@ -1,7 +1,7 @@
 """Which shapes and captions are in the batch of a step: a function of the seed and the step alone.
 
-Hence a resumed run goes on where it was. First come passes of random batches, then passes of batches made of
-look-alikes: groups of a seed and the shapes whose captions the model takes for its own.
+Hence a resumed run goes on where it was. First come passes of random batches, then passes in which some
+groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own.
 """
 
 from __future__ import annotations
@@ -57,35 +57,32 @@ class Batches:
         self.per_epoch = len(self.train) // config.batch_size
         self.random_steps = config.epochs * self.per_epoch
         self.total = self.random_steps + config.hard_epochs * self.per_epoch
+        self.hard_groups = round(config.hard_share * (config.batch_size // config.group))
         self.neighbours: Tensor | None = None
 
     def mines_at(self, step: int) -> bool:
         """Whether look-alikes are due to be mined before this step."""
-        return step >= self.random_steps and step % self.per_epoch == 0
+        return self.hard_groups > 0 and step >= self.random_steps and step % self.per_epoch == 0
 
     def learning_rate(self, step: int) -> float:
-        """Rises over the first steps, then a cosine to a tenth; in the second phase a cosine to zero."""
+        """Rises over the first steps, then a cosine to zero."""
         config = self.config
-        if step >= self.random_steps:
-            done = (step - self.random_steps) / max(self.total - self.random_steps, 1)
-            return config.hard_learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        rising = max(1, round(config.warmup * self.random_steps))
+        rising = max(1, round(config.warmup * self.total))
         if step < rising:
             return config.learning_rate * (step + 1) / rising
-        done = (step - rising) / max(self.random_steps - rising, 1)
-        return config.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+        done = (step - rising) / max(self.total - rising, 1)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def at(self, step: int) -> Batch:
         """The batch of a step."""
         epoch, place = divmod(step, self.per_epoch)
         order = torch.randperm(len(self.train), generator=generator(self.seed, "order", epoch))
-        size, group = self.config.batch_size, self.config.group
-        if step < self.random_steps:
-            members = order[place * size : (place + 1) * size]
-        else:
+        members = order[place * self.config.batch_size :][: self.config.batch_size]
+        if step >= self.random_steps and self.hard_groups:
             assert self.neighbours is not None, "look-alikes are mined at the start of each epoch"
-            seeds = order[place * (size // group) : (place + 1) * (size // group)]
-            members = torch.cat([seeds.unsqueeze(1), self.neighbours[seeds]], dim=1).flatten()
+            seeds = members[: self.hard_groups]
+            look_alikes = torch.cat([seeds.unsqueeze(1), self.neighbours[seeds]], dim=1).flatten()
+            members = torch.cat([look_alikes, members[len(look_alikes) :]])
         return self._batch(self.train[members], epoch)
 
     def _batch(self, indices: Tensor, epoch: int) -> Batch:

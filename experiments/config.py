@@ -52,10 +52,10 @@ class TrainConfig:
 
     epochs: Count
     hard_epochs: Count
+    hard_share: Share
     batch_size: Annotated[int, Field(ge=2)]
     group: Annotated[int, Field(ge=2)]
     learning_rate: PositiveFloat
-    hard_learning_rate: PositiveFloat
     weight_decay: Weight
     warmup: Share
     clip: PositiveFloat

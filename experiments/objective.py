@@ -38,20 +38,30 @@ class Objective(nn.Module):
         terms = {"loss/global": symmetric_contrastive_loss(logits, batch.positives)}
         substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
         if not substitute:
-            terms["loss/fine"] = self._fine(text, shapes, batch)
+            terms |= self._fine(text, shapes, batch)
         if calibrated is not None:
             terms |= self._calibrated(text, shapes, calibrated, substitute)
-        total = terms["loss/global"] + self.train_config.fine_weight * terms["loss/fine"]
+        haf = terms["loss/fine"] + terms.get("loss/alone", 0.0)
+        total = terms["loss/global"] + self.train_config.fine_weight * haf
         if "loss/distill" in terms:
             total = total + self.dap.weight * terms["loss/distill"]
         return {"loss/total": total, **terms}
 
-    def _fine(self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch) -> Tensor:
-        """HAF's loss on every pair within the groups."""
-        score = self.model.haf.fuse(self.model.attend(text, shapes, batch.candidates)).score  # [B, G]
-        positives = batch.positives.gather(1, batch.candidates)
+    def _fine(self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch) -> dict[str, Tensor]:
+        """HAF's loss on every pair within the groups: with the embeddings' score, and on its own.
+
+        Where the embeddings have a group right already, the sum teaches attention nothing; on its own it must
+        earn every pair.
+        """
+        state = self.model.attend(text, shapes, batch.candidates)
+        score = self.model.haf.fuse(state).score  # [B, G]
         group = score.shape[1]
-        return symmetric_contrastive_loss(score.view(-1, group, group), positives.view(-1, group, group))
+        positives = batch.positives.gather(1, batch.candidates).view(-1, group, group)
+        alone = score - state.global_score
+        return {
+            "loss/fine": symmetric_contrastive_loss(score.view(-1, group, group), positives),
+            "loss/alone": symmetric_contrastive_loss(alone.view(-1, group, group), positives),
+        }
 
     def _calibrated(
         self, text: TextEmbedding, shapes: PointHierarchy, calibrated: CalibratedRows, substitute: bool

@@ -19,8 +19,7 @@ class ModelConfig:
         point_layers: transformer layers over the patches.
         text_layers: transformer layers over the frozen encoder's tokens.
         embedding: width of the global, indexable embeddings.
-        pair_width: width of what HAF makes of a token and its aligned features.
-        pair_layers: transformer layers of HAF over the tokens of one (text, shape) pair.
+        pair_width: width of the product of a token and its aligned features in HAF.
         dropout: in all transformer layers.
         color_dropout: share of the shapes that are shown without colour in training.
         token_dropout: share of the tokens that are hidden in training.
@@ -32,14 +31,13 @@ class ModelConfig:
     regions: int = 8
     width: int = 128
     heads: int = 4
-    point_layers: int = 3
+    point_layers: int = 2
     text_layers: int = 2
     embedding: int = 256
-    pair_width: int = 64
-    pair_layers: int = 1
-    dropout: float = 0.1
+    pair_width: int = 128
+    dropout: float = 0.0
     color_dropout: float = 0.1
-    token_dropout: float = 0.1
+    token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -72,7 +70,6 @@ SIZES: dict[str, ModelConfig] = {
         point_layers=12,
         text_layers=4,
         embedding=512,
-        pair_width=192,
-        pair_layers=2,
+        pair_width=256,
     ),
 }

@@ -2,8 +2,9 @@
 
 After Section "Hierarchical Attention Fusion" of 3DAlign-DAER (arXiv 2511.13211): ``A`` is tokens x points
 and ``Z = A V``. Here every level of the point hierarchy has its own attention, gates weigh the levels token
-by token, and a small transformer judges each token's fused features in the light of the others, so that "13"
-next to "2.54 mm" can be held against a length. The work is split where a calibration acts:
+by token, and each token is judged against what it is aligned with: by their product, as a cosine would, and
+by a small network of both. What is costly and depends on one side alone is computed once per text or shape.
+The work is split where a calibration acts:
 
 * `attend` computes the logits, once per (text, shape) pair;
 * `fuse` turns logits into scores, and can be repeated under another `Calibration` without new products of
@@ -13,6 +14,7 @@ next to "2.54 mm" can be held against a length. The work is split where a calibr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from tensordict import TensorClass
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from models.calibration import Calibration
 from models.config import ModelConfig
-from models.layers import Transformer
+from models.layers import perceptron
 from models.points import PointHierarchy
 
 
@@ -89,17 +91,16 @@ class HierarchicalAttentionFusion(nn.Module):
         self.level_sizes = level_sizes
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
+        self.value = perceptron(width, 2 * width, width)
         self.gate = nn.Linear(width, len(level_sizes))
         self.head = nn.Parameter(torch.zeros(len(level_sizes), config.heads))
         self.token_weight = nn.Linear(width, 1)
         self.aligned_norm = nn.LayerNorm(width)
-        narrow = config.pair_width
-        self.from_token = nn.Linear(width, narrow)
-        self.from_aligned = nn.Linear(width, 2 * narrow)
-        self.to_product = nn.Linear(width, narrow)
-        self.judge = Transformer(config.pair_layers, narrow, config.heads, dropout=0.0, expansion=2)
-        self.verdict = nn.Linear(narrow, 1)
+        pair = config.pair_width
+        self.from_token = perceptron(width, 2 * width, 2 * pair)
+        self.from_aligned = nn.Linear(width, 2 * pair)
+        self.verdict = nn.Linear(pair, 1)
+        self.agreement = nn.Linear(pair, 1, bias=False)
 
     def attend(
         self,
@@ -161,15 +162,22 @@ class HierarchicalAttentionFusion(nn.Module):
             gate_logits = gate_logits + calibration.level.unsqueeze(1)
             token_logits = token_logits + calibration.token
             head_logits = head_logits + calibration.head
-        attention = torch.cat([x.softmax(-1) for x in logits.split(self.level_sizes, dim=-1)], dim=-1)
+        maps = [x.softmax(-1) for x in logits.split(self.level_sizes, dim=-1)]
         gates = gate_logits.softmax(-1)  # [B, T, L]
         heads = head_logits.softmax(-1) * self.heads  # [B or 1, L, H]
         weight = torch.einsum("btl,blh->bhtl", gates, heads.expand(len(gates), -1, -1))  # [B, H, T, L]
-        aligned = (attention * self._per_node(weight).unsqueeze(1)) @ state.node_values  # [B, C, H, T, d]
-        aligned = self.aligned_norm(aligned.transpose(2, 3).flatten(3))  # [B, C, T, D]
-        token_scores = self._judge(state.tokens, state.mask, aligned)
+        values = state.node_values.split(self.level_sizes, dim=-2)
+        # weighing what was gathered costs less than weighing the maps it was gathered by
+        levels = [
+            m @ v * w.unsqueeze(-1).unsqueeze(1)
+            for m, v, w in zip(maps, values, weight.unbind(-1), strict=True)
+        ]
+        aligned = reduce(torch.add, levels).transpose(2, 3)  # [B, C, T, H, d]
+        aligned = self.aligned_norm(aligned.flatten(3))  # [B, C, T, D]
+        token_scores = self._judge(state.tokens, aligned)
         token_weights = token_logits.softmax(-1)
         fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
+        attention = torch.cat(maps, dim=-1)
         return AttentionOutput(fine + state.global_score, attention, gates, token_weights, token_scores)
 
     def _calibrate(self, state: AttentionState, calibration: Calibration) -> Tensor:
@@ -188,11 +196,10 @@ class HierarchicalAttentionFusion(nn.Module):
         repeats = torch.tensor(self.level_sizes, device=per_level.device)
         return per_level.repeat_interleave(repeats, dim=-1, output_size=sum(self.level_sizes))
 
-    def _judge(self, tokens: Tensor, mask: Tensor, aligned: Tensor) -> Tensor:
+    def _judge(self, tokens: Tensor, aligned: Tensor) -> Tensor:
         """Verdicts ``[B, C, T]`` on tokens ``[B, T, D]`` and what they are aligned with ``[B, C, T, D]``."""
-        batch, candidates, length, _ = aligned.shape
-        seen, factor = self.from_aligned(aligned).chunk(2, dim=-1)  # each [B, C, T, D_pair]
-        pair = self.from_token(tokens).unsqueeze(1) + seen + self.to_product(tokens).unsqueeze(1) * factor
-        keys = mask.unsqueeze(1).expand(-1, candidates, -1).reshape(-1, length)
-        judged = self.judge(pair.reshape(batch * candidates, length, -1), keys)
-        return self.verdict(judged).view(batch, candidates, length)
+        said, wanted = self.from_token(tokens).unsqueeze(1).chunk(2, dim=-1)  # each [B, 1, T, D_pair]
+        seen, found = self.from_aligned(aligned).chunk(2, dim=-1)  # each [B, C, T, D_pair]
+        product = wanted * found
+        verdict = self.verdict((said + seen + product).relu()) + self.agreement(product)
+        return verdict.squeeze(-1)

@@ -14,14 +14,14 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 class TransformerLayer(nn.Module):
     """Pre-norm self-attention and perceptron over ``[B, N, D]`` with an optional key mask ``[B, N]``."""
 
-    def __init__(self, width: int, heads: int, dropout: float, expansion: int = 4) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = perceptron(width, expansion * width, width)
+        self.mlp = perceptron(width, 4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -38,9 +38,9 @@ class TransformerLayer(nn.Module):
 class Transformer(nn.Module):
     """A stack of `TransformerLayer` and a final norm."""
 
-    def __init__(self, layers: int, width: int, heads: int, dropout: float, expansion: int = 4) -> None:
+    def __init__(self, layers: int, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout, expansion) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -54,7 +54,7 @@ class PointEncoder(nn.Module):
         self.config = config
         self.level_sizes = (config.patches, config.regions, OBJECT_NODES)
         self.point = perceptron(6, narrow // 2, narrow)
-        self.widen = perceptron(2 * narrow, width, width)
+        self.widen = perceptron(narrow, width, width)
         self.place = perceptron(3 + 3 + LOG_FEATURES, width, width)
         self.transformer = Transformer(config.point_layers, width, config.heads, config.dropout)
         self.region = perceptron(2 * width + 3, width, width)
@@ -82,8 +82,7 @@ class PointEncoder(nn.Module):
         spread = points.new_tensor(
             [4.0, 4.0, 4.0, 1.0, 1.0, 1.0]
         )  # patches span a fraction of the unit sphere
-        hidden = self.point(points * spread)
-        pooled = torch.cat([hidden.amax(2), hidden.mean(2)], dim=-1)  # [B, N_0, 2 * narrow]
+        pooled = self.point(points * spread).amax(2)  # [B, N_0, narrow]
         size = log_features(shapes.size_m.clamp_min(1e-6) * MILLIMETRES)  # [B, 3, F]
         longest = log_features(shapes.size_m.amax(-1).clamp_min(1e-6) * MILLIMETRES)  # [B, F]
         metric = centers * shapes.size_m.amax(-1)[:, None, None] * MILLIMETRES / 10
@@ -93,7 +92,7 @@ class PointEncoder(nn.Module):
         regions = self._pool_regions(patches, shapes)
         whole = torch.cat([patches.mean(1), patches.amax(1), size.flatten(1), longest], dim=-1)
         profile, spectrum = shapes.profile.float().flatten(2), shapes.spectrum.float().flatten(2)
-        axes = self.axis(torch.cat([size, profile, 4 * spectrum], dim=-1)) + self.axis_kind
+        axes = self.axis(torch.cat([size, profile, 10 * spectrum], dim=-1)) + self.axis_kind
         objects = torch.cat([self.object(whole).unsqueeze(1), axes], dim=1)  # [B, OBJECT_NODES, D]
 
         levels = [patches, regions, objects]
