@@ -31,7 +31,7 @@ def run(config: RunConfig) -> None:
         with session.timed("evaluate"):
             gallery = encode_split(session.model, corpus, corpus.splits["test"], device)
             metrics = evaluate(session.model, gallery, config.eval, session.policy)
-            show_attention(session)
+            show_attention(session, folder / "attention.png")
         session.journal.write(session.step, "evaluate", results.flat(metrics))
         session.journal.close()
         outcome = results.write_results(session, metrics)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
 from experiments import plots
@@ -84,10 +86,10 @@ def train_agent(session: Session) -> None:
     session.save()
 
 
-def show_attention(session: Session) -> None:
-    """Puts the attention map of one test shape and its caption into TensorBoard."""
+def show_attention(session: Session, path: Path | None = None) -> None:
+    """Puts the attention map of one test shape and its caption into TensorBoard, and into a file."""
     index = session.corpus.splits["test"][:1]
-    picture = plots.attention_picture(session.model, session.corpus, index, session.device)
+    picture = plots.attention_picture(session.model, session.corpus, index, session.device, path=path)
     session.journal.image(session.step, "attention", picture)
 
 
