@@ -12,6 +12,7 @@ from torch import Tensor
 from envs.episodes import Episode
 from envs.functional import CalibrationCore, EnvConfig
 from models import OBJECT_NODES, SIZES, HierarchicalAttentionFusion, PointHierarchy
+from models.shapes import AXIS_CHANNELS, SPECTRUM_FREQUENCIES
 
 CANDIDATES = 8
 TOKENS = 12
@@ -56,13 +57,18 @@ class DemoSource:
             nodes=normal(GALLERY, sum(haf.level_sizes), width) + SIGNAL * topic,
             centers=torch.nn.functional.normalize(normal(GALLERY, sum(haf.level_sizes), 3), dim=-1),
             region=region,
+            extent=normal(GALLERY, 3),
+            spectrum=torch.rand((GALLERY, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES), generator=generator) / 10,
             embedding=torch.nn.functional.normalize(topic.squeeze(1), dim=-1),
         )
         candidates = torch.rand((count, GALLERY), generator=generator).argsort(1)[:, : self.candidates]
         true = below(self.candidates, count, 1)
         tokens = normal(count, TOKENS, width) + SIGNAL * topic[candidates.gather(1, true).squeeze(1)]
         mask = torch.arange(TOKENS) < below(TOKENS - 2, count, 1) + 3
-        attention = haf.attend(tokens, mask, shapes, candidates, normal(count, self.candidates))
+        quantities = torch.where(
+            torch.rand((count, TOKENS), generator=generator) < 0.3, normal(count, TOKENS), torch.nan
+        )
+        attention = haf.attend(tokens, mask, quantities, shapes, candidates, normal(count, self.candidates))
         positives = torch.arange(self.candidates) == true
         return self.core.episode(attention.detach(), positives)
 

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 
 from envs.evaluation import TINY, Evaluation, Evaluator
 from models import AttentionState
+from models.haf import CANDIDATE_FIELDS
 
 
 class Episode(TensorClass):
@@ -117,7 +118,7 @@ def build_episode(
     candidates = output.score.argsort(dim=1, stable=True).flip(1)
     rows = torch.arange(batch, device=device)
     ordered = attention.clone(recurse=False)
-    for name in ("logits", "node_values", "global_score", "centers", "region"):
+    for name in CANDIDATE_FIELDS:
         ordered.set(name, getattr(attention, name)[rows.unsqueeze(1), candidates])
     for name in ("score", "attention", "token_scores"):
         setattr(output, name, getattr(output, name)[rows.unsqueeze(1), candidates])

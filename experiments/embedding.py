@@ -36,6 +36,8 @@ def embed_shapes(
         nodes=torch.cat([p.nodes for p in parts]),
         centers=torch.cat([p.centers for p in parts]),
         region=torch.cat([p.region for p in parts]),
+        extent=torch.cat([p.extent for p in parts]),
+        spectrum=torch.cat([p.spectrum for p in parts]),
         embedding=torch.cat([p.embedding for p in parts]),
     )
 
@@ -53,11 +55,13 @@ def embed_texts(model: AlignmentModel, corpus: Corpus, texts: Tensor, device: to
                 TextEmbedding(
                     torch.nn.functional.pad(encoded.tokens, (0, 0, 0, short)),
                     torch.nn.functional.pad(encoded.mask, (0, short)),
+                    torch.nn.functional.pad(encoded.quantities, (0, short), value=torch.nan),
                     encoded.embedding,
                 )
             )
     return TextEmbedding(
         tokens=torch.cat([p.tokens for p in parts]),
         mask=torch.cat([p.mask for p in parts]),
+        quantities=torch.cat([p.quantities for p in parts]),
         embedding=torch.cat([p.embedding for p in parts]),
     )

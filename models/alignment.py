@@ -26,16 +26,20 @@ class TextEmbedding:
     Attributes:
         tokens: ``[B, T, D]``.
         mask: ``[B, T]`` bool.
+        quantities: ``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number.
         embedding: ``[B, E]``, L2-normalised global embedding.
     """
 
     tokens: Tensor
     mask: Tensor
+    quantities: Tensor
     embedding: Tensor
 
     def select(self, index: Tensor) -> TextEmbedding:
         """The texts at ``index``."""
-        return TextEmbedding(self.tokens[index], self.mask[index], self.embedding[index])
+        return TextEmbedding(
+            self.tokens[index], self.mask[index], self.quantities[index], self.embedding[index]
+        )
 
 
 class TextTower(nn.Module):
@@ -63,7 +67,8 @@ class TextTower(nn.Module):
             self.attention(tokens).masked_fill(~mask.unsqueeze(-1), -torch.inf).softmax(1)
         )  # [B, T, heads]
         pooled = (weight.transpose(1, 2) @ tokens).flatten(1)
-        return TextEmbedding(tokens, mask, nn.functional.normalize(self.embedding(pooled), dim=-1))
+        embedding = nn.functional.normalize(self.embedding(pooled), dim=-1)
+        return TextEmbedding(tokens, mask, text.quantities, embedding)
 
     def _drop_tokens(self, mask: Tensor) -> Tensor:
         if not self.training or self.token_dropout == 0:
@@ -119,5 +124,5 @@ class AlignmentModel(nn.Module):
         """
         similarity = (text.embedding @ shapes.embedding.T).gather(1, candidates)
         return self.haf.attend(
-            text.tokens, text.mask, shapes, candidates, self.logit_scale * similarity, paired
+            text.tokens, text.mask, text.quantities, shapes, candidates, self.logit_scale * similarity, paired
         )

@@ -22,8 +22,12 @@ from torch import Tensor, nn
 
 from models.calibration import Calibration
 from models.config import ModelConfig
+from models.evidence import EVIDENCE, quantity_evidence
 from models.layers import perceptron
-from models.points import PointHierarchy
+from models.points import AXIS_NODES, PointHierarchy
+
+CANDIDATE_FIELDS = ("logits", "node_values", "evidence", "global_score", "centers", "region")
+"""Fields of `AttentionState` that have an axis of candidates, ``[B, C, ...]``."""
 
 
 class AttentionState(TensorClass):
@@ -38,6 +42,7 @@ class AttentionState(TensorClass):
         gate_logits: ``[B, T, L]``.
         token_logits: ``[B, T]``, minus infinity at padding.
         mask: ``[B, T]`` bool, true at real tokens.
+        evidence: ``[B, C, T, 3, EVIDENCE]`` what measures say of numbers, see `models.evidence`.
         global_score: ``[B, C]`` logit of the global embeddings.
         centers: ``[B, C, N, 3]`` where the nodes are, in the unit sphere.
         region: ``[B, C, N]`` int64; ``R`` = no region.
@@ -50,6 +55,7 @@ class AttentionState(TensorClass):
     gate_logits: Tensor
     token_logits: Tensor
     mask: Tensor
+    evidence: Tensor
     global_score: Tensor
     centers: Tensor
     region: Tensor
@@ -97,8 +103,9 @@ class HierarchicalAttentionFusion(nn.Module):
         self.token_weight = nn.Linear(width, 1)
         self.aligned_norm = nn.LayerNorm(width)
         pair = config.pair_width
-        self.from_token = perceptron(width, 2 * width, 2 * pair)
+        self.from_token = perceptron(width, 2 * width, 3 * pair)
         self.from_aligned = nn.Linear(width, 2 * pair)
+        self.from_evidence = nn.Linear(config.heads * EVIDENCE, pair)
         self.verdict = nn.Linear(pair, 1)
         self.agreement = nn.Linear(pair, 1, bias=False)
 
@@ -106,6 +113,7 @@ class HierarchicalAttentionFusion(nn.Module):
         self,
         tokens: Tensor,
         mask: Tensor,
+        quantities: Tensor,
         shapes: PointHierarchy,
         candidates: Tensor,
         global_score: Tensor,
@@ -116,6 +124,7 @@ class HierarchicalAttentionFusion(nn.Module):
         Args:
             tokens: ``[B, T, D]`` text tokens.
             mask: ``[B, T]`` bool.
+            quantities: ``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number.
             shapes: a gallery of shapes, nodes ``[M, N, D]``.
             candidates: ``[B, C]`` int64 indices into the gallery.
             global_score: ``[B, C]`` logits of the global embeddings.
@@ -138,6 +147,7 @@ class HierarchicalAttentionFusion(nn.Module):
             gate_logits=self.gate(tokens),
             token_logits=self.token_weight(tokens).squeeze(-1).masked_fill(~mask, -torch.inf),
             mask=mask,
+            evidence=quantity_evidence(quantities, shapes.extent[candidates], shapes.spectrum[candidates]),
             global_score=global_score,
             centers=shapes.centers[candidates],
             region=shapes.region[candidates],
@@ -174,7 +184,9 @@ class HierarchicalAttentionFusion(nn.Module):
         ]
         aligned = reduce(torch.add, levels).transpose(2, 3)  # [B, C, T, H, d]
         aligned = self.aligned_norm(aligned.flatten(3))  # [B, C, T, D]
-        token_scores = self._judge(state.tokens, aligned)
+        axes = maps[-1][..., AXIS_NODES] * weight[..., -1].unsqueeze(-1).unsqueeze(1)  # [B, C, H, T, 3]
+        evidence = (axes.transpose(2, 3) @ state.evidence).flatten(3)  # [B, C, T, H * EVIDENCE]
+        token_scores = self._judge(state.tokens, aligned, evidence)
         token_weights = token_logits.softmax(-1)
         fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
         attention = torch.cat(maps, dim=-1)
@@ -196,10 +208,16 @@ class HierarchicalAttentionFusion(nn.Module):
         repeats = torch.tensor(self.level_sizes, device=per_level.device)
         return per_level.repeat_interleave(repeats, dim=-1, output_size=sum(self.level_sizes))
 
-    def _judge(self, tokens: Tensor, aligned: Tensor) -> Tensor:
-        """Verdicts ``[B, C, T]`` on tokens ``[B, T, D]`` and what they are aligned with ``[B, C, T, D]``."""
-        said, wanted = self.from_token(tokens).unsqueeze(1).chunk(2, dim=-1)  # each [B, 1, T, D_pair]
+    def _judge(self, tokens: Tensor, aligned: Tensor, evidence: Tensor) -> Tensor:
+        """Verdicts ``[B, C, T]`` on tokens ``[B, T, D]``.
+
+        Args:
+            tokens: what was said.
+            aligned: ``[B, C, T, D]`` what it is aligned with.
+            evidence: ``[B, C, T, H * EVIDENCE]`` what was measured along the axes it looks at.
+        """
+        said, wanted, asked = self.from_token(tokens).unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
         seen, found = self.from_aligned(aligned).chunk(2, dim=-1)  # each [B, C, T, D_pair]
-        product = wanted * found
+        product = wanted * found + asked * self.from_evidence(evidence)
         verdict = self.verdict((said + seen + product).relu()) + self.agreement(product)
         return verdict.squeeze(-1)

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.fourier import NUMBER_FEATURES, number_features
+from models.fourier import LOG_SCALE, NUMBER_FEATURES, number_features
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 _CACHE_VERSION = "1"
@@ -40,6 +40,11 @@ class TextFeatures:
     mask: Tensor
     numbers: Tensor
     strings: list[list[str]]
+
+    @property
+    def quantities(self) -> Tensor:
+        """``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number."""
+        return torch.where(self.numbers[..., 0] > 0, self.numbers[..., 2] * LOG_SCALE, torch.nan)
 
     def __len__(self) -> int:
         return len(self.strings)

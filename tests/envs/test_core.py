@@ -3,6 +3,7 @@ import torch
 
 from envs import FAMILIES, DemoSource, EnvConfig, Reach, RewardConfig, demo_core, token_groups
 from envs.reward import external_potential, internal_potential
+from models.haf import CANDIDATE_FIELDS
 
 ALL = (*FAMILIES, "stop")
 
@@ -172,7 +173,7 @@ def test_order_of_the_candidates_is_forgotten():
     order = torch.rand(5, 8, generator=torch.Generator().manual_seed(4)).argsort(1)
     rows = torch.arange(5)[:, None]
     shuffled = attention.clone()
-    for name in ("logits", "node_values", "global_score", "centers", "region"):
+    for name in CANDIDATE_FIELDS:
         shuffled.set(name, attention.get(name)[rows, order])
     paired = (order == attention.paired[:, None]).int().argmax(1)
     again = core.episode(shuffled, episode.positives.gather(1, order), paired=paired)

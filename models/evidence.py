@@ -1,0 +1,60 @@
+"""What a shape's measures say of a number in a text: is it so long, does it repeat so often, or so far apart?
+
+A learnt code for "13" must see every count in training before it can tell 13 pins from 14. Looking it up in
+what was measured on the shape needs no code: the same three questions serve every number, seen before or
+not. Which question a token asks, and along which axis, is left to the network and to its attention.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+COUNT_OFFSETS = (-1.0, 0.0, 1.0)  # the last gap of a row may be missing, so neighbours of a count tell too
+WIDTHS = (0.02, 0.08, 0.3)  # octaves within which two lengths count as equal
+SPECTRUM_GAIN = 10.0  # peaks of a spectrum are about a tenth
+CHANNELS = 2
+EVIDENCE = CHANNELS * (len(COUNT_OFFSETS) + 1) + len(WIDTHS) + 1
+"""Length of the last axis of `quantity_evidence`."""
+
+
+def quantity_evidence(quantities: Tensor, extent: Tensor, spectrum: Tensor) -> Tensor:
+    """Evidence for each number along each axis of each candidate.
+
+    For a number v and an axis of length s (both in the unit of the extents): the strength of v - 1, v and
+    v + 1 repetitions; the strength of a repetition every v, that is of s / v repetitions; how nearly v equals
+    s, at several widths; and which of them is larger.
+
+    Args:
+        quantities: ``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number.
+        extent: ``[B, C, 3]`` binary logarithms of the lengths of the bounding box.
+        spectrum: ``[B, C, 3, CHANNELS, F]`` strength of 1 to F repetitions within the bounding box.
+
+    Returns:
+        ``[B, C, T, 3, EVIDENCE]``, zero where a token is not a number.
+    """
+    real = ~quantities.isnan()
+    log = quantities.nan_to_num(0.0)[:, None, :, None]  # [B, 1, T, 1]
+    size = extent.unsqueeze(2)  # [B, C, 1, 3]
+    count = log.exp2().expand(-1, extent.shape[1], -1, 3)  # [B, C, T, 3]
+    repetitions = [count + offset for offset in COUNT_OFFSETS] + [(size - log).clamp(max=12.0).exp2()]
+    strengths = [_look_up(spectrum, x) for x in repetitions]  # each [B, C, T, 3, CHANNELS]
+    ratio = log - size  # [B, C, T, 3]
+    equal = [torch.exp(-((ratio / width) ** 2)) for width in WIDTHS]
+    evidence = torch.cat([*strengths, torch.stack([*equal, ratio.tanh()], dim=-1)], dim=-1)
+    return evidence * real[:, None, :, None, None]
+
+
+def _look_up(spectrum: Tensor, repetitions: Tensor) -> Tensor:
+    """Linear interpolation of ``[B, C, 3, CHANNELS, F]`` at ``[B, C, T, 3]``: ``[B, C, T, 3, CHANNELS]``.
+
+    Zero below one repetition and beyond F.
+    """
+    frequencies = spectrum.shape[-1]
+    padded = torch.nn.functional.pad(spectrum, (1, 2)) * SPECTRUM_GAIN  # index = repetitions
+    place = repetitions.clamp(0, frequencies + 1).permute(0, 1, 3, 2)  # [B, C, 3, T]
+    below = place.floor()
+    share = (place - below).unsqueeze(3)  # [B, C, 3, 1, T]
+    index = below.long().unsqueeze(3).expand(*place.shape[:3], spectrum.shape[3], place.shape[3])
+    value = padded.gather(4, index) * (1 - share) + padded.gather(4, index + 1) * share
+    return value.permute(0, 1, 4, 2, 3)
