@@ -65,9 +65,8 @@ class DemoSource:
         true = below(self.candidates, count, 1)
         tokens = normal(count, TOKENS, width) + SIGNAL * topic[candidates.gather(1, true).squeeze(1)]
         mask = torch.arange(TOKENS) < below(TOKENS - 2, count, 1) + 3
-        quantities = torch.where(
-            torch.rand((count, TOKENS), generator=generator) < 0.3, normal(count, TOKENS), torch.nan
-        )
+        is_number = torch.rand((count, TOKENS, 1), generator=generator) < 0.3
+        quantities = torch.where(is_number, normal(count, TOKENS, 2).exp(), torch.nan)
         attention = haf.attend(tokens, mask, quantities, shapes, candidates, normal(count, self.candidates))
         positives = torch.arange(self.candidates) == true
         return self.core.episode(attention.detach(), positives)

@@ -55,7 +55,7 @@ def embed_texts(model: AlignmentModel, corpus: Corpus, texts: Tensor, device: to
                 TextEmbedding(
                     torch.nn.functional.pad(encoded.tokens, (0, 0, 0, short)),
                     torch.nn.functional.pad(encoded.mask, (0, short)),
-                    torch.nn.functional.pad(encoded.quantities, (0, short), value=torch.nan),
+                    torch.nn.functional.pad(encoded.quantities, (0, 0, 0, short), value=torch.nan),
                     encoded.embedding,
                 )
             )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.fourier import NUMBER_FEATURES
+from models.fourier import NUMBER_FEATURES, number_features
 from models.haf import AttentionState, HierarchicalAttentionFusion
 from models.layers import Transformer, perceptron
 from models.points import PointEncoder, PointHierarchy
@@ -26,7 +26,7 @@ class TextEmbedding:
     Attributes:
         tokens: ``[B, T, D]``.
         mask: ``[B, T]`` bool.
-        quantities: ``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number.
+        quantities: ``[B, T, 2]`` values and lengths in millimetres, NaN where a token is not a number.
         embedding: ``[B, E]``, L2-normalised global embedding.
     """
 
@@ -61,7 +61,11 @@ class TextTower(nn.Module):
         mask = self._drop_tokens(text.mask)
         mask = mask | (~mask.any(-1, keepdim=True) & (torch.arange(mask.shape[1], device=mask.device) == 0))
         length = mask.shape[1]
-        x = self.token(text.tokens) + self.number(text.numbers) + self.position[:length]
+        x = (
+            self.token(text.tokens)
+            + self.number(number_features(text.quantities[..., 0]))
+            + self.position[:length]
+        )
         tokens = self.transformer(x, mask)
         weight = (
             self.attention(tokens).masked_fill(~mask.unsqueeze(-1), -torch.inf).softmax(1)

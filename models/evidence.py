@@ -21,22 +21,23 @@ EVIDENCE = CHANNELS * (len(COUNT_OFFSETS) + 1) + len(WIDTHS) + 1
 def quantity_evidence(quantities: Tensor, extent: Tensor, spectrum: Tensor) -> Tensor:
     """Evidence for each number along each axis of each candidate.
 
-    For a number v and an axis of length s (both in the unit of the extents): the strength of v - 1, v and
-    v + 1 repetitions; the strength of a repetition every v, that is of s / v repetitions; how nearly v equals
-    s, at several widths; and which of them is larger.
+    For a number v, of v' millimetres as a length, and an axis of s millimetres: the strength of v - 1, v and
+    v + 1 repetitions; the strength of a repetition every v', that is of s / v' repetitions; how nearly v'
+    equals s, at several widths; and which of them is larger.
 
     Args:
-        quantities: ``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number.
-        extent: ``[B, C, 3]`` binary logarithms of the lengths of the bounding box.
+        quantities: ``[B, T, 2]`` positive values, and in millimetres as lengths; NaN where a token is not a
+            number.
+        extent: ``[B, C, 3]`` binary logarithms of the bounding box in millimetres.
         spectrum: ``[B, C, 3, CHANNELS, F]`` strength of 1 to F repetitions within the bounding box.
 
     Returns:
         ``[B, C, T, 3, EVIDENCE]``, zero where a token is not a number.
     """
-    real = ~quantities.isnan()
-    log = quantities.nan_to_num(0.0)[:, None, :, None]  # [B, 1, T, 1]
-    size = extent.unsqueeze(2)  # [B, C, 1, 3]
-    count = log.exp2().expand(-1, extent.shape[1], -1, 3)  # [B, C, T, 3]
+    real = ~quantities[..., 0].isnan()
+    value, length = quantities.nan_to_num(1.0).clamp_min(1e-9)[:, None, :, None].unbind(-1)  # [B, 1, T, 1]
+    log, size = length.log2(), extent.unsqueeze(2)  # size [B, C, 1, 3]
+    count = value.expand(-1, extent.shape[1], -1, 3)  # [B, C, T, 3]
     repetitions = [count + offset for offset in COUNT_OFFSETS] + [(size - log).clamp(max=12.0).exp2()]
     strengths = [_look_up(spectrum, x) for x in repetitions]  # each [B, C, T, 3, CHANNELS]
     ratio = log - size  # [B, C, T, 3]

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 OCTAVE_FREQUENCIES = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # cycles per doubling of the value
-LOG_SCALE = 8.0
 COUNTS = 64  # whole numbers up to this have a feature each, like the repetitions in a shape's spectrum
 
 LOG_FEATURES = 1 + 2 * len(OCTAVE_FREQUENCIES)
@@ -26,12 +25,12 @@ def log_features(value: Tensor) -> Tensor:
         value: ``[...]`` positive quantities in any fixed unit.
 
     Returns:
-        ``[..., LOG_FEATURES]``: the binary logarithm divided by `LOG_SCALE`, then sines and cosines of it.
+        ``[..., LOG_FEATURES]``: the binary logarithm divided by 8, then sines and cosines of it.
     """
     octaves = value.clamp_min(1e-9).log2()
     frequency = torch.tensor(OCTAVE_FREQUENCIES, device=value.device, dtype=value.dtype)
     angle = 2 * math.pi * octaves.unsqueeze(-1) * frequency
-    return torch.cat([octaves.unsqueeze(-1) / LOG_SCALE, angle.sin(), angle.cos()], dim=-1)
+    return torch.cat([octaves.unsqueeze(-1) / 8, angle.sin(), angle.cos()], dim=-1)
 
 
 def number_features(value: Tensor) -> Tensor:

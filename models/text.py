@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.fourier import LOG_SCALE, NUMBER_FEATURES, number_features
+from models.quantities import read_quantities
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 _CACHE_VERSION = "1"
@@ -32,19 +32,15 @@ class TextFeatures:
     Attributes:
         tokens: ``[B, T, D_text]`` float32, zero where there is no token.
         mask: ``[B, T]`` bool, true at real tokens.
-        numbers: ``[B, T, NUMBER_FEATURES]`` float32, zero where a token is not a number.
+        quantities: ``[B, T, 2]`` values, and lengths in millimetres; NaN where a token is not a number, see
+            `models.quantities`.
         strings: the tokens as they were written, per text.
     """
 
     tokens: Tensor
     mask: Tensor
-    numbers: Tensor
+    quantities: Tensor
     strings: list[list[str]]
-
-    @property
-    def quantities(self) -> Tensor:
-        """``[B, T]`` binary logarithms of the numbers, NaN where a token is not a number."""
-        return torch.where(self.numbers[..., 0] > 0, self.numbers[..., 2] * LOG_SCALE, torch.nan)
 
     def __len__(self) -> int:
         return len(self.strings)
@@ -57,25 +53,20 @@ class TextFeatures:
         return TextFeatures(
             tokens=self.tokens[index, :length],
             mask=mask[:, :length],
-            numbers=self.numbers[index, :length],
+            quantities=self.quantities[index, :length],
             strings=[self.strings[i] for i in index.tolist()],
         )
 
     def to(self, device: torch.device | str) -> TextFeatures:
         """The same features on another device."""
         return TextFeatures(
-            self.tokens.to(device), self.mask.to(device), self.numbers.to(device), self.strings
+            self.tokens.to(device), self.mask.to(device), self.quantities.to(device), self.strings
         )
 
 
 def tokenize(text: str) -> list[tuple[str, int, int]]:
     """Splits a text into words and numbers: ``(string, start, end)``; punctuation is dropped."""
     return [(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(text)]
-
-
-def number_values(strings: Sequence[str]) -> Tensor:
-    """The values of the tokens that are numbers, NaN elsewhere: ``[len(strings)]``."""
-    return torch.tensor([float(s) if s[0].isdigit() and s.isascii() else float("nan") for s in strings])
 
 
 class TextEncoder:
@@ -127,17 +118,11 @@ class TextEncoder:
                 _write_atomically(path, {"tokens": tokens.half()})
             tokens = tokens.half().float()  # the same numbers with a cold and with a warm cache
         mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
-        values = torch.full(tokens.shape[:2], torch.nan)
+        quantities = torch.full((*tokens.shape[:2], 2), torch.nan)
         for i, words in enumerate(strings):
             mask[i, : len(words)] = True
-            if words:
-                values[i, : len(words)] = number_values(words)
-        return TextFeatures(tokens, mask, number_features(values), strings)
-
-    @property
-    def number_width(self) -> int:
-        """Width of ``TextFeatures.numbers``."""
-        return NUMBER_FEATURES
+            quantities[i, : len(words)] = read_quantities(words)
+        return TextFeatures(tokens, mask, quantities, strings)
 
     def _cache_path(self, texts: Sequence[str]) -> Path | None:
         if self.cache is None:

@@ -16,7 +16,7 @@ def evidence(number: float, length: float, peak: int) -> torch.Tensor:
     spectrum = torch.zeros(1, 1, 3, CHANNELS, 64)
     spectrum[0, 0, 1, 0, peak - 1] = 0.1
     extent = torch.full((1, 1, 3), math.log2(length))
-    found = quantity_evidence(torch.tensor([[math.log2(number)]]), extent, spectrum)
+    found = quantity_evidence(torch.full((1, 1, 2), number), extent, spectrum)
     assert found.shape == (1, 1, 1, 3, EVIDENCE)
     return found[0, 0, 0, 1]
 
@@ -46,7 +46,7 @@ def test_a_length_is_compared_with_the_extent() -> None:
 
 def test_words_have_no_evidence_and_huge_numbers_do_no_harm() -> None:
     generator = torch.Generator().manual_seed(0)
-    numbers = torch.tensor([[torch.nan, math.log2(9775056360), -30.0, 1.0]])
+    numbers = torch.tensor([[torch.nan, 9775056360, 0.0, 2.0]]).unsqueeze(-1).expand(-1, -1, 2)
     spectrum = torch.rand(1, 2, 3, CHANNELS, 64, generator=generator)
     found = quantity_evidence(numbers, torch.randn(1, 2, 3, generator=generator), spectrum)
     assert found[:, :, 0].abs().sum() == 0
@@ -56,5 +56,5 @@ def test_words_have_no_evidence_and_huge_numbers_do_no_harm() -> None:
 
 def test_fractions_are_interpolated() -> None:
     spectrum = torch.arange(1.0, 65.0).expand(1, 1, 3, CHANNELS, 64) / 64
-    found = quantity_evidence(torch.tensor([[math.log2(6.25)]]), torch.zeros(1, 1, 3), spectrum)
+    found = quantity_evidence(torch.full((1, 1, 2), 6.25), torch.zeros(1, 1, 3), spectrum)
     assert found[0, 0, 0, 0, CHANNELS] == pytest.approx(6.25 / 64 * SPECTRUM_GAIN, rel=1e-5)

@@ -7,7 +7,6 @@ import torch
 
 from models import SIZES, AlignmentModel, AttentionState, Calibration, TextFeatures, prepare_shapes
 from models.alignment import TextEmbedding
-from models.fourier import NUMBER_FEATURES
 from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
 from models.points import PointHierarchy
 from models.statistics import STATISTICS, attention_statistics
@@ -35,7 +34,7 @@ def encoded(model: AlignmentModel) -> tuple[TextEmbedding, PointHierarchy]:
     text = TextFeatures(
         tokens=torch.randn(3, 7, 12, generator=generator) * mask.unsqueeze(-1),
         mask=mask,
-        numbers=torch.zeros(3, 7, NUMBER_FEATURES),
+        quantities=torch.full((3, 7, 2), torch.nan),
         strings=[["w"] * n for n in (7, 4, 1)],
     )
     with torch.no_grad():
@@ -172,7 +171,7 @@ def test_gradients_reach_every_parameter(model: AlignmentModel) -> None:
     text = TextFeatures(
         torch.randn(4, 5, 12, generator=generator),
         torch.ones(4, 5, dtype=torch.bool),
-        torch.randn(4, 5, NUMBER_FEATURES, generator=generator),
+        torch.rand(4, 5, 2, generator=generator) * 9,
         [["w"] * 5] * 4,
     )
     encoded_text, hierarchy = model.encode_text(text), model.encode_shapes(shapes)
