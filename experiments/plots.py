@@ -19,6 +19,8 @@ from models import AlignmentModel, AttentionOutput, AttentionState, Calibration
 VIEWS = ((30.0, 25.0), (-60.0, 15.0))
 MOST_WORDS = 8
 POINT_SIZE = 3.0
+#: From the least to the most attention of a word: pale to dark, for a white page.
+ATTENTION_COLORS = "magma_r"
 
 
 def attention_picture(
@@ -29,7 +31,7 @@ def attention_picture(
     calibration: Calibration | None = None,
     path: Path | None = None,
 ) -> NDArray[np.uint8]:
-    """Draws a shape in its colours and once for each word of its first caption, lit where the word looks.
+    """Draws a shape in its colours and once for each word of its first caption, dark where the word looks.
 
     Args:
         model: a model.
@@ -104,13 +106,13 @@ def _draw(
         order = depth.argsort()
         for column in range(columns):
             axis = axes[row, column]
-            shade = colors if column == 0 else light[column - 1] / light[column - 1].max().clamp_min(1e-9)
+            shade = colors if column == 0 else light[column - 1]
             axis.scatter(
                 *places[order].T.numpy(),
                 c=shade[order].numpy(),
                 s=POINT_SIZE,
                 linewidths=0,
-                **({} if column == 0 else {"cmap": "inferno", "vmin": 0, "vmax": 1}),
+                **({} if column == 0 else {"cmap": ATTENTION_COLORS}),
             )
             axis.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
             axis.axis("off")
