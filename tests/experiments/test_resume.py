@@ -61,7 +61,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_what_is_promised(uninterrupted: Path) -> None:
     found = {path.name for path in uninterrupted.iterdir()}
-    assert found == {"config.yaml", "metrics.jsonl", "results.json", "checkpoints", "tensorboard"}
+    assert found == {
+        "config.yaml",
+        "metrics.jsonl",
+        "results.json",
+        "attention.png",
+        "checkpoints",
+        "tensorboard",
+    }
     metrics = json.loads((uninterrupted / "results.json").read_text())["metrics"]
     assert {"baseline", "reranked", "final"} <= metrics.keys()
     assert all(0 <= value <= 1 for row in metrics.values() for value in row.values())
