@@ -1,30 +1,46 @@
 """Batched tree search: tensors instead of node objects, one search for a whole batch."""
 
-from agents.search.search import Effort, Summary, Walk, backup, expand, search, select, summarize
-from agents.search.selection import Score, choose, min_max, most_visited, uct
+from agents.search.edges import Edges, Policy, Selector, most_visited, visit_share
+from agents.search.gumbel import considered_visits, gumbel
+from agents.search.noise import dirichlet_noise, gumbel_noise, mix
+from agents.search.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
+from agents.search.search import Effort, Summary, Walk, backup, expand, root_edges, search, select, summarize
+from agents.search.selection import choose, puct, uct
 from agents.search.tree import NO_PARENT, UNVISITED, Problem, Root, Step, Tree, advance, close, plant
 
 __all__ = [
     "NO_PARENT",
     "UNVISITED",
+    "Edges",
     "Effort",
+    "Policy",
     "Problem",
     "Root",
-    "Score",
+    "Selector",
     "Step",
     "Summary",
     "Tree",
     "Walk",
     "advance",
     "backup",
+    "by_parent_and_siblings",
     "choose",
     "close",
+    "completed_by_mixed_value",
+    "considered_visits",
+    "dirichlet_noise",
     "expand",
+    "gumbel",
+    "gumbel_noise",
     "min_max",
+    "mix",
     "most_visited",
     "plant",
+    "puct",
+    "root_edges",
     "search",
     "select",
     "summarize",
     "uct",
+    "visit_share",
 ]

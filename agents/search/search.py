@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.search.selection import Score, choose, min_max, most_visited
+from agents.search.edges import Edges, Policy, most_visited, visit_share
 from agents.search.tree import UNVISITED, Problem, Step, Tree
 
 
@@ -21,7 +21,8 @@ class Walk(NamedTuple):
     Attributes:
         node: Last node that was passed.
         action: Action chosen there.
-        child: Node it leads to; `UNVISITED` where it is still to be made, else a terminal node.
+        child: Node it leads to; `UNVISITED` where it is still to be made or there was no room for it, else a
+            terminal node.
         idle: The root itself is terminal: this row has nothing to do.
         length: Edges of the longest walk, on the host.
     """
@@ -37,7 +38,7 @@ class Effort(NamedTuple):
     """What a search took, per row.
 
     Attributes:
-        steps: Steps of the problem, i64 `[B]`: simulations that ended at a terminal node take none.
+        steps: Steps of the problem, i64 `[B]`: simulations that end where one has ended before take none.
         edges: Edges walked in all simulations together, i64 `[B]`; over the simulations it is the mean depth.
     """
 
@@ -45,48 +46,55 @@ class Effort(NamedTuple):
     edges: Tensor
 
 
-def search(tree: Tree, problem: Problem, simulations: int, score: Score, discount: float = 1.0) -> Effort:
+def search(tree: Tree, problem: Problem, simulations: int, policy: Policy, discount: float = 1.0) -> Effort:
     """Grow `tree` in place by so many simulations from its roots.
 
     A walk ends at an edge without a node, which then costs one step of the problem, or at a terminal node,
     whose value is known and costs nothing. Rows with a terminal root do nothing.
 
+    A row without room for more nodes goes on: what a new edge gives is counted, at the cost of one step, but
+    its node is not kept, and no walk will ever go beyond it. Walks that end there again count the same once
+    more and cost nothing, as the problem is deterministic.
+
     Args:
         tree: From `plant`, or moved on by `advance`; what it knows is kept.
         problem: The model that is stepped, once a simulation.
         simulations: How many.
-        score: Scores the visited edges of a node, such as `uct(1.0)`.
+        policy: Chooses the edges to walk along, such as `uct(1.0)`.
         discount: Weight of what follows a transition, in [0, 1].
 
     Raises:
-        ValueError: A negative count, a discount outside [0, 1], or a tree without room.
+        ValueError: A negative count, a discount outside [0, 1], or a policy for another count.
     """
     if simulations < 0:
         raise ValueError(f"simulations={simulations}: must be 0 or more")
     if not 0.0 <= discount <= 1.0:
         raise ValueError(f"discount={discount}: must lie in [0, 1]")
-    needed = int(tree.used.max()) + simulations
-    if needed > tree.capacity:
-        raise ValueError(f"room for {tree.capacity} nodes, but {needed} may be needed; plant a larger tree")
-    before = tree.used
-    edges = torch.zeros_like(before)
-    rows = torch.arange(edges.shape[0], device=edges.device)
+    if policy.simulations not in (None, simulations):
+        raise ValueError(
+            f"simulations={simulations}: the policy was made for {policy.simulations}; make another"
+        )
+    rows = torch.arange(tree.root.shape[0], device=tree.root.device)
+    tree.before = tree.visits[rows, tree.root]
+    tight = int(tree.used.max()) + simulations > tree.capacity
+    steps, edges = torch.zeros_like(rows), torch.zeros_like(rows)
     top = tree.level[rows, tree.root]
     for _ in range(simulations):
-        walk = select(tree, score)
+        walk = select(tree, policy)
         if walk.length == 0:  # every root is terminal
             break
-        leaf_value = expand(tree, walk, problem)
-        backup(tree, walk, leaf_value, discount)
+        gain, stepped = expand(tree, walk, problem, discount, tight)
+        backup(tree, walk, gain, discount)
+        steps += stepped
         edges += (tree.level[rows, walk.node] - top + 1) * ~walk.idle
-    return Effort(tree.used - before, edges)
+    return Effort(steps, edges)
 
 
-def select(tree: Tree, score: Score) -> Walk:
+def select(tree: Tree, policy: Policy) -> Walk:
     """Walk down from every root at once.
 
-    A row whose walk has ended stands still and chooses the same edge again, so no row needs to be told apart;
-    the loop runs as often as the longest walk has edges.
+    A row whose walk has ended stands still and keeps its edge; the loop runs as often as the longest walk has
+    edges.
     """
     batch, capacity, actions = tree.children.shape
     children, visits, values = (
@@ -94,78 +102,99 @@ def select(tree: Tree, score: Score) -> Walk:
         tree.visits.view(-1, actions),
         tree.q_values.view(-1, actions),
     )
-    prior, terminal = tree.prior.view(-1, actions), tree.terminal.view(-1)
+    prior, raw_value, terminal = tree.prior.view(-1, actions), tree.raw_value.view(-1), tree.terminal.view(-1)
     low, high = tree.low, tree.high
     offset = torch.arange(0, batch * capacity, capacity, device=children.device)  # first node of each row
 
     node = tree.root
-    idle = terminal[offset + node]
-    length = 0
+    here = offset + node
+    idle = terminal.index_select(0, here)
+    action = policy.root(root_edges(tree))
+    child = children.index_select(0, here * actions + action)
+    length = 1
     while True:
-        here = offset + node
-        edge_visits = visits.index_select(0, here)  # [B, A]
-        edge_prior = prior.index_select(0, here)
-        scores = score(min_max(values.index_select(0, here), low, high), edge_visits, edge_prior)
-        action = choose(scores, edge_visits, edge_prior)
-        child = children.index_select(0, here * actions + action)
         onwards = (child != UNVISITED) & ~idle
         onwards &= ~terminal.index_select(0, offset + child.clamp(min=0))
         # One look at the host an edge: cheaper than to walk on for nothing, on any device.
-        going = bool(onwards.any())
-        length += 1
-        if not going:
+        if not bool(onwards.any()):
             return Walk(node, action, child, idle, 0 if length == 1 and bool(idle.all()) else length)
+        length += 1
         node = torch.where(onwards, child, node)
+        here = offset + node
+        counts = visits.index_select(0, here)  # [B, A]
+        edges = Edges(
+            values=values.index_select(0, here),
+            visits=counts,
+            fresh=counts,
+            prior=prior.index_select(0, here),
+            raw_value=raw_value.index_select(0, here),
+            low=low,
+            high=high,
+        )
+        action = torch.where(onwards, policy.interior(edges), action)
+        child = children.index_select(0, here * actions + action)
 
 
-def expand(tree: Tree, walk: Walk, problem: Problem) -> Tensor:
-    """Make the node that each walk arrived at; return the leaf's value `[B]`.
+def expand(
+    tree: Tree, walk: Walk, problem: Problem, discount: float, tight: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Make the node that each walk arrived at.
 
     Rows that need no node write to their next free position as well, where the next real node overwrites it:
     no row has to be picked out, and positions beyond `used` mean nothing. Only the edge that leads there is
-    kept from them, and the order of untried actions, which is drawn once.
+    kept from them, and the order of untried actions, which is drawn once. Where room may run out (`tight`),
+    the rows that make a node are picked out.
+
+    Returns:
+        The return of the walk's last edge, `[B]`, and the rows that took a step of the problem, bool `[B]`.
     """
     rows = torch.arange(walk.node.shape[0], device=walk.node.device)
     dtype = tree.q_values.dtype
-    new = (walk.child == UNVISITED) & ~walk.idle
-    slot = tree.used  # free in every row: `search` has checked the room
+    edge = (rows, walk.node, walk.action)
+    new = (walk.child == UNVISITED) & ~walk.idle & (tree.used < tree.capacity)
+    stepped = (walk.child == UNVISITED) & ~walk.idle & (tree.visits[edge] == 0)
 
-    step: Step = problem.step(tree.state[rows, walk.node], walk.action, new)
+    step: Step = problem.step(tree.state[rows, walk.node], walk.action, stepped)
     terminal = step.terminal | ~step.mask.any(-1)
     value = torch.zeros_like(tree.low) if step.value is None else step.value.to(dtype)
     value = value.masked_fill(terminal, 0.0)
-    order = tree.prior[rows, slot]
-    prior = (order if step.prior is None else step.prior.to(dtype)).masked_fill(~step.mask, -torch.inf)
+    reward = torch.where(stepped, step.reward.to(dtype), tree.rewards[edge])
+    # Beyond a terminal node there is nothing; an edge that got no node gives what it gave before.
+    known = torch.where(walk.child == UNVISITED, tree.q_values[edge], reward)
+    gain = torch.where(stepped, reward + discount * value, known)
+    tree.rewards[edge] = reward
+    tree.children[edge] = torch.where(new, tree.used, walk.child)
 
-    tree.state[rows, slot] = step.state
-    tree.parent[rows, slot] = walk.node
-    tree.parent_action[rows, slot] = walk.action
-    tree.level[rows, slot] = tree.level[rows, walk.node] + 1
-    tree.terminal[rows, slot] = terminal
-    tree.raw_value[rows, slot] = value
-    tree.prior[rows, slot] = torch.where(new.unsqueeze(-1), prior, order)
-    edge = (rows, walk.node, walk.action)
-    tree.children[edge] = torch.where(new, slot, walk.child)
-    tree.rewards[edge] = torch.where(new, step.reward.to(dtype), tree.rewards[edge])
+    picked = new if tight else slice(None)
+    node = (rows[picked], tree.used[picked])
+    order = tree.prior[node]
+    prior = order if step.prior is None else step.prior[picked].to(dtype)
+    prior = prior.masked_fill(~step.mask[picked], -torch.inf)
+    tree.state[node] = step.state[picked]
+    tree.parent[node] = walk.node[picked]
+    tree.parent_action[node] = walk.action[picked]
+    tree.level[node] = tree.level[rows[picked], walk.node[picked]] + 1
+    tree.terminal[node] = terminal[picked]
+    tree.raw_value[node] = value[picked]
+    tree.prior[node] = torch.where(new[picked].unsqueeze(-1), prior, order)
     tree.used = tree.used + new
-    return value.masked_fill(~new, 0.0)  # beyond a terminal node there is nothing
+    return gain, stepped
 
 
-def backup(tree: Tree, walk: Walk, leaf_value: Tensor, discount: float) -> None:
-    """Add the return of each walk to the edges it took, from its end up to the root."""
+def backup(tree: Tree, walk: Walk, gain: Tensor, discount: float) -> None:
+    """Add the return of each walk to the edges it took, from the last, which gave `gain` `[B]`, upwards."""
     batch, capacity, actions = tree.children.shape
     visits, values, rewards = tree.visits.view(-1), tree.q_values.view(-1), tree.rewards.view(-1)
     best = tree.best.view(-1)
     parent, parent_action = tree.parent.view(-1), tree.parent_action.view(-1)
     offset = torch.arange(0, batch * capacity, capacity, device=visits.device)
 
-    node, action, gain = walk.node, walk.action, leaf_value
+    node, action = walk.node, walk.action
     active = ~walk.idle
     low, high = tree.low, tree.high
-    for _ in range(walk.length):
+    for remaining in reversed(range(walk.length)):
         here = offset + node
         edge = here * actions + action
-        gain = rewards[edge] + discount * gain
         count = visits[edge] + active
         value = values[edge]
         # Rows that are through change nothing: their count is at least 1 only where they have been.
@@ -175,10 +204,29 @@ def backup(tree: Tree, walk: Walk, leaf_value: Tensor, discount: float) -> None:
         best[edge] = torch.where(active, torch.maximum(best[edge], gain), best[edge])
         low = torch.where(active, torch.minimum(low, value), low)
         high = torch.where(active, torch.maximum(high, value), high)
+        if remaining == 0:
+            break
         active = active & (node != tree.root)
         action = torch.where(active, parent_action[here], action)
         node = torch.where(active, parent[here], node)
+        gain = rewards[(offset + node) * actions + action] + discount * gain
     tree.low, tree.high = low, high
+
+
+def root_edges(tree: Tree) -> Edges:
+    """What is known of the roots, and of the last search's share in it."""
+    rows = torch.arange(tree.root.shape[0], device=tree.root.device)
+    at = (rows, tree.root)
+    visits = tree.visits[at]
+    return Edges(
+        values=tree.q_values[at],
+        visits=visits,
+        fresh=visits - tree.before,
+        prior=tree.prior[at],
+        raw_value=tree.raw_value[at],
+        low=tree.low,
+        high=tree.high,
+    )
 
 
 class Summary(NamedTuple):
@@ -201,18 +249,22 @@ class Summary(NamedTuple):
     entropy: Tensor
 
 
-def summarize(tree: Tree) -> Summary:
-    """Read the roots of a tree: the action to make and the search's statistics."""
+def summarize(tree: Tree, policy: Policy | None = None) -> Summary:
+    """Read the roots of a tree: the action to make and the search's statistics.
+
+    Args:
+        tree: After a search.
+        policy: The one it was searched with, which decides; without it the most visits do.
+    """
+    edges = root_edges(tree)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
-    visits, values = tree.visits[rows, tree.root], tree.q_values[rows, tree.root]
-    total = visits.sum(-1)
-    share = visits / total.clamp(min=1).unsqueeze(-1)
-    entropy = -(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum(-1)
+    share = visit_share(edges)
+    action = most_visited(edges) if policy is None else policy.decide(edges)
     return Summary(
-        action=most_visited(visits, values),
-        visits=visits,
-        values=values,
+        action=action.masked_fill(tree.terminal[rows, tree.root], 0),
+        visits=edges.visits,
+        values=edges.values,
         best=tree.best[rows, tree.root],
-        value=(values * share).sum(-1),
-        entropy=entropy,
+        value=(edges.values * share).sum(-1),
+        entropy=-(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum(-1),
     )

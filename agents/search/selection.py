@@ -1,52 +1,48 @@
-"""Pure functions that score the edges of a node: what makes one tree search differ from another.
+"""The policies that balance what an edge has earned against how seldom it was tried: UCT and PUCT.
 
-Every function works on one node a row. A new policy is one more function with the signature of `Score`.
+A new policy is one more function like these: it returns a `Policy` of pure functions on `Edges`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
-
-class Score(Protocol):
-    """Scores the visited edges of one node a row; higher is tried first."""
-
-    def __call__(self, values: Tensor, visits: Tensor, prior: Tensor) -> Tensor:
-        """Score the edges.
-
-        Args:
-            values: Edge values scaled to [0, 1] over the row's tree, `[B, A]`.
-            visits: Edge visits, i64 `[B, A]`.
-            prior: Preference among the actions, `-inf` where illegal, `[B, A]`.
-        """
-        ...
+from agents.search.edges import Edges, Policy
+from agents.search.qtransforms import by_parent_and_siblings, min_max
 
 
-def min_max(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Scale values `[B, A]` to [0, 1] by the extremes `[B]` that the row's tree has seen (MuZero, app. B).
-
-    Rewards here have no unit that fits an exploration constant, so the constant is meant for [0, 1]. A row
-    that has seen one value only, or none, gets zeros: nothing is known to be better yet.
-    """
-    spread = (high - low).unsqueeze(-1)  # [B, 1]
-    scaled = (values - low.unsqueeze(-1)) / spread
-    return torch.where(spread > 0, scaled, torch.zeros_like(values))
-
-
-def uct(exploration: float) -> Score:
-    """UCB1 applied to trees (Kocsis and Szepesvári, 2006): `Q + c · sqrt(ln N / n)`.
+def uct(exploration: float) -> Policy:
+    """UCB1 applied to trees (Kocsis and Szepesvári, 2006): `Q + c · sqrt(ln N / n)`, Q scaled to [0, 1].
 
     `N` counts the visits of the node: one when it was made, and one for each that went on to a child.
     """
 
-    def score(values: Tensor, visits: Tensor, prior: Tensor) -> Tensor:
-        total = 1 + visits.sum(-1, keepdim=True)  # [B, 1]
-        return values + exploration * torch.sqrt(torch.log(total.to(values.dtype)) / visits)
+    def select(edges: Edges) -> Tensor:
+        total = 1 + edges.visits.sum(-1, keepdim=True)  # [B, 1]
+        values = min_max(edges)
+        scores = values + exploration * torch.sqrt(torch.log(total.to(values.dtype)) / edges.visits)
+        return choose(scores, edges.visits, edges.prior)
 
-    return score
+    return Policy(select, select)
+
+
+def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
+    """PUCT as in MuZero (Schrittwieser et al., 2020, app. B), equal to mctx's `muzero_policy`.
+
+    `Q + p · sqrt(N) / (1 + n) · (pb_c_init + ln((N + pb_c_base + 1) / pb_c_base))`, where `p` is the softmax
+    of the prior over the legal actions and Q is scaled by the node's own extremes. Of equals the lowest index
+    wins.
+    """
+
+    def select(edges: Edges) -> Tensor:
+        total = (1 + edges.visits.sum(-1, keepdim=True)).to(edges.values.dtype)  # [B, 1]
+        weight = pb_c_init + torch.log((total + pb_c_base + 1) / pb_c_base)
+        bonus = total.sqrt() * weight * edges.prior.softmax(-1) / (edges.visits + 1)
+        scores = by_parent_and_siblings(edges) + bonus
+        return scores.masked_fill(edges.prior == -torch.inf, -torch.inf).argmax(-1)
+
+    return Policy(select, select)
 
 
 def choose(scores: Tensor, visits: Tensor, prior: Tensor) -> Tensor:
@@ -58,12 +54,3 @@ def choose(scores: Tensor, visits: Tensor, prior: Tensor) -> Tensor:
     untried, first = torch.where(visits == 0, prior, -torch.inf).max(-1)
     best = torch.where(visits == 0, -torch.inf, scores).argmax(-1)
     return torch.where(untried > -torch.inf, first, best)
-
-
-def most_visited(visits: Tensor, values: Tensor) -> Tensor:
-    """The action to make after a search, i64 `[B]`: most visits, of equals the highest value, both `[B, A]`.
-
-    Of equals in both the lowest index wins. Without a single visit the answer is 0.
-    """
-    most = visits == visits.max(-1, keepdim=True).values
-    return torch.where(most & (visits > 0), values, -torch.inf).argmax(-1)

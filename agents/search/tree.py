@@ -28,13 +28,16 @@ class Root(NamedTuple):
         state: What `Problem.step` takes: a tensor `[B, ...]` or a tensor class of batch size `[B]`.
         mask: Legal actions, bool `[B, A]`.
         terminal: Rows whose episode is over before it began, bool `[B]`; none when left out.
-        prior: Preference among the actions, float `[B, A]`; the higher, the earlier an action is tried.
+        prior: Preference among the actions, float `[B, A]`: to `uct` an order, the higher, the earlier an
+            action is tried; to `puct` and `gumbel` the logits of a policy.
+        value: Estimate of what is to be gained, float `[B]`; 0 when left out.
     """
 
     state: Any
     mask: Tensor
     terminal: Tensor | None = None
     prior: Tensor | None = None
+    value: Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -86,7 +89,8 @@ class Tree(TensorClass):
         best: Largest of those returns, `-inf` before the first, float `[B, N, A]`. As the problem is
             deterministic, it belongs to a line that can be played, unless value estimates are in it.
         rewards: Reward of an edge, float `[B, N, A]`.
-        prior: Order in which unvisited actions are tried, float `[B, N, A]`; `-inf` where illegal.
+        before: Visits that the roots' edges had before the last search, i64 `[B, A]`.
+        prior: As in `Root`, float `[B, N, A]`; `-inf` where illegal.
         low: Smallest edge value so far, float `[B]` (`+inf` before the first).
         high: Largest edge value so far, float `[B]` (`-inf` before the first).
         state: The problem's states, a tensor `[B, N, ...]` or a tensor class `[B, N]`.
@@ -104,6 +108,7 @@ class Tree(TensorClass):
     q_values: Tensor
     best: Tensor
     rewards: Tensor
+    before: Tensor
     prior: Tensor
     low: Tensor
     high: Tensor
@@ -130,10 +135,11 @@ def plant(
 
     Args:
         root: The batch's starting point.
-        capacity: Nodes a row can hold: one, and one for each simulation to come.
-        generator: Where given, unvisited actions of equal prior are tried in an order drawn from it, once and
-            for all nodes, so that a row's order depends on its position alone and not on how many rows there
-            are. Without it the lowest index comes first.
+        capacity: Nodes a row can hold: one, and one for each simulation to come. With less, a search goes on
+            in a tree that no longer grows.
+        generator: Where given, nodes without a prior get one that is drawn from it, uniform in [0, 1), once
+            and for all nodes, so that a row's order depends on its position alone and not on how many rows
+            there are. Without it they have no preference, and the lowest index comes first.
         dtype: Of all values.
 
     Raises:
@@ -168,6 +174,7 @@ def plant(
         q_values=full(0.0, capacity, actions, kind=dtype),
         best=full(float("-inf"), capacity, actions, kind=dtype),
         rewards=full(0.0, capacity, actions, kind=dtype),
+        before=full(0, actions),
         prior=order,
         low=full(float("inf"), kind=dtype),
         high=full(float("-inf"), kind=dtype),
@@ -180,6 +187,8 @@ def plant(
     tree.terminal[:, 0] = ~root.mask.any(-1)
     if root.terminal is not None:
         tree.terminal[:, 0] |= root.terminal
+    if root.value is not None:
+        tree.raw_value[:, 0] = root.value.to(dtype).masked_fill(tree.terminal[:, 0], 0.0)
     return tree
 
 
@@ -187,14 +196,18 @@ def advance(tree: Tree, action: Tensor) -> Tree:
     """Move each row's root to the child that `action` i64 `[B]` leads to; rows with a terminal root stay.
 
     Raises:
-        ValueError: A row has never simulated its action, so that there is no child to move to.
+        ValueError: A row has no child to move to: its action was never simulated, or there was no room.
     """
     rows = torch.arange(action.shape[0], device=action.device)
     ended = tree.terminal[rows, tree.root]
     child = tree.children[rows, tree.root, action]
     if bool(((child == UNVISITED) & ~ended).any()):
-        raise ValueError("advance: an action was never simulated; move along actions that were visited")
+        raise ValueError(
+            "advance: an action was never simulated, or in a full tree; move along actions that were visited "
+            "while there was room"
+        )
     tree.root = torch.where(ended, tree.root, child)
+    tree.before = tree.visits[rows, tree.root]
     return tree
 
 
