@@ -54,16 +54,16 @@ def gumbel(
     def improved(edges: Edges) -> Tensor:
         return edges.prior + completed_by_mixed_value(edges, value_scale, maxvisit_init)
 
-    def best(edges: Edges, fresh: Tensor) -> Tensor:
-        """The best of the actions that this search tried `fresh` `[B, 1]` times."""
+    def best(edges: Edges, visits: Tensor, wanted: Tensor) -> Tensor:
+        """The best of the actions that have the wanted number `[B, 1]` of these visits `[B, A]`."""
         top = edges.prior.amax(-1, keepdim=True)
         scores = (noise - top + improved(edges)).clamp(min=LEAST_LOGIT)
-        ruled_out = (edges.fresh != fresh) | (edges.prior == -torch.inf)
+        ruled_out = (visits != wanted) | (edges.prior == -torch.inf)
         return scores.masked_fill(ruled_out, -torch.inf).argmax(-1)
 
     def root(edges: Edges) -> Tensor:
         legal = (edges.prior > -torch.inf).sum(-1).clamp(max=considered)
-        return best(edges, table[legal, edges.fresh.sum(-1)].unsqueeze(-1))
+        return best(edges, edges.fresh, table[legal, edges.fresh.sum(-1)].unsqueeze(-1))
 
     def interior(edges: Edges) -> Tensor:
         share = edges.visits / (1 + edges.visits.sum(-1, keepdim=True))
@@ -71,7 +71,8 @@ def gumbel(
         return lag.masked_fill(edges.prior == -torch.inf, -torch.inf).argmax(-1)
 
     def decide(edges: Edges) -> Tensor:
-        return best(edges, edges.fresh.amax(-1, keepdim=True))
+        visits = edges.fresh if simulations > 0 else edges.visits  # what an earlier search found out counts
+        return best(edges, visits, visits.amax(-1, keepdim=True))
 
     def target(edges: Edges) -> Tensor:
         legal = edges.prior > -torch.inf

@@ -200,6 +200,18 @@ def test_gumbel_without_simulations_draws_from_the_prior():
     assert torch.equal(summary.action, (noise + game.prior[:, 0]).argmax(-1))
 
 
+def test_gumbel_without_simulations_of_its_own_decides_by_earlier_ones():
+    game = RandomGame.draw(4, states=6, actions=4, seed=1, legal=1.0, ended=0.0, prior=True)
+    tree, summary = run("gumbel", game, 30, noise_of(game))
+    advance(tree, summary.action)
+    policy = gumbel(noise_of(game, 1), 0)
+    search(tree, game, 0, policy)
+    summary = summarize(tree, policy)
+    most = summary.visits.amax(-1)
+    assert bool((most > 0).all())
+    assert torch.equal(summary.visits.gather(1, summary.action[:, None])[:, 0], most)
+
+
 def test_the_target_of_gumbel_is_a_policy_over_legal_actions():
     game = RandomGame.draw(3, states=9, actions=5, seed=2, prior=True)
     tree, _ = run("gumbel", game, 20, noise_of(game))
