@@ -1,8 +1,8 @@
 """Monte Carlo tree search on the functional core, and the network that learns to do without its labels.
 
-Planning (3DAlign-DAER's Dynamic Attention Policy): UCT over calibrations, for a whole batch of episodes at
-once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et al., 2017): a network
-learns from the visits and returns of the search what to try, and guides later searches.
+Planning (3DAlign-DAER's Dynamic Attention Policy): UCT, or a rival of it, over calibrations, for a whole
+batch of episodes at once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et
+al., 2017): a network learns from the visits and returns of the search what to try, and guides later searches.
 
 To imitate the search is not enough at query time. It knows the labels, so its choice is the luckiest of many
 tries, and whoever copies it without the labels does harm on average. So the network also learns what an
@@ -20,9 +20,27 @@ from torch.nn.functional import one_hot
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, Game, PlanResult, register, roll, split_budget, uniform
-from agents.planning import PlanningProblem, gumbel
+from agents.planning import PlanningProblem
 from agents.policy import Learner, PolicyValueNetwork
-from agents.search import Summary, Tree, advance, close, plant, search, summarize, uct
+from agents.search import (
+    Policy,
+    Summary,
+    Tree,
+    advance,
+    close,
+    dirichlet_noise,
+    gumbel,
+    gumbel_noise,
+    mix,
+    plant,
+    puct,
+    root_edges,
+    search,
+    summarize,
+    uct,
+)
+
+SearchPolicy = Literal["uct", "puct", "gumbel"]
 
 Commit = Literal["best", "visits"]
 
@@ -42,17 +60,24 @@ class _Decision(NamedTuple):
 
 @register("mcts")
 class MctsAgent(Agent):
-    """Plans by UCT, learns by expert iteration, acts by its network where there are no labels.
+    """Plans by tree search, learns by expert iteration, acts by its network where there are no labels.
 
     Args:
         budget: Evaluations an episode may cost, over all its moves.
-        exploration: `c` of UCT, for returns scaled to [0, 1].
+        policy: How the search walks: `uct`, the paper's; `puct`, by the network's policy as in MuZero (greedy
+            at small budgets unless `exploration` is raised); `gumbel`, by sequential halving at the root.
+        exploration: `c` of UCT, or `pb_c_init` of PUCT, for returns scaled to [0, 1].
+        dirichlet_fraction: Share of the policy at the root that PUCT replaces by Dirichlet noise.
+        dirichlet_alpha: Concentration of that noise.
+        considered: Actions at the root among which Gumbel's halving begins.
+        gumbel_scale: Weight of Gumbel's noise at the root; 0 for none.
         discount: Weight of later rewards within the search.
         searches: Moves that are searched before, which share the budget; the moves after them follow the best
             line found. None searches before each.
         width: Actions that a node considers, None for all: the smaller, the deeper a search looks.
         commit: Move by the `best` return found (the problem is deterministic, so it can be had), or by most
-            `visits`, of equals by the mean return.
+            `visits`, of equals by the mean return (by `gumbel`: the best of those visited most, for which the
+            improved policy of the search is what the network learns).
         history: Weight of what an action has earned elsewhere in the tree, when untried actions are ordered.
         guide: Whether the network proposes actions to the search.
         hidden: Width of the network.
@@ -74,7 +99,12 @@ class MctsAgent(Agent):
         self,
         budget: int = 32,
         *,
+        policy: SearchPolicy = "uct",
         exploration: float = 1.0,
+        dirichlet_fraction: float = 0.0,
+        dirichlet_alpha: float = 0.3,
+        considered: int = 16,
+        gumbel_scale: float = 1.0,
         discount: float = 1.0,
         searches: int | None = None,
         width: int | None = None,
@@ -92,11 +122,28 @@ class MctsAgent(Agent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
-        for name, value in (("searches", searches), ("width", width), ("replay", replay)):
+        for name, value in (
+            ("searches", searches),
+            ("width", width),
+            ("replay", replay),
+            ("considered", considered),
+        ):
             if value is not None and value < 1:
                 raise ValueError(f"agent.{name}={value}: must be 1 or more")
-        if commit not in get_args(Commit):
-            raise ValueError(f"agent.commit={commit}: must be one of {', '.join(get_args(Commit))}")
+        for name, choice, choices in (
+            ("policy", policy, get_args(SearchPolicy)),
+            ("commit", commit, get_args(Commit)),
+        ):
+            if choice not in choices:
+                raise ValueError(f"agent.{name}={choice}: must be one of {', '.join(choices)}")
+        if not 0.0 <= dirichlet_fraction <= 1.0:
+            raise ValueError(f"agent.dirichlet_fraction={dirichlet_fraction}: must lie in [0, 1]")
+        if not dirichlet_alpha > 0:
+            raise ValueError(f"agent.dirichlet_alpha={dirichlet_alpha}: must be more than 0")
+        if not gumbel_scale >= 0:
+            raise ValueError(f"agent.gumbel_scale={gumbel_scale}: must be 0 or more")
+        self.policy, self.considered, self.gumbel_scale = policy, considered, gumbel_scale
+        self.dirichlet_fraction, self.dirichlet_alpha = dirichlet_fraction, dirichlet_alpha
         self.exploration, self.discount, self.commit = exploration, discount, commit
         self.searches, self.width, self.history, self.guide = searches, width, history, guide
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
@@ -159,7 +206,7 @@ class MctsAgent(Agent):
             noise = uniform((len(alive), core.actions + 1), generator, alive.device)
             with torch.no_grad():
                 logits = self._bind(core, alive.device).network(observation).logits
-            keys = (logits + gumbel(noise[:, 1:])).masked_fill(~mask, -torch.inf)
+            keys = (logits + gumbel_noise(noise[:, 1:])).masked_fill(~mask, -torch.inf)
             key, drawn = self._without_stop(core, keys).max(-1)
             draws = (noise[:, 0] < self.explore) | (rests & (move == 0))
             draws &= key > -torch.inf
@@ -203,30 +250,34 @@ class MctsAgent(Agent):
         guide = self._bind(core, device).network if self.guide else None
         searches = min(self.searches or core.horizon, core.horizon)
         uniforms = uniform((batch, budget + 1 + searches, core.actions), generator, device)
-        problem = PlanningProblem(core, episode, guide, self.width, self.history, gumbel(uniforms))
+        chance = self._chance((batch, searches, core.actions), generator, device)
+        problem = PlanningProblem(
+            core, episode, guide, self.width, self.history, gumbel_noise(uniforms), self.policy != "uct"
+        )
         tree = plant(problem.root(game.state), budget + 1)
         shares = split_budget(budget, searches) + [0] * (core.horizon - searches)
         rows = torch.arange(batch, device=device)
         spent, edges = torch.zeros_like(rows), torch.zeros_like(rows)
         decisions: list[_Decision] = []
         first: Summary | None = None
-        for share in shares:
+        for move, share in enumerate(shares):
             alive = game.alive
             if not bool(alive.any()):
                 break
             if share > 0 and decisions:
                 problem.reconsider(tree)
-            effort = search(tree, problem, share, uct(self.exploration), self.discount)
-            summary = summarize(tree)
+            policy = self._policy(tree, chance[:, min(move, searches - 1)], share)
+            effort = search(tree, problem, share, policy, self.discount)
+            summary = summarize(tree, policy)
             first = first or summary
             spent, edges = spent + effort.steps, edges + effort.edges
             action, moves = self._decide(summary, alive)
             observation, mask = core.observation(episode, game.state), core.mask(episode, game.state)
 
+            target = self._target(summary, tree, policy)
             close(tree, ~moves)
             advance(tree, action)
             following = tree.state[rows, tree.root]
-            policy = self._target(summary, tree)
             learnt = alive
             if core.stop is None:
                 action, learnt = torch.where(moves, action, -1), moves
@@ -235,9 +286,9 @@ class MctsAgent(Agent):
                 stop = torch.full_like(action, core.stop)
                 action = torch.where(stops, stop, action)
                 following = core.transition(episode, following, stop, stops)
-                policy = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(policy), policy)
+                target = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(target), target)
             game.move(action, following)
-            decision = {"observation": observation, "mask": mask, "policy": policy}
+            decision = {"observation": observation, "mask": mask, "policy": target}
             if not decisions:
                 decision |= self._first_tries(core, episode, tree)
             decisions.append(_Decision(learnt, decision))
@@ -246,6 +297,25 @@ class MctsAgent(Agent):
             statistics["search/visit_entropy"] = float(first.entropy.mean())
             statistics["search/root_value"] = float(first.value.mean())
         return game.result(spent, statistics), decisions
+
+    def _chance(self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
+        """Uniform numbers for the roots' noise, `[B, searches, A]`; none are drawn where there is none."""
+        if self.policy == "gumbel" or (self.policy == "puct" and self.dirichlet_fraction > 0):
+            return uniform(shape, generator, device)
+        return torch.zeros(shape, device=device)
+
+    def _policy(self, tree: Tree, chance: Tensor, simulations: int) -> Policy:
+        """The policy of one search; PUCT's noise, made of `chance` `[B, A]`, goes into the roots' prior."""
+        if self.policy == "uct":
+            return uct(self.exploration)
+        if self.policy == "gumbel":
+            return gumbel(self.gumbel_scale * gumbel_noise(chance), simulations, self.considered)
+        if self.dirichlet_fraction > 0 and simulations > 0:
+            at = (torch.arange(len(chance), device=chance.device), tree.root)
+            prior = tree.prior[at]
+            noise = dirichlet_noise(chance, prior > -torch.inf, self.dirichlet_alpha)
+            tree.prior[at] = mix(prior, noise, self.dirichlet_fraction)
+        return puct(self.exploration)
 
     def _decide(self, summary: Summary, alive: Tensor) -> tuple[Tensor, Tensor]:
         """The action to make, i64 `[B]`, and the rows in which one is worth making, bool `[B]`."""
@@ -256,14 +326,16 @@ class MctsAgent(Agent):
             gain = summary.values.gather(1, action.unsqueeze(1)).squeeze(1)
         return action, alive & (gain > -ROUNDING) & (summary.visits.sum(-1) > 0)
 
-    def _target(self, summary: Summary, tree: Tree) -> Tensor:
+    def _target(self, summary: Summary, tree: Tree, policy: Policy) -> Tensor:
         """What the network should do at the roots, `[B, A]`; rows that stop are seen to by the caller.
 
         The visits; where moves are made by the best return, they are weighted by it: at a budget of a few
         visits an action, most of what a search has found out is in the returns.
         """
-        weight = summary.visits.float()
-        if self.commit == "best":
+        if self.commit == "visits":
+            weight = policy.target(root_edges(tree))
+        else:
+            weight = summary.visits.float()
             behind = summary.best - summary.best.amax(-1, keepdim=True)
             spread = (tree.high - tree.low).clamp_min(1e-9).unsqueeze(-1)
             weight = torch.where(summary.visits > 0, weight * (behind / (TEMPERATURE * spread)).exp(), 0.0)

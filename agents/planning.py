@@ -11,10 +11,8 @@ from agents.base import DecisionProcess
 from agents.policy import PolicyValueNetwork
 from agents.search import Root, Step, Tree
 
-
-def gumbel(uniforms: Tensor) -> Tensor:
-    """Standard Gumbel noise out of uniform numbers in [0, 1)."""
-    return -torch.log(-torch.log(uniforms.clamp(1e-7, 1 - 1e-7)))
+TIES = 1e-3
+"""Weight of the noise where a search takes the order for logits: enough to break ties, and no more."""
 
 
 class PlanningProblem:
@@ -22,8 +20,8 @@ class PlanningProblem:
 
     `stop` earns exactly nothing, so its value is known everywhere and no simulation is spent on it. Of the
     other legal actions a node considers `width`, drawn without replacement from the guide's policy by adding
-    Gumbel noise to its logits (Kool et al., 2019; sampled actions as in Hubert et al., 2021), and tries them
-    in that order.
+    Gumbel noise to its logits (Kool et al., 2019; sampled actions as in Hubert et al., 2021). UCT tries them
+    in that order; searches that take the order for logits get it with next to no noise.
 
     What an action has earned anywhere in a row's tree speaks for it everywhere in that tree: its mean reward,
     in standard deviations of the row's rewards, is added to the logits. Calibrations commute and nearly add
@@ -36,6 +34,7 @@ class PlanningProblem:
         width: Actions that a node considers, None for all.
         history: Weight of what an action has earned elsewhere in the tree.
         noise: Gumbel noise, a slice `[B, A]` for each node and each search, `[B, nodes + searches, A]`.
+        logits: Whether the search takes the order of actions for logits, as PUCT and Gumbel do.
     """
 
     def __init__(
@@ -46,9 +45,10 @@ class PlanningProblem:
         width: int | None,
         history: float,
         noise: Tensor,
+        logits: bool = False,
     ) -> None:
         self.core, self.episode, self.guide, self.width = core, episode, guide, width
-        self.history, self.noise = history, noise
+        self.history, self.noise, self.logits = history, noise, logits
         self._drawn = 0
         batch, _, actions = noise.shape
         self._tried = torch.zeros(batch, actions, device=noise.device)  # times, by action
@@ -85,13 +85,14 @@ class PlanningProblem:
         mask = self.core.mask(self.episode, state).clone()
         if self.core.stop is not None:
             mask[:, self.core.stop] = False
-        prior = self.noise[:, self._drawn] + self.history * self._experience()
+        noise = self.noise[:, self._drawn]
+        prior = self.history * self._experience()
         self._drawn += 1
         if self.guide is not None:
             with torch.no_grad():
                 prior = prior + self.guide(self.core.observation(self.episode, state)).logits
         if self.width is not None and self.width < mask.shape[1]:
-            ranked = prior.masked_fill(~mask, -torch.inf)
+            ranked = (noise + prior).masked_fill(~mask, -torch.inf)
             least = ranked.topk(self.width, dim=-1).values[:, -1:]
             mask &= ranked >= least
-        return mask, prior
+        return mask, prior + (TIES * noise if self.logits else noise)

@@ -5,6 +5,11 @@ from agents import AGENTS, make_agent
 from envs import DemoSource, EnvConfig, demo_core
 from tests.agents.toys import bandit, corridor, trap
 
+SEARCHES = [
+    {"policy": "uct"},
+    {"policy": "puct", "exploration": 8.0},
+    {"policy": "gumbel", "gumbel_scale": 0.0},
+]
 START = torch.zeros(6, dtype=torch.int64)
 
 
@@ -23,8 +28,9 @@ def same(left, right):
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_mcts_escapes_the_trap_that_greedy_falls_into():
-    mcts = make_agent("mcts", budget=32, guide=False).plan(trap(), START, seeded())
+@pytest.mark.parametrize("policy", SEARCHES, ids=[policy["policy"] for policy in SEARCHES])
+def test_mcts_escapes_the_trap_that_greedy_falls_into(policy):
+    mcts = make_agent("mcts", budget=32, guide=False, **policy).plan(trap(), START, seeded())
     greedy = make_agent("greedy", budget=32).plan(trap(), START, seeded())
     assert mcts.return_.tolist() == [4.0] * 6
     assert mcts.actions.tolist() == [[2, 1]] * 6
@@ -32,13 +38,14 @@ def test_mcts_escapes_the_trap_that_greedy_falls_into():
     assert greedy.actions.tolist() == [[1, 0]] * 6
 
 
+@pytest.mark.parametrize("policy", SEARCHES, ids=[policy["policy"] for policy in SEARCHES])
 @pytest.mark.parametrize("commit", ["best", "visits"])
-def test_mcts_solves_bandit_and_corridor(commit):
-    agent = make_agent("mcts", budget=10, commit=commit)
+def test_mcts_solves_bandit_and_corridor(commit, policy):
+    agent = make_agent("mcts", budget=10, commit=commit, **policy)
     assert agent.plan(bandit([0.1, 0.9, -1.0, 0.5]), START, seeded()).return_.tolist() == pytest.approx(
         [0.9] * 6
     )
-    agent = make_agent("mcts", budget=10, commit=commit)
+    agent = make_agent("mcts", budget=10, commit=commit, **policy)
     result = agent.plan(corridor(), START, seeded())
     assert result.return_.tolist() == [1.0] * 6
     assert result.actions.tolist() == [[1, 2, 3, 1, 2]] * 6
@@ -131,6 +138,27 @@ def test_a_row_plans_by_itself(demo):
     assert torch.equal(whole.actions[:3], part.actions)
 
 
+@pytest.mark.parametrize("policy", ["puct", "gumbel"])
+@pytest.mark.parametrize("commit", ["best", "visits"])
+def test_other_searches_keep_the_budget_and_learn(demo, policy, commit):
+    core, episode = demo
+    settings = {
+        "policy": policy,
+        "commit": commit,
+        "searches": 2,
+        "dirichlet_fraction": 0.25,
+        "considered": 6,
+    }
+    agent = make_agent("mcts", budget=12, batch_size=16, **settings)
+    first = agent.learn(core, episode, seeded())
+    assert bool((first.evaluations <= 12).all())
+    assert bool((first.return_ >= -1e-5).all())
+    assert first.statistics["loss/policy"] > 0
+    again = make_agent("mcts", budget=12, batch_size=16, **settings)
+    assert torch.equal(first.actions, again.learn(core, episode, seeded()).actions)
+    agent.plan(core, episode, seeded(1))  # guided by what was learnt
+
+
 def test_resume_is_exact(demo, tmp_path):
     core, episode = demo
     agent = make_agent("mcts", budget=8, replay=20, batch_size=8)
@@ -175,6 +203,12 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mcts", depth=3)
     with pytest.raises(ValueError, match=r"agent\.budget=-1"):
         make_agent("greedy", budget=-1)
+    with pytest.raises(ValueError, match=r"agent\.policy=alpha: must be one of uct, puct, gumbel"):
+        make_agent("mcts", policy="alpha")
+    with pytest.raises(ValueError, match=r"agent\.dirichlet_fraction=2"):
+        make_agent("mcts", policy="puct", dirichlet_fraction=2)
+    with pytest.raises(ValueError, match=r"agent\.considered=0"):
+        make_agent("mcts", considered=0)
     with pytest.raises(ValueError, match=r"agent\.commit=first"):
         make_agent("mcts", commit="first")
     with pytest.raises(ValueError, match=r"no agent\.json"):
