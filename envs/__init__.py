@@ -9,6 +9,7 @@ from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.gym import ENV_ID, AttentionCalibrationEnv, register
 from envs.observation import observation_names
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
+from envs.rows import Rows, Snapshot, Step
 
 register()
 
@@ -31,6 +32,9 @@ __all__ = [
     "Layout",
     "Reach",
     "RewardConfig",
+    "Rows",
+    "Snapshot",
+    "Step",
     "build_episode",
     "demo_core",
     "external_potential",

@@ -8,12 +8,11 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from envs.demo import DemoSource, demo_core
-from envs.episodes import Episode, EpisodeSource
-from envs.functional import CalibrationCore, EnvConfig, EnvState
+from envs.episodes import EpisodeSource
+from envs.functional import CalibrationCore, EnvConfig
 from envs.observation import BOUND
+from envs.rows import Rows, Snapshot, core_and_episodes, to_numpy
 
 ENV_ID = "AttentionCalibration-v0"
 SEED_BOUND = 2**31 - 1
@@ -44,29 +43,19 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         episodes: EpisodeSource | None = None,
         config: EnvConfig | None = None,
     ) -> None:
-        if (core is None) != (episodes is None):
-            raise ValueError("give both core and episodes, or neither for the demonstration")
-        if core is not None and config is not None:
-            raise ValueError("config is for the demonstration; the given core has its own")
-        self.core = core or demo_core(config)
-        self.episodes = episodes or DemoSource(self.core)
+        self.core, self.episodes = core_and_episodes(core, episodes, config)
         self.action_names = self.core.catalogue.names
         self.observation_names = self.core.observation_names
-        self.observation_space = gymnasium.spaces.Box(
-            -BOUND, BOUND, (self.core.observation_size,), np.float32
-        )
+        self.observation_space = observation_space(self.core)
         self.action_space = gymnasium.spaces.Discrete(self.core.actions)
-        self._episode: Episode | None = None
-        self._state: EnvState | None = None
+        self._rows = Rows(self.core, self.episodes, 1)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Draw the next episode. `options` are not used."""
         super().reset(seed=seed)
-        generator = torch.Generator().manual_seed(int(self.np_random.integers(SEED_BOUND)))
-        self._episode = self.episodes.sample(1, generator)
-        self._state = self.core.initial(self._episode)
+        self._rows.begin(draw_generator(self.np_random))
         return self._observe(), self._info()
 
     def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -74,41 +63,58 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
         Raises:
             gymnasium.error.ResetNeeded: Before the first `reset`.
+            ValueError: An action that is not in the space.
         """
-        episode, state = self._current()
-        mask = self.core.mask(episode, state)
-        chosen = torch.tensor([int(action)], device=mask.device)
-        legal = bool(mask[0, int(action)])
-        if legal:
-            following = self.core.transition(episode, state, chosen)
-        else:
-            following = state.clone()
-            following.step = state.step + (~self.core.done(state)).long()
-        reward, parts = self.core.reward(episode, state, chosen, following)
-        self._state = following
-        info = self._info() | {name: float(part[0]) for name, part in parts.items()} | {"legal": legal}
-        terminated, truncated = self.core.terminal(following), self.core.truncated(following)
-        return self._observe(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        rows = self._current()
+        step = rows.step(torch.tensor([int(action)], device=rows.device))
+        parts = {name: float(part[0]) for name, part in step.parts.items()}
+        info = self._info() | parts | {"legal": bool(step.legal[0])}
+        ends = bool(step.terminated[0]), bool(step.truncated[0])
+        return self._observe(), float(step.reward[0]), *ends, info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Legal actions, bool `[A]`, under the name that sb3-contrib's MaskablePPO asks for."""
-        return self._numpy(self.core.mask(*self._current()))
+        return to_numpy(self._current().mask()[0])
 
-    def _current(self) -> tuple[Episode, EnvState]:
-        if self._episode is None or self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset() before step() and action_masks()")
-        return self._episode, self._state
+    def get_state(self) -> Snapshot:
+        """Where the episode stands, batch `[1]`, to come back to with `set_state`.
+
+        The same actions will then give the same numbers. It has the episode and its state, not the random
+        numbers: what the next `reset` draws does not depend on it. Later steps leave it as it is; treat it as
+        read-only.
+        """
+        return self._current().snapshot()
+
+    def set_state(self, state: Snapshot) -> None:
+        """Go back to what `get_state` returned, as often as wanted.
+
+        It may come from another environment with the same core; `reset` need not have been called.
+
+        Raises:
+            ValueError: A state of more than one episode.
+        """
+        self._rows.restore(state)
+
+    def _current(self) -> Rows:
+        if not self._rows.begun:
+            raise gymnasium.error.ResetNeeded("call reset() before anything else")
+        return self._rows
 
     def _observe(self) -> NDArray[np.float32]:
-        return self._numpy(self.core.observation(*self._current()))
+        return to_numpy(self._rows.observation()[0])
 
     def _info(self) -> dict[str, Any]:
-        state = self._current()[1]
-        return {"action_mask": self.action_masks(), "potential": float(self.core.potential(state)[0])}
+        return {"action_mask": self.action_masks(), "potential": float(self._rows.potential()[0])}
 
-    @staticmethod
-    def _numpy(tensor: Tensor) -> NDArray[Any]:
-        return tensor[0].cpu().numpy()
+
+def observation_space(core: CalibrationCore) -> gymnasium.spaces.Box[np.float32]:
+    """The space of one row's observations."""
+    return gymnasium.spaces.Box(-BOUND, BOUND, (core.observation_size,), np.float32)
+
+
+def draw_generator(random: np.random.Generator) -> torch.Generator:
+    """A generator for one draw of episodes, from Gymnasium's own random numbers."""
+    return torch.Generator().manual_seed(int(random.integers(SEED_BOUND)))
 
 
 def register() -> None:

@@ -25,7 +25,7 @@ def test_clean_under_both_checkers(env):
 def test_same_numbers_as_the_core(env):
     env = env.unwrapped
     observation, info = env.reset(seed=3)
-    core, episode = env.core, env._episode
+    core, episode = env.core, env.get_state().episode
     state = core.initial(episode)
     generator = np.random.default_rng(0)
     ended = False
@@ -58,7 +58,7 @@ def test_an_illegal_action_costs_a_step_and_nothing_else():
     _, reward, terminated, truncated, info = env.step(1)
     assert not info["legal"]
     assert (reward, terminated, truncated) == (0.0, False, False)
-    assert int(env.unwrapped._state.step) == 2
+    assert int(env.unwrapped.get_state().state.step) == 2
 
 
 def test_stop_and_horizon(env):
@@ -70,8 +70,33 @@ def test_stop_and_horizon(env):
     assert not any(any(end) for end in ends[:-1])
 
 
+def test_a_restored_state_goes_on_the_same(env):
+    env = env.unwrapped
+    env.reset(seed=5)
+    env.step(1)
+    before = env.get_state()
+    first = [env.step(action) for action in (3, 5, 1)]
+    env.reset(seed=6)
+    env.step(2)
+    other = envs.AttentionCalibrationEnv(env.core, env.episodes)
+    for face in (env, other):  # in place of another episode, and before any
+        face.set_state(before)
+        for action, expected in zip((3, 5, 1), first, strict=True):
+            observation, *ends, info = face.step(action)
+            np.testing.assert_array_equal(observation, expected[0])
+            assert ends == list(expected[1:4])
+            np.testing.assert_equal(info, expected[4])
+
+
 def test_wrong_use_is_named():
     with pytest.raises(ValueError, match="both core and episodes"):
         envs.AttentionCalibrationEnv(core=envs.demo_core())
     with pytest.raises(gymnasium.error.ResetNeeded):
         envs.AttentionCalibrationEnv().step(0)
+    env = envs.AttentionCalibrationEnv()
+    env.reset(seed=0)
+    for action in (-1, env.core.actions):
+        with pytest.raises(ValueError, match=f"action {action} in row 0"):
+            env.step(action)
+    with pytest.raises(ValueError, match=r"a snapshot of \[2\] rows"):
+        env.set_state(torch.cat([env.get_state(), env.get_state()]))
