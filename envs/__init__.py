@@ -10,6 +10,7 @@ from envs.gym import ENV_ID, AttentionCalibrationEnv, register
 from envs.observation import observation_names
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
 from envs.rows import Rows, Snapshot, Step
+from envs.vector import AttentionCalibrationVectorEnv
 
 register()
 
@@ -20,6 +21,7 @@ __all__ = [
     "STOP",
     "ActionCatalogue",
     "AttentionCalibrationEnv",
+    "AttentionCalibrationVectorEnv",
     "CalibrationCore",
     "DemoSource",
     "EnvConfig",

@@ -120,4 +120,8 @@ def draw_generator(random: np.random.Generator) -> torch.Generator:
 def register() -> None:
     """Make the environment known to Gymnasium; the core ends episodes itself, so no time limit is added."""
     if ENV_ID not in gymnasium.registry:
-        gymnasium.register(ENV_ID, entry_point="envs.gym:AttentionCalibrationEnv")
+        gymnasium.register(
+            ENV_ID,
+            entry_point="envs.gym:AttentionCalibrationEnv",
+            vector_entry_point="envs.vector:AttentionCalibrationVectorEnv",
+        )

@@ -1,0 +1,34 @@
+"""What the tests of several faces share: episodes that come in a known order."""
+
+import numpy as np
+import torch
+
+from envs import DemoSource, EnvConfig, demo_core
+
+CONFIG = EnvConfig(families=("level", "token", "association", "stop"), horizon=4)
+
+
+class Queue:
+    """A source that hands out the same episodes one after the other, whoever asks."""
+
+    def __init__(self, episodes):
+        self.episodes = episodes
+        self.next = 0
+
+    def sample(self, count, generator):
+        self.next += count
+        return self.episodes[self.next - count : self.next].clone()
+
+
+def queues(number, config=CONFIG, length=24):
+    """A core and `number` sources with equal episodes."""
+    core = demo_core(config)
+    episodes = DemoSource(core).sample(length, torch.Generator().manual_seed(7))
+    return core, *(Queue(episodes) for _ in range(number))
+
+
+def choose(mask, rng):
+    """A legal action a row; `stop`, the first one, now and then."""
+    action = (rng.random(mask[:, 1:].shape) * mask[:, 1:]).argmax(1) + 1
+    stop = (rng.random(len(mask)) < 0.2) | ~mask[:, 1:].any(1)
+    return np.where(stop, 0, action)
