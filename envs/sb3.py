@@ -1,0 +1,156 @@
+"""The Stable-Baselines3 face: many episodes at once for PPO, A2C, DQN and sb3-contrib's MaskablePPO.
+
+Import it from here, `from envs.sb3 import CalibrationVecEnv`: Stable-Baselines3 takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+from envs.episodes import EpisodeSource
+from envs.functional import CalibrationCore, EnvConfig
+from envs.gym import observation_space
+from envs.rows import Rows, core_and_episodes, to_numpy
+
+
+class CalibrationVecEnv(VecEnv):
+    """`num_envs` environments as Stable-Baselines3 wants them: a row that ends is drawn anew at once.
+
+    `infos` of a step have the parts of the reward (see `CalibrationCore.reward`), `potential`, `legal`, the
+    `action_mask` that goes with the returned observation, `TimeLimit.truncated`, and in a row that has ended
+    `terminal_observation`; its potential is the one at the end. Masks are also where MaskablePPO asks for
+    them, `env_method("action_masks")`. An illegal action is a no-op that costs a step. For returns of whole
+    episodes wrap it in `VecMonitor`.
+
+    Args:
+        num_envs: Rows, `B`.
+        core: The decision process; a demonstration one if left out together with `episodes`.
+        episodes: Where episodes come from.
+        config: Settings of the demonstration core.
+
+    Raises:
+        ValueError: A core without episodes or the other way round, settings for a core that has its own, or
+            fewer than one row.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        core: CalibrationCore | None = None,
+        episodes: EpisodeSource | None = None,
+        config: EnvConfig | None = None,
+    ) -> None:
+        self.core, self.episodes = core_and_episodes(core, episodes, config)
+        self._rows = Rows(self.core, self.episodes, num_envs)
+        self._generator = torch.Generator()
+        self._generator.seed()
+        self._actions: NDArray[np.int64] | None = None
+        self._views = [_Row(self, row) for row in range(num_envs)]
+        super().__init__(num_envs, observation_space(self.core), gymnasium.spaces.Discrete(self.core.actions))
+
+    def reset(self) -> NDArray[np.float32]:
+        """Draw episodes for all rows, `[B, O]`; after `seed(s)`, those that `s` decides, once."""
+        if self._seeds[0] is not None:
+            self._generator.manual_seed(self._seeds[0])
+        self._reset_seeds()
+        self._reset_options()
+        self._rows.begin(self._generator)
+        self.reset_infos = [{"action_mask": mask} for mask in self.action_masks()]
+        return to_numpy(self._rows.observation())
+
+    def step_async(self, actions: NDArray[np.int64]) -> None:
+        """Keep the actions, i64 `[B]`, for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Take the actions that were given.
+
+        Raises:
+            RuntimeError: Before the first `reset`.
+            ValueError: An action that is not in the space.
+        """
+        rows = self._rows
+        step = rows.step(torch.as_tensor(np.asarray(self._actions, dtype=np.int64), device=rows.device))
+        done = to_numpy(step.terminated | step.truncated)
+        facts = {name: to_numpy(part.double()).tolist() for name, part in step.parts.items()}
+        facts["potential"] = to_numpy(rows.potential().double()).tolist()
+        facts["legal"] = to_numpy(step.legal).tolist()
+        facts["TimeLimit.truncated"] = to_numpy(step.truncated).tolist()
+        infos: list[dict[str, Any]] = [
+            dict(zip(facts, values, strict=True)) for values in zip(*facts.values(), strict=True)
+        ]
+        observation = to_numpy(rows.observation())
+        if done.any():
+            rows.renew(step.terminated | step.truncated, self._generator)
+            for over in np.flatnonzero(done):
+                infos[over]["terminal_observation"] = observation[over]
+            observation = to_numpy(rows.observation())
+        for row, mask in enumerate(self.action_masks()):
+            infos[row]["action_mask"] = mask
+            if done[row]:
+                self.reset_infos[row] = {"action_mask": mask}
+        return observation, to_numpy(step.reward), done, infos
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Legal actions, bool `[B, A]`."""
+        return to_numpy(self._rows.mask())
+
+    def close(self) -> None:
+        """Nothing is held that needs it."""
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Of each row: `action_masks`, `render_mode`, and what else this environment has as a whole."""
+        return [getattr(self._views[row], attr_name) for row in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Rows have nothing that can be set apart.
+
+        Raises:
+            AttributeError: Always.
+        """
+        raise AttributeError(f"{attr_name} cannot be set: rows share one core and one source of episodes")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of each row, such as `action_masks`, bool `[A]`."""
+        methods = self.get_attr(method_name, indices)
+        return [method(*method_args, **method_kwargs) for method in methods]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """No row is."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """None of each row: only the single environment draws."""
+        return [None] * self.num_envs
+
+
+class _Row:
+    """One row, as Stable-Baselines3 asks for attributes and methods of single environments."""
+
+    render_mode = None
+
+    def __init__(self, env: CalibrationVecEnv, row: int) -> None:
+        self._env = env
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("core", "episodes", "observation_space", "action_space"):
+            return getattr(self._env, name)
+        if name in ("action_names", "observation_names"):
+            return getattr(self._env.core, name)
+        raise AttributeError(f"a row of {type(self._env).__name__} has no attribute {name!r}")
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        return self._env.action_masks()[self._row]
