@@ -27,8 +27,8 @@ def queues(number, config=CONFIG, length=24):
     return core, *(Queue(episodes) for _ in range(number))
 
 
-def choose(mask, rng):
-    """A legal action a row; `stop`, the first one, now and then."""
+def choose(mask, rng, stop=0.2):
+    """A legal action a row; `stop`, the first one, with a given probability or where it is the only one."""
     action = (rng.random(mask[:, 1:].shape) * mask[:, 1:]).argmax(1) + 1
-    stop = (rng.random(len(mask)) < 0.2) | ~mask[:, 1:].any(1)
-    return np.where(stop, 0, action)
+    stops = (rng.random(len(mask)) < stop) | ~mask[:, 1:].any(1)
+    return np.where(stops, 0, action)
