@@ -24,25 +24,32 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     The observation is a float32 vector (`observation_names` says what is where), the action a number of the
     catalogue (`action_names`). An illegal action is a no-op that costs a step, as Gymnasium's agents may take
     any action of the space; agents that know masks find them in `info["action_mask"]` and `action_masks()`.
-    `info` has the parts of the reward, see `CalibrationCore.reward`.
+    `info` has the parts of the reward, see `CalibrationCore.reward`. With `render_mode="rgb_array"`, `render`
+    draws the attention before and after, see `envs.render.draw`.
 
     Args:
         core: The decision process; a demonstration one if left out together with `episodes`.
         episodes: Where episodes come from.
         config: Settings of the demonstration core.
+        render_mode: None or `rgb_array`.
 
     Raises:
-        ValueError: A core without episodes or the other way round, or settings for a core that has its own.
+        ValueError: A core without episodes or the other way round, settings for a core that has its own, or a
+            render mode that there is not.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012 - Gymnasium's own declaration
 
     def __init__(
         self,
         core: CalibrationCore | None = None,
         episodes: EpisodeSource | None = None,
         config: EnvConfig | None = None,
+        render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
+        self.render_mode = render_mode
         self.core, self.episodes = core_and_episodes(core, episodes, config)
         self.action_names = self.core.catalogue.names
         self.observation_names = self.core.observation_names
@@ -94,6 +101,18 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             ValueError: A state of more than one episode.
         """
         self._rows.restore(state)
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The attention before and after, uint8 `[H, W, 3]`; None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first `reset`.
+        """
+        if self.render_mode is None:
+            return None
+        from envs.render import draw  # Matplotlib is slow to import, and most never draw
+
+        return draw(self.core, self._current().now)
 
     def _current(self) -> Rows:
         if not self._rows.begun:

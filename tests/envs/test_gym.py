@@ -18,7 +18,7 @@ def env():
 def test_clean_under_both_checkers(env):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(env.unwrapped, skip_render_check=True)
+        check_env(env.unwrapped)  # renders too
         check_env_sb3(env.unwrapped, warn=True)
 
 
