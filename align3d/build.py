@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -174,9 +175,8 @@ def _plan(items: Sequence[Item], name: str) -> list[Sequence[Item]]:
     """Items by shard; a shard's size depends on the number of items alone."""
     if not items:
         raise DataError(f"data={name}: nothing to read; check the source's settings")
-    if len({item.id for item in items}) != len(items):
-        seen: set[str] = set()
-        twice = next(item.id for item in items if item.id in seen or seen.add(item.id))  # type: ignore[func-returns-value]
+    twice, times = Counter(item.id for item in items).most_common(1)[0]
+    if times > 1:
         raise DataError(f"data={name}: two items have the id {twice!r}, expected each once")
     size = min(max(_MIN_SHARD, math.ceil(len(items) / _SHARDS)), _MAX_SHARD)
     return [items[start : start + size] for start in range(0, len(items), size)]

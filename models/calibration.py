@@ -40,7 +40,10 @@ class Calibration(TensorClass):
         device: torch.device | str = "cpu",
     ) -> Calibration:
         """The calibration that changes nothing."""
-        zeros = lambda *shape: torch.zeros(batch, *shape, device=device)  # noqa: E731
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(batch, *shape, device=device)
+
         return cls(
             level=zeros(levels),
             temperature=zeros(levels),

@@ -2,8 +2,8 @@
 
 They were made with mctx 0.0.71 and jax 0.10.2 on a CPU, in double precision, in an environment of their own:
 
-    python -m venv /tmp/mctx && /tmp/mctx/bin/pip install mctx jax
-    /tmp/mctx/bin/python tests/agents/make_golden.py
+    python -m venv .venv-mctx && .venv-mctx/bin/pip install mctx jax
+    .venv-mctx/bin/python tests/agents/make_golden.py
 
 The file holds the game (states, rewards, ends, legal actions, values, logits), and for each case its
 settings, the noise that mctx drew, and its answer: visit counts at the root and the action to make.

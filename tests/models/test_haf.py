@@ -5,7 +5,15 @@ import dataclasses
 import pytest
 import torch
 
-from models import SIZES, AlignmentModel, AttentionState, Calibration, TextFeatures, prepare_shapes
+from models import (
+    SIZES,
+    AlignmentModel,
+    AttentionOutput,
+    AttentionState,
+    Calibration,
+    TextFeatures,
+    prepare_shapes,
+)
 from models.alignment import TextEmbedding
 from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
 from models.points import PointHierarchy
@@ -82,7 +90,10 @@ def test_temperature_sharpens_its_level_alone(model: AlignmentModel, state: Atte
     calibration.temperature[:, 0] = 1.0
     before, after = model.haf.fuse(state), model.haf.fuse(state, calibration)
     sizes = model.haf.level_sizes
-    peak = lambda output: [m.amax(-1).mean() for m in output.attention.split(sizes, dim=-1)]  # noqa: E731
+
+    def peak(output: AttentionOutput) -> list[torch.Tensor]:
+        return [level.amax(-1).mean() for level in output.attention.split(sizes, dim=-1)]
+
     assert peak(after)[0] > peak(before)[0]
     assert peak(after)[1:] == peak(before)[1:]
 
