@@ -1,0 +1,111 @@
+"""What all benchmarks share: rows, the registry, and timing that is fair to every peer."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        case: what was done, such as ``"gumbel, batch 64, 1 thread"``.
+        metric: what was measured, with its unit, such as ``"searches/s"``.
+        ours: our figure.
+        peer: the other's, None where there is none to compare with.
+        peer_name: who that is.
+        higher_is_better: whether a larger figure is the better one.
+    """
+
+    benchmark: str
+    case: str
+    metric: str
+    ours: float
+    peer: float | None = None
+    peer_name: str = ""
+    higher_is_better: bool = True
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better ours is: above 1 it wins."""
+        if self.peer is None or 0.0 in (self.peer, self.ours):
+            return None
+        return self.ours / self.peer if self.higher_is_better else self.peer / self.ours
+
+
+Run = Callable[..., Iterator[Row]]
+
+BENCHMARKS: dict[str, Run] = {}
+"""All benchmarks by name. Each takes keyword settings with defaults and yields rows as they are measured."""
+
+
+def benchmark(name: str) -> Callable[[Run], Run]:
+    """Decorator that makes a benchmark known by a name; its docstring's first line is its help."""
+
+    def decorate(run: Run) -> Run:
+        BENCHMARKS[name] = run
+        return run
+
+    return decorate
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 7
+) -> dict[str, list[float]]:
+    """Times peers in turn, so that whatever else the machine does falls on all of them alike.
+
+    Args:
+        functions: what to call, by peer; each must leave things as it found them. Each is called once before,
+            unmeasured: what compiles or fills a cache does so then.
+        seconds: about how long each peer is measured for in all.
+        rounds: turns; in each a peer is called as often as fits into its share of the seconds, at least once.
+
+    Returns:
+        Seconds of one call by peer, one figure a round (a mean over that round's calls).
+    """
+    calls = {}
+    for name, function in functions.items():
+        function()
+        start = time.perf_counter()
+        function()
+        once = max(time.perf_counter() - start, 1e-9)
+        calls[name] = max(1, int(seconds / rounds / once))
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds):
+        for name in _turned(list(functions), turn):
+            function = functions[name]
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                function()
+            times[name].append((time.perf_counter() - start) / calls[name])
+    return times
+
+
+def median(times: Iterable[float]) -> float:
+    """The median, which one disturbed round does not move."""
+    return statistics.median(times)
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """A row of the file that ``out=`` names."""
+    return {
+        "benchmark": row.benchmark,
+        "case": row.case,
+        "metric": row.metric,
+        "ours": row.ours,
+        "peer": row.peer,
+        "peer_name": row.peer_name,
+        "ratio": row.ratio,
+    }
+
+
+def _turned(names: Sequence[str], turn: int) -> list[str]:
+    """The names, beginning with another one each turn: nobody is always first."""
+    start = turn % len(names)
+    return [*names[start:], *names[:start]]

@@ -1,0 +1,60 @@
+"""The command that measures speed: its settings, its file, and timing that gives everyone a turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from experiments import benchmark
+from experiments.benchmarks import BENCHMARKS, Row, interleaved
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(batch: tuple[int, ...] = (1, 64), rounds: int = 3) -> Iterator[Row]:
+        """Toy."""
+        for size in batch:
+            yield Row("toy", f"batch {size}", "seconds", 1.0, float(size), "peer", higher_is_better=False)
+
+    monkeypatch.setitem(BENCHMARKS, "toy", run)
+
+
+@pytest.mark.usefixtures("toy")
+def test_rows_are_printed_and_written(tmp_path, capsys):
+    out = tmp_path / "deep" / "rows.json"
+    assert benchmark.main(["toy", "batch=2,8", f"out={out}"]) == 0
+    rows = json.loads(out.read_text())
+    assert [row["ratio"] for row in rows] == [2.0, 8.0]
+    assert {"benchmark", "case", "metric", "ours", "peer", "peer_name", "ratio"} == set(rows[0])
+    assert "batch 8" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["toi"], "did you mean toy"),
+        (["toy", "bacth=1"], "did you mean batch"),
+        (["toy", "rounds=many"], "rounds=many"),
+        (["toy", "rounds"], "key=value"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, hint, capsys):
+    assert benchmark.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert hint in error
+    assert error.count("\n") == 1
+
+
+def test_help_lists_the_benchmarks_with_their_settings(toy, capsys):
+    assert benchmark.main([]) == 0
+    assert "batch=1,64 rounds=3" in capsys.readouterr().out
+
+
+def test_everyone_is_called_in_turn():
+    calls: list[str] = []
+    times = interleaved({name: lambda n=name: calls.append(n) for name in "ab"}, seconds=0.0, rounds=4)
+    assert calls == [*"aabb", *"ab", *"ba", *"ab", *"ba"]
+    assert all(len(found) == 4 for found in times.values())
