@@ -65,6 +65,7 @@ class TrainConfig:
     images_every: Count
     checkpoint_every: Count
     checkpoint_minutes: PositiveFloat
+    reuse: bool
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class DapConfig:
     queries: Positive
     candidates: Annotated[int, Field(ge=2)]
     agent_steps: Count
+    folds: Annotated[int, Field(ge=0)]
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    validations: Positive
+    keep: Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,8 @@ def _import(modules: object) -> None:
 def _check_together(config: RunConfig) -> None:
     """Settings of two sections that must fit each other."""
     train = config.train
+    if config.dap.folds == 1:
+        raise UserError("dap.folds=1: expected 0 (no cross-fitting) or at least 2 folds")
     if train.batch_size % train.group:
         raise UserError(
             f"train.batch_size={train.batch_size}: expected a multiple of train.group={train.group}, "

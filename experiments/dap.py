@@ -7,6 +7,8 @@ split (`Policy.on_split`).
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +55,10 @@ class Policy:
         core: the process, on the model's HAF.
         episodes: how many it has learnt from.
         evaluations: how many transitions of the environment that took.
+        learnt_evaluations: of these, those after HAF's training.
         returns: sum of the episodes' returns.
+        acts: whether it may calibrate without labels.
+        best: its state and values at its best validation.
     """
 
     def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
@@ -66,6 +71,39 @@ class Policy:
             )
         self.generator = generator(config.seed, "agent")
         self.episodes, self.evaluations, self.returns = 0, 0, 0.0
+        self.learnt_evaluations = 0
+        self.acts = True
+        self.best: dict[str, Any] | None = None
+
+    def core_of(self, model: AlignmentModel) -> CalibrationCore:
+        """The same decision process on another model."""
+        return CalibrationCore(model.haf, self.config.env)
+
+    def calibrate(self, core: CalibrationCore, episode: Episode, draws: torch.Generator) -> PlanResult:
+        """Calibrates without labels, if the agent is trusted to."""
+        agent = self.agent if self.acts else make_agent("none")
+        return agent.calibrate(core, episode, draws)
+
+    def keep_if_best(self, values: Mapping[str, float]) -> None:
+        """Remembers the agent as it is now, if it gained more in validation than ever before."""
+        validation = {name: value for name, value in values.items() if name.startswith("validation/")}
+        if self.best is None or values["validation/return"] > self.best["values"]["validation/return"]:
+            agent = self.agent.export_state()
+            self.best = {"values": validation, "evaluations": self.learnt_evaluations, "agent": agent}
+
+    def go_back_to_best(self) -> None:
+        """Puts the agent back to what was remembered; it rests if even that gained nothing."""
+        if self.best is not None:
+            self.agent.import_state(self.best["agent"])
+            self.acts = self.best["values"]["validation/return"] > 0
+
+    @property
+    def validation(self) -> dict[str, float] | None:
+        """The values of the best validation, by their names without ``validation/``."""
+        if self.best is None:
+            return None
+        values = {name.removeprefix("validation/"): value for name, value in self.best["values"].items()}
+        return {**values, "evaluations": self.best["evaluations"]}
 
     def on_batch(self, batch: Batch) -> CalibratedRows:
         """Plans on some rows of a batch, and learns from it."""
@@ -100,8 +138,10 @@ class Policy:
 
     def on_split(self, episodes: SplitEpisodes, count: int) -> dict[str, float]:
         """Plays ``count`` episodes of a split, and learns from them."""
-        result = self.agent.learn(self.core, episodes.sample(count, self.generator), self.generator)
-        return self._count(result)
+        episode = episodes.sample(count, self.generator)
+        result = self.agent.learn(episodes.core, episode, self.generator)
+        self.learnt_evaluations += int(result.evaluations.sum())
+        return {**self._count(result), "agent/evaluations": self.learnt_evaluations}
 
     def state(self) -> dict[str, object]:
         """For a checkpoint."""
@@ -110,6 +150,9 @@ class Policy:
             "episodes": self.episodes,
             "evaluations": self.evaluations,
             "returns": self.returns,
+            "learnt_evaluations": self.learnt_evaluations,
+            "acts": self.acts,
+            "best": self.best,
             "agent": self.agent.export_state(),
         }
 
@@ -117,7 +160,8 @@ class Policy:
         """From a checkpoint."""
         self.generator.set_state(state["generator"])
         self.episodes, self.evaluations = state["episodes"], state["evaluations"]
-        self.returns = state["returns"]
+        self.returns, self.learnt_evaluations = state["returns"], state["learnt_evaluations"]
+        self.acts, self.best = state["acts"], state["best"]
         self.agent.import_state(state["agent"])
 
 
@@ -148,10 +192,24 @@ class SplitEpisodes:
         self.shapes = embed_shapes(model, corpus, indices, device)
         self.positives = corpus.positives(texts, indices).to(device)  # [Q, M]
         self.candidates = hardest(self.text, self.shapes, self.positives, min(candidates, len(indices)))
+        self.queries = torch.arange(len(texts))
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def only(self, queries: Tensor) -> SplitEpisodes:
+        """The same gallery, with some of the captions ``[n]`` alone."""
+        part = copy.copy(self)
+        part.queries = self.queries[queries]
+        return part
 
     def sample(self, count: int, generator: torch.Generator) -> Episode:
         """Draws ``count`` captions, with replacement; see `envs.EpisodeSource`."""
-        rows = torch.randint(len(self.candidates), (count,), generator=generator).to(self.candidates.device)
+        return self.at(torch.randint(len(self), (count,), generator=generator))
+
+    def at(self, places: Tensor) -> Episode:
+        """The episodes of the captions at ``places`` ``[B]``."""
+        rows = self.queries[places].to(self.candidates.device)
         candidates = self.candidates[rows]
         with frozen(self.model):
             attention = self.model.attend(self.text.select(rows), self.shapes, candidates)

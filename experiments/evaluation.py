@@ -136,7 +136,7 @@ def calibrate(
         for rows in queries.split(config.batch_size):
             attention = model.attend(gallery.text.select(rows), gallery.shapes, candidates[rows])
             episode = policy.core.episode(attention)
-            result = policy.agent.calibrate(policy.core, episode, draws)
+            result = policy.calibrate(policy.core, episode, draws)
             place = episode.candidates.gather(1, episode.attention.paired.unsqueeze(1))
             paired.append(candidates[rows].to(place.device).gather(1, place).squeeze(1))
             parts.append(result.calibration)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,22 @@ class Journal:
         self._file.flush()
         for name, value in plain.items():
             self._board.add_scalar(name, value, step)
+
+    def lines(self) -> list[str]:
+        """Everything that stands in metrics.jsonl."""
+        self._file.flush()
+        return self.path.read_text().splitlines()
+
+    def replay(self, lines: Iterable[str]) -> None:
+        """Writes lines of another run's journal, and their curves, as if they had been written here."""
+        for line in lines:
+            self._file.write(line.encode() + b"\n")
+            values = json.loads(line)
+            step = values.pop("step")
+            for name, value in values.items():
+                if isinstance(value, float | int) and name not in TIMING:
+                    self._board.add_scalar(name, value, step)
+        self._file.flush()
 
     def image(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Shows a picture ``[height, width, 3]`` in TensorBoard."""

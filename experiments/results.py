@@ -20,7 +20,7 @@ SCHEMA = 1
 RESULTS, CONFIG = "results.json", "config.yaml"
 #: Settings that may differ between a run and its resumption.
 FREE = ("resume", "device", "cache")
-FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes")
+FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")
 ROWS = {
     BASELINE: "exact KNN on global embeddings",
     RERANKED: "HAF re-ranking",
@@ -82,8 +82,11 @@ def write_results(session: Session, metrics: dict[str, Metrics]) -> dict[str, An
             "episodes": policy.episodes,
             "evaluations": policy.evaluations,
             "return_mean": policy.returns / policy.episodes if policy.episodes else None,
+            "acts": policy.acts,
+            "validation": policy.validation,
         },
         "steps": session.step,
+        "reused_steps": session.reused_steps,
         "timing": {f"{phase}_seconds": round(seconds, 3) for phase, seconds in session.seconds.items()},
     }
     path = session.folder / RESULTS

@@ -7,11 +7,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 from experiments import cli, results, runtime, tables
+from experiments.agent_training import train_agent
 from experiments.config import RunConfig
 from experiments.data import load_corpus
 from experiments.evaluation import encode_split, evaluate
 from experiments.session import Session
-from experiments.training import show_attention, train, train_agent
+from experiments.training import show_attention, train
 
 
 def run(config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +33,9 @@ class Session:
 
     Attributes:
         step: counts up over all phases; the step that comes next.
-        seconds: spent by each phase, over all the processes that worked on the run.
+        reused_steps: of the warm-up that were not trained here but found in the cache.
+        seconds: spent by each phase, over all the processes that worked on the run; with the seconds that a
+            reused warm-up took when it was trained.
     """
 
     def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
@@ -41,6 +44,7 @@ class Session:
         self.policy = Policy(self.model, config)
         self.batches = Batches(corpus, config.train, config.seed, device)
         self.step = 0
+        self.reused_steps = 0
         self.seconds: dict[str, float] = {}
         self.fabric = Fabric(accelerator=device.type, devices=1 if device.index is None else [device.index])
         self.optimizer = torch.optim.AdamW(
@@ -83,21 +87,45 @@ class Session:
 
     _phase: tuple[str, float, float] | None = None
 
-    def _state(self) -> dict[str, Any]:
+    def warm_state(self) -> dict[str, Any]:
+        """What a run that has the same warm-up needs to go on from here."""
+        return {**self._training_state(), "lines": self.journal.lines()}
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Goes on from what `warm_state` returned, as if this run had been there itself."""
+        before = self.step
+        self._restore_training(state)
+        self.journal.replay([line for line in state["lines"] if json.loads(line)["step"] >= before])
+        self.reused_steps = self.step - before
+
+    def _training_state(self) -> dict[str, Any]:
         if self._phase is not None:
             phase, start, before = self._phase
             self.seconds[phase] = before + time.monotonic() - start
         return {
-            "config": self.config.plain,
-            "text_width": self.corpus.text.tokens.shape[-1],
-            "up_axis": self.corpus.dataset.up_axis,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "neighbours": self.batches.neighbours,
-            "policy": self.policy.state(),
             "random": checkpoint.random_state(),
+            "seconds": dict(self.seconds),
+        }
+
+    def _restore_training(self, state: dict[str, Any]) -> None:
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.neighbours = None if state["neighbours"] is None else state["neighbours"].cpu()
+        checkpoint.restore_random_state(state["random"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            **self._training_state(),
+            "config": self.config.plain,
+            "text_width": self.corpus.text.tokens.shape[-1],
+            "up_axis": self.corpus.dataset.up_axis,
+            "policy": self.policy.state(),
             "journal": self.journal.position,
-            "seconds": self.seconds,
+            "reused_steps": self.reused_steps,
         }
 
     def _restore(self) -> int:
@@ -106,10 +134,7 @@ class Session:
         if place is None:
             return 0
         state = checkpoint.load(place, self.device)
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.neighbours = None if state["neighbours"] is None else state["neighbours"].cpu()
+        self._restore_training(state)
         self.policy.restore(state["policy"])
-        checkpoint.restore_random_state(state["random"])
+        self.reused_steps = state["reused_steps"]
         return int(state["journal"])

@@ -1,4 +1,4 @@
-"""The loops: the model is trained, with the agent in it; then the agent is, on the reward split."""
+"""The loop that trains the model, alone at first, then with the agent in it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,57 @@ from torch import Tensor
 
 from experiments import plots
 from experiments.batches import look_alikes
-from experiments.dap import CalibratedRows, SplitEpisodes
+from experiments.distillation import Distillation
 from experiments.embedding import embed_shapes, embed_texts
 from experiments.objective import gradient_norm
 from experiments.progress import Tracker
 from experiments.session import Session
+from experiments.warmup import WarmUps, first_calibrated, key
 
 
 def train(session: Session) -> None:
-    """Trains the model from the session's step to the last."""
+    """Trains the model from the session's step to the last: the warm-up, then with the agent in it."""
+    warm_up(session)
+    advance(session, session.batches.total)
+    session.save()
+
+
+def warm_up(session: Session) -> None:
+    """Trains the model up to where the agent comes in, or takes what an equal run has kept."""
+    config, total = session.config, session.batches.total
+    end = first_calibrated(config, total)
+    if session.step >= end:
+        return
+    if not config.train.reuse:
+        advance(session, end)
+        return
+    kept = WarmUps(config)
+    with kept.held(key(config, session.corpus, end, total)) as place:
+        state = kept.load(place, session.device)
+        if state is None:
+            advance(session, end)
+            kept.save(place, session)
+        else:
+            session.adopt(state)
+
+
+def advance(session: Session, end: int, name: str = "training") -> None:
+    """Trains the model from the session's step to ``end``."""
     batches, config = session.batches, session.config.train
     model, objective, optimizer = session.model, session.objective, session.optimizer
-    if session.step >= batches.total:
+    if session.step >= end:
         return
     model.train()
-    with Tracker("training", batches.total, done=session.step) as tracker, session.timed("train"):
-        while session.step < batches.total:
+    with Tracker(name, batches.total, done=session.step) as tracker, session.timed("train"):
+        while session.step < end:
             step = session.step
             if batches.mines_at(step):
                 batches.neighbours = mine(session)
             batch = batches.at(step)
-            calibrated = session.policy.on_batch(batch) if calibrates_at(session, step) else None
+            calibrated, distillation = None, None
+            if calibrates_at(session, step):
+                calibrated = session.policy.on_batch(batch)
+                distillation = Distillation(model, batch, calibrated)
             for group in optimizer.param_groups:
                 group["lr"] = batches.learning_rate(step)
             terms = objective(batch, calibrated)
@@ -36,17 +66,24 @@ def train(session: Session) -> None:
             norm = gradient_norm(list(model.parameters()), config.clip)
             optimizer.step()
             optimizer.zero_grad()
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            values |= {
+                "optimizer/gradient_norm": norm,
+                "optimizer/learning_rate": batches.learning_rate(step),
+            }
+            if calibrated is not None and distillation is not None:
+                values |= {**calibrated.values, **distillation.values()}
             if config.images_every and step % config.images_every == 0:
                 show_attention(session)
-            session.write("train", _values(terms, calibrated, norm, batches.learning_rate(step)))
-            tracker.advance(note=f"loss {float(terms['loss/total'].detach()):.3f}")
-    session.save()
+            session.write("train", values)
+            tracker.advance(note=f"loss {values['loss/total']:.3f}")
 
 
 def calibrates_at(session: Session, step: int) -> bool:
     """Whether the agent calibrates the batch of this step: now and then, once the warm-up is over."""
     dap = session.config.dap
-    return dap.mode != "off" and step >= dap.warmup * session.batches.total and step % dap.period == 0
+    first = first_calibrated(session.config, session.batches.total)
+    return dap.mode != "off" and step >= first and step % dap.period == 0
 
 
 def mine(session: Session) -> Tensor:
@@ -59,43 +96,8 @@ def mine(session: Session) -> Tensor:
     return look_alikes(similarity, corpus.positives(texts, indices), session.config.train.group - 1)
 
 
-def train_agent(session: Session) -> None:
-    """Trains the agent on episodes of the reward split, under the trained model."""
-    wanted, policy = session.config.dap.agent_steps, session.policy
-    if policy.evaluations >= wanted or session.config.agent.name == "none":
-        return
-    episodes = SplitEpisodes(
-        policy.core,
-        session.model,
-        session.corpus,
-        session.corpus.splits["reward"],
-        session.config.eval.candidates,
-        session.device,
-    )
-    with (
-        Tracker("training the agent", wanted, "evaluations", done=policy.evaluations) as tracker,
-        session.timed("agent"),
-    ):
-        while policy.evaluations < wanted:
-            before = policy.evaluations
-            values = policy.on_split(episodes, session.config.dap.queries)
-            session.write("agent", values)
-            if policy.evaluations == before:
-                break  # an agent that never acts would never be done
-            tracker.advance(policy.evaluations - before, f"return {values['reward/return']:.3f}")
-    session.save()
-
-
 def show_attention(session: Session, path: Path | None = None) -> None:
     """Puts the attention map of one test shape and its caption into TensorBoard, and into a file."""
     index = session.corpus.splits["test"][:1]
     picture = plots.attention_picture(session.model, session.corpus, index, session.device, path=path)
     session.journal.image(session.step, "attention", picture)
-
-
-def _values(
-    terms: dict[str, Tensor], calibrated: CalibratedRows | None, norm: float, learning_rate: float
-) -> dict[str, float]:
-    values = {name: float(term.detach()) for name, term in terms.items()}
-    values |= {"optimizer/gradient_norm": norm, "optimizer/learning_rate": learning_rate}
-    return values if calibrated is None else values | calibrated.values

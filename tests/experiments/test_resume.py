@@ -16,7 +16,7 @@ SETTINGS = shlex.split("""
     agent=mcts agent.budget=8 env.horizon=3 model=tiny device=cpu threads=1
     data.size=96 data.points=256 data.test=24 data.reward=16 eval.candidates=8
     train.batch_size=16 train.group=8 train.epochs=6 train.hard_epochs=2
-    train.checkpoint_every=3 train.images_every=12
+    train.checkpoint_every=3 train.images_every=12 train.reuse=false
     dap.mode=both dap.period=3 dap.warmup=0.3 dap.queries=4 dap.candidates=4 dap.agent_steps=150
 """)
 

@@ -1,0 +1,88 @@
+"""The warm-up, HAF before the agent takes part: trained once, kept in the cache, shared by equal runs.
+
+The arms of an ablation differ in what comes after it, so they begin from one and the same model. A warm-up is
+found by a hash of everything that determines it: data, split, model, training, seed, threads, code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import models
+from align3d.build import default_cache
+from experiments import batches, checkpoint, objective, session
+from experiments.config import RunConfig
+from experiments.data import Corpus
+
+#: Settings of training that leave its numbers alone.
+FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
+#: Code that decides how a warm-up ends.
+CODE = (*sorted(Path(str(models.__file__)).parent.glob("*.py")), *(m.__file__ for m in (batches, objective)))
+
+
+def first_calibrated(config: RunConfig, total: int) -> int:
+    """The first step of ``total`` in which the agent may calibrate the batch: where the warm-up ends."""
+    return min(total, math.ceil(config.dap.warmup * total))
+
+
+def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
+    """A hash of everything that determines the first ``steps`` of ``total`` steps."""
+    train = {name: value for name, value in dataclasses.asdict(config.train).items() if name not in FREE}
+    what = {
+        "data": corpus.dataset.hash,
+        "shapes": hashlib.sha256(corpus.splits["train"].numpy().tobytes()).hexdigest(),
+        "model": dataclasses.asdict(config.model),
+        "train": train,
+        "seed": config.seed,
+        "steps": [steps, total],
+        "threads": torch.get_num_threads(),
+        "device": torch.device(config.device).type if config.device != "auto" else torch.cuda.is_available(),
+        "torch": torch.__version__,
+        "code": [hashlib.sha256(Path(str(path)).read_bytes()).hexdigest() for path in CODE],
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
+
+
+class WarmUps:
+    """The warm-ups in the cache.
+
+    Args:
+        config: names the cache.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.folder = (config.cache or default_cache()) / "warmups"
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[Path]:
+        """The place of a warm-up, for one process at a time: the second finds what the first one made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("waiting for another run that trains the same warm-up", file=sys.stderr, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.folder / name
+
+    @staticmethod
+    def load(place: Path, device: torch.device) -> dict[str, Any] | None:
+        """What was kept there, None if nothing was."""
+        found = checkpoint.latest(place)
+        return None if found is None else checkpoint.load(found, device)
+
+    @staticmethod
+    def save(place: Path, run: session.Session) -> None:
+        """Keeps where a run stands, with the lines of its journal."""
+        checkpoint.save(place, run.step, run.warm_state(), keep=1)
