@@ -156,7 +156,7 @@ def _scorer(model: AlignmentModel, gallery: Gallery, direction: str, made: Calib
             calibration = made.calibration[texts]
             match = shapes == made.paired[texts].unsqueeze(1)  # [B, C]
             paired = match.int().argmax(1)
-            calibration = _without_association(calibration, ~match.any(1))
+            calibration = without_association(calibration, ~match.any(1))
         state = model.attend(gallery.text.select(texts), gallery.shapes, shapes, paired)
         return model.haf.fuse(state, calibration).score
 
@@ -168,7 +168,7 @@ def _scorer(model: AlignmentModel, gallery: Gallery, direction: str, made: Calib
     return of_texts if direction == "text_to_shape" else of_shapes
 
 
-def _without_association(calibration: Calibration, rows: Tensor) -> Calibration:
+def without_association(calibration: Calibration, rows: Tensor) -> Calibration:
     """The calibration, with the associations of some rows ``[B]`` bool left as they were."""
     kept = calibration.clone(recurse=False)
     kept.association = calibration.association.masked_fill(rows[:, None, None], 0.0)
