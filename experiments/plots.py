@@ -13,7 +13,8 @@ from torch import Tensor
 
 from experiments.data import Corpus
 from experiments.embedding import embed_shapes, embed_texts, frozen
-from models import AlignmentModel, AttentionOutput, AttentionState, Calibration
+from experiments.lifting import lift, points_of_patches, token_maps
+from models import AlignmentModel, Calibration
 
 #: Directions from which a shape is drawn: (turn about the up axis, height), in degrees.
 VIEWS = ((30.0, 25.0), (-60.0, 15.0))
@@ -50,33 +51,22 @@ def attention_picture(
         candidates = torch.zeros(1, 1, dtype=torch.int64, device=device)
         state = model.attend(text, shape, candidates)
         output = model.haf.fuse(state, calibration)
-    patches = patch_attention(state, output, model.haf.level_sizes).cpu()  # [T, N_0]
     words = corpus.text.strings[int(caption)]
     weights = output.token_weights[0, : len(words)].cpu()
     shown = weights.topk(min(MOST_WORDS, len(words))).indices.sort().values.tolist()
-    lift = corpus.shapes[index].patch_of_point[0].long()
-    points = torch.from_numpy(corpus.dataset.points(index.tolist())[0, : len(lift)].astype(np.float32))
-    colors = torch.from_numpy(corpus.dataset.colors(index.tolist())[0, : len(lift)] / 255.0).float()
-    light = [patches[t, lift] for t in shown]
+    patch = corpus.shapes.patch_of_point[index].long()  # [1, P]
+    patches = model.haf.level_sizes[0]
+    maps = token_maps(model.haf, output, calibration).cpu()
+    lifted = lift(
+        maps, shape.region[:, :patches].cpu(), points_of_patches(patch, patches), model.haf.level_sizes
+    )
+    count = patch.shape[1]
+    points = torch.from_numpy(corpus.dataset.points(index.tolist())[0, :count].astype(np.float32))
+    colors = torch.from_numpy(corpus.dataset.colors(index.tolist())[0, :count] / 255.0).float()
+    light = [lifted[0, t, patch[0]] for t in shown]
     titles = [f"{words[t]}  {100 * float(weights[t]):.0f} %" for t in shown]
     cloud = _upright(points, corpus.dataset.up_axis)
     return _draw(cloud, colors, light, titles, corpus.captions[int(caption)], path)
-
-
-def patch_attention(state: AttentionState, output: AttentionOutput, level_sizes: tuple[int, ...]) -> Tensor:
-    """The attention of the first query's tokens to the first candidate's patches, coarser levels included.
-
-    A region's attention is shared by its patches. Levels count by their gates, heads equally; the object's
-    nodes light no patch more than another and are left out.
-
-    Returns:
-        ``[T, N_0]``.
-    """
-    fine, coarse = output.attention[0, 0].mean(0).split(level_sizes, dim=-1)[:2]  # [T, N_0], [T, N_1]
-    region = state.region[0, 0, : level_sizes[0]]
-    members = torch.bincount(region, minlength=level_sizes[1]).clamp_min(1)[: level_sizes[1]]
-    gates = output.gates[0]  # [T, L]
-    return gates[:, :1] * fine + gates[:, 1:2] * (coarse / members)[:, region]
 
 
 def _upright(points: Tensor, up_axis: str) -> Tensor:

@@ -1,0 +1,77 @@
+"""From attention on nodes to attention on points: what a picture shows and a measurement sums up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models import AttentionOutput, Calibration, HierarchicalAttentionFusion
+
+_LEAST = 1e-30
+
+
+def token_maps(
+    haf: HierarchicalAttentionFusion, output: AttentionOutput, calibration: Calibration | None = None
+) -> Tensor:
+    """Each token's attention to the nodes of the first candidate, weighed as HAF weighs what it gathers.
+
+    Levels count by the token's gates, heads by their weights.
+
+    Args:
+        haf: what made the output.
+        output: of ``B`` texts.
+        calibration: the one that the output was made under, batch ``[B]``.
+
+    Returns:
+        ``[B, T, N]``, sums to one over all levels.
+    """
+    heads = haf.head.unsqueeze(0) if calibration is None else haf.head + calibration.head
+    weight = torch.einsum("btl,blh->bhtl", output.gates, heads.softmax(-1).expand(len(output.gates), -1, -1))
+    maps = output.attention[:, 0].split(haf.level_sizes, dim=-1)  # each [B, H, T, N_l]
+    levels = [(m * w.unsqueeze(-1)).sum(1) for m, w in zip(maps, weight.unbind(-1), strict=True)]
+    return torch.cat(levels, dim=-1)
+
+
+def points_of_patches(patch_of_point: Tensor, patches: int, chosen: Tensor | None = None) -> Tensor:
+    """How many points each patch has.
+
+    Args:
+        patch_of_point: ``[..., P]`` int64, the patch of each point.
+        patches: ``N_0``.
+        chosen: ``[..., P]`` bool, the points to count; None counts all.
+
+    Returns:
+        ``[..., N_0]`` float.
+    """
+    counted = torch.ones_like(patch_of_point, dtype=torch.float) if chosen is None else chosen.float()
+    empty = counted.new_zeros(*patch_of_point.shape[:-1], patches)
+    return empty.scatter_add_(-1, patch_of_point, counted)
+
+
+def lift(maps: Tensor, region: Tensor, points: Tensor, level_sizes: tuple[int, ...]) -> Tensor:
+    """Spreads attention on nodes over the points of the shape.
+
+    A point is as bright as its patch and the patch's region are; at each level the brightness is then scaled
+    such that the points together have what the level's nodes had. So attention that is even over the nodes is
+    even over the points, although patches and regions differ in how much surface they have. The object's
+    nodes are no places on the surface: their attention is left out.
+
+    Args:
+        maps: ``[B, T, N]`` attention to nodes, level after level.
+        region: ``[B, N_0]`` int64, the region of each patch.
+        points: ``[B, N_0]`` how many points each patch has.
+        level_sizes: nodes at each level.
+
+    Returns:
+        ``[B, T, N_0]`` the attention of one point of each patch; times ``points`` it sums to the share of the
+        attention that is on patches and regions.
+    """
+    fine, coarse = maps.split(level_sizes, dim=-1)[:2]  # [B, T, N_0], [B, T, N_1]
+    inherited = coarse.gather(2, region.unsqueeze(1).expand(-1, coarse.shape[1], -1))
+    return _scaled(fine, points, fine.sum(-1)) + _scaled(inherited, points, coarse.sum(-1))
+
+
+def _scaled(bright: Tensor, points: Tensor, total: Tensor) -> Tensor:
+    """Brightness ``[B, T, N_0]`` such that all points together have ``total`` ``[B, T]``."""
+    now = torch.einsum("btn,bn->bt", bright, points).clamp_min(_LEAST)
+    return bright * (total / now).unsqueeze(-1)
