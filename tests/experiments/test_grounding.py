@@ -17,11 +17,13 @@ from align3d import Item, Record
 from align3d.build import build
 from align3d.hashing import hash_json, item_generator
 from experiments import grounding as grounding_module
+from experiments import plots
 from experiments.data import Corpus, unify
 from experiments.embedding import frozen
 from experiments.evaluation import Calibrations, Gallery, encode_split
 from experiments.grounding import LEAST_POINTS, WITH_INTERVAL, figures, find_pairs, flat, grounding, summary
 from experiments.lifting import lift, points_of_patches, token_maps
+from experiments.plots import Row
 from models import SIZES, AlignmentModel, Calibration, TextFeatures, prepare_shapes
 from models.text import tokenize
 
@@ -310,6 +312,37 @@ def test_shapes_are_the_unit_of_the_intervals() -> None:
         assert once[name] == pytest.approx(often[name], abs=1e-6)
     normal = 1.96 * float(value.std(correction=0)) / math.sqrt(30)
     assert once["mass_ratio_high"] - once["mass_ratio_low"] == pytest.approx(2 * normal, rel=0.1)
+
+
+def test_a_picture_of_the_parts_says_what_is_measured(
+    model: AlignmentModel, corpus: Corpus, gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[Row]] = []
+    draw = plots._draw
+    monkeypatch.setattr(
+        plots, "_draw", lambda cloud, rows, *rest: (drawn.append(rows), draw(cloud, rows, *rest))[1]
+    )
+    index, device = corpus.splits["test"][:1], torch.device("cpu")
+    picture = plots.parts_picture(model, corpus, index, device, path=tmp_path / "parts.png")
+    assert picture.dtype == np.uint8
+    assert picture.std() > 10, "not blank"
+    assert (tmp_path / "parts.png").stat().st_size > 1000
+    ((above, below),) = ([panels for _, panels in rows] for rows in drawn)
+    pairs = find_pairs(corpus, corpus.splits["test"], 99, seed())
+    row = int(((pairs.shape == 0) & (pairs.text == corpus.first_texts(index))).nonzero())
+    figure = grounding_module.measure(model, corpus, corpus.splits["test"], gallery, pairs)
+    assert above[1][0] == f"flag: {float(figure['chance_pointing'][row]):.0%}"
+    assert below[1][0] == f"× {float(figure['mass_ratio'][row]):.2f}"
+    calibration = Calibration.identity(
+        1,
+        tokens=len(corpus.text.strings[int(corpus.first_texts(index))]),
+        levels=3,
+        heads=CONFIG.heads,
+        regions=REGIONS,
+    )
+    assert len(plots.parts_picture(model, corpus, index, device, calibration)) > len(picture), "a row more"
+    unlabelled = torch.tensor([3])
+    assert plots.parts_picture(model, corpus, unlabelled, device).ndim == 3
 
 
 def test_a_figure_has_an_interval_in_the_run_folder(tmp_path: Path) -> None:
