@@ -7,7 +7,8 @@ from the surface, so a part's share of them is its share of the surface, and tha
 * ``mass_ratio``: attention on the part over its share of the surface; 1 is no better than chance;
   ``log_mass_ratio``, the mean of its logarithm, is not carried away by small parts;
 * ``pointing_accuracy``: the point with the most attention lies on the part. Points of one patch have equal
-  attention; the share of them that lies on the part counts. ``chance_pointing`` is that of a random point;
+  attention; the share of them that lies on the part counts. ``chance_pointing`` is that of a random point,
+  ``random_patch_pointing`` that of a random patch, of which thin parts have more than their share;
 * ``other_words_ratio``, ``log_other_words_ratio``, ``other_words_pointing``: the same for the caption's other
   words on the same part: a part that all words look at is not grounded by its own;
 * ``spatial_share``: attention on patches and regions. What is on the object's nodes is on no part, and the
@@ -47,6 +48,7 @@ WITH_INTERVAL = (
     "other_words_pointing",
     "spatial_share",
 )
+COUNTS = ("shapes", "unlabelled", "unnamed", "captions", "captions_naming")
 _LEAST_RATIO = 1e-9  # a float's zero is a very small share of the attention, its logarithm finite
 _SCAN = 64
 
@@ -135,7 +137,7 @@ def find_pairs(corpus: Corpus, indices: Tensor, shapes: int, draws: torch.Genera
     patches, length = corpus.shapes.centers.shape[1], corpus.text.mask.shape[1]
     points = corpus.shapes.patch_of_point.shape[1]
     found: list[tuple[int, int, tuple[int, ...], Tensor]] = []
-    count = dict.fromkeys(("shapes", "unlabelled", "unnamed", "captions", "captions_naming"), 0)
+    count: dict[str, float] = dict.fromkeys(COUNTS, 0)
     order = torch.randperm(len(indices), generator=draws)
     for place, labels in _labels(corpus, indices, order, points):
         if count["shapes"] - count["unlabelled"] - count["unnamed"] >= shapes:
@@ -161,7 +163,7 @@ def find_pairs(corpus: Corpus, indices: Tensor, shapes: int, draws: torch.Genera
         text=torch.tensor([text for _, text, _, _ in found], dtype=torch.int64),
         words=words,
         on_part=on_part,
-        coverage={name: float(value) for name, value in count.items()},
+        coverage=count,
     )
 
 
@@ -263,6 +265,7 @@ def figures(
         "pointing_accuracy": _pointing(own, points, on_part),
         "other_words_pointing": _pointing(others, points, on_part),
         "chance_pointing": chance,
+        "random_patch_pointing": (on_part / points.clamp_min(1)).sum(-1) / (points > 0).sum(-1),
         "spatial_share": (own * points).sum(-1),
     }
 
@@ -288,7 +291,7 @@ def summary(values: dict[str, Tensor], shape: Tensor, seed: int) -> dict[str, fl
         seed: of the resamples, which are the same for equal ``shape``.
     """
     owners, owner = shape.unique(return_inverse=True)
-    result = {"pairs": float(len(shape)), "shapes": float(len(owners))}
+    result: dict[str, float] = {"pairs": len(shape), "shapes": len(owners)}
     if not len(shape):
         return result
     draws = generator(seed, "grounding", "bootstrap")

@@ -194,6 +194,12 @@ def test_attention_that_is_all_on_the_part(model: AlignmentModel, corpus: Corpus
     even = measured(torch.zeros(1))
     torch.testing.assert_close(even["mass_ratio"], torch.ones(len(pairs)))
     torch.testing.assert_close(even["pointing_accuracy"], even["chance_pointing"])
+    apart = measured(torch.eye(PATCHES)[7].expand(len(pairs), words.shape[1], -1))  # one patch alone is best
+    at_seven = (pairs.on_part / points.clamp_min(1))[:, 7]
+    torch.testing.assert_close(apart["pointing_accuracy"], at_seven)
+    torch.testing.assert_close(
+        even["random_patch_pointing"].mean(), (pairs.on_part / points.clamp_min(1)).mean()
+    )
     elsewhere = measured(
         torch.where((pairs.on_part == 0).unsqueeze(1), 99.0, 0.0).expand(-1, words.shape[1], -1)
     )
