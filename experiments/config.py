@@ -100,6 +100,7 @@ class EvalConfig:
 
     candidates: Positive
     batch_size: Positive
+    grounding: Count
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def encode_split(model: AlignmentModel, corpus: Corpus, indices: Tensor, device:
 
 
 def evaluate(
-    model: AlignmentModel, gallery: Gallery, config: EvalConfig, policy: Policy | None = None
+    model: AlignmentModel, gallery: Gallery, config: EvalConfig, calibrations: Calibrations | None = None
 ) -> dict[str, Metrics]:
     """Measures retrieval.
 
@@ -79,7 +79,7 @@ def evaluate(
         model: a trained model.
         gallery: the split.
         config: how many candidates are re-ranked.
-        policy: calibrates for the third row; None leaves that out.
+        calibrations: what the agent made of the captions, for the third row; None leaves that out.
 
     Returns:
         ``baseline``, ``reranked`` and ``final``: metrics such as ``text_to_shape/recall@1``; and in
@@ -87,14 +87,11 @@ def evaluate(
     """
     forward = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)
     backward = _search(gallery.shapes.embedding, gallery.text.embedding, config.candidates)
-    calibrations = None
     results: dict[str, Metrics] = {}
     directions = {
         "text_to_shape": (gallery.first, forward[gallery.first], gallery.positives),
         "shape_to_text": (torch.arange(len(gallery.positives.T)), backward, gallery.positives.T),
     }
-    if policy is not None:
-        calibrations = calibrate(model, gallery, forward, config, policy)
     for direction, (queries, candidates, positives) in directions.items():
         known = _exact_ranks(gallery, direction)[queries.numpy()]
         right = positives[queries].gather(1, candidates)
@@ -125,10 +122,9 @@ def rerank(scores: np.ndarray, right: np.ndarray, known: np.ndarray) -> np.ndarr
     return np.where(right.any(1), ranks_from_scores(scores, right), behind)
 
 
-def calibrate(
-    model: AlignmentModel, gallery: Gallery, candidates: Tensor, config: EvalConfig, policy: Policy
-) -> Calibrations:
-    """Lets the agent calibrate every caption on its nearest shapes ``[Q, C]``, without labels."""
+def calibrate(model: AlignmentModel, gallery: Gallery, config: EvalConfig, policy: Policy) -> Calibrations:
+    """Lets the agent calibrate every caption on its nearest shapes, without labels."""
+    candidates = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)  # [Q, C]
     draws = generator(policy.config.seed, "evaluate")
     parts, paired = [], []
     queries = torch.arange(len(candidates))

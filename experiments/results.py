@@ -61,7 +61,9 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def write_results(session: Session, metrics: dict[str, Metrics]) -> dict[str, Any]:
+def write_results(
+    session: Session, metrics: dict[str, Metrics], grounding: dict[str, Metrics]
+) -> dict[str, Any]:
     """Writes results.json, whole or not at all."""
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {
@@ -76,6 +78,7 @@ def write_results(session: Session, metrics: dict[str, Metrics]) -> dict[str, An
             **{name: len(indices) for name, indices in corpus.splits.items()},
         },
         "metrics": metrics,
+        "grounding": grounding,
         "agent": {
             "name": config.agent.name,
             "budget": config.agent.budget,

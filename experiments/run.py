@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
-from experiments import cli, results, runtime, tables
+from experiments import cli, grounding, results, runtime, tables
 from experiments.agent_training import train_agent
 from experiments.config import RunConfig
 from experiments.data import load_corpus
-from experiments.evaluation import encode_split, evaluate
+from experiments.evaluation import Calibrations, Gallery, calibrate, encode_split, evaluate
 from experiments.session import Session
 from experiments.training import show_attention, train
 
@@ -31,14 +31,33 @@ def run(config: RunConfig) -> None:
         train_agent(session)
         with session.timed("evaluate"):
             gallery = encode_split(session.model, corpus, corpus.splits["test"], device)
-            metrics = evaluate(session.model, gallery, config.eval, session.policy)
+            made = calibrate(session.model, gallery, config.eval, session.policy)
+            metrics = evaluate(session.model, gallery, config.eval, made)
+            found = measure_grounding(session, gallery, made)
             show_attention(session, folder / "attention.png")
-        session.journal.write(session.step, "evaluate", results.flat(metrics))
+        session.journal.write(session.step, "evaluate", results.flat(metrics) | grounding.flat(found))
         session.journal.close()
-        outcome = results.write_results(session, metrics)
+        outcome = results.write_results(session, metrics, found)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
     tables.show(tables.retrieval_table({t: outcome["metrics"][n] for n, t in results.ROWS.items()}, title))
     print(f"run folder: {folder}")
+
+
+def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) -> dict[str, dict[str, float]]:
+    """Grounding on the test split, before and after calibration; empty where it is turned off."""
+    config = session.config
+    if not config.eval.grounding:
+        return {}
+    return grounding.grounding(
+        session.model,
+        session.corpus,
+        session.corpus.splits["test"],
+        gallery,
+        made,
+        shapes=config.eval.grounding,
+        seed=config.seed,
+        batch_size=config.eval.batch_size,
+    )
 
 
 def main() -> None:
