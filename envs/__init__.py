@@ -8,8 +8,9 @@ from envs.families import FAMILIES, Family, Layout, Reach
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.gym import ENV_ID, AttentionCalibrationEnv, register
 from envs.observation import observation_names
+from envs.process import Process
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
-from envs.rows import Rows, Snapshot, Step
+from envs.rows import RepeatedRows, Rows, Snapshot, Source, Step
 from envs.vector import AttentionCalibrationVectorEnv
 
 register()
@@ -32,10 +33,13 @@ __all__ = [
     "Evaluator",
     "Family",
     "Layout",
+    "Process",
     "Reach",
+    "RepeatedRows",
     "RewardConfig",
     "Rows",
     "Snapshot",
+    "Source",
     "Step",
     "build_episode",
     "demo_core",

@@ -18,7 +18,7 @@ from envs.episodes import Episode, build_episode
 from envs.evaluation import Evaluation, Evaluator, divergence
 from envs.families import Layout, Reach
 from envs.observation import observation_names, observe
-from envs.reward import RewardConfig, external_potential, internal_potential, potential
+from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
 DEFAULT_FAMILIES = ("level", "temperature", "token", "association", "stop")
@@ -124,6 +124,16 @@ class CalibrationCore:
     def observation_size(self) -> int:
         """Length of an observation, `O`."""
         return len(self.observation_names)
+
+    @property
+    def reward_names(self) -> tuple[str, ...]:
+        """Parts of the reward by name, see `reward`."""
+        return (*(f"reward/{name}" for name in PARTS), *(f"reward/weighted/{name}" for name in PARTS))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.haf.head.device
 
     def episode(
         self,

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.episodes import EpisodeSource
 from envs.functional import CalibrationCore, EnvConfig
 from envs.observation import BOUND
-from envs.rows import Rows, Snapshot, core_and_episodes, to_numpy
+from envs.process import Process
+from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_numpy
 
 ENV_ID = "AttentionCalibration-v0"
 SEED_BOUND = 2**31 - 1
@@ -42,8 +42,8 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def __init__(
         self,
-        core: CalibrationCore | None = None,
-        episodes: EpisodeSource | None = None,
+        core: Process | None = None,
+        episodes: Source | None = None,
         config: EnvConfig | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -51,8 +51,10 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
         self.render_mode = render_mode
         self.core, self.episodes = core_and_episodes(core, episodes, config)
-        self.action_names = self.core.catalogue.names
-        self.observation_names = self.core.observation_names
+        if render_mode is not None and not isinstance(self.core, CalibrationCore):
+            raise ValueError(f"render_mode={render_mode!r}: only attention is drawn; leave it out")
+        self.action_names = self.core.action_names
+        self.observation_names = getattr(self.core, "observation_names", None)
         self.observation_space = observation_space(self.core)
         self.action_space = gymnasium.spaces.Discrete(self.core.actions)
         self._rows = Rows(self.core, self.episodes, 1)
@@ -112,6 +114,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             return None
         from envs.render import draw  # Matplotlib is slow to import, and most never draw
 
+        assert isinstance(self.core, CalibrationCore)
         return draw(self.core, self._current().now)
 
     def _current(self) -> Rows:
@@ -123,10 +126,11 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return to_numpy(self._rows.observation()[0])
 
     def _info(self) -> dict[str, Any]:
-        return {"action_mask": self.action_masks(), "potential": float(self._rows.potential()[0])}
+        facts = {name: float(fact[0]) for name, fact in self._rows.facts().items()}
+        return {"action_mask": self.action_masks(), **facts}
 
 
-def observation_space(core: CalibrationCore) -> gymnasium.spaces.Box[np.float32]:
+def observation_space(core: Process) -> gymnasium.spaces.Box[np.float32]:
     """The space of one row's observations."""
     return gymnasium.spaces.Box(-BOUND, BOUND, (core.observation_size,), np.float32)
 

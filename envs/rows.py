@@ -7,7 +7,7 @@ ended, and say what an illegal action means. That is done here, once, so that al
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
@@ -15,21 +15,29 @@ from tensordict import TensorClass
 from torch import Tensor
 
 from envs.demo import DemoSource, demo_core
-from envs.episodes import Episode, EpisodeSource
-from envs.functional import CalibrationCore, EnvConfig, EnvState
+from envs.functional import EnvConfig
+from envs.process import Process, device_of, ends, facts
+
+
+class Source(Protocol):
+    """Where episodes come from, such as an `EpisodeSource`."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Any:
+        """Draw `count` rows."""
+        ...
 
 
 class Snapshot(TensorClass):
     """All that decides what happens next in `B` rows, batch size `[B]`; later episodes are drawn anew.
 
     Attributes:
-        episode: What is played on.
-        state: Where it stands.
+        episode: What is played on, such as an `Episode`.
+        state: Where it stands, such as an `EnvState`.
         ended: Rows whose end has been reported and that were not drawn anew since, bool `[B]`.
     """
 
-    episode: Episode
-    state: EnvState
+    episode: Any
+    state: Any
     ended: Tensor
 
 
@@ -64,7 +72,7 @@ class Rows:
         ValueError: Fewer than one row.
     """
 
-    def __init__(self, core: CalibrationCore, episodes: EpisodeSource, count: int) -> None:
+    def __init__(self, core: Process, episodes: Source, count: int) -> None:
         if count < 1:
             raise ValueError(f"{count} rows: must be 1 or more")
         self.core = core
@@ -91,14 +99,14 @@ class Rows:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return self.core.haf.head.device
+        """Where the tensors are."""
+        return self.now.ended.device if self.begun else device_of(self.core)
 
     def begin(self, generator: torch.Generator) -> None:
         """Draw an episode for every row."""
         episode = self._draw(self.count, generator)
-        ended = torch.zeros_like(episode.attention.paired, dtype=torch.bool)
         state = self.core.initial(episode)
+        ended = torch.zeros_like(self.core.done(state))
         self._now = Snapshot(episode=episode, state=state, ended=ended, batch_size=[self.count])
         self._shared = False
 
@@ -115,10 +123,11 @@ class Rows:
             self.begin(generator)
             return
         episode = self._draw(count, generator)
-        old, new = self.now.episode.attention.logits.shape[1:], episode.attention.logits.shape[1:]
+        old, new = _sizes(self.now.episode), _sizes(episode)
         if old != new:
+            name = next(name for name in new if new[name] != old.get(name))
             raise ValueError(
-                f"episodes of other sizes: [C, H, T, N] is {list(new)}, was {list(old)}; "
+                f"episodes of other sizes: {name} is {new[name]}, was {old.get(name)}; "
                 "a source must pad all that it draws to the same number of tokens and candidates"
             )
         if self._shared:
@@ -141,7 +150,7 @@ class Rows:
         """
         core, episode, state = self.core, self.now.episode, self.now.state
         if needed is None:
-            needed = torch.ones_like(state.stopped)
+            needed = torch.ones_like(self.now.ended)
         outside = needed & ((action < 0) | (action >= core.actions))
         if bool(outside.any()):
             row = int(outside.nonzero()[0, 0])
@@ -151,7 +160,7 @@ class Rows:
         following = core.transition(episode, state, chosen, needed=legal & needed)
         following.step = following.step + (needed & ~legal & ~core.done(state))
         reward, parts = core.reward(episode, state, chosen, following)
-        terminated, truncated = core.terminal(following), core.truncated(following)
+        terminated, truncated = ends(core, following)
         self._move(following, torch.where(needed, terminated | truncated, self.now.ended))
         return Step(reward, parts, legal | ~needed, terminated, truncated)
 
@@ -163,9 +172,9 @@ class Rows:
         """Legal actions, bool `[B, A]`."""
         return self.core.mask(self.now.episode, self.now.state)
 
-    def potential(self) -> Tensor:
-        """What rewards are the differences of, `[B]`."""
-        return self.core.potential(self.now.state)
+    def facts(self) -> dict[str, Tensor]:
+        """What else is to be told, `[B]` each: the `potential`, what rewards are the differences of."""
+        return facts(self.core, self.now.state)
 
     def snapshot(self) -> Snapshot:
         """Where all rows stand. Costs nothing, and later steps leave it as it is; treat it as read-only."""
@@ -182,20 +191,67 @@ class Rows:
             raise ValueError(f"a snapshot of {list(snapshot.batch_size)} rows: expected [{self.count}]")
         self._now, self._shared = snapshot, True
 
-    def _move(self, state: EnvState, ended: Tensor) -> None:
+    def _move(self, state: Any, ended: Tensor) -> None:
         episode = self.now.episode
         self._now = Snapshot(episode=episode, state=state, ended=ended, batch_size=[self.count])
 
-    def _draw(self, count: int, generator: torch.Generator) -> Episode:
+    def _draw(self, count: int, generator: torch.Generator) -> Any:
         episode = self.episodes.sample(count, generator)
-        if episode.batch_size != (count,):
-            raise ValueError(f"the source gave {list(episode.batch_size)} episodes; asked for [{count}]")
+        if len(episode) != count:
+            raise ValueError(f"the source gave [{len(episode)}] episodes; asked for [{count}]")
         return episode
 
 
+class _Given:
+    """A source that has the same episodes for whoever asks."""
+
+    def __init__(self, episode: Any) -> None:
+        self.episode = episode
+
+    def sample(self, count: int, generator: torch.Generator) -> Any:
+        return self.episode
+
+
+class RepeatedRows(Rows):
+    """`B` rows, each of which plays the same given episode over and over.
+
+    Args:
+        core: The decision process.
+        episode: Row `i` plays the `i`-th of these.
+
+    Attributes:
+        episode: As given.
+        first: The state that every play begins with, batch `[B]`.
+    """
+
+    def __init__(self, core: Process, episode: Any) -> None:
+        super().__init__(core, _Given(episode), len(episode))
+        self.episode = episode
+        self.first = core.initial(episode)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.core.done(self.first).device
+
+    def begin(self, generator: torch.Generator | None = None) -> None:
+        """Go back to the first state in every row; nothing is drawn."""
+        ended = torch.zeros_like(self.core.done(self.first))
+        self._now = Snapshot(episode=self.episode, state=self.first, ended=ended, batch_size=[self.count])
+
+    def renew(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
+        """Go back to the first state in some rows, bool `[B]`."""
+        if not self.begun or bool(rows.all()):
+            self.begin()
+        elif bool(rows.any()):
+            state = self.now.state.clone()
+            state[rows] = self.first[rows]
+            self._move(state, self.now.ended & ~rows)
+
+
 def core_and_episodes(
-    core: CalibrationCore | None, episodes: EpisodeSource | None, config: EnvConfig | None
-) -> tuple[CalibrationCore, EpisodeSource]:
+    core: Process | None, episodes: Source | None, config: EnvConfig | None
+) -> tuple[Process, Source]:
     """What a face is made with: what was given, or the demonstration.
 
     Raises:
@@ -205,10 +261,20 @@ def core_and_episodes(
         raise ValueError("give both core and episodes, or neither for the demonstration")
     if core is not None and config is not None:
         raise ValueError("config is for the demonstration; the given core has its own")
-    core = core or demo_core(config)
-    return core, episodes or DemoSource(core)
+    if core is None or episodes is None:
+        demo = demo_core(config)
+        return demo, DemoSource(demo)
+    return core, episodes
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """A copy that shares no memory with the state."""
     return tensor.numpy(force=True).copy()
+
+
+def _sizes(episode: Any) -> dict[str, list[int]]:
+    """Shapes of an episode's tensors by name, without the batch axis."""
+    if isinstance(episode, Tensor):
+        return {"the episode": list(episode.shape[1:])}
+    leaves = episode.to_tensordict().flatten_keys(".").items()
+    return {name: list(value.shape[1:]) for name, value in leaves if isinstance(value, Tensor)}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from envs.episodes import EpisodeSource
-from envs.functional import CalibrationCore, EnvConfig
+from envs.functional import EnvConfig
 from envs.gym import observation_space
-from envs.rows import Rows, core_and_episodes, to_numpy
+from envs.process import Process
+from envs.rows import Rows, Source, core_and_episodes, to_numpy
 
 
 class CalibrationVecEnv(VecEnv):
@@ -35,6 +35,7 @@ class CalibrationVecEnv(VecEnv):
         core: The decision process; a demonstration one if left out together with `episodes`.
         episodes: Where episodes come from.
         config: Settings of the demonstration core.
+        rows: What to play instead of all of these: `num_envs` rows, made by the caller.
 
     Raises:
         ValueError: A core without episodes or the other way round, settings for a core that has its own, or
@@ -44,15 +45,20 @@ class CalibrationVecEnv(VecEnv):
     def __init__(
         self,
         num_envs: int,
-        core: CalibrationCore | None = None,
-        episodes: EpisodeSource | None = None,
+        core: Process | None = None,
+        episodes: Source | None = None,
         config: EnvConfig | None = None,
+        rows: Rows | None = None,
     ) -> None:
-        self.core, self.episodes = core_and_episodes(core, episodes, config)
-        self._rows = Rows(self.core, self.episodes, num_envs)
+        if rows is None:
+            rows = Rows(*core_and_episodes(core, episodes, config), num_envs)
+        elif (core, episodes, config) != (None, None, None) or rows.count != num_envs:
+            raise ValueError(f"rows: expected {num_envs} rows, and no core, episodes or config beside them")
+        self.core, self.episodes, self._rows = rows.core, rows.episodes, rows
         self._generator = torch.Generator()
         self._generator.seed()
         self._actions: NDArray[np.int64] | None = None
+        self._masks = np.ones((num_envs, self.core.actions), dtype=np.bool_)  # of the first reset, until then
         self._views = [_Row(self, row) for row in range(num_envs)]
         super().__init__(num_envs, observation_space(self.core), gymnasium.spaces.Discrete(self.core.actions))
 
@@ -63,6 +69,7 @@ class CalibrationVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._rows.begin(self._generator)
+        self._masks = to_numpy(self._rows.mask())
         self.reset_infos = [{"action_mask": mask} for mask in self.action_masks()]
         return to_numpy(self._rows.observation())
 
@@ -81,7 +88,7 @@ class CalibrationVecEnv(VecEnv):
         step = rows.step(torch.as_tensor(np.asarray(self._actions, dtype=np.int64), device=rows.device))
         done = to_numpy(step.terminated | step.truncated)
         facts = {name: to_numpy(part.double()).tolist() for name, part in step.parts.items()}
-        facts["potential"] = to_numpy(rows.potential().double()).tolist()
+        facts |= {name: to_numpy(fact.double()).tolist() for name, fact in rows.facts().items()}
         facts["legal"] = to_numpy(step.legal).tolist()
         facts["TimeLimit.truncated"] = to_numpy(step.truncated).tolist()
         infos: list[dict[str, Any]] = [
@@ -93,6 +100,7 @@ class CalibrationVecEnv(VecEnv):
             for over in np.flatnonzero(done):
                 infos[over]["terminal_observation"] = observation[over]
             observation = to_numpy(rows.observation())
+        self._masks = to_numpy(rows.mask())
         for row, mask in enumerate(self.action_masks()):
             infos[row]["action_mask"] = mask
             if done[row]:
@@ -101,7 +109,7 @@ class CalibrationVecEnv(VecEnv):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Legal actions, bool `[B, A]`."""
-        return to_numpy(self._rows.mask())
+        return self._masks.copy()
 
     def close(self) -> None:
         """Nothing is held that needs it."""
@@ -149,7 +157,7 @@ class _Row:
         if name in ("core", "episodes", "observation_space", "action_space"):
             return getattr(self._env, name)
         if name in ("action_names", "observation_names"):
-            return getattr(self._env.core, name)
+            return getattr(self._env.core, name, None)
         raise AttributeError(f"a row of {type(self._env).__name__} has no attribute {name!r}")
 
     def action_masks(self) -> NDArray[np.bool_]:

@@ -13,17 +13,10 @@ from torch import Tensor
 from torchrl.data import Binary, Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from envs.episodes import EpisodeSource
-from envs.functional import CalibrationCore, EnvConfig
+from envs.functional import EnvConfig
 from envs.observation import BOUND
-from envs.reward import PARTS
-from envs.rows import Rows, core_and_episodes
-
-FACTS = (
-    "potential",
-    *(f"reward/{name}" for name in PARTS),
-    *(f"reward/weighted/{name}" for name in PARTS),
-)
+from envs.process import Process, reward_names
+from envs.rows import Rows, Source, core_and_episodes
 
 
 class CalibrationTorchRLEnv(EnvBase):
@@ -42,6 +35,7 @@ class CalibrationTorchRLEnv(EnvBase):
         episodes: Where episodes come from.
         config: Settings of the demonstration core.
         generator: Draws the episodes; one with a random seed if left out. `set_seed` seeds it.
+        rows: What to play instead of core, episodes and config: `B` rows, made by the caller.
 
     Raises:
         ValueError: A core without episodes or the other way round, settings for a core that has its own, or
@@ -51,23 +45,30 @@ class CalibrationTorchRLEnv(EnvBase):
     def __init__(
         self,
         batch: int,
-        core: CalibrationCore | None = None,
-        episodes: EpisodeSource | None = None,
+        core: Process | None = None,
+        episodes: Source | None = None,
         config: EnvConfig | None = None,
         generator: torch.Generator | None = None,
+        rows: Rows | None = None,
     ) -> None:
-        core, episodes = core_and_episodes(core, episodes, config)
-        rows = Rows(core, episodes, batch)
+        if rows is None:
+            rows = Rows(*core_and_episodes(core, episodes, config), batch)
+        elif (core, episodes, config) != (None, None, None) or rows.count != batch:
+            raise ValueError(f"rows: expected {batch} rows, and no core, episodes or config beside them")
+        core = rows.core
         super().__init__(device=rows.device, batch_size=torch.Size([batch]))
         self.core = core
-        self.episodes = episodes
+        self.episodes = rows.episodes
         self.rows = rows
+        self._facts = (*(["potential"] if hasattr(core, "potential") else []), *reward_names(core))
         if generator is None:
             generator = torch.Generator()
             generator.seed()
         self.generator = generator
         shape, kwargs = (batch, 1), {"device": rows.device}
-        facts: dict[str, Any] = {name: Unbounded(shape, dtype=torch.float32, **kwargs) for name in FACTS}
+        facts: dict[str, Any] = {
+            name: Unbounded(shape, dtype=torch.float32, **kwargs) for name in self._facts
+        }
         facts["legal"] = Binary(1, shape, dtype=torch.bool, **kwargs)
         self.observation_spec = Composite(
             observation=Bounded(-BOUND, BOUND, (batch, core.observation_size), dtype=torch.float32, **kwargs),
@@ -91,7 +92,7 @@ class CalibrationTorchRLEnv(EnvBase):
             self.rows.renew(chosen.view(self.batch_size), self.generator)
         no = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         zero = no.float()
-        parts = dict.fromkeys(FACTS, zero)
+        parts = dict.fromkeys(self._facts, zero)
         ends = dict.fromkeys(("terminated", "truncated", "done"), no.unsqueeze(-1))
         return self._seen(parts | {"legal": ~no}).update({name: end.clone() for name, end in ends.items()})
 
@@ -101,7 +102,8 @@ class CalibrationTorchRLEnv(EnvBase):
             tensordict.get("action"), None if needed is None else needed.view(self.batch_size)
         )
         terminated, truncated = step.terminated.unsqueeze(-1), step.truncated.unsqueeze(-1)
-        return self._seen(step.parts | {"legal": step.legal}).update(
+        parts = {name: part for name, part in step.parts.items() if name in self._facts}
+        return self._seen(parts | {"legal": step.legal}).update(
             {
                 "reward": step.reward.unsqueeze(-1),
                 "terminated": terminated.clone(),
@@ -117,8 +119,8 @@ class CalibrationTorchRLEnv(EnvBase):
             self.generator.manual_seed(seed)
 
     def _seen(self, facts: dict[str, Tensor]) -> TensorDictBase:
+        facts |= self.rows.facts()
         info = {name: fact.unsqueeze(-1).clone() for name, fact in facts.items()}
-        info["potential"] = self.rows.potential().unsqueeze(-1)
         return TensorDict(
             {
                 "observation": self.rows.observation(),

@@ -12,10 +12,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from envs.episodes import EpisodeSource
-from envs.functional import CalibrationCore, EnvConfig
+from envs.functional import EnvConfig
 from envs.gym import draw_generator, observation_space
-from envs.rows import Rows, Snapshot, Step, core_and_episodes, to_numpy
+from envs.process import Process
+from envs.rows import Rows, Snapshot, Source, Step, core_and_episodes, to_numpy
 
 Floats = NDArray[np.float32]
 Results = tuple[Floats, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -49,8 +49,8 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
     def __init__(
         self,
         num_envs: int = 1,
-        core: CalibrationCore | None = None,
-        episodes: EpisodeSource | None = None,
+        core: Process | None = None,
+        episodes: Source | None = None,
         config: EnvConfig | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -59,8 +59,8 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         self._rows = Rows(self.core, self.episodes, num_envs)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self.action_names = self.core.catalogue.names
-        self.observation_names = self.core.observation_names
+        self.action_names = self.core.action_names
+        self.observation_names = getattr(self.core, "observation_names", None)
         self.single_observation_space = observation_space(self.core)
         self.single_action_space = gymnasium.spaces.Discrete(self.core.actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -157,7 +157,8 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         return {"final_obs": final, "_final_obs": over, "final_info": final_info, "_final_info": over.copy()}
 
     def _facts(self) -> dict[str, NDArray[Any]]:
-        return {"action_mask": self.action_masks(), "potential": to_numpy(self._rows.potential().double())}
+        facts = {name: to_numpy(fact.double()) for name, fact in self._rows.facts().items()}
+        return {"action_mask": self.action_masks(), **facts}
 
 
 def _facts(step: Step) -> dict[str, NDArray[Any]]:

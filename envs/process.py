@@ -1,0 +1,88 @@
+"""What the faces can play: the calibration core, or any decision process that is like it.
+
+Some of what a core may know is of use to a face but not needed by it. The functions here ask for that, and
+say what holds without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Process(Protocol):
+    """A pure, batched decision process, such as `CalibrationCore`.
+
+    Episodes have a length and can be indexed by rows. States are tensorclasses of batch size `[B]` with an
+    entry `step`, i64 `[B]`: the steps that were taken.
+
+    It may also have `terminal(state)` and `truncated(state)`, bool `[B]` (without them every end is a
+    terminal one), `potential(state)`, `[B]`, `reward_names`, the parts of the reward, `observation_names`,
+    and `device`.
+    """
+
+    @property
+    def actions(self) -> int:
+        """Number of actions, `A`."""
+        ...
+
+    @property
+    def action_names(self) -> list[str]:
+        """The actions in words."""
+        ...
+
+    @property
+    def observation_size(self) -> int:
+        """Length of an observation, `O`."""
+        ...
+
+    def initial(self, episode: Any) -> Any:
+        """The first state, batch size `[B]`."""
+        ...
+
+    def transition(self, episode: Any, state: Any, action: Tensor, needed: Tensor | None = None) -> Any:
+        """The next state; rows that are done, or not needed, stay as they are."""
+        ...
+
+    def reward(
+        self, episode: Any, state: Any, action: Tensor, following: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward of a transition, `[B]`, and its parts by name."""
+        ...
+
+    def observation(self, episode: Any, state: Any) -> Tensor:
+        """What an agent may see, `[B, O]`."""
+        ...
+
+    def mask(self, episode: Any, state: Any) -> Tensor:
+        """Legal actions, bool `[B, A]`."""
+        ...
+
+    def done(self, state: Any) -> Tensor:
+        """Over, by whatever cause, bool `[B]`."""
+        ...
+
+
+def ends(core: Process, state: Any) -> tuple[Tensor, Tensor]:
+    """Rows that ended by themselves, and rows that were cut off at the horizon, bool `[B]` each."""
+    if hasattr(core, "terminal") and hasattr(core, "truncated"):
+        return core.terminal(state), core.truncated(state)
+    done = core.done(state)
+    return done, torch.zeros_like(done)
+
+
+def facts(core: Process, state: Any) -> dict[str, Tensor]:
+    """What else there is to tell about states, `[B]` each: the `potential`, if the core has one."""
+    return {"potential": core.potential(state)} if hasattr(core, "potential") else {}
+
+
+def reward_names(core: Process) -> tuple[str, ...]:
+    """Parts of the reward that are known by name beforehand."""
+    return tuple(getattr(core, "reward_names", ()))
+
+
+def device_of(core: Process) -> torch.device:
+    """Where its tensors are, the CPU if it does not say."""
+    return getattr(core, "device", torch.device("cpu"))
