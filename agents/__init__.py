@@ -1,12 +1,13 @@
 """Agents that calibrate attention, behind one protocol; and the tree search they plan with."""
 
-from agents.base import AGENTS, Agent, DecisionProcess, Game, PlanResult, make_agent, register, roll
+from agents.base import Agent, DecisionProcess, Game, PlanResult, roll
 from agents.greedy import GreedyAgent
 from agents.mcts import MctsAgent
 from agents.none import NoneAgent
 from agents.planning import PlanningProblem
 from agents.policy import Learner, PolicyValueNetwork, Replay
 from agents.random import RandomAgent
+from agents.registry import AGENTS, make_agent, register
 
 __all__ = [
     "AGENTS",

@@ -1,17 +1,16 @@
-"""What every agent is: a protocol, the result of an episode, and the registry of names.
+"""What every agent is: a protocol, the result of an episode, and how agents are saved.
 
-To add an agent, subclass `Agent` in a file of your own and decorate it with `register("name")`.
+To add an agent, subclass `Agent` in a file of your own and decorate it with `agents.register("name")`.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -264,43 +263,22 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator, device: torch.de
     return torch.rand(shape, generator=generator, device=generator.device).to(device)
 
 
+def check_sizes(name: str, learnt: tuple[int, int], core: DecisionProcess) -> None:
+    """Check that an agent that learnt with observations and actions of these sizes can act on a core.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    for what, ours, theirs in zip(
+        ("observations", "actions"), learnt, (core.observation_size, core.actions), strict=True
+    ):
+        if ours != theirs:
+            raise ValueError(f"{name}: learnt with {what} of size {ours}, but here it is {theirs}")
+
+
 def split_budget(budget: int, moves: int) -> list[int]:
     """Share a budget among moves as evenly as can be, the first ones getting what is left over."""
     return [budget // moves + (move < budget % moves) for move in range(moves)]
-
-
-AGENTS: dict[str, type[Agent]] = {}
-"""All agents by name."""
-
-AgentType = TypeVar("AgentType", bound=type[Agent])
-
-
-def register(name: str) -> Callable[[AgentType], AgentType]:
-    """Class decorator that makes an agent known by a name."""
-
-    def decorate(agent: AgentType) -> AgentType:
-        agent.name = name
-        AGENTS[name] = agent
-        return agent
-
-    return decorate
-
-
-def make_agent(name: str, **settings: Any) -> Agent:
-    """Make an agent by its name.
-
-    Raises:
-        ValueError: No agent is called so, or it does not have such a setting.
-    """
-    known = ", ".join(sorted(AGENTS))
-    if name not in AGENTS:
-        close = difflib.get_close_matches(name, AGENTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"agent={name}: there is no such agent{hint} Known: {known}")
-    try:
-        return AGENTS[name](**settings)
-    except TypeError as error:
-        raise ValueError(f"agent={name}: {error}") from error
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, register, split_budget, uniform
+from agents.base import Agent, DecisionProcess, Game, PlanResult, split_budget, uniform
+from agents.registry import register
 
 
 @register("greedy")

@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, register, roll, split_budget, uniform
+from agents.base import Agent, DecisionProcess, Game, PlanResult, check_sizes, roll, split_budget, uniform
 from agents.planning import PlanningProblem
 from agents.policy import Learner, PolicyValueNetwork
+from agents.registry import register
 from agents.search import (
     Policy,
     Summary,
@@ -365,12 +366,7 @@ class MctsAgent(Agent):
             network = PolicyValueNetwork(core.observation_size, core.actions, self.hidden, self.seed)
             self._learner = Learner(network, self.learning_rate, self.replay_size)
         network = self._learner.network
-        for name, ours, theirs in (
-            ("actions", network.actions, core.actions),
-            ("observations", network.observation_size, core.observation_size),
-        ):
-            if ours != theirs:
-                raise ValueError(f"mcts: learnt with {name} of size {ours}, but here it is {theirs}")
+        check_sizes(self.name, (network.observation_size, network.actions), core)
         self._learner.to(device)
         return self._learner
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, register
+from agents.base import Agent, DecisionProcess, Game, PlanResult
+from agents.registry import register
 
 
 @register("none")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, register, roll, uniform
+from agents.base import Agent, DecisionProcess, PlanResult, roll, uniform
+from agents.registry import register
 
 
 @register("random")

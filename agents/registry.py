@@ -1,0 +1,78 @@
+"""All agents by name. Those that stand on a large library are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, TypeVar
+
+from agents.base import Agent
+
+
+class Registry(MutableMapping[str, type[Agent]]):
+    """Agents by name; a module stands for those that are not imported yet."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, type[Agent] | str] = {}
+
+    def later(self, module: str, *names: str) -> None:
+        """Say which module will register some names."""
+        self._known.update(dict.fromkeys(names, module))
+
+    def __getitem__(self, name: str) -> type[Agent]:
+        found = self._known[name]
+        if isinstance(found, str):
+            importlib.import_module(found)
+            found = self._known[name]
+            assert not isinstance(found, str), f"importing its module did not register the agent {name!r}"
+        return found
+
+    def __setitem__(self, name: str, agent: type[Agent]) -> None:
+        self._known[name] = agent
+
+    def __delitem__(self, name: str) -> None:
+        del self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known  # without importing anything
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+AGENTS = Registry()
+"""All agents by name."""
+
+AgentType = TypeVar("AgentType", bound=type[Agent])
+
+
+def register(name: str) -> Callable[[AgentType], AgentType]:
+    """Class decorator that makes an agent known by a name."""
+
+    def decorate(agent: AgentType) -> AgentType:
+        agent.name = name
+        AGENTS[name] = agent
+        return agent
+
+    return decorate
+
+
+def make_agent(name: str, **settings: Any) -> Agent:
+    """Make an agent by its name.
+
+    Raises:
+        ValueError: No agent is called so, or it does not have such a setting.
+    """
+    known = ", ".join(sorted(AGENTS))
+    if name not in AGENTS:
+        close = difflib.get_close_matches(name, AGENTS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"agent={name}: there is no such agent{hint} Known: {known}")
+    try:
+        return AGENTS[name](**settings)
+    except TypeError as error:
+        raise ValueError(f"agent={name}: {error}") from error
