@@ -5,7 +5,7 @@ from agents.greedy import GreedyAgent
 from agents.mcts import MctsAgent
 from agents.none import NoneAgent
 from agents.planning import PlanningProblem
-from agents.policy import Learner, PolicyValueNetwork, Replay
+from agents.policy import Learner, PolicyValueNetwork
 from agents.random import RandomAgent
 from agents.registry import AGENTS, make_agent, register
 
@@ -22,7 +22,6 @@ __all__ = [
     "PlanningProblem",
     "PolicyValueNetwork",
     "RandomAgent",
-    "Replay",
     "make_agent",
     "register",
     "roll",

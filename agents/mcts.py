@@ -383,9 +383,9 @@ class MctsAgent(Agent):
             body, policy = state["network/body.0.weight"], state["network/policy.weight"]
         except KeyError as error:
             raise ValueError(f"mcts: the state has no {error.args[0]}; it is of another agent") from error
-        if len(body) != self.hidden or len(state["replay/value"]) != self.replay_size:
+        if len(body) != self.hidden or int(state["learner/replay"]) != self.replay_size:
             raise ValueError(
-                f"mcts: the state is of agent.hidden={len(body)}, agent.replay={len(state['replay/value'])}, "
+                f"mcts: the state is of agent.hidden={len(body)}, agent.replay={state['learner/replay']}, "
                 f"but here they are {self.hidden} and {self.replay_size}; use equal settings"
             )
         network = PolicyValueNetwork(body.shape[1], len(policy), self.hidden, self.seed)

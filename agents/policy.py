@@ -1,4 +1,4 @@
-"""The network that acts where there are no labels, and the memory it learns from."""
+"""The network that acts where there are no labels, and how it is trained."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from agents.chance import seeded
+from agents.tensors import by_part, flat, optimizer_tensors, restore_optimizer
 
 MEMORY = 100
 """Gradient steps over which the error is averaged."""
@@ -47,8 +50,7 @@ class PolicyValueNetwork(nn.Module):
     def __init__(self, observation_size: int, actions: int, hidden: int, seed: int) -> None:
         super().__init__()
         self.observation_size, self.actions = observation_size, actions
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.body = nn.Sequential(
                 nn.Linear(observation_size, hidden),
                 nn.LayerNorm(hidden),
@@ -90,64 +92,6 @@ class PolicyValueNetwork(nn.Module):
         }
 
 
-class Replay:
-    """The last `capacity` states of which something was learnt, as tensors that wrap around.
-
-    Args:
-        capacity: How many are kept.
-        observation_size: `O`.
-        actions: `A`.
-
-    Attributes:
-        tensors: `observation` `[n, O]`, `mask` of legal actions bool `[n, A]`, `policy` `[n, A]` (zero where
-            there is none), `gains` `[n, A]` of the actions `tried` bool `[n, A]`, `value` `[n]` of states in
-            which it is `known` bool `[n]`.
-        added: States that were ever added.
-    """
-
-    def __init__(self, capacity: int, observation_size: int, actions: int) -> None:
-        self.tensors = {
-            "observation": torch.zeros(capacity, observation_size),
-            "mask": torch.zeros(capacity, actions, dtype=torch.bool),
-            "policy": torch.zeros(capacity, actions),
-            "gains": torch.zeros(capacity, actions),
-            "tried": torch.zeros(capacity, actions, dtype=torch.bool),
-            "value": torch.zeros(capacity),
-            "known": torch.zeros(capacity, dtype=torch.bool),
-        }
-        self.capacity = capacity
-        self.added = 0
-
-    def __len__(self) -> int:
-        return min(self.added, self.capacity)
-
-    def add(self, which: Tensor, **rows: Tensor) -> None:
-        """Remember those of the rows `[B, ...]` that `which` bool `[B]` picks; the oldest are forgotten.
-
-        Tensors that are left out have no target.
-        """
-        count = int(which.sum())
-        index = torch.arange(self.added, self.added + count, device=which.device) % self.capacity
-        for name, tensor in self.tensors.items():
-            if name in rows:
-                tensor[index[-self.capacity :]] = rows[name][which][-self.capacity :].to(tensor.dtype)
-            else:
-                tensor[index] = 0
-        self.added += count
-
-    def scale(self) -> Tensor:
-        """Root mean square of the gains that are remembered, a scalar; 1 if there are none but zeros."""
-        gains, tried = self.tensors["gains"][: len(self)], self.tensors["tried"][: len(self)]
-        scale = (gains.square().sum() / tried.sum().clamp_min(1)).sqrt()
-        return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
-
-    def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw `count` rows, with replacement."""
-        device = self.tensors["value"].device
-        index = torch.randint(0, len(self), (count,), generator=generator, device=generator.device).to(device)
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
-
-
 class Learner:
     """A network with its optimiser and its memory: what is trained, saved and resumed together.
 
@@ -163,6 +107,8 @@ class Learner:
     def __init__(self, network: PolicyValueNetwork, learning_rate: float, replay: int) -> None:
         self.network = network
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+        from agents.replay import Replay  # TorchRL is slow to import, and most agents do without
+
         self.replay = Replay(replay, network.observation_size, network.actions)
         self.error = torch.tensor(0.0)
 
@@ -189,38 +135,23 @@ class Learner:
             return
         self.network.to(device)
         self.error = self.error.to(device)
-        self.replay.tensors = {name: tensor.to(device) for name, tensor in self.replay.tensors.items()}
+        self.replay = self.replay.to(device)
         for state in self.optimizer.state.values():
             state |= {name: value.to(device) for name, value in state.items() if name != "step"}
 
     def export_state(self) -> dict[str, Tensor]:
         """Everything as flat tensors, copies."""
-        state = {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer/{index}/{name}": value for name, value in moments.items()}
-        state |= {f"replay/{name}": value for name, value in self.replay.tensors.items()}
-        state["learner/error"] = self.error
-        state["replay/added"] = torch.tensor(self.replay.added)
-        return {name: value.detach().clone() for name, value in state.items()}
+        return flat(
+            network=self.network.state_dict(),
+            optimizer=optimizer_tensors(self.optimizer),
+            replay=self.replay.tensors(),
+            learner={"error": self.error, "replay": torch.tensor(self.replay.capacity)},
+        )
 
     def import_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what `export_state` gave."""
-        parts: dict[str, dict[str, Tensor]] = {
-            "network": {},
-            "optimizer": {},
-            "replay": {},
-            "learner": {},
-        }
-        for name, value in state.items():
-            part, key = name.split("/", 1)
-            parts[part][key] = value.clone()
+        """Take over what `export_state` gave; the memory must be empty."""
+        parts = by_part(state, "mcts", "network", "optimizer", "replay", "learner")
         self.network.load_state_dict(parts["network"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in parts["optimizer"].items():
-            index, name = key.split("/")
-            moments.setdefault(int(index), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restore_optimizer(self.optimizer, parts["optimizer"])
         self.error = parts["learner"]["error"]
-        self.replay.added = int(parts["replay"].pop("added"))
-        self.replay.tensors = parts["replay"]
+        self.replay.restore(parts["replay"])

@@ -1,0 +1,39 @@
+"""Chance for libraries that draw from global generators: theirs for a while, and put back afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+SEED_BOUND = 2**31 - 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and PyTorch, on all devices; afterwards they are as before.
+
+    A device that nobody has used yet has no state to keep.
+    """
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002 - this is about it
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
+def fenced(generator: torch.Generator) -> Iterator[None]:
+    """Whatever is drawn inside follows from the generator, which is drawn from once."""
+    seed = torch.randint(SEED_BOUND, (1,), generator=generator, device=generator.device)
+    with seeded(int(seed)):
+        yield

@@ -1,0 +1,113 @@
+"""The memory that the network learns from: TorchRL's replay buffer, drawn from by an explicit generator.
+
+Import it when it is needed: TorchRL takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.data.replay_buffers.samplers import RandomSampler
+
+logging.getLogger("torchrl").setLevel(logging.WARNING)  # it tells of every storage that is made
+
+
+class GeneratorSampler(RandomSampler):
+    """Draws where the generator lives, so that a CPU generator serves a buffer on any device."""
+
+    def sample(self, storage: Any, batch_size: int) -> tuple[Tensor, dict[str, Any]]:
+        """Indices `[batch_size]`, with replacement."""
+        assert self._rng is not None
+        index = torch.randint(0, len(storage), (batch_size,), generator=self._rng, device=self._rng.device)
+        return index.to(storage.device), {}
+
+
+class Replay:
+    """The last `capacity` states of which something was learnt.
+
+    Each row has `observation` `[O]`, the `mask` of legal actions bool `[A]`, the `policy` `[A]` (zero where
+    there is none), the `gains` `[A]` of the actions `tried` bool `[A]`, and the `value` where it is `known`.
+
+    Args:
+        capacity: How many are kept.
+        observation_size: `O`.
+        actions: `A`.
+        device: Where they are kept.
+    """
+
+    def __init__(
+        self, capacity: int, observation_size: int, actions: int, device: torch.device | None = None
+    ) -> None:
+        self.capacity = capacity
+        self.device = device or torch.device("cpu")
+        self._empty = TensorDict(
+            {
+                "observation": torch.zeros(observation_size),
+                "mask": torch.zeros(actions, dtype=torch.bool),
+                "policy": torch.zeros(actions),
+                "gains": torch.zeros(actions),
+                "tried": torch.zeros(actions, dtype=torch.bool),
+                "value": torch.zeros(()),
+                "known": torch.zeros((), dtype=torch.bool),
+            },
+            device=self.device,
+        )
+        self._buffer = TensorDictReplayBuffer(
+            storage=LazyTensorStorage(capacity, device=self.device),
+            sampler=GeneratorSampler(),
+        )
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def add(self, which: Tensor, **rows: Tensor) -> None:
+        """Remember those of the rows `[B, ...]` that `which` bool `[B]` picks; the oldest are forgotten.
+
+        Tensors that are left out have no target.
+        """
+        count = min(int(which.sum()), self.capacity)
+        if count == 0:
+            return
+        new = self._empty.expand(count).clone()
+        for name, value in rows.items():
+            new[name] = value[which][-count:].to(new[name].dtype)
+        self._buffer.extend(new)
+
+    def scale(self) -> Tensor:
+        """Root mean square of the gains that are remembered, a scalar; 1 if there are none but zeros."""
+        kept = self._kept()
+        scale = (kept["gains"].square().sum() / kept["tried"].sum().clamp_min(1)).sqrt()
+        return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+
+    def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw `count` rows, with replacement."""
+        self._buffer.set_rng(generator)
+        drawn = self._buffer.sample(count)
+        return {name: drawn[name] for name in self._empty.keys()}  # noqa: SIM118 - of a tensordict
+
+    def to(self, device: torch.device) -> Replay:
+        """The same on another device."""
+        moved = Replay(self.capacity, len(self._empty["observation"]), len(self._empty["mask"]), device)
+        moved.restore({name: value.to(device) for name, value in self.tensors().items()})
+        return moved
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is remembered `[n, ...]` by name, and `next`, where the next row goes."""
+        kept = {name: self._kept()[name] for name in self._empty.keys()}  # noqa: SIM118
+        return kept | {"next": torch.tensor(self._buffer.writer.state_dict()["_cursor"])}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` gave, into an empty memory of the same capacity."""
+        if len(tensors["value"]) > 0:
+            rows = {name: value for name, value in tensors.items() if name != "next"}
+            self._buffer.extend(TensorDict(rows, batch_size=[len(rows["value"])], device=self.device))
+        state = self._buffer.writer.state_dict()
+        self._buffer.writer.load_state_dict(state | {"_cursor": int(tensors["next"])})
+
+    def _kept(self) -> TensorDict:
+        return self._buffer[:] if len(self) else self._empty.expand(0)

@@ -1,0 +1,56 @@
+"""What is learnt as flat tensors by name: no pickle, and equal names on both sides of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser, as `index of the parameter/name`."""
+    return {
+        f"{index}/{name}": value
+        for index, moments in optimizer.state_dict()["state"].items()
+        for name, value in moments.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `optimizer_tensors` gave; settings such as the learning rate stay."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split("/")
+        moments.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def flat(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of all tensors, as `part/name`."""
+    return {
+        f"{part}/{name}": value.detach().clone()
+        for part, tensors in parts.items()
+        for name, value in tensors.items()
+    }
+
+
+def by_part(state: Mapping[str, Tensor], agent: str, *parts: str) -> dict[str, dict[str, Tensor]]:
+    """Undo `flat`; copies on the CPU, where agents are made.
+
+    Args:
+        state: What `flat` gave.
+        agent: Whose it should be, for the message.
+        parts: All parts that there may be; those that are empty need not be in `state`.
+
+    Raises:
+        ValueError: A part that there is not.
+    """
+    found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
+    for name, value in state.items():
+        part, _, key = name.partition("/")
+        if part not in found:
+            raise ValueError(f"{agent}: does not know the state's {name}; it is of another agent")
+        found[part][key] = value.cpu().clone()
+    return found
