@@ -5,8 +5,10 @@ from agents.greedy import GreedyAgent
 from agents.mcts import MctsAgent
 from agents.none import NoneAgent
 from agents.planning import PlanningProblem
+from agents.played import PlayedRows, play
 from agents.policy import Learner, PolicyValueNetwork
 from agents.random import RandomAgent
+from agents.random_search import RandomSearchAgent
 from agents.registry import AGENTS, make_agent, register
 
 __all__ = [
@@ -20,9 +22,12 @@ __all__ = [
     "NoneAgent",
     "PlanResult",
     "PlanningProblem",
+    "PlayedRows",
     "PolicyValueNetwork",
     "RandomAgent",
+    "RandomSearchAgent",
     "make_agent",
+    "play",
     "register",
     "roll",
 ]

@@ -89,6 +89,23 @@ def bandit(earns: list[float]) -> Table:
     )
 
 
+def contexts(number: int = 4) -> Table:
+    """One move from each of some places, where another action is the right one; the others cost.
+
+    On average over the places, every fixed action costs.
+    """
+    places = torch.arange(number)
+    earns = torch.full((number, number + 1), -0.5)
+    earns[:, 0] = 0.0
+    earns[places, places + 1] = 1.0
+    return Table(
+        after=places[:, None].expand(-1, number + 1).clone(),
+        earns=earns,
+        legal=torch.ones(number, number + 1, dtype=torch.bool),
+        horizon=1,
+    )
+
+
 def trap() -> Table:
     """Two moves: move 1 earns at once and then nothing, move 2 costs at first and earns the most after."""
     after = torch.tensor([[0, 1, 2], [1, 1, 1], [2, 2, 2]])
