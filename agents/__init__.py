@@ -1,4 +1,8 @@
-"""Agents that calibrate attention, behind one protocol; and the tree search they plan with."""
+"""Agents that calibrate attention, behind one protocol; and the tree search they plan with.
+
+PPO, A2C and DQN stand on libraries that take seconds to import, which happens when they are first made:
+`make_agent("ppo")`.
+"""
 
 from agents.base import Agent, DecisionProcess, Game, PlanResult, roll
 from agents.greedy import GreedyAgent
@@ -10,6 +14,10 @@ from agents.policy import Learner, PolicyValueNetwork
 from agents.random import RandomAgent
 from agents.random_search import RandomSearchAgent
 from agents.registry import AGENTS, make_agent, register
+
+AGENTS.later("agents.on_policy", "ppo", "a2c")
+AGENTS.later("agents.dqn", "dqn")
+AGENTS.later("agents.torchrl_ppo", "ppo_torchrl")
 
 __all__ = [
     "AGENTS",

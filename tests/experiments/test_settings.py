@@ -16,7 +16,10 @@ register_sizes()
     [
         (["agnet=mcts"], "agnet=mcts: no such setting; did you mean agent=mcts?"),
         (["agent=mtcs"], "agent=mtcs: no such agent; did you mean mcts?"),
-        (["agent=foo"], "known: custom, greedy, mcts, none, random"),
+        (
+            ["agent=foo"],
+            "known: a2c, custom, dqn, greedy, mcts, none, ppo, ppo_torchrl, random",
+        ),
         (["model=smal"], "did you mean small?"),
         (["reward.alpha=2"], "reward.alpha=2.0: must lie in [0, 1]"),
         (["reward.alhpa=0.3"], "did you mean reward.alpha=0.3?"),
@@ -88,7 +91,7 @@ def test_examples_of_own_parts_are_found(overrides: list[str]) -> None:
     cli.check(overrides)
 
 
-@pytest.mark.parametrize("name", ["mcts", "random", "greedy", "none"])
+@pytest.mark.parametrize("name", sorted(set(AGENTS) - {"first_legal"}))
 def test_the_yaml_of_an_agent_lists_its_settings_with_their_defaults(name: str) -> None:
     own = {key: p.default for key, p in inspect.signature(AGENTS[name]).parameters.items()}
     listed = OmegaConf.to_container(OmegaConf.load(cli.CONF / "agent" / f"{name}.yaml"), resolve=False)

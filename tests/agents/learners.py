@@ -1,0 +1,15 @@
+"""Agents that learn to act without labels, with settings for small problems."""
+
+QUICK = {
+    "mcts": {"hidden": 32, "learning_rate": 1e-2},
+    "ppo": {"learning_rate": 3e-3, "batch_size": 64, "seed": 3},
+    "ppo_torchrl": {"learning_rate": 3e-3, "batch_size": 64, "seed": 1},
+    "a2c": {"learning_rate": 3e-3, "seed": 3},
+    "dqn": {"learning_rate": 3e-3, "batch_size": 64, "learning_starts": 50, "exploration_steps": 1500}
+    | {"target_update_interval": 100},
+    "random_search": {"candidates": 8},
+}
+"""Settings with which toys are solved in a few batches."""
+
+LEARNERS = sorted(set(QUICK) - {"random_search"})
+LIBRARIES = ["a2c", "dqn", "ppo", "ppo_torchrl"]

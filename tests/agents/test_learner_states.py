@@ -1,0 +1,120 @@
+"""Agents that learn go on where they were cut off, refuse what is not theirs, and leave the rest alone."""
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from agents import make_agent
+from envs import DemoSource, EnvConfig, demo_core
+from tests.agents.learners import LIBRARIES, QUICK
+from tests.agents.toys import trap
+
+START = torch.zeros(8, dtype=torch.int64)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    core = demo_core(EnvConfig(families=("level", "token", "stop"), horizon=3))
+    return core, DemoSource(core).sample(4, seeded())
+
+
+def same(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        assert torch.equal(left[name], right[name]), name
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_it_goes_on_as_if_it_had_not_been_cut_off(demo, name):
+    core, episode = demo
+    settings = {"dqn": {"learning_starts": 20, "buffer_size": 100}, "mcts": {"replay": 50}}.get(name, {})
+    whole, part = (make_agent(name, budget=10, **settings) for _ in range(2))
+    for seed in range(2):
+        for agent in (whole, part):
+            agent.learn(core, episode, seeded(seed))
+    resumed = make_agent(name, budget=10, **settings)
+    resumed.import_state(part.export_state())
+    same(part.export_state(), resumed.export_state())
+    for seed in range(2, 4):
+        first, second = (agent.learn(core, episode, seeded(seed)) for agent in (whole, resumed))
+        assert first.statistics == second.statistics
+        assert torch.equal(first.actions, second.actions)
+    same(whole.export_state(), resumed.export_state())
+    fresh = make_agent(name, budget=10, **settings)
+    resumed.import_state({})
+    first, second = (agent.learn(core, episode, seeded()) for agent in (fresh, resumed))
+    assert torch.equal(first.actions, second.actions)
+    same(fresh.export_state(), resumed.export_state())
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_a_checkpoint_of_something_else_is_refused(demo, name, tmp_path):
+    core, episode = demo
+    agent = make_agent(name, budget=4)
+    agent.learn(core, episode, seeded())
+    agent.save(tmp_path, core)
+    make_agent(name, budget=4).load(tmp_path, core)
+    other = demo_core(EnvConfig(families=("level", "stop"), horizon=3))
+    with pytest.raises(ValueError, match=r"saved with actions of .* names.* but here"):
+        make_agent(name).load(tmp_path, other)
+    with pytest.raises(ValueError, match=r"learnt with .*actions"):
+        agent.calibrate(other, episode, seeded())
+    with pytest.raises(ValueError, match="saved with agent"):
+        make_agent("random").load(tmp_path, core)
+    with pytest.raises(ValueError, match="another agent"):
+        make_agent(name).import_state({"weights/of": torch.zeros(1)})
+    if name in LIBRARIES:
+        with pytest.raises(ValueError, match=r"another agent\.net_arch than \[8\]"):
+            make_agent(name, net_arch=[8]).import_state(agent.export_state())
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_batches_may_differ_in_size_and_the_global_generators_are_left_alone(demo, name):
+    core, episode = demo
+    agent = make_agent(name, budget=6, **QUICK[name])
+
+    def chance():
+        state = np.random.get_state(legacy=False)["state"]["key"].tolist()  # noqa: NPY002
+        return torch.get_rng_state().tolist(), state, random.getstate()
+
+    before = chance()
+    for count in (4, 1, 3):
+        assert agent.learn(core, episode[:count], seeded()).return_.shape == (count,)
+        assert agent.plan(core, episode[:count], seeded()).return_.shape == (count,)
+    assert chance() == before
+
+
+def test_wrong_settings_are_named():
+    for name, setting, value in (
+        ("ppo", "batch_size", 0),
+        ("ppo", "gamma", 1.5),
+        ("a2c", "n_steps", 0),
+        ("dqn", "buffer_size", 0),
+        ("dqn", "exploration_final_eps", 2.0),
+        ("ppo_torchrl", "n_epochs", 0),
+        ("ppo_torchrl", "gae_lambda", -0.1),
+        ("random_search", "candidates", 1),
+        ("random_search", "caution", -1.0),
+    ):
+        with pytest.raises(ValueError, match=rf"agent\.{setting}={value}"):
+            make_agent(name, **{setting: value})
+    learnt = make_agent("dqn", budget=4)
+    learnt.learn(trap(), START, seeded())
+    with pytest.raises(ValueError, match=r"agent\.buffer_size=20000, but here it is 99"):
+        make_agent("dqn", buffer_size=99).import_state(learnt.export_state())
+
+
+def test_names_are_known_without_importing_the_libraries():
+    program = (
+        "import sys, agents; assert {'ppo', 'dqn', 'a2c', 'ppo_torchrl'} <= set(agents.AGENTS);"
+        "assert not {'stable_baselines3', 'sb3_contrib', 'torchrl'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
