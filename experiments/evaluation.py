@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents import PlanResult
+from envs import Episode
+from envs.reward import external_potential, internal_potential, potential
 from experiments.config import EvalConfig
 from experiments.dap import Policy
 from experiments.data import Corpus
@@ -53,10 +56,13 @@ class Calibrations:
     Attributes:
         calibration: batch ``[Q]``.
         paired: ``[Q]`` the shape of the gallery whose associations were calibrated.
+        gains: what that earned, by the labels that the agent did not see: ``return`` and its parts
+            ``internal``, ``external``, ``kl``, and ``acted``, ``[Q]`` each.
     """
 
     calibration: Calibration
     paired: Tensor
+    gains: dict[str, Tensor]
 
 
 def encode_split(model: AlignmentModel, corpus: Corpus, indices: Tensor, device: torch.device) -> Gallery:
@@ -126,18 +132,41 @@ def calibrate(model: AlignmentModel, gallery: Gallery, config: EvalConfig, polic
     """Lets the agent calibrate every caption on its nearest shapes, without labels."""
     candidates = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)  # [Q, C]
     draws = generator(policy.config.seed, "evaluate")
-    parts, paired = [], []
+    parts, paired, gains = [], [], []
     queries = torch.arange(len(candidates))
     with frozen(model), Tracker("calibrating", len(queries), "queries") as tracker:
         for rows in queries.split(config.batch_size):
             attention = model.attend(gallery.text.select(rows), gallery.shapes, candidates[rows])
             episode = policy.core.episode(attention)
             result = policy.calibrate(policy.core, episode, draws)
-            place = episode.candidates.gather(1, episode.attention.paired.unsqueeze(1))
-            paired.append(candidates[rows].to(place.device).gather(1, place).squeeze(1))
+            order = episode.candidates.cpu()
+            place = order.gather(1, episode.attention.paired.cpu().unsqueeze(1))
+            right = gallery.positives[rows].gather(1, candidates[rows]).gather(1, order)
+            paired.append(candidates[rows].gather(1, place).squeeze(1).to(episode.candidates.device))
+            gains.append(_gains(policy, episode, result, right))
             parts.append(result.calibration)
             tracker.advance(len(rows))
-    return Calibrations(cast(Calibration, torch.cat(cast(list[Tensor], parts))), torch.cat(paired))
+    return Calibrations(
+        calibration=cast(Calibration, torch.cat(cast(list[Tensor], parts))),
+        paired=torch.cat(paired),
+        gains={name: torch.cat([part[name] for part in gains]) for name in gains[0]},
+    )
+
+
+def _gains(policy: Policy, episode: Episode, result: PlanResult, right: Tensor) -> dict[str, Tensor]:
+    """What calibrations of ``B`` rows earned, ``right`` ``[B, C]`` bool in the order of the episode."""
+    before, after = episode.initial.score.cpu(), result.state.evaluation.score.cpu()
+    internal = internal_potential(after, right) - internal_potential(before, right)
+    external = external_potential(after, right) - external_potential(before, right)
+    kl = result.state.kl.cpu()
+    changes = (result.actions >= 0) & (result.actions != policy.core.stop)
+    return {
+        "return": potential(internal, external, kl, policy.core.config.reward),
+        "internal": internal,
+        "external": external,
+        "kl": kl,
+        "acted": changes.any(1).float().cpu(),
+    }
 
 
 Scorer = Callable[[Tensor, Tensor], Tensor]

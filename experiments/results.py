@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,16 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def write_results(
-    session: Session, metrics: dict[str, Metrics], grounding: dict[str, Metrics]
+    session: Session, metrics: dict[str, Metrics], grounding: dict[str, Metrics], gains: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Writes results.json, whole or not at all."""
+    """Writes results.json, whole or not at all.
+
+    Args:
+        session: the run.
+        metrics: of retrieval.
+        grounding: of attention.
+        gains: means over the test queries of what the agent's calibration earned.
+    """
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {
         "schema": SCHEMA,
@@ -87,6 +95,7 @@ def write_results(
             "return_mean": policy.returns / policy.episodes if policy.episodes else None,
             "acts": policy.acts,
             "validation": policy.validation,
+            "test": dict(gains),
         },
         "steps": session.step,
         "reused_steps": session.reused_steps,

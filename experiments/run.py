@@ -35,9 +35,13 @@ def run(config: RunConfig) -> None:
             metrics = evaluate(session.model, gallery, config.eval, made)
             found = measure_grounding(session, gallery, made)
             show_attention(session, folder / "attention.png")
-        session.journal.write(session.step, "evaluate", results.flat(metrics) | grounding.flat(found))
+        gains = {name: float(values.mean()) for name, values in made.gains.items()}
+        curves = {f"test/{name}": value for name, value in gains.items()}
+        session.journal.write(
+            session.step, "evaluate", results.flat(metrics) | grounding.flat(found) | curves
+        )
         session.journal.close()
-        outcome = results.write_results(session, metrics, found)
+        outcome = results.write_results(session, metrics, found, gains)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
     tables.show(tables.retrieval_table({t: outcome["metrics"][n] for n, t in results.ROWS.items()}, title))
     print(f"run folder: {folder}")
