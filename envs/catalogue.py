@@ -80,6 +80,23 @@ class ActionCatalogue:
     def __len__(self) -> int:
         return len(self.names)
 
+    def members(self, family: str) -> Tensor:
+        """Actions of a family, bool `[A]`; none if it is not in the catalogue."""
+        return torch.tensor([self.entry(action)[0] == family for action in range(len(self))])
+
+    def entry(self, action: int) -> tuple[str, int]:
+        """The family of an action, and which of its entries it steps; 0 for `stop`.
+
+        Raises:
+            ValueError: An action that is not in the catalogue.
+        """
+        for block in self._blocks:
+            if 0 <= action - block.first < 2 * block.entries:
+                return block.family.name, (action - block.first) // 2
+        if action == self.stop:
+            return STOP, 0
+        raise ValueError(f"action {action}: must lie in [0, {len(self)})")
+
     def apply(self, calibration: Calibration, episode: Episode, action: Tensor) -> Calibration:
         """The calibration after one action a row; the one given stays as it is.
 

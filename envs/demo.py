@@ -17,6 +17,7 @@ from models.shapes import AXIS_CHANNELS, SPECTRUM_FREQUENCIES
 CANDIDATES = 8
 TOKENS = 12
 GALLERY = 32
+SHORTEST = 3
 SIGNAL = 0.5
 
 
@@ -25,17 +26,30 @@ class DemoSource:
 
     Args:
         core: From `demo_core`; any HAF of the same sizes will do.
-        candidates: `C` of every query.
+        candidates: `C` of every query, at most `gallery`.
+        tokens: `T`; queries have from 3 to this many.
+        gallery: How many shapes there are.
+        numbers: Share of the tokens that are numbers.
     """
 
-    def __init__(self, core: CalibrationCore, candidates: int = CANDIDATES) -> None:
+    def __init__(
+        self,
+        core: CalibrationCore,
+        candidates: int = CANDIDATES,
+        tokens: int = TOKENS,
+        gallery: int = GALLERY,
+        numbers: float = 0.3,
+    ) -> None:
         self.core = core
         self.candidates = candidates
+        self.tokens = tokens
+        self.gallery = gallery
+        self.numbers = numbers
 
     def sample(self, count: int, generator: torch.Generator) -> Episode:
         """Draw `count` rows; each has one true candidate, at a random place, among others."""
         haf = self.core.haf
-        width = haf.query.in_features
+        width, size, length = haf.query.in_features, self.gallery, self.tokens
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator)
@@ -46,35 +60,38 @@ class DemoSource:
         patches, regions, objects = haf.level_sizes
         region = torch.cat(
             [
-                below(regions, GALLERY, patches),
-                torch.arange(regions).expand(GALLERY, -1),
-                torch.full((GALLERY, objects), regions),
+                below(regions, size, patches),
+                torch.arange(regions).expand(size, -1),
+                torch.full((size, objects), regions),
             ],
             dim=1,
         )
-        topic = normal(GALLERY, 1, width)
+        topic = normal(size, 1, width)
         shapes = PointHierarchy(
-            nodes=normal(GALLERY, sum(haf.level_sizes), width) + SIGNAL * topic,
-            centers=torch.nn.functional.normalize(normal(GALLERY, sum(haf.level_sizes), 3), dim=-1),
+            nodes=normal(size, sum(haf.level_sizes), width) + SIGNAL * topic,
+            centers=torch.nn.functional.normalize(normal(size, sum(haf.level_sizes), 3), dim=-1),
             region=region,
-            extent=normal(GALLERY, 3),
-            spectrum=torch.rand((GALLERY, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES), generator=generator) / 10,
+            extent=normal(size, 3),
+            spectrum=torch.rand((size, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES), generator=generator) / 10,
             embedding=torch.nn.functional.normalize(topic.squeeze(1), dim=-1),
         )
-        candidates = torch.rand((count, GALLERY), generator=generator).argsort(1)[:, : self.candidates]
+        candidates = torch.rand((count, size), generator=generator).argsort(1)[:, : self.candidates]
         true = below(self.candidates, count, 1)
-        tokens = normal(count, TOKENS, width) + SIGNAL * topic[candidates.gather(1, true).squeeze(1)]
-        mask = torch.arange(TOKENS) < below(TOKENS - 2, count, 1) + 3
-        is_number = torch.rand((count, TOKENS, 1), generator=generator) < 0.3
-        quantities = torch.where(is_number, normal(count, TOKENS, 2).exp(), torch.nan)
+        tokens = normal(count, length, width) + SIGNAL * topic[candidates.gather(1, true).squeeze(1)]
+        mask = torch.arange(length) < below(length - SHORTEST + 1, count, 1) + SHORTEST
+        is_number = torch.rand((count, length, 1), generator=generator) < self.numbers
+        quantities = torch.where(is_number, normal(count, length, 2).exp(), torch.nan)
         attention = haf.attend(tokens, mask, quantities, shapes, candidates, normal(count, self.candidates))
         positives = torch.arange(self.candidates) == true
         return self.core.episode(attention.detach(), positives)
 
 
-def demo_core(config: EnvConfig | None = None, seed: int = 0) -> CalibrationCore:
-    """A core around a tiny HAF whose weights follow from the seed; the global random state is left alone."""
-    sizes = SIZES["tiny"]
+def demo_core(config: EnvConfig | None = None, seed: int = 0, size: str = "tiny") -> CalibrationCore:
+    """A core around an untrained HAF of a size of `models.SIZES`.
+
+    Its weights follow from the seed; the global random state is left alone.
+    """
+    sizes = SIZES[size]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         haf = HierarchicalAttentionFusion(sizes, (sizes.patches, sizes.regions, OBJECT_NODES))

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from envs.functional import EnvConfig
 from envs.gym import observation_space
 from envs.process import Process
-from envs.rows import Rows, Source, core_and_episodes, to_numpy
+from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_numpy
 
 
 class CalibrationVecEnv(VecEnv):
@@ -110,6 +110,19 @@ class CalibrationVecEnv(VecEnv):
     def action_masks(self) -> NDArray[np.bool_]:
         """Legal actions, bool `[B, A]`."""
         return self._masks.copy()
+
+    def get_state(self) -> Snapshot:
+        """Where all episodes stand, batch `[B]`, to come back to with `set_state`; treat it as read-only."""
+        return self._rows.snapshot()
+
+    def set_state(self, state: Snapshot) -> None:
+        """Go back to what `get_state` returned, as often as wanted.
+
+        Raises:
+            ValueError: A state of another number of rows.
+        """
+        self._rows.restore(state)
+        self._masks = to_numpy(self._rows.mask())
 
     def close(self) -> None:
         """Nothing is held that needs it."""

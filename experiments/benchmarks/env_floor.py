@@ -1,0 +1,104 @@
+"""What a step of the environment costs at least, counted from shapes, and what the machine can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs import CalibrationCore, Episode
+from experiments.benchmarks.base import interleaved
+from models import HierarchicalAttentionFusion
+
+COPIED = 16_000_000
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured.
+
+    Attributes:
+        flops: Floating-point operations of a matrix product a second.
+        bandwidth: Bytes read or written by a copy a second.
+    """
+
+    flops: float
+    bandwidth: float
+
+    @classmethod
+    def measure(cls, haf: HierarchicalAttentionFusion, pairs: int) -> Machine:
+        """Times HAF's largest product, for so many pairs of a candidate and a token, and a large copy."""
+        layer = haf.from_aligned
+        left, right = (
+            torch.randn(pairs, layer.in_features),
+            torch.randn(layer.in_features, layer.out_features),
+        )
+        product = torch.empty(pairs, layer.out_features)
+        source, target = torch.randn(COPIED), torch.empty(COPIED)
+        functions = {
+            "product": lambda: torch.mm(left, right, out=product),
+            "copy": lambda: target.copy_(source),
+        }
+        times = interleaved(functions, seconds=0.5)
+        # the best round: a floor is what the machine can do, not what it does while others use it
+        return cls(
+            flops=2 * pairs * right.numel() / min(times["product"]),
+            bandwidth=2 * COPIED * FLOAT / min(times["copy"]),
+        )
+
+
+def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[float, float]:
+    """What the actions need, each from the initial state: floating-point operations, bytes.
+
+    Only products count, of real tokens, and only those that a re-evaluation cannot do without given what is
+    fixed in an episode: the maps before any change and what they gathered, level by level. Queries and keys
+    are fixed, and so is what a token asks.
+
+    * A token weight: pooling.
+    * A gate or a head's weight: the levels are mixed anew; the mix is judged against each token.
+    * A temperature: that level's maps gather anew; the mix is judged. What measures say of numbers changes
+      only with the coarsest level.
+    * An association: the same for two levels, one candidate and the tokens of one group.
+
+    Bytes are those of what must be read, once, and of the next state.
+
+    Args:
+        core: The decision process.
+        episode: Batch `[B]`.
+        actions: i64 `[moves, B]`.
+    """
+    haf, attention = core.haf, episode.attention
+    width, heads, levels = haf.query.in_features, haf.heads, len(haf.level_sizes)
+    candidates = attention.global_score.shape[1]
+    real = attention.mask.sum(-1)  # [B]
+    numbers = (attention.evidence != 0).flatten(3).any(-1).any(1).sum(-1)  # [B]
+    group = episode.group.sum(-1)  # [B, K]
+    judge = 2 * width * haf.from_aligned.out_features + 4 * haf.verdict.in_features
+    columns = attention.evidence.shape[-1]
+    measure = 2 * heads * 3 * columns + 2 * haf.from_evidence.weight.numel()
+    state = sum(t.numel() for t in core.initial(episode[:1]).values(True, True) if t.is_floating_point())
+    flops, floats = 0.0, 0.0
+    for row, action in enumerate(actions.T.tolist()):
+        for number in action:
+            family, entry = core.catalogue.entry(number)
+            pairs = candidates * int(real[row])
+            pooled = 2 * pairs
+            flops += pooled
+            floats += 2 * state
+            if family in ("level", "head"):
+                flops += pairs * judge + candidates * int(numbers[row]) * measure
+                floats += pairs * levels * width
+            elif family == "temperature":
+                nodes = haf.level_sizes[entry]
+                flops += pairs * (judge + 2 * width * nodes)
+                if entry == levels - 1:
+                    flops += candidates * int(numbers[row]) * measure
+                floats += pairs * ((levels - 1) * width + heads * nodes) + candidates * nodes * width
+            elif family == "association":
+                nodes = sum(haf.level_sizes[:-1])
+                tokens = int(group[row, entry // haf.regions])
+                flops += tokens * (judge + 2 * width * nodes)
+                floats += tokens * (width + heads * nodes) + nodes * width
+    return flops, FLOAT * floats
