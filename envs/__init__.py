@@ -4,9 +4,10 @@ from envs.catalogue import STOP, ActionCatalogue
 from envs.demo import DemoSource, demo_core
 from envs.episodes import Episode, EpisodeSource, build_episode, token_groups
 from envs.evaluation import Evaluation, Evaluator
-from envs.families import FAMILIES, Family, Layout, Reach
+from envs.families import FAMILIES, Family
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.gym import ENV_ID, AttentionCalibrationEnv, register
+from envs.layout import Layout, Reach
 from envs.observation import observation_names
 from envs.process import Process
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from envs.episodes import Episode
-from envs.families import FAMILIES, Family, Layout, Reach
+from envs.families import FAMILIES, Family
+from envs.layout import Layout, Reach
 from models import Calibration
 
 STOP = "stop"

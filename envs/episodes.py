@@ -12,7 +12,8 @@ from tensordict import TensorClass
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from envs.evaluation import TINY, Evaluation, Evaluator
+from envs.evaluation import Evaluation, Evaluator
+from envs.groundwork import CANDIDATE_AXES, Groundwork
 from models import AttentionState
 from models.haf import CANDIDATE_FIELDS
 
@@ -24,8 +25,8 @@ class Episode(TensorClass):
 
     Attributes:
         attention: HAF's logits, values and so on, candidates reordered; `attention.paired` i64 `[B]` is the
-            candidate that the `association` family calibrates.
-        log_attention: Logarithm of the initial maps, `[B, C, H, T, N]`.
+            candidate that the `association` family calibrates. The largest logit of each map is 0.
+        work: What else is worked out once.
         initial: Scores and statistics before any change.
         positives: True candidates, bool `[B, C]`; all false where no label is known.
         candidates: Where each candidate stood in the attention state that was given, i64 `[B, C]`.
@@ -35,7 +36,7 @@ class Episode(TensorClass):
     """
 
     attention: AttentionState
-    log_attention: Tensor
+    work: Groundwork
     initial: Evaluation
     positives: Tensor
     candidates: Tensor
@@ -113,33 +114,44 @@ def build_episode(
         group = token_groups(attention.mask, layout.token_groups)
     _check(group, tuple(attention.mask.shape), layout.token_groups, "group", torch.int64)
 
+    attention = attention.clone(recurse=False)
+    attention.logits = attention.logits.clone()
+    work, score, token_scores = evaluator.prepare(attention)
     # Of equal scores the last comes first: who lists true shapes first gains nothing by it.
-    output = evaluator.fuse(attention)
-    candidates = output.score.argsort(dim=1, stable=True).flip(1)
+    candidates = score.argsort(dim=1, stable=True).flip(1)
     rows = torch.arange(batch, device=device)
-    ordered = attention.clone(recurse=False)
     for name in CANDIDATE_FIELDS:
-        ordered.set(name, getattr(attention, name)[rows.unsqueeze(1), candidates])
-    for name in ("score", "attention", "token_scores"):
-        setattr(output, name, getattr(output, name)[rows.unsqueeze(1), candidates])
+        attention.set(name, _in_order(attention.get(name), candidates, 1))
+    for name, axis in CANDIDATE_AXES.items():
+        work.set(name, _in_order(work.get(name), candidates, axis))
+    score, token_scores = (_in_order(tensor, candidates, 1) for tensor in (score, token_scores))
     if paired is None:
-        ordered.paired = torch.zeros_like(rows)
+        attention.paired = torch.zeros_like(rows)
     else:
-        ordered.paired = (candidates == paired.unsqueeze(1)).int().argmax(1)
+        attention.paired = (candidates == paired.unsqueeze(1)).int().argmax(1)
 
     member = one_hot(group, layout.token_groups + 1)[..., :-1] * attention.mask.unsqueeze(-1)  # [B, T, K]
-    regions = one_hot(ordered.region[rows, ordered.paired], layout.regions + 1)  # [B, N, R + 1]
+    regions = one_hot(attention.region[rows, attention.paired], layout.regions + 1)  # [B, N, R + 1]
     return Episode(
-        attention=ordered,
-        log_attention=output.attention.clamp_min(TINY).log(),
-        initial=evaluator.first(ordered, output),
+        attention=attention,
+        work=work,
+        initial=evaluator.first(attention, score, token_scores),
         positives=positives.gather(1, candidates),
         candidates=candidates,
-        group=member.transpose(1, 2).to(output.score),
+        group=member.transpose(1, 2).to(score),
         group_mask=member.any(1),
         region_mask=regions[..., :-1].any(1),
         batch_size=[batch],
     )
+
+
+def _in_order(tensor: Tensor, candidates: Tensor, axis: int) -> Tensor:
+    """Candidates along an axis in another order, `[B, C]`, the same for all that comes between."""
+    if axis == 2:
+        between = torch.arange(tensor.shape[1], device=tensor.device)[:, None]
+        rows = torch.arange(len(tensor), device=tensor.device)[:, None, None]
+        return tensor[rows, between, candidates.unsqueeze(1)]
+    return tensor[torch.arange(len(tensor), device=tensor.device).unsqueeze(1), candidates]
 
 
 def _check(tensor: Tensor, shape: tuple[int, ...], largest: int, name: str, dtype: torch.dtype) -> None:

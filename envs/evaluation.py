@@ -1,31 +1,25 @@
 """Evaluates candidates under a calibration, and again only what an action has touched.
 
-The maps of all candidates cost by far the most. An action on token weights changes none of them, one on an
-association those of one candidate; so what each row needs is looked up, and rows of equal need go together.
+An action on token weights changes no verdict on a token; one on an association those of one candidate; one on
+gates mixes anew what the levels gathered; one on a temperature makes one level gather anew. What each row
+needs is looked up, and rows of equal need go together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.families import Layout, Reach
-from models import AttentionOutput, AttentionState, Calibration, HierarchicalAttentionFusion
-from models.statistics import attention_statistics
-
-if TYPE_CHECKING:
-    from envs.episodes import Episode
-
-CHUNK_ELEMENTS = 4_000_000
-"""Attention entries that are evaluated together: more than a cache holds only makes a CPU wait."""
-
-TINY = 1e-30
-"""Where a map is zero its logarithm is taken here; it is multiplied by that zero."""
+from envs.groundwork import CHUNK_PAIRS, Groundwork, chunks, lay, mix, spread
+from envs.layout import Layout, Reach
+from models import AttentionState, Calibration, HierarchicalAttentionFusion
+from models.points import AXIS_NODES
+from models.statistics import has_agreement, map_statistics, region_overlap
 
 
 class Evaluation(TensorClass):
@@ -33,12 +27,31 @@ class Evaluation(TensorClass):
 
     Attributes:
         score: Logits of the candidates, `[B, C]`.
-        token_scores: Each token's own verdict, `[B, C, T]`.
-        divergence: KL(calibrated ‖ initial) of the maps, in nats, mean over levels, heads, tokens, `[B, C]`.
+        token_scores: Each token's own verdict, `[B, C, T]`; padding's weighs nothing and means nothing.
+        divergence: KL(calibrated ‖ initial) of the maps, in nats, mean over heads and tokens, `[B, C, L]`.
         statistics: Statistics of the leading candidates' maps, `[B, leading, L, H, F]`.
     """
 
     score: Tensor
+    token_scores: Tensor
+    divergence: Tensor
+    statistics: Tensor
+
+
+@dataclass
+class _Update:
+    """What an evaluation is made from, and the tensors of the one being made.
+
+    Attributes:
+        weight: Of levels and heads, `[B, H, T, L]`.
+        share: Of each real token among them, `[B, T]`: what KL is averaged by.
+    """
+
+    attention: AttentionState
+    work: Groundwork
+    calibration: Calibration
+    weight: Tensor
+    share: Tensor
     token_scores: Tensor
     divergence: Tensor
     statistics: Tensor
@@ -59,128 +72,253 @@ class Evaluator:
         self.leading = leading
 
     @torch.no_grad()
-    def fuse(self, attention: AttentionState) -> AttentionOutput:
-        """Scores and maps before any change."""
+    def prepare(self, attention: AttentionState) -> tuple[Groundwork, Tensor, Tensor]:
+        """What is fixed, the scores `[B, C]` and the tokens' verdicts `[B, C, T]` before any change.
+
+        Args:
+            attention: Candidates in any order; its logits are shifted in place, which changes no map.
+        """
         with _without_dropout(self.haf):
-            parts = [self.haf.fuse(attention[rows]) for rows in _chunks(attention)]
-        names = ("score", "attention", "gates", "token_weights", "token_scores")
-        return AttentionOutput(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+            work, token_scores = lay(self.haf, self.layout, attention)
+        return work, self._score(attention, attention.token_logits, token_scores), token_scores
 
     @torch.no_grad()
-    def first(self, attention: AttentionState, output: AttentionOutput) -> Evaluation:
-        """The evaluation before any change, from what `fuse` returned, candidates in the episode's order."""
+    def first(self, attention: AttentionState, score: Tensor, token_scores: Tensor) -> Evaluation:
+        """The evaluation before any change, from what `prepare` gave, candidates in the episode's order."""
+        parts = []
+        pairs = self.leading * attention.mask.shape[1]
+        for rows in chunks(len(score), pairs, score.device):
+            seen = attention.logits[rows, : self.leading]
+            maps = [seen[..., nodes].softmax(-1) for nodes in self.layout.slices]
+            places, regions = attention.centers[rows, : self.leading], attention.region[rows, : self.leading]
+            parts.append(self._statistics(maps, places, regions, attention.token_logits[rows]))
         return Evaluation(
-            score=output.score,
-            token_scores=output.token_scores,
-            divergence=torch.zeros_like(output.score),
-            statistics=self._statistics(attention, output.attention),
+            score=score,
+            token_scores=token_scores,
+            divergence=score.new_zeros(*score.shape, self.layout.levels),
+            statistics=torch.cat(parts),
             batch_size=attention.batch_size,
         )
 
     @torch.no_grad()
     def update(
-        self, episode: Episode, evaluation: Evaluation, calibration: Calibration, reach: Tensor
+        self,
+        attention: AttentionState,
+        work: Groundwork,
+        evaluation: Evaluation,
+        before: Calibration,
+        after: Calibration,
+        reach: Tensor,
     ) -> Evaluation:
-        """The evaluation under `calibration`, given that of the state before the last action.
+        """The evaluation after an action, given that of the state before.
 
         Args:
-            episode: Batch `[B]`.
+            attention: Of the episode, batch `[B]`.
+            work: Of the episode.
             evaluation: Before the action; stays as it is.
-            calibration: After the action.
+            before: Calibration before the action.
+            after: Calibration after the action.
             reach: What the action touched, a `Reach` i64 `[B]`.
         """
-        new = evaluation.clone()
-        with _without_dropout(self.haf):
-            self._update_all(episode, new, calibration, (reach == Reach.ALL).nonzero().squeeze(-1))
-            self._update_paired(episode, new, calibration, (reach == Reach.PAIRED).nonzero().squeeze(-1))
-        weights = (episode.attention.token_logits + calibration.token).softmax(-1)  # [B, T]
-        new.score = torch.einsum("bt,bct->bc", weights, new.token_scores) + episode.attention.global_score
-        return new
-
-    def _update_all(self, episode: Episode, new: Evaluation, calibration: Calibration, rows: Tensor) -> None:
-        attention = episode.attention
-        for part in _chunks(attention, rows):
-            state = attention[part]
-            output = self.haf.fuse(state, calibration[part])
-            new.token_scores[part] = output.token_scores
-            new.divergence[part] = self._divergence(output, episode.log_attention[part], state.mask)
-            new.statistics[part] = self._statistics(state, output.attention)
-
-    def _update_paired(
-        self, episode: Episode, new: Evaluation, calibration: Calibration, rows: Tensor
-    ) -> None:
-        attention = episode.attention
-        for part in _chunks(attention, rows, candidates=1):
-            column = attention.paired[part]
-            state = AttentionState(
-                logits=attention.logits[part, column].unsqueeze(1),
-                node_values=attention.node_values[part, column].unsqueeze(1),
-                tokens=attention.tokens[part],
-                gate_logits=attention.gate_logits[part],
-                token_logits=attention.token_logits[part],
-                mask=attention.mask[part],
-                evidence=attention.evidence[part, column].unsqueeze(1),
-                global_score=attention.global_score[part, column].unsqueeze(1),
-                centers=attention.centers[part, column].unsqueeze(1),
-                region=attention.region[part, column].unsqueeze(1),
-                paired=torch.zeros_like(part),
-                batch_size=[len(part)],
+        every = reach == Reach.ALL
+        paired = (reach == Reach.PAIRED) | (every & (after.association != 0).flatten(1).any(-1))
+        token_scores, divergence, statistics = (
+            evaluation.token_scores,
+            evaluation.divergence,
+            evaluation.statistics,
+        )
+        if bool((every | paired).any()):
+            new = _Update(
+                attention=attention,
+                work=work,
+                calibration=after,
+                weight=self.haf.weigh(
+                    attention.gate_logits + after.level.unsqueeze(1), self.haf.head + after.head
+                )[1],
+                share=attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1),
+                token_scores=token_scores.clone(),
+                divergence=divergence.clone(),
+                statistics=statistics.clone(),
             )
-            output = self.haf.fuse(state, calibration[part])
-            initial = episode.log_attention[part, column].unsqueeze(1)
-            new.token_scores[part, column] = output.token_scores.squeeze(1)
-            new.divergence[part, column] = self._divergence(output, initial, state.mask).squeeze(1)
-            seen = column < new.statistics.shape[1]
-            if bool(seen.any()):
-                statistics = self._statistics(state[seen], output.attention[seen])
-                new.statistics[part[seen], column[seen]] = statistics.squeeze(1)
-
-    def _statistics(self, state: AttentionState, maps: Tensor) -> Tensor:
-        """Statistics of each leading candidate's maps `[B, C, H, T, N]`, `[B, leading, L, H, F]`."""
-        batch = maps.shape[0]
-        count = min(self.leading, maps.shape[1])
-
-        def each(tensor: Tensor) -> Tensor:  # [B, C, ...] -> [B * leading, 1, ...]
-            return tensor[:, :count].flatten(0, 1).unsqueeze(1)
-
-        def shared(tensor: Tensor) -> Tensor:  # [B, ...] -> [B * leading, ...]
-            return tensor.repeat_interleave(count, dim=0)
-
-        unused = maps.new_empty(batch * count, 0)
-        pairs = AttentionState(
-            logits=unused,
-            node_values=unused,
-            tokens=unused,
-            gate_logits=unused,
-            token_logits=unused,
-            mask=unused,
-            evidence=unused,
-            global_score=unused,
-            centers=each(state.centers),
-            region=each(state.region),
-            paired=unused,
-            batch_size=[batch * count],
+            with _without_dropout(self.haf):
+                self._update_all(new, before, every)
+                self._update_paired(new, paired.nonzero().squeeze(-1))
+            token_scores, divergence, statistics = new.token_scores, new.divergence, new.statistics
+        return Evaluation(
+            score=self._score(attention, attention.token_logits + after.token, token_scores),
+            token_scores=token_scores,
+            divergence=divergence,
+            statistics=statistics,
+            batch_size=evaluation.batch_size,
         )
-        output = AttentionOutput(
-            score=each(state.global_score),
-            attention=each(maps),
-            gates=unused,
-            token_weights=shared(state.token_logits.softmax(-1)),
-            token_scores=unused,
-        )
-        statistics = attention_statistics(pairs, output, self.layout.level_sizes, leading=1)
-        return statistics.unflatten(0, (batch, count))
 
-    def _divergence(self, output: AttentionOutput, initial: Tensor, mask: Tensor) -> Tensor:
-        """KL of maps from those of log `initial`, both `[B, C, H, T, N]`, mean over L, H and T, `[B, C]`."""
-        maps = output.attention
-        kl = (maps * (maps.clamp_min(TINY).log() - initial)).sum(-1).mean(2) / self.layout.levels  # [B, C, T]
-        real = mask.unsqueeze(1)
-        return (kl * real).sum(-1) / real.sum(-1).clamp_min(1)
+    def _score(self, attention: AttentionState, token_logits: Tensor, token_scores: Tensor) -> Tensor:
+        weights = token_logits.softmax(-1)  # [B, T]
+        return torch.einsum("bt,bct->bc", weights, token_scores) + attention.global_score
+
+    def _update_all(self, new: _Update, before: Calibration, every: Tensor) -> None:
+        """Every candidate of some rows, as if there were no association."""
+        temperature = new.calibration.temperature
+        touched = temperature != before.temperature  # [B, L]: these levels' maps are new
+        needed = touched | (temperature != 0)  # these are not those of the groundwork
+        levels = torch.arange(self.layout.levels, device=every.device)
+        need = (needed << levels).sum(-1) + (touched << (levels + self.layout.levels)).sum(-1)
+        candidates = new.token_scores.shape[1]
+        for rows, pattern, length in _alike(every, need, new.work.length, candidates):
+            gather = [bool(pattern >> level & 1) for level in range(self.layout.levels)]
+            renew = [bool(pattern >> self.layout.levels + level & 1) for level in range(self.layout.levels)]
+            self._update_rows(new, rows, length, gather, renew)
+
+    def _update_rows(
+        self, new: _Update, rows: Tensor | slice, length: int, gather: list[bool], renew: list[bool]
+    ) -> None:
+        """Rows of which the same levels need to gather anew, and to have statistics and KL renewed."""
+        work, attention = new.work, new.attention
+        weight = new.weight[rows, :, :length]
+        axes = work.axes[rows, :, :length]
+        shares = spread(weight, work.gathered.shape[-1])
+        aligned: Tensor | None = None
+        for level, nodes in enumerate(self.layout.slices):
+            if gather[level]:
+                logits = attention.logits[rows, :, :, :length, nodes]  # [b, C, H, T, N_l]
+                sharpness = new.calibration.temperature[rows, level].exp()
+                maps = torch.mul(logits, sharpness[:, None, None, None, None]).exp_()  # the largest is 1
+                total = maps.sum(-1, keepdim=True)
+                maps /= total
+                gathered = (maps @ attention.node_values[rows, ..., nodes, :]).transpose(2, 3).flatten(3)
+                if level == self.layout.levels - 1:
+                    axes = maps[..., AXIS_NODES].transpose(2, 3)
+                if renew[level]:
+                    self._renew(new, rows, length, level, maps, logits, total, sharpness)
+            else:
+                gathered = work.gathered[rows, level, :, :length]
+            if aligned is None:
+                aligned = gathered * shares[:, level]
+            else:
+                aligned.addcmul_(gathered, shares[:, level])
+        assert aligned is not None
+        new.token_scores[rows, :, :length] = self.haf.judge(
+            work.asked[rows, :length],
+            aligned,
+            axes * weight[..., -1].transpose(1, 2)[:, None, :, :, None],
+            attention.evidence[rows, :, :length],
+            work.numbers[rows, :length].nonzero(as_tuple=True),
+        )
+
+    def _renew(
+        self,
+        new: _Update,
+        rows: Tensor | slice,
+        length: int,
+        level: int,
+        maps: Tensor,
+        logits: Tensor,
+        total: Tensor,
+        sharpness: Tensor,
+    ) -> None:
+        """KL and statistics of a level whose maps `[b, C, H, T, N_l]` have changed by a temperature.
+
+        The logarithm of a map is `sharpness * logits - log(total)`, that of the initial one
+        `logits - log_sums`, so that the mean of the logits under the map is all that KL takes.
+        """
+        mean = (maps * logits).sum(-1)  # [b, C, H, T]
+        kl = (sharpness[:, None, None, None] - 1) * mean - total.squeeze(-1).log()
+        kl += new.work.log_sums[rows, level, :, :, :length]
+        new.divergence[rows, :, level] = (kl * new.share[rows, None, None, :length]).sum(-1).mean(-1)
+        seen = slice(0, new.statistics.shape[1])
+        attention = new.attention
+        known = {level: maps[:, seen]}
+        for other in (level - 1, level + 1):  # for the agreement of this level, and of the finer one
+            if 0 <= other < self.layout.levels:
+                sharp = new.calibration.temperature[rows, other].exp()
+                beside = attention.logits[rows, seen, :, :length, self.layout.slices[other]]
+                known[other] = (beside * sharp[:, None, None, None, None]).softmax(-1)
+        centers, region = attention.centers[rows, seen], attention.region[rows, seen]
+        weights = attention.token_logits[rows, :length].softmax(-1)  # [b, T]
+
+        def averaged(statistics: Tensor) -> Tensor:  # [b, K, H, T, ...] -> [b, K, H, ...]
+            return torch.einsum("bt,bkht...->bkh...", weights, statistics)
+
+        nodes = self.layout.slices[level]
+        of_maps = averaged(map_statistics(known[level], centers[:, :, nodes]))
+        new.statistics[rows, :, level, :, : of_maps.shape[-1]] = of_maps
+        for fine in (level - 1, level):
+            if fine >= 0 and has_agreement(fine, self.layout.level_sizes):
+                near, far = self.layout.slices[fine], self.layout.slices[fine + 1]
+                overlap = region_overlap(
+                    known[fine], known[fine + 1], region[..., near], region[..., far], self.layout.regions
+                )
+                new.statistics[rows, :, fine, :, -1] = averaged(overlap)
+
+    def _update_paired(self, new: _Update, rows: Tensor) -> None:
+        """The paired candidate of some rows, associations and all."""
+        if len(rows) == 0:
+            return
+        work, attention = new.work, new.attention
+        pairs = attention.mask.shape[1]
+        for piece in chunks(len(rows), pairs, rows.device):
+            part = rows[piece]
+            self._update_pairs(new, part, attention.paired[part], int(work.length[part].amax()))
+
+    def _update_pairs(self, new: _Update, rows: Tensor, column: Tensor, length: int) -> None:
+        work, attention = new.work, new.attention
+        region = attention.region[rows, column]  # [b, N]
+        bias = torch.nn.functional.pad(new.calibration.association[rows, :length], (0, 1))  # [b, T, R + 1]
+        bias = bias.gather(2, region.unsqueeze(1).expand(-1, length, -1)).unsqueeze(1)  # [b, 1, T, N]
+        maps, gathered, divergence = [], [], []
+        for level, nodes in enumerate(self.layout.slices):
+            logits = attention.logits[rows, column, :, :length, nodes]  # [b, H, T, N_l]
+            sharpness = new.calibration.temperature[rows, level].exp()[:, None, None, None]
+            changed = torch.addcmul(bias[..., nodes], logits, sharpness)
+            log_sum = changed.logsumexp(-1, keepdim=True)
+            found = (changed - log_sum).exp_()
+            kl = (found * (changed - logits)).sum(-1) - log_sum.squeeze(-1)
+            kl += work.log_sums[rows, level, column, :, :length]
+            divergence.append((kl * new.share[rows, None, :length]).sum(-1).mean(-1))
+            values = attention.node_values[rows, column, :, nodes]  # [b, H, N_l, d]
+            gathered.append((found @ values).transpose(1, 2).flatten(2))
+            maps.append(found.unsqueeze(1))
+        weight = new.weight[rows, :, :length]
+        axes = maps[-1][..., AXIS_NODES].transpose(2, 3)  # [b, 1, T, H, 3]
+        token_scores = self.haf.judge(
+            work.asked[rows, :length],
+            mix(torch.stack(gathered, dim=1).unsqueeze(2), weight),
+            axes * weight[..., -1].transpose(1, 2)[:, None, :, :, None],
+            attention.evidence[rows, column, :length].unsqueeze(1),
+            work.numbers[rows, :length].nonzero(as_tuple=True),
+        )
+        new.token_scores[rows, column, :length] = token_scores.squeeze(1)
+        new.divergence[rows, column] = torch.stack(divergence, dim=-1)
+        seen = (column < new.statistics.shape[1]).nonzero().squeeze(-1)
+        if len(seen):
+            part, place = rows[seen], column[seen]
+            new.statistics[part, place] = self._statistics(
+                [found[seen] for found in maps],
+                attention.centers[part, place].unsqueeze(1),
+                attention.region[part, place].unsqueeze(1),
+                attention.token_logits[part, :length],
+            ).squeeze(1)
+
+    def _statistics(
+        self, maps: list[Tensor], centers: Tensor, region: Tensor, token_logits: Tensor
+    ) -> Tensor:
+        """Statistics of maps `[B, K, H, T, N_l]` of each level, `[B, K, L, H, F]`."""
+        sizes, slices = self.layout.level_sizes, self.layout.slices
+        per_level = []
+        for level, nodes in enumerate(slices):
+            found = maps[level]
+            agreement = found.new_zeros(found.shape[:-1])
+            if has_agreement(level, sizes):
+                near, far = region[..., nodes], region[..., slices[level + 1]]
+                agreement = region_overlap(found, maps[level + 1], near, far, self.layout.regions)
+            of_maps = map_statistics(found, centers[:, :, nodes])
+            per_level.append(torch.cat([of_maps, agreement.unsqueeze(-1)], dim=-1))
+        weights = token_logits.softmax(-1)  # [B, T]
+        return torch.einsum("bt,blkhtf->bklhf", weights, torch.stack(per_level, dim=1))
 
 
 def divergence(
-    episode: Episode, evaluation: Evaluation, calibration: Calibration, head_logits: Tensor
+    attention: AttentionState, evaluation: Evaluation, calibration: Calibration, head_logits: Tensor
 ) -> Tensor:
     """KL(calibrated ‖ initial) of everything that a calibration changes, in nats, `[B]`.
 
@@ -188,18 +326,17 @@ def divergence(
     weights' and the head weights' (mean over levels), added up, so that no family is free.
 
     Args:
-        episode: Batch `[B]`.
+        attention: Of the episode, batch `[B]`.
         evaluation: Under the calibration.
         calibration: Batch `[B]`.
         head_logits: HAF's own, `[L, H]`.
     """
-    attention = episode.attention
     real = attention.mask
     gates = _kl(attention.gate_logits + calibration.level.unsqueeze(1), attention.gate_logits)  # [B, T]
     tokens = _kl(attention.token_logits + calibration.token, attention.token_logits)
     heads = _kl(head_logits + calibration.head, head_logits.expand_as(calibration.head))  # [B, L]
     gates = (gates * real).sum(-1) / real.sum(-1).clamp_min(1)
-    return evaluation.divergence.mean(-1) + gates + tokens + heads.mean(-1)
+    return evaluation.divergence.mean((-1, -2)) + gates + tokens + heads.mean(-1)
 
 
 def _kl(logits: Tensor, reference: Tensor) -> Tensor:
@@ -208,20 +345,37 @@ def _kl(logits: Tensor, reference: Tensor) -> Tensor:
     return (p.exp() * torch.where(p > -torch.inf, p - q, 0.0)).sum(-1)
 
 
-def _chunks(
-    attention: AttentionState, rows: Tensor | None = None, candidates: int | None = None
-) -> Iterator[Tensor]:
-    """Rows (all of them by default) in pieces of `CHUNK_ELEMENTS` attention entries on a CPU, else in one."""
-    if rows is None:
-        rows = torch.arange(attention.batch_size[0], device=attention.logits.device)
+def _alike(
+    every: Tensor, need: Tensor, length: Tensor, candidates: int
+) -> Iterator[tuple[Tensor | slice, int, int]]:
+    """Rows of equal need that go together: the rows, their need, and the tokens of the longest.
+
+    On a CPU as many as its caches hold, texts of similar length together; else all of them. Consecutive rows
+    are a slice, so that nothing has to be copied.
+    """
+    rows = every.nonzero().squeeze(-1)
     if len(rows) == 0:
-        return iter(())
-    if rows.device.type != "cpu":
-        return iter((rows,))
-    row = attention.logits[0].numel()
-    if candidates is not None:
-        row = row // attention.logits.shape[1] * candidates
-    return iter(rows.split(max(1, CHUNK_ELEMENTS // max(row, 1))))
+        return
+    cpu = rows.device.type == "cpu"
+    needs, lengths, numbers = need[rows].tolist(), length[rows].tolist(), rows.tolist()
+    for pattern in sorted(set(needs)):
+        members = [i for i, other in enumerate(needs) if other == pattern]
+        if cpu:
+            members.sort(key=lambda i: (lengths[i], i))
+        while members:
+            count, longest = 0, 1
+            for i in members:
+                longest = max(longest, lengths[i])
+                if cpu and count and (count + 1) * longest * candidates > CHUNK_PAIRS:
+                    break
+                count += 1
+            piece, members = members[:count], members[count:]
+            chosen = sorted(numbers[i] for i in piece)
+            longest = max(1, *(lengths[i] for i in piece))
+            if chosen[-1] - chosen[0] + 1 == len(chosen):
+                yield slice(chosen[0], chosen[-1] + 1), pattern, longest
+            else:
+                yield torch.tensor(chosen, device=rows.device), pattern, longest
 
 
 @contextmanager

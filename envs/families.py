@@ -7,48 +7,15 @@ subclass `Family` in a file of your own, decorate it with `register`, and name i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from envs.episodes import Episode
+from envs.layout import Layout, Reach
 from models import Calibration
-
-if TYPE_CHECKING:
-    from envs.episodes import Episode
-
-
-class Reach(IntEnum):
-    """How much of the attention an action touches, and so how much has to be evaluated again."""
-
-    POOLING = 0  # the weights of the tokens at most: no map changes
-    PAIRED = 1  # the maps of the paired candidate
-    ALL = 2  # the maps of every candidate
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What there is to act on.
-
-    Attributes:
-        level_sizes: Nodes at each level, fine to coarse, `N_l`.
-        heads: Attention heads, `H`.
-        regions: Regions of a shape, `R`.
-        token_groups: Groups that a query's tokens are split into, `K`.
-    """
-
-    level_sizes: tuple[int, ...]
-    heads: int
-    regions: int
-    token_groups: int
-
-    @property
-    def levels(self) -> int:
-        """Levels of the hierarchy, `L`."""
-        return len(self.level_sizes)
 
 
 class Family(ABC):

@@ -16,7 +16,7 @@ from torch import Tensor
 from envs.catalogue import ActionCatalogue
 from envs.episodes import Episode, build_episode
 from envs.evaluation import Evaluation, Evaluator, divergence
-from envs.families import Layout, Reach
+from envs.layout import Layout, Reach
 from envs.observation import observation_names, observe
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
@@ -198,7 +198,9 @@ class CalibrationCore:
         calibration = self.catalogue.apply(state.calibration, episode, chosen)
         reach = self.catalogue.reach.to(action.device)[chosen.clamp_min(0)]
         reach = torch.where(moves, reach, int(Reach.POOLING))
-        evaluation = self.evaluator.update(episode, state.evaluation, calibration, reach)
+        evaluation = self.evaluator.update(
+            episode.attention, episode.work, state.evaluation, state.calibration, calibration, reach
+        )
         following = EnvState(
             calibration=calibration,
             evaluation=evaluation,
@@ -206,7 +208,7 @@ class CalibrationCore:
             stopped=state.stopped | stops,
             internal=internal_potential(evaluation.score, episode.positives),
             external=external_potential(evaluation.score, episode.positives),
-            kl=divergence(episode, evaluation, calibration, self.haf.head.detach()),
+            kl=divergence(episode.attention, evaluation, calibration, self.haf.head.detach()),
             batch_size=state.batch_size,
         )
         following.stopped = following.stopped | ~self.catalogue.mask(calibration, episode).any(-1)

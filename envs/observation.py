@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from envs.evaluation import Evaluation
-from envs.families import Layout
+from envs.layout import Layout
 from models import AttentionState, Calibration
 from models.statistics import STATISTICS
 

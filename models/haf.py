@@ -173,9 +173,7 @@ class HierarchicalAttentionFusion(nn.Module):
             token_logits = token_logits + calibration.token
             head_logits = head_logits + calibration.head
         maps = [x.softmax(-1) for x in logits.split(self.level_sizes, dim=-1)]
-        gates = gate_logits.softmax(-1)  # [B, T, L]
-        heads = head_logits.softmax(-1) * self.heads  # [B or 1, L, H]
-        weight = torch.einsum("btl,blh->bhtl", gates, heads.expand(len(gates), -1, -1))  # [B, H, T, L]
+        gates, weight = self.weigh(gate_logits, head_logits)  # [B, T, L], [B, H, T, L]
         values = state.node_values.split(self.level_sizes, dim=-2)
         # weighing what was gathered costs less than weighing the maps it was gathered by
         levels = [
@@ -183,14 +181,33 @@ class HierarchicalAttentionFusion(nn.Module):
             for m, v, w in zip(maps, values, weight.unbind(-1), strict=True)
         ]
         aligned = reduce(torch.add, levels).transpose(2, 3)  # [B, C, T, H, d]
-        aligned = self.aligned_norm(aligned.flatten(3))  # [B, C, T, D]
+        aligned = aligned.flatten(3)  # [B, C, T, D]
         axes = maps[-1][..., AXIS_NODES] * weight[..., -1].unsqueeze(-1).unsqueeze(1)  # [B, C, H, T, 3]
         evidence = (axes.transpose(2, 3) @ state.evidence).flatten(3)  # [B, C, T, H * EVIDENCE]
-        token_scores = self._judge(state.tokens, aligned, evidence)
+        token_scores = self._judge(self.ask(state.tokens), aligned, evidence)
         token_weights = token_logits.softmax(-1)
         fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
         attention = torch.cat(maps, dim=-1)
         return AttentionOutput(fine + state.global_score, attention, gates, token_weights, token_scores)
+
+    def weigh(self, gate_logits: Tensor, head_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """How much what each level and head has gathered counts.
+
+        Args:
+            gate_logits: ``[B, T, L]``.
+            head_logits: ``[B or 1, L, H]``.
+
+        Returns:
+            The gates over levels ``[B, T, L]``, and the weights ``[B, H, T, L]``: of a level's, the mean over
+            heads is its gate.
+        """
+        gates = gate_logits.softmax(-1)
+        heads = head_logits.softmax(-1) * self.heads
+        return gates, torch.einsum("btl,blh->bhtl", gates, heads.expand(len(gates), -1, -1))
+
+    def ask(self, tokens: Tensor) -> Tensor:
+        """What tokens ``[B, T, D]`` ask of a candidate, ``[B, T, 3 * D_pair]``; no calibration changes it."""
+        return self.from_token(tokens)
 
     def _calibrate(self, state: AttentionState, calibration: Calibration) -> Tensor:
         """Logits under temperatures and associations, ``[B, C, H, T, N]``."""
@@ -208,16 +225,44 @@ class HierarchicalAttentionFusion(nn.Module):
         repeats = torch.tensor(self.level_sizes, device=per_level.device)
         return per_level.repeat_interleave(repeats, dim=-1, output_size=sum(self.level_sizes))
 
-    def _judge(self, tokens: Tensor, aligned: Tensor, evidence: Tensor) -> Tensor:
-        """Verdicts ``[B, C, T]`` on tokens ``[B, T, D]``.
+    def _judge(self, asked: Tensor, aligned: Tensor, evidence: Tensor) -> Tensor:
+        """Verdicts ``[B, C, T]`` on tokens.
 
         Args:
-            tokens: what was said.
-            aligned: ``[B, C, T, D]`` what it is aligned with.
-            evidence: ``[B, C, T, H * EVIDENCE]`` what was measured along the axes it looks at.
+            asked: ``[B, T, 3 * D_pair]`` from `ask`.
+            aligned: ``[B, C, T, D]`` what the tokens are aligned with.
+            evidence: ``[B, C, T, H * EVIDENCE]`` what was measured along the axes they look at.
         """
-        said, wanted, asked = self.from_token(tokens).unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
-        seen, found = self.from_aligned(aligned).chunk(2, dim=-1)  # each [B, C, T, D_pair]
-        product = wanted * found + asked * self.from_evidence(evidence)
+        said, wanted, sought = asked.unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
+        seen, found = self.from_aligned(self.aligned_norm(aligned)).chunk(2, dim=-1)  # each [B, C, T, D_pair]
+        product = wanted * found + sought * self.from_evidence(evidence)
         verdict = self.verdict((said + seen + product).relu()) + self.agreement(product)
         return verdict.squeeze(-1)
+
+    @torch.no_grad()
+    def judge(
+        self, asked: Tensor, aligned: Tensor, axes: Tensor, evidence: Tensor, numbers: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The same verdicts ``[B, C, T]``, without gradients, in fewer passes over memory.
+
+        Args:
+            asked: ``[B, T, 3 * D_pair]`` from `ask`.
+            aligned: ``[B, C, T, D]`` what the tokens are aligned with.
+            axes: ``[B, C, T, H, 3]`` weighted attention to the axes' nodes.
+            evidence: ``[B, C, T, 3, EVIDENCE]``.
+            numbers: rows and places of the tokens that are numbers, ``[Q]`` int64 each: evidence is zero
+                elsewhere, and is not looked at.
+        """
+        said, wanted, sought = asked.unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
+        seen, found = self.from_aligned(self.aligned_norm(aligned)).chunk(2, dim=-1)  # each [B, C, T, D_pair]
+        product = torch.addcmul(sought * self.from_evidence.bias, wanted, found)
+        row, token = numbers
+        if len(row):
+            look, measured = axes[row, :, token], evidence[row, :, token]  # [Q, C, H, 3], [Q, C, 3, EVIDENCE]
+            # three products of a few numbers each: batched matrix products are slow at this
+            along = sum(look[..., a, None] * measured[..., a, None, :] for a in range(look.shape[-1]))
+            along = along.flatten(2) @ self.from_evidence.weight.T  # [Q, C, D_pair]
+            product[row, :, token] += sought[row, :, token] * along
+        seen.add_(product).add_(said).relu_()
+        weight, bias = self.verdict.weight.squeeze(0), self.verdict.bias
+        return (seen @ weight).add_(product @ self.agreement.weight.squeeze(0)).add_(bias)

@@ -34,27 +34,61 @@ def attention_statistics(
     """
     best = output.score.topk(min(leading, output.score.shape[1]), dim=1).indices  # [B, K]
     rows = torch.arange(len(best), device=best.device).unsqueeze(1)
-    attention = output.attention[rows, best]  # [B, K, H, T, N]
-    centers = state.centers[rows, best]  # [B, K, N, 3]
-    region = state.region[rows, best]  # [B, K, N]
-    regions = int(level_sizes[1])
-    maps = attention.split(level_sizes, dim=-1)
-    places = centers.split(level_sizes, dim=2)
-    membership = torch.nn.functional.one_hot(region, regions + 1)[..., :regions].to(attention)
-    by_region = [a @ m.unsqueeze(2) for a, m in zip(maps, membership.split(level_sizes, dim=2), strict=True)]
-
+    maps = output.attention[rows, best].split(level_sizes, dim=-1)  # each [B, K, H, T, N_l]
+    places = state.centers[rows, best].split(level_sizes, dim=2)
+    regions = state.region[rows, best].split(level_sizes, dim=2)
     per_level = []
-    for level, (a, place) in enumerate(zip(maps, places, strict=True)):
-        nodes = a.shape[-1]
-        entropy = -(a * a.clamp_min(1e-12).log()).sum(-1) / math.log(max(nodes, 2))
-        top = a.topk(min(4, nodes), dim=-1).values
-        mean = a @ place.unsqueeze(2)  # [B, K, H, T, 3]
-        square = a @ place.square().sum(-1)[:, :, None, :, None]  # [B, K, H, T, 1]
-        spread = (square.squeeze(-1) - mean.square().sum(-1)).clamp_min(0).sqrt()
-        agreement = torch.zeros_like(entropy)
-        if level + 1 < len(maps) and nodes >= regions and level_sizes[level + 1] >= regions:
-            agreement = 1 - 0.5 * (by_region[level] - by_region[level + 1]).abs().sum(-1)
-        per_level.append(torch.stack([entropy, top[..., 0], top.sum(-1), spread, agreement], dim=-1))
+    for level, (attention, place) in enumerate(zip(maps, places, strict=True)):
+        agreement = attention.new_zeros(attention.shape[:-1])
+        if has_agreement(level, level_sizes):
+            agreement = region_overlap(
+                attention, maps[level + 1], regions[level], regions[level + 1], level_sizes[1]
+            )
+        per_level.append(torch.cat([map_statistics(attention, place), agreement.unsqueeze(-1)], dim=-1))
     stacked = torch.stack(per_level, dim=1)  # [B, L, K, H, T, F]
     weights = output.token_weights[:, None, None, None, :, None]
     return (stacked * weights).sum(4).mean(2)
+
+
+def map_statistics(maps: Tensor, places: Tensor) -> Tensor:
+    """Entropy, peak, mass of the four largest, and spread: all of `STATISTICS` but the agreement.
+
+    Args:
+        maps: ``[B, K, H, T, N_l]`` that sum to one.
+        places: ``[B, K, N_l, 3]`` where the nodes are.
+
+    Returns:
+        ``[B, K, H, T, 4]``.
+    """
+    nodes = maps.shape[-1]
+    entropy = torch.special.entr(maps).sum(-1) / math.log(max(nodes, 2))
+    top = maps.topk(4, dim=-1).values if nodes > 4 else maps
+    columns = torch.cat([places, places.square().sum(-1, keepdim=True)], dim=-1)  # [B, K, N_l, 4]
+    x, y, z, square = (maps @ columns.unsqueeze(2)).unbind(-1)
+    spread = (square - x * x - y * y - z * z).clamp_min(0).sqrt()
+    return torch.stack([entropy, top.amax(-1), top.sum(-1), spread], dim=-1)
+
+
+def has_agreement(level: int, level_sizes: tuple[int, ...]) -> bool:
+    """Whether a level and the next coarser one both have a node for each region."""
+    regions = level_sizes[1]
+    return level + 1 < len(level_sizes) and min(level_sizes[level], level_sizes[level + 1]) >= regions
+
+
+def region_overlap(
+    fine: Tensor, coarse: Tensor, fine_region: Tensor, coarse_region: Tensor, regions: int
+) -> Tensor:
+    """One minus the total variation of two levels' maps over regions, ``[B, K, H, T]``.
+
+    Args:
+        fine: ``[B, K, H, T, N_l]``.
+        coarse: ``[B, K, H, T, N_l+1]``.
+        fine_region: ``[B, K, N_l]`` int64, ``regions`` for a node without one.
+        coarse_region: ``[B, K, N_l+1]`` int64.
+        regions: ``R``.
+    """
+    masses = []
+    for maps, region in ((fine, fine_region), (coarse, coarse_region)):
+        member = (region.unsqueeze(-1) == torch.arange(regions, device=region.device)).to(maps)
+        masses.append(maps @ member.unsqueeze(2))  # [B, K, H, T, R]
+    return 1 - 0.5 * (masses[0] - masses[1]).abs().sum(-1)

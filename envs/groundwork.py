@@ -1,0 +1,121 @@
+"""What is worked out once an episode, so that a step need not: no calibration changes it.
+
+Of the maps before any change: their logits, what each level has gathered by them, and the sums that make
+logarithms of probabilities out of logits. A change of gates only mixes anew what was gathered; a temperature
+makes one level gather anew. Nothing here is an approximation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from tensordict import TensorClass
+from torch import Tensor
+
+from envs.layout import Layout
+from models import AttentionState, HierarchicalAttentionFusion
+from models.points import AXIS_NODES
+
+CHUNK_PAIRS = 1024
+"""Pairs of a candidate and a token that are evaluated together on a CPU: about what its caches hold."""
+
+
+class Groundwork(TensorClass):
+    """Fixed for an episode, batch size `[B]`.
+
+    Attributes:
+        gathered: What each level has gathered under no change, heads side by side, `[B, L, C, T, D]`.
+        axes: The part of the maps of the coarsest level that falls on the axes' nodes, `[B, C, T, H, 3]`.
+        log_sums: Logarithms of the sums of the exponentials of the logits, `[B, L, C, H, T]`.
+        asked: What each token asks of a candidate, see `HierarchicalAttentionFusion.ask`, `[B, T, 3 D_pair]`.
+        numbers: Tokens that are numbers, so that there is evidence, bool `[B, T]`.
+        length: Tokens up to the last real one, i64 `[B]`: the rest is padding.
+    """
+
+    gathered: Tensor
+    axes: Tensor
+    log_sums: Tensor
+    asked: Tensor
+    numbers: Tensor
+    length: Tensor
+
+
+CANDIDATE_AXES = {"gathered": 2, "axes": 1, "log_sums": 2}
+"""The axis of candidates of the fields that have one."""
+
+
+@torch.no_grad()
+def lay(
+    haf: HierarchicalAttentionFusion, layout: Layout, attention: AttentionState
+) -> tuple[Groundwork, Tensor]:
+    """Work out what is fixed.
+
+    Args:
+        haf: The model, in evaluation mode.
+        layout: What there is to act on.
+        attention: Batch `[B]`. Its logits are shifted, in place, so that the largest of each map is 0: that
+            changes no map.
+
+    Returns:
+        The groundwork, and the tokens' verdicts before any change, `[B, C, T]`.
+    """
+    batch, candidates, heads, tokens, _ = attention.logits.shape
+    width = attention.tokens.shape[-1]
+    new = attention.logits.new_empty
+    work = Groundwork(
+        gathered=new(batch, layout.levels, candidates, tokens, width),
+        axes=new(batch, candidates, tokens, heads, 3),
+        log_sums=new(batch, layout.levels, candidates, heads, tokens),
+        asked=haf.ask(attention.tokens),
+        numbers=(attention.evidence != 0).flatten(3).any(-1).any(1),
+        length=(attention.mask * torch.arange(1, tokens + 1, device=attention.mask.device)).amax(-1),
+        batch_size=[batch],
+    )
+    token_scores = new(batch, candidates, tokens)
+    _, weight = haf.weigh(attention.gate_logits, haf.head.unsqueeze(0))  # [B, H, T, L]
+    for rows in chunks(batch, candidates * tokens, attention.logits.device):
+        for level, nodes in enumerate(layout.slices):
+            logits = attention.logits[rows, ..., nodes]
+            logits -= logits.amax(-1, keepdim=True)
+            maps = logits.exp()  # [b, C, H, T, N_l]
+            total = maps.sum(-1, keepdim=True)
+            maps /= total
+            work.log_sums[rows, level] = total.squeeze(-1).log()
+            gathered = maps @ attention.node_values[rows, ..., nodes, :]  # [b, C, H, T, d]
+            work.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
+        work.axes[rows] = maps[..., AXIS_NODES].transpose(2, 3)  # the coarsest level is the last
+        token_scores[rows] = haf.judge(
+            work.asked[rows],
+            mix(work.gathered[rows], weight[rows]),
+            work.axes[rows] * weight[rows][..., -1].transpose(1, 2)[:, None, :, :, None],
+            attention.evidence[rows],
+            work.numbers[rows].nonzero(as_tuple=True),
+        )
+    return work, token_scores
+
+
+def mix(gathered: Tensor, weight: Tensor) -> Tensor:
+    """The sum over levels and heads of what they gathered, `[B, C, T, D]`.
+
+    Args:
+        gathered: `[B, L, C, T, D]`, heads side by side along `D`.
+        weight: `[B, H, T, L]`.
+    """
+    shares = spread(weight, gathered.shape[-1])  # [B, L, 1, T, D]
+    result = gathered[:, 0] * shares[:, 0]
+    for level in range(1, gathered.shape[1]):
+        result.addcmul_(gathered[:, level], shares[:, level])
+    return result
+
+
+def spread(weight: Tensor, width: int) -> Tensor:
+    """Weights `[B, H, T, L]` of the heads, repeated for each of their features: `[B, L, 1, T, D]`."""
+    heads = weight.shape[1]
+    return weight.permute(0, 3, 2, 1).repeat_interleave(width // heads, -1, output_size=width).unsqueeze(2)
+
+
+def chunks(rows: int, pairs: int, device: torch.device) -> Iterator[slice]:
+    """Slices of at most `CHUNK_PAIRS` pairs, given those of a row, on a CPU; else all rows at once."""
+    step = max(1, CHUNK_PAIRS // max(pairs, 1)) if device.type == "cpu" else max(rows, 1)
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -1,0 +1,42 @@
+"""What there is to act on, and how far an action reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Reach(IntEnum):
+    """How much of the attention an action touches, and so how much has to be evaluated again."""
+
+    POOLING = 0  # the weights of the tokens at most: no map changes
+    PAIRED = 1  # the maps of the paired candidate
+    ALL = 2  # the maps of every candidate, or how they are mixed
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What there is to act on.
+
+    Attributes:
+        level_sizes: Nodes at each level, fine to coarse, `N_l`.
+        heads: Attention heads, `H`.
+        regions: Regions of a shape, `R`.
+        token_groups: Groups that a query's tokens are split into, `K`.
+    """
+
+    level_sizes: tuple[int, ...]
+    heads: int
+    regions: int
+    token_groups: int
+
+    @property
+    def levels(self) -> int:
+        """Levels of the hierarchy, `L`."""
+        return len(self.level_sizes)
+
+    @property
+    def slices(self) -> list[slice]:
+        """Where each level's nodes are among all `N`."""
+        ends = [sum(self.level_sizes[: level + 1]) for level in range(self.levels)]
+        return [slice(end - size, end) for end, size in zip(ends, self.level_sizes, strict=True)]
