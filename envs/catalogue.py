@@ -77,6 +77,13 @@ class ActionCatalogue:
             reach += [family.reach] * (2 * len(words))
         self.reach = torch.tensor(reach)
         """How much each action touches (`Reach`), i64 `[A]`."""
+        self._entries = sum(block.entries for block in self._blocks)
+        entry = [0] * (self.stop is not None) + [e for e in range(self._entries) for _ in range(2)]
+        amount = [0.0] * (self.stop is not None)
+        for block in self._blocks:
+            amount += [block.step, -block.step] * block.entries
+        # The entry, among those of all families, that each action changes, and by how much.
+        self._entry, self._amount = torch.tensor(entry), torch.tensor(amount)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,14 +114,18 @@ class ActionCatalogue:
             action: i64 `[B]`; a negative one changes nothing, and neither does `stop`.
         """
         changed = calibration.clone()
+        chosen = action.clamp_min(0)
+        amount = torch.where(action < 0, 0.0, self._amount.to(action.device)[chosen])  # [B]
+        change = amount.new_zeros(len(action), self._entries)
+        change.scatter_(1, self._entry.to(action.device)[chosen].unsqueeze(1), amount.unsqueeze(1))
+        # On a CPU it is cheaper to look which families are there than to add nothing to the others.
+        taken = set(action.tolist()) if action.device.type == "cpu" else None
+        start = 0
         for block in self._blocks:
-            local = action - block.first
-            inside = (local >= 0) & (local < 2 * block.entries)
-            local = local.clamp(0, 2 * block.entries - 1)
-            amount = torch.where(local % 2 == 0, block.step, -block.step) * inside
-            change = torch.zeros(action.shape[0], block.entries, device=action.device)
-            change.scatter_(1, (local // 2).unsqueeze(-1), amount.unsqueeze(-1).to(change))
-            block.family.add(changed, episode, change)
+            actions = range(block.first, block.first + 2 * block.entries)
+            if taken is None or not taken.isdisjoint(actions):
+                block.family.add(changed, episode, change[:, start : start + block.entries])
+            start += block.entries
         return changed
 
     def mask(self, calibration: Calibration, episode: Episode) -> Tensor:

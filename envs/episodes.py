@@ -135,7 +135,7 @@ def build_episode(
     return Episode(
         attention=attention,
         work=work,
-        initial=evaluator.first(attention, score, token_scores),
+        initial=evaluator.first(attention, work, score, token_scores),
         positives=positives.gather(1, candidates),
         candidates=candidates,
         group=member.transpose(1, 2).to(score),

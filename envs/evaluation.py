@@ -7,6 +7,7 @@ needs is looked up, and rows of equal need go together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.groundwork import CHUNK_PAIRS, Groundwork, chunks, lay, mix, spread
+from envs.groundwork import CHUNK_PAIRS, Groundwork, chunks, lay, measures, mix, repeated, top_logits
 from envs.layout import Layout, Reach
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
-from models.statistics import has_agreement, map_statistics, region_overlap
+from models.statistics import has_agreement, map_statistics, region_overlap, spread
 
 
 class Evaluation(TensorClass):
@@ -83,15 +84,22 @@ class Evaluator:
         return work, self._score(attention, attention.token_logits, token_scores), token_scores
 
     @torch.no_grad()
-    def first(self, attention: AttentionState, score: Tensor, token_scores: Tensor) -> Evaluation:
-        """The evaluation before any change, from what `prepare` gave, candidates in the episode's order."""
-        parts = []
+    def first(
+        self, attention: AttentionState, work: Groundwork, score: Tensor, token_scores: Tensor
+    ) -> Evaluation:
+        """The evaluation before any change, from what `prepare` gave, candidates in the episode's order.
+
+        As it is known now who leads, `work.top` is filled in.
+        """
+        parts, top = [], []
         pairs = self.leading * attention.mask.shape[1]
         for rows in chunks(len(score), pairs, score.device):
             seen = attention.logits[rows, : self.leading]
             maps = [seen[..., nodes].softmax(-1) for nodes in self.layout.slices]
+            top.append(top_logits(self.layout, seen))
             places, regions = attention.centers[rows, : self.leading], attention.region[rows, : self.leading]
-            parts.append(self._statistics(maps, places, regions, attention.token_logits[rows]))
+            parts.append(self._statistics(maps, places, regions, attention.token_logits[rows].softmax(-1)))
+        work.top = torch.cat(top)
         return Evaluation(
             score=score,
             token_scores=token_scores,
@@ -142,7 +150,7 @@ class Evaluator:
             )
             with _without_dropout(self.haf):
                 self._update_all(new, before, every)
-                self._update_paired(new, paired.nonzero().squeeze(-1))
+                self._update_paired(new, before, every, paired.nonzero().squeeze(-1))
             token_scores, divergence, statistics = new.token_scores, new.divergence, new.statistics
         return Evaluation(
             score=self._score(attention, attention.token_logits + after.token, token_scores),
@@ -175,8 +183,8 @@ class Evaluator:
         """Rows of which the same levels need to gather anew, and to have statistics and KL renewed."""
         work, attention = new.work, new.attention
         weight = new.weight[rows, :, :length]
-        axes = work.axes[rows, :, :length]
-        shares = spread(weight, work.gathered.shape[-1])
+        axes = work.axes[rows, :, :, :length]
+        shares = repeated(weight, work.gathered.shape[-1])
         aligned: Tensor | None = None
         for level, nodes in enumerate(self.layout.slices):
             if gather[level]:
@@ -187,7 +195,7 @@ class Evaluator:
                 maps /= total
                 gathered = (maps @ attention.node_values[rows, ..., nodes, :]).transpose(2, 3).flatten(3)
                 if level == self.layout.levels - 1:
-                    axes = maps[..., AXIS_NODES].transpose(2, 3)
+                    axes = maps[..., AXIS_NODES]
                 if renew[level]:
                     self._renew(new, rows, length, level, maps, logits, total, sharpness)
             else:
@@ -197,12 +205,12 @@ class Evaluator:
             else:
                 aligned.addcmul_(gathered, shares[:, level])
         assert aligned is not None
+        numbers = work.numbers[rows, :length].nonzero(as_tuple=True)
         new.token_scores[rows, :, :length] = self.haf.judge(
             work.asked[rows, :length],
             aligned,
-            axes * weight[..., -1].transpose(1, 2)[:, None, :, :, None],
-            attention.evidence[rows, :, :length],
-            work.numbers[rows, :length].nonzero(as_tuple=True),
+            numbers,
+            *measures(numbers, axes, weight, attention.evidence[rows, :, :length]),
         )
 
     def _renew(
@@ -225,23 +233,27 @@ class Evaluator:
         kl = (sharpness[:, None, None, None] - 1) * mean - total.squeeze(-1).log()
         kl += new.work.log_sums[rows, level, :, :, :length]
         new.divergence[rows, :, level] = (kl * new.share[rows, None, None, :length]).sum(-1).mean(-1)
-        seen = slice(0, new.statistics.shape[1])
-        attention = new.attention
-        known = {level: maps[:, seen]}
-        for other in (level - 1, level + 1):  # for the agreement of this level, and of the finer one
-            if 0 <= other < self.layout.levels:
-                sharp = new.calibration.temperature[rows, other].exp()
-                beside = attention.logits[rows, seen, :, :length, self.layout.slices[other]]
-                known[other] = (beside * sharp[:, None, None, None, None]).softmax(-1)
+        attention, seen = new.attention, slice(0, new.statistics.shape[1])
         centers, region = attention.centers[rows, seen], attention.region[rows, seen]
         weights = attention.token_logits[rows, :length].softmax(-1)  # [b, T]
 
-        def averaged(statistics: Tensor) -> Tensor:  # [b, K, H, T, ...] -> [b, K, H, ...]
-            return torch.einsum("bt,bkht...->bkh...", weights, statistics)
+        def averaged(statistic: Tensor) -> Tensor:  # [b, K, H, T] -> [b, K, H]
+            return (statistic * weights[:, None, None]).sum(-1)
 
         nodes = self.layout.slices[level]
-        of_maps = averaged(map_statistics(known[level], centers[:, :, nodes]))
-        new.statistics[rows, :, level, :, : of_maps.shape[-1]] = of_maps
+        peak = total[:, seen].squeeze(-1).reciprocal()  # [b, K, H, T]: the largest exponential is 1
+        sharp = sharpness[:, None, None, None]
+        entropy = (-peak.log() - sharp * mean[:, seen]) / math.log(max(self.layout.level_sizes[level], 2))
+        top = (new.work.top[rows, :, level, :, :length] * sharp.unsqueeze(-1)).exp_().sum(-1) * peak
+        statistics = (entropy, peak, top, spread(maps[:, seen], centers[:, :, nodes]))
+        for number, statistic in enumerate(statistics):
+            new.statistics[rows, :, level, :, number] = averaged(statistic)
+        known = {level: maps[:, seen]}
+        for other in (level - 1, level + 1):  # for the agreement of this level, and of the finer one
+            if 0 <= other < self.layout.levels and has_agreement(min(level, other), self.layout.level_sizes):
+                sharpness = new.calibration.temperature[rows, other].exp()[:, None, None, None, None]
+                beside = attention.logits[rows, seen, :, :length, self.layout.slices[other]]
+                known[other] = (beside * sharpness).softmax(-1)
         for fine in (level - 1, level):
             if fine >= 0 and has_agreement(fine, self.layout.level_sizes):
                 near, far = self.layout.slices[fine], self.layout.slices[fine + 1]
@@ -250,59 +262,92 @@ class Evaluator:
                 )
                 new.statistics[rows, :, fine, :, -1] = averaged(overlap)
 
-    def _update_paired(self, new: _Update, rows: Tensor) -> None:
-        """The paired candidate of some rows, associations and all."""
+    def _update_paired(self, new: _Update, before: Calibration, every: Tensor, rows: Tensor) -> None:
+        """The paired candidate of some rows: the tokens whose associations have changed.
+
+        Where every candidate has just been evaluated, that was done as if there were no association.
+        """
         if len(rows) == 0:
             return
-        work, attention = new.work, new.attention
-        pairs = attention.mask.shape[1]
-        for piece in chunks(len(rows), pairs, rows.device):
-            part = rows[piece]
-            self._update_pairs(new, part, attention.paired[part], int(work.length[part].amax()))
+        afresh = every[rows]
+        was = torch.where(afresh[:, None, None], 0.0, before.association[rows])  # [b, T, R]
+        now = new.calibration.association[rows]
+        moved = (was != now).any(-1) & new.attention.mask[rows]  # [b, T]
+        count = int(moved.sum(-1).amax())
+        if count == 0:
+            return
+        # Rows in which fewer tokens have moved are filled up with some that have not: they stay as they are.
+        tokens = moved.byte().argsort(dim=-1, descending=True, stable=True)[:, :count]  # [b, G]
+        renewed = new.calibration.temperature[rows] != before.temperature[rows]  # [b, L]
+        renewed = renewed | ~afresh.unsqueeze(-1)
+        at = torch.arange(len(rows), device=rows.device).unsqueeze(-1)
+        associations = torch.stack([was[at, tokens], now[at, tokens]], dim=1)  # [b, 2, G, R]
+        for piece in chunks(len(rows), count, rows.device):
+            self._update_pairs(new, rows[piece], tokens[piece], associations[piece], renewed[piece])
 
-    def _update_pairs(self, new: _Update, rows: Tensor, column: Tensor, length: int) -> None:
+    def _update_pairs(
+        self, new: _Update, rows: Tensor, tokens: Tensor, associations: Tensor, renewed: Tensor
+    ) -> None:
+        """Some tokens of the paired candidate, whose statistics and KL change by what those tokens change.
+
+        Args:
+            new: What is being made.
+            rows: `[b]`.
+            tokens: `[b, G]`.
+            associations: What they were when evaluated last, and are now, `[b, 2, G, R]`.
+            renewed: Levels whose KL and statistics lack the change, bool `[b, L]`.
+        """
         work, attention = new.work, new.attention
+        row, column = rows.unsqueeze(-1), attention.paired[rows]
+        at = row, column.unsqueeze(-1)  # [b, 1] each
         region = attention.region[rows, column]  # [b, N]
-        bias = torch.nn.functional.pad(new.calibration.association[rows, :length], (0, 1))  # [b, T, R + 1]
-        bias = bias.gather(2, region.unsqueeze(1).expand(-1, length, -1)).unsqueeze(1)  # [b, 1, T, N]
-        maps, gathered, divergence = [], [], []
+        bias = torch.nn.functional.pad(associations, (0, 1))  # [b, 2, G, R + 1]
+        bias = bias.gather(3, region[:, None, None].expand(*bias.shape[:3], -1)).unsqueeze(
+            3
+        )  # [b, 2, G, 1, N]
+        maps, gathered = [], []
         for level, nodes in enumerate(self.layout.slices):
-            logits = attention.logits[rows, column, :, :length, nodes]  # [b, H, T, N_l]
-            sharpness = new.calibration.temperature[rows, level].exp()[:, None, None, None]
-            changed = torch.addcmul(bias[..., nodes], logits, sharpness)
+            logits = attention.logits[*at, :, tokens, nodes].unsqueeze(1)  # [b, 1, G, H, N_l]
+            sharpness = new.calibration.temperature[rows, level].exp()[:, None, None, None, None]
+            changed = torch.addcmul(bias[..., nodes], logits, sharpness)  # [b, 2, G, H, N_l]
             log_sum = changed.logsumexp(-1, keepdim=True)
             found = (changed - log_sum).exp_()
-            kl = (found * (changed - logits)).sum(-1) - log_sum.squeeze(-1)
-            kl += work.log_sums[rows, level, column, :, :length]
-            divergence.append((kl * new.share[rows, None, :length]).sum(-1).mean(-1))
+            kl = (found * (changed - logits)).sum(-1) - log_sum.squeeze(-1)  # up to a constant
+            more = (kl[:, 1] - kl[:, 0]).mean(-1) * new.share[row, tokens]  # [b, G]
+            new.divergence[rows, column, level] += more.sum(-1) * renewed[:, level]
             values = attention.node_values[rows, column, :, nodes]  # [b, H, N_l, d]
-            gathered.append((found @ values).transpose(1, 2).flatten(2))
-            maps.append(found.unsqueeze(1))
-        weight = new.weight[rows, :, :length]
-        axes = maps[-1][..., AXIS_NODES].transpose(2, 3)  # [b, 1, T, H, 3]
+            gathered.append((found[:, 1].transpose(1, 2) @ values).transpose(1, 2).flatten(2))
+            maps.append(found.transpose(2, 3))  # [b, 2, H, G, N_l]
+        weight = new.weight[row, :, tokens].transpose(1, 2)  # [b, H, G, L]
+        place, token = numbers = work.numbers[row, tokens].nonzero(as_tuple=True)
+        look = maps[-1][place, 1, :, token][..., AXIS_NODES] * weight[place, :, token, -1].unsqueeze(-1)
+        evidence = attention.evidence[rows[place], column[place], tokens[place, token]]
         token_scores = self.haf.judge(
-            work.asked[rows, :length],
+            work.asked[row, tokens],
             mix(torch.stack(gathered, dim=1).unsqueeze(2), weight),
-            axes * weight[..., -1].transpose(1, 2)[:, None, :, :, None],
-            attention.evidence[rows, column, :length].unsqueeze(1),
-            work.numbers[rows, :length].nonzero(as_tuple=True),
+            numbers,
+            look.unsqueeze(1),
+            evidence.unsqueeze(1),
         )
-        new.token_scores[rows, column, :length] = token_scores.squeeze(1)
-        new.divergence[rows, column] = torch.stack(divergence, dim=-1)
+        new.token_scores[*at, tokens] = token_scores.squeeze(1)
         seen = (column < new.statistics.shape[1]).nonzero().squeeze(-1)
         if len(seen):
             part, place = rows[seen], column[seen]
-            new.statistics[part, place] = self._statistics(
+            twice = (len(seen), 2)
+            statistics = self._statistics(
                 [found[seen] for found in maps],
-                attention.centers[part, place].unsqueeze(1),
-                attention.region[part, place].unsqueeze(1),
-                attention.token_logits[part, :length],
-            ).squeeze(1)
+                attention.centers[part, place].unsqueeze(1).expand(*twice, -1, -1),
+                region[seen].unsqueeze(1).expand(*twice, -1),
+                attention.token_logits[part].softmax(-1).gather(1, tokens[seen]),
+            )  # [b, 2, L, H, F]
+            lacks = renewed[seen, :, None, None]
+            agreement = lacks | lacks.roll(-1, dims=1)  # with the next coarser level
+            agreement[:, -1] = False
+            lacks = torch.cat([lacks.expand(-1, -1, -1, statistics.shape[-1] - 1), agreement], dim=-1)
+            new.statistics[part, place] += (statistics[:, 1] - statistics[:, 0]) * lacks
 
-    def _statistics(
-        self, maps: list[Tensor], centers: Tensor, region: Tensor, token_logits: Tensor
-    ) -> Tensor:
-        """Statistics of maps `[B, K, H, T, N_l]` of each level, `[B, K, L, H, F]`."""
+    def _statistics(self, maps: list[Tensor], centers: Tensor, region: Tensor, weights: Tensor) -> Tensor:
+        """Statistics of maps `[B, K, H, T, N_l]` of each level, tokens weighed `[B, T]`: `[B, K, L, H, F]`."""
         sizes, slices = self.layout.level_sizes, self.layout.slices
         per_level = []
         for level, nodes in enumerate(slices):
@@ -313,7 +358,6 @@ class Evaluator:
                 agreement = region_overlap(found, maps[level + 1], near, far, self.layout.regions)
             of_maps = map_statistics(found, centers[:, :, nodes])
             per_level.append(torch.cat([of_maps, agreement.unsqueeze(-1)], dim=-1))
-        weights = token_logits.softmax(-1)  # [B, T]
         return torch.einsum("bt,blkhtf->bklhf", weights, torch.stack(per_level, dim=1))
 
 

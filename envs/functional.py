@@ -62,6 +62,7 @@ class EnvState(TensorClass):
         evaluation: What HAF makes of it.
         step: Steps taken, i64 `[B]`.
         stopped: Ended by `stop`, or with no action left, bool `[B]`.
+        legal: Actions that may be taken next, bool `[B, A]`.
         internal: Internal part of the potential, `[B]`.
         external: External part, `[B]`.
         kl: Divergence from the initial attention, in nats, `[B]`.
@@ -71,6 +72,7 @@ class EnvState(TensorClass):
     evaluation: Evaluation
     step: Tensor
     stopped: Tensor
+    legal: Tensor
     internal: Tensor
     external: Tensor
     kl: Tensor
@@ -160,18 +162,18 @@ class CalibrationCore:
             regions=layout.regions,
             device=attention.mask.device,
         )
-        state = EnvState(
+        legal = self.catalogue.mask(calibration, episode)
+        return EnvState(
             calibration=calibration,
             evaluation=episode.initial.clone(),
             step=torch.zeros_like(attention.paired),
-            stopped=torch.zeros_like(attention.paired, dtype=torch.bool),
+            stopped=~legal.any(-1),
+            legal=legal,
             internal=internal_potential(episode.initial.score, episode.positives),
             external=external_potential(episode.initial.score, episode.positives),
             kl=torch.zeros_like(episode.initial.score[:, 0]),
             batch_size=[batch],
         )
-        state.stopped = ~self.catalogue.mask(calibration, episode).any(-1)
-        return state
 
     @torch.no_grad()
     def transition(
@@ -191,7 +193,7 @@ class CalibrationCore:
         moves = ~self.done(state)
         if needed is not None:
             moves = moves & needed
-        self._check(episode, state, action, moves)
+        self._check(state, action, moves)
         chosen = torch.where(moves, action, -1)
         stop = self.catalogue.stop
         stops = torch.zeros_like(moves) if stop is None else chosen == stop
@@ -201,25 +203,24 @@ class CalibrationCore:
         evaluation = self.evaluator.update(
             episode.attention, episode.work, state.evaluation, state.calibration, calibration, reach
         )
-        following = EnvState(
+        # Rounding must not make a reward out of a row in which nothing has happened.
+        still = ~moves | stops
+        evaluation.score = torch.where(still.unsqueeze(-1), state.evaluation.score, evaluation.score)
+        kl = divergence(episode.attention, evaluation, calibration, self.haf.head.detach())
+        legal = self.catalogue.mask(calibration, episode)
+        internal = internal_potential(evaluation.score, episode.positives)
+        external = external_potential(evaluation.score, episode.positives)
+        return EnvState(
             calibration=calibration,
             evaluation=evaluation,
             step=state.step + moves,
-            stopped=state.stopped | stops,
-            internal=internal_potential(evaluation.score, episode.positives),
-            external=external_potential(evaluation.score, episode.positives),
-            kl=divergence(episode.attention, evaluation, calibration, self.haf.head.detach()),
+            stopped=state.stopped | stops | ~legal.any(-1),
+            legal=legal,
+            internal=torch.where(still, state.internal, internal),
+            external=torch.where(still, state.external, external),
+            kl=torch.where(still, state.kl, kl),
             batch_size=state.batch_size,
         )
-        following.stopped = following.stopped | ~self.catalogue.mask(calibration, episode).any(-1)
-        # Rounding must not make a reward out of a row in which nothing has happened.
-        still = ~moves | stops
-        for name in ("internal", "external", "kl"):
-            setattr(following, name, torch.where(still, getattr(state, name), getattr(following, name)))
-        following.evaluation.score = torch.where(
-            still.unsqueeze(-1), state.evaluation.score, following.evaluation.score
-        )
-        return following
 
     def reward(
         self, episode: Episode, state: EnvState, action: Tensor, following: EnvState
@@ -257,8 +258,8 @@ class CalibrationCore:
         )
 
     def mask(self, episode: Episode, state: EnvState) -> Tensor:
-        """Legal actions, bool `[B, A]`."""
-        return self.catalogue.mask(state.calibration, episode)
+        """Legal actions, bool `[B, A]`; a tensor of its own, which may be changed."""
+        return state.legal.clone()
 
     def terminal(self, state: EnvState) -> Tensor:
         """Ended by its own action, bool `[B]`."""
@@ -272,9 +273,9 @@ class CalibrationCore:
         """Over, by either cause, bool `[B]`."""
         return (state.step >= self.config.horizon) | state.stopped
 
-    def _check(self, episode: Episode, state: EnvState, action: Tensor, moves: Tensor) -> None:
+    def _check(self, state: EnvState, action: Tensor, moves: Tensor) -> None:
         inside = (action >= 0) & (action < self.actions)
-        legal = self.mask(episode, state).gather(1, action.clamp(0, self.actions - 1).unsqueeze(1)).squeeze(1)
+        legal = state.legal.gather(1, action.clamp(0, self.actions - 1).unsqueeze(1)).squeeze(1)
         wrong = moves & ~(inside & legal)
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0, 0])

@@ -16,8 +16,9 @@ from torch import Tensor
 from envs.layout import Layout
 from models import AttentionState, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
+from models.statistics import TOP, largest
 
-CHUNK_PAIRS = 1024
+CHUNK_PAIRS = 512
 """Pairs of a candidate and a token that are evaluated together on a CPU: about what its caches hold."""
 
 
@@ -26,9 +27,11 @@ class Groundwork(TensorClass):
 
     Attributes:
         gathered: What each level has gathered under no change, heads side by side, `[B, L, C, T, D]`.
-        axes: The part of the maps of the coarsest level that falls on the axes' nodes, `[B, C, T, H, 3]`.
+        axes: The part of the maps of the coarsest level that falls on the axes' nodes, `[B, C, H, T, 3]`.
         log_sums: Logarithms of the sums of the exponentials of the logits, `[B, L, C, H, T]`.
         asked: What each token asks of a candidate, see `HierarchicalAttentionFusion.ask`, `[B, T, 3 D_pair]`.
+        top: The largest logits of the leading candidates' maps, `[B, K, L, H, T, TOP]`, minus infinity where
+            a level has fewer nodes.
         numbers: Tokens that are numbers, so that there is evidence, bool `[B, T]`.
         length: Tokens up to the last real one, i64 `[B]`: the rest is padding.
     """
@@ -37,6 +40,7 @@ class Groundwork(TensorClass):
     axes: Tensor
     log_sums: Tensor
     asked: Tensor
+    top: Tensor
     numbers: Tensor
     length: Tensor
 
@@ -58,16 +62,17 @@ def lay(
             changes no map.
 
     Returns:
-        The groundwork, and the tokens' verdicts before any change, `[B, C, T]`.
+        The groundwork, `top` left empty, and the tokens' verdicts before any change, `[B, C, T]`.
     """
     batch, candidates, heads, tokens, _ = attention.logits.shape
     width = attention.tokens.shape[-1]
     new = attention.logits.new_empty
     work = Groundwork(
         gathered=new(batch, layout.levels, candidates, tokens, width),
-        axes=new(batch, candidates, tokens, heads, 3),
+        axes=new(batch, candidates, heads, tokens, 3),
         log_sums=new(batch, layout.levels, candidates, heads, tokens),
         asked=haf.ask(attention.tokens),
+        top=new(batch, 0),  # who leads is not known yet
         numbers=(attention.evidence != 0).flatten(3).any(-1).any(1),
         length=(attention.mask * torch.arange(1, tokens + 1, device=attention.mask.device)).amax(-1),
         batch_size=[batch],
@@ -84,15 +89,37 @@ def lay(
             work.log_sums[rows, level] = total.squeeze(-1).log()
             gathered = maps @ attention.node_values[rows, ..., nodes, :]  # [b, C, H, T, d]
             work.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
-        work.axes[rows] = maps[..., AXIS_NODES].transpose(2, 3)  # the coarsest level is the last
+        work.axes[rows] = maps[..., AXIS_NODES]  # the coarsest level is the last
+        numbers = work.numbers[rows].nonzero(as_tuple=True)
         token_scores[rows] = haf.judge(
             work.asked[rows],
             mix(work.gathered[rows], weight[rows]),
-            work.axes[rows] * weight[rows][..., -1].transpose(1, 2)[:, None, :, :, None],
-            attention.evidence[rows],
-            work.numbers[rows].nonzero(as_tuple=True),
+            numbers,
+            *measures(numbers, work.axes[rows], weight[rows], attention.evidence[rows]),
         )
     return work, token_scores
+
+
+def top_logits(layout: Layout, logits: Tensor) -> Tensor:
+    """The largest of logits `[B, K, H, T, N]` at each level, `[B, K, L, H, T, TOP]`."""
+    found = [largest(logits[..., nodes]) for nodes in layout.slices]
+    padded = [torch.nn.functional.pad(top, (0, TOP - top.shape[-1]), value=-torch.inf) for top in found]
+    return torch.stack(padded, dim=2)
+
+
+def measures(
+    numbers: tuple[Tensor, Tensor], axes: Tensor, weight: Tensor, evidence: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The weighted attention to axes and the evidence of tokens, `[Q, C, H, 3]` and `[Q, C, 3, EVIDENCE]`.
+
+    Args:
+        numbers: Rows and places of the tokens, `[Q]` each.
+        axes: `[B, C, H, T, 3]`.
+        weight: `[B, H, T, L]`.
+        evidence: `[B, C, T, 3, EVIDENCE]`.
+    """
+    row, token = numbers
+    return axes[row, :, :, token] * weight[row, :, token, -1][:, None, :, None], evidence[row, :, token]
 
 
 def mix(gathered: Tensor, weight: Tensor) -> Tensor:
@@ -102,14 +129,14 @@ def mix(gathered: Tensor, weight: Tensor) -> Tensor:
         gathered: `[B, L, C, T, D]`, heads side by side along `D`.
         weight: `[B, H, T, L]`.
     """
-    shares = spread(weight, gathered.shape[-1])  # [B, L, 1, T, D]
+    shares = repeated(weight, gathered.shape[-1])  # [B, L, 1, T, D]
     result = gathered[:, 0] * shares[:, 0]
     for level in range(1, gathered.shape[1]):
         result.addcmul_(gathered[:, level], shares[:, level])
     return result
 
 
-def spread(weight: Tensor, width: int) -> Tensor:
+def repeated(weight: Tensor, width: int) -> Tensor:
     """Weights `[B, H, T, L]` of the heads, repeated for each of their features: `[B, L, 1, T, D]`."""
     heads = weight.shape[1]
     return weight.permute(0, 3, 2, 1).repeat_interleave(width // heads, -1, output_size=width).unsqueeze(2)

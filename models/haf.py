@@ -241,26 +241,27 @@ class HierarchicalAttentionFusion(nn.Module):
 
     @torch.no_grad()
     def judge(
-        self, asked: Tensor, aligned: Tensor, axes: Tensor, evidence: Tensor, numbers: tuple[Tensor, Tensor]
+        self, asked: Tensor, aligned: Tensor, numbers: tuple[Tensor, Tensor], axes: Tensor, evidence: Tensor
     ) -> Tensor:
         """The same verdicts ``[B, C, T]``, without gradients, in fewer passes over memory.
 
         Args:
             asked: ``[B, T, 3 * D_pair]`` from `ask`.
             aligned: ``[B, C, T, D]`` what the tokens are aligned with.
-            axes: ``[B, C, T, H, 3]`` weighted attention to the axes' nodes.
-            evidence: ``[B, C, T, 3, EVIDENCE]``.
-            numbers: rows and places of the tokens that are numbers, ``[Q]`` int64 each: evidence is zero
-                elsewhere, and is not looked at.
+            numbers: rows and places of the ``Q`` tokens that are numbers, ``[Q]`` int64 each; there is no
+                evidence on the others.
+            axes: ``[Q, C, H, 3]`` their weighted attention to the axes' nodes.
+            evidence: ``[Q, C, 3, EVIDENCE]`` on them.
         """
         said, wanted, sought = asked.unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
         seen, found = self.from_aligned(self.aligned_norm(aligned)).chunk(2, dim=-1)  # each [B, C, T, D_pair]
         product = torch.addcmul(sought * self.from_evidence.bias, wanted, found)
         row, token = numbers
         if len(row):
-            look, measured = axes[row, :, token], evidence[row, :, token]  # [Q, C, H, 3], [Q, C, 3, EVIDENCE]
-            # three products of a few numbers each: batched matrix products are slow at this
-            along = sum(look[..., a, None] * measured[..., a, None, :] for a in range(look.shape[-1]))
+            # products of a few numbers each: batched matrix products are slow at this
+            along = axes[..., 0, None] * evidence[..., 0, None, :]
+            for axis in range(1, axes.shape[-1]):
+                along.addcmul_(axes[..., axis, None], evidence[..., axis, None, :])
             along = along.flatten(2) @ self.from_evidence.weight.T  # [Q, C, D_pair]
             product[row, :, token] += sought[row, :, token] * along
         seen.add_(product).add_(said).relu_()

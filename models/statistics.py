@@ -12,6 +12,9 @@ from models.haf import AttentionOutput, AttentionState
 STATISTICS = ("entropy", "peak", "top4_mass", "spread", "agreement")
 """Names of the last axis of `attention_statistics`."""
 
+TOP = 4
+"""How many of the largest entries of a map `top4_mass` adds up."""
+
 
 def attention_statistics(
     state: AttentionState, output: AttentionOutput, level_sizes: tuple[int, ...], leading: int = 4
@@ -62,11 +65,20 @@ def map_statistics(maps: Tensor, places: Tensor) -> Tensor:
     """
     nodes = maps.shape[-1]
     entropy = torch.special.entr(maps).sum(-1) / math.log(max(nodes, 2))
-    top = maps.topk(4, dim=-1).values if nodes > 4 else maps
+    top = largest(maps)
+    return torch.stack([entropy, top.amax(-1), top.sum(-1), spread(maps, places)], dim=-1)
+
+
+def largest(maps: Tensor) -> Tensor:
+    """The largest entries of maps ``[..., N_l]``, in no order: ``[..., TOP]``, all where there are fewer."""
+    return maps.topk(TOP, dim=-1, sorted=False).values if maps.shape[-1] > TOP else maps
+
+
+def spread(maps: Tensor, places: Tensor) -> Tensor:
+    """How far the mass of maps lies from its centre, ``[B, K, H, T]``, root mean square; see `map_statistics`."""
     columns = torch.cat([places, places.square().sum(-1, keepdim=True)], dim=-1)  # [B, K, N_l, 4]
     x, y, z, square = (maps @ columns.unsqueeze(2)).unbind(-1)
-    spread = (square - x * x - y * y - z * z).clamp_min(0).sqrt()
-    return torch.stack([entropy, top.amax(-1), top.sum(-1), spread], dim=-1)
+    return (square - x * x - y * y - z * z).clamp_min(0).sqrt()
 
 
 def has_agreement(level: int, level_sizes: tuple[int, ...]) -> bool:
