@@ -16,6 +16,7 @@ from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_numpy
 
 ENV_ID = "AttentionCalibration-v0"
 SEED_BOUND = 2**31 - 1
+RENDER_MODES = ["rgb_array"]
 
 
 class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
@@ -38,7 +39,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             render mode that there is not.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012 - Gymnasium's own declaration
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 2}  # noqa: RUF012 - Gymnasium's own declaration
 
     def __init__(
         self,
@@ -47,12 +48,8 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         config: EnvConfig | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
-        self.render_mode = render_mode
         self.core, self.episodes = core_and_episodes(core, episodes, config)
-        if render_mode is not None and not isinstance(self.core, CalibrationCore):
-            raise ValueError(f"render_mode={render_mode!r}: only attention is drawn; leave it out")
+        self.render_mode = check_render_mode(render_mode, self.core)
         self.action_names = self.core.action_names
         self.observation_names = getattr(self.core, "observation_names", None)
         self.observation_space = observation_space(self.core)
@@ -110,12 +107,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         Raises:
             gymnasium.error.ResetNeeded: Before the first `reset`.
         """
-        if self.render_mode is None:
-            return None
-        from envs.render import draw  # Matplotlib is slow to import, and most never draw
-
-        assert isinstance(self.core, CalibrationCore)
-        return draw(self.core, self._current().now)
+        return None if self.render_mode is None else pictures(self._current())[0]
 
     def _current(self) -> Rows:
         if not self._rows.begun:
@@ -133,6 +125,27 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 def observation_space(core: Process) -> gymnasium.spaces.Box[np.float32]:
     """The space of one row's observations."""
     return gymnasium.spaces.Box(-BOUND, BOUND, (core.observation_size,), np.float32)
+
+
+def check_render_mode(render_mode: str | None, core: Process) -> str | None:
+    """The render mode that was asked for.
+
+    Raises:
+        ValueError: There is no such mode, or the process is another one than the calibration of attention.
+    """
+    if render_mode not in (None, *RENDER_MODES):
+        raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
+    if render_mode is not None and not isinstance(core, CalibrationCore):
+        raise ValueError(f"render_mode={render_mode!r}: only attention is drawn; leave it out")
+    return render_mode
+
+
+def pictures(rows: Rows) -> list[NDArray[np.uint8]]:
+    """The attention before and after, of every row, uint8 `[H, W, 3]` each."""
+    from envs.render import draw  # Matplotlib is slow to import, and most never draw
+
+    assert isinstance(rows.core, CalibrationCore)  # see check_render_mode
+    return [draw(rows.core, rows.now[row : row + 1]) for row in range(rows.count)]
 
 
 def draw_generator(random: np.random.Generator) -> torch.Generator:

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from envs.functional import EnvConfig
-from envs.gym import observation_space
+from envs.gym import check_render_mode, observation_space, pictures
 from envs.process import Process
 from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_numpy
 
@@ -36,6 +36,7 @@ class CalibrationVecEnv(VecEnv):
         episodes: Where episodes come from.
         config: Settings of the demonstration core.
         rows: What to play instead of all of these: `num_envs` rows, made by the caller.
+        render_mode: None or `rgb_array`.
 
     Raises:
         ValueError: A core without episodes or the other way round, settings for a core that has its own, or
@@ -49,12 +50,14 @@ class CalibrationVecEnv(VecEnv):
         episodes: Source | None = None,
         config: EnvConfig | None = None,
         rows: Rows | None = None,
+        render_mode: str | None = None,
     ) -> None:
         if rows is None:
             rows = Rows(*core_and_episodes(core, episodes, config), num_envs)
         elif (core, episodes, config) != (None, None, None) or rows.count != num_envs:
             raise ValueError(f"rows: expected {num_envs} rows, and no core, episodes or config beside them")
         self.core, self.episodes, self._rows = rows.core, rows.episodes, rows
+        self._render_mode = check_render_mode(render_mode, self.core)
         self._generator = torch.Generator()
         self._generator.seed()
         self._actions: NDArray[np.int64] | None = None
@@ -153,14 +156,12 @@ class CalibrationVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """None of each row: only the single environment draws."""
-        return [None] * self.num_envs
+        """The attention before and after, of each row; None of each without a render mode."""
+        return [None] * self.num_envs if self._render_mode is None else pictures(self._rows)
 
 
 class _Row:
     """One row, as Stable-Baselines3 asks for attributes and methods of single environments."""
-
-    render_mode = None
 
     def __init__(self, env: CalibrationVecEnv, row: int) -> None:
         self._env = env
@@ -169,6 +170,8 @@ class _Row:
     def __getattr__(self, name: str) -> Any:
         if name in ("core", "episodes", "observation_space", "action_space"):
             return getattr(self._env, name)
+        if name == "render_mode":
+            return self._env._render_mode
         if name in ("action_names", "observation_names"):
             return getattr(self._env.core, name, None)
         raise AttributeError(f"a row of {type(self._env).__name__} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from envs.functional import EnvConfig
-from envs.gym import draw_generator, observation_space
+from envs.gym import RENDER_MODES, check_render_mode, draw_generator, observation_space, pictures
 from envs.process import Process
 from envs.rows import Rows, Snapshot, Source, Step, core_and_episodes, to_numpy
 
@@ -41,6 +41,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         episodes: Where episodes come from.
         config: Settings of the demonstration core.
         autoreset_mode: An `AutoresetMode` or its value.
+        render_mode: None or `rgb_array`.
 
     Raises:
         ValueError: As for the single environment; a number of rows below 1; an autoreset mode that is none.
@@ -53,12 +54,14 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         episodes: Source | None = None,
         config: EnvConfig | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
     ) -> None:
         self.core, self.episodes = core_and_episodes(core, episodes, config)
+        self.render_mode = check_render_mode(render_mode, self.core)
         self.num_envs = num_envs
         self._rows = Rows(self.core, self.episodes, num_envs)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.metadata = {"render_modes": RENDER_MODES, "autoreset_mode": self.autoreset_mode}
         self.action_names = self.core.action_names
         self.observation_names = getattr(self.core, "observation_names", None)
         self.single_observation_space = observation_space(self.core)
@@ -137,6 +140,14 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
             ValueError: A state of another number of rows.
         """
         self._rows.restore(state)
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """The attention before and after, of each row, uint8 `[H, W, 3]`; None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first `reset`.
+        """
+        return None if self.render_mode is None else tuple(pictures(self._current()))
 
     def _current(self) -> Rows:
         if not self._rows.begun:

@@ -5,6 +5,7 @@ import torch
 
 import envs
 from envs.render import attention_shares, draw
+from envs.sb3 import CalibrationVecEnv
 
 
 def test_a_picture_shows_what_has_changed():
@@ -51,3 +52,23 @@ def test_wrong_use_is_named():
         draw(env.core, torch.cat([env.get_state(), env.get_state()]))
     with pytest.raises(ValueError, match="render_mode='human'"):
         envs.AttentionCalibrationEnv(render_mode="human")
+
+
+def test_every_row_is_drawn():
+    vector = envs.AttentionCalibrationVectorEnv(2, render_mode="rgb_array")
+    vector.reset(seed=1)
+    pictures = vector.render()
+    assert [picture.shape for picture in pictures] == [(360, 960, 3)] * 2
+    single = envs.AttentionCalibrationEnv(vector.core, vector.episodes, render_mode="rgb_array")
+    single.set_state(vector.get_state()[1:])
+    np.testing.assert_array_equal(single.render(), pictures[1])
+    sb3 = CalibrationVecEnv(2, vector.core, vector.episodes, render_mode="rgb_array")
+    sb3.reset()
+    sb3.set_state(vector.get_state())
+    np.testing.assert_array_equal(sb3.get_images()[0], pictures[0])
+    assert sb3.render().ndim == 3, "Stable-Baselines3 puts the rows into one picture"
+    assert envs.AttentionCalibrationVectorEnv(2).render() is None
+    assert CalibrationVecEnv(2).get_images() == [None, None]
+    for face in (envs.AttentionCalibrationVectorEnv, CalibrationVecEnv):
+        with pytest.raises(ValueError, match="render_mode='human'"):
+            face(2, render_mode="human")
