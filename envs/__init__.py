@@ -8,6 +8,7 @@ from envs.families import FAMILIES, Family
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.gym import ENV_ID, AttentionCalibrationEnv, register
 from envs.layout import Layout, Reach
+from envs.nearest import NearestEpisodes, hardest
 from envs.observation import observation_names
 from envs.process import Process
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
@@ -34,6 +35,7 @@ __all__ = [
     "Evaluator",
     "Family",
     "Layout",
+    "NearestEpisodes",
     "Process",
     "Reach",
     "RepeatedRows",
@@ -45,6 +47,7 @@ __all__ = [
     "build_episode",
     "demo_core",
     "external_potential",
+    "hardest",
     "internal_potential",
     "observation_names",
     "register",

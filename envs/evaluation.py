@@ -79,7 +79,7 @@ class Evaluator:
         Args:
             attention: Candidates in any order; its logits are shifted in place, which changes no map.
         """
-        with _without_dropout(self.haf):
+        with without_dropout(self.haf):
             work, token_scores = lay(self.haf, self.layout, attention)
         return work, self._score(attention, attention.token_logits, token_scores), token_scores
 
@@ -148,7 +148,7 @@ class Evaluator:
                 divergence=divergence.clone(),
                 statistics=statistics.clone(),
             )
-            with _without_dropout(self.haf):
+            with without_dropout(self.haf):
                 self._update_all(new, before, every)
                 self._update_paired(new, before, every, paired.nonzero().squeeze(-1))
             token_scores, divergence, statistics = new.token_scores, new.divergence, new.statistics
@@ -347,7 +347,7 @@ class Evaluator:
             new.statistics[part, place] += (statistics[:, 1] - statistics[:, 0]) * lacks
 
     def _statistics(self, maps: list[Tensor], centers: Tensor, region: Tensor, weights: Tensor) -> Tensor:
-        """Statistics of maps `[B, K, H, T, N_l]` of each level, tokens weighed `[B, T]`: `[B, K, L, H, F]`."""
+        """Statistics of maps `[B, K, H, T, N_l]` of each level, `[B, K, L, H, F]`; weights are `[B, T]`."""
         sizes, slices = self.layout.level_sizes, self.layout.slices
         per_level = []
         for level, nodes in enumerate(slices):
@@ -423,7 +423,7 @@ def _alike(
 
 
 @contextmanager
-def _without_dropout(module: torch.nn.Module) -> Iterator[None]:
+def without_dropout(module: torch.nn.Module) -> Iterator[None]:
     """The module in evaluation mode, and back to what it was."""
     training = module.training
     module.eval()
