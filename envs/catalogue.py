@@ -155,7 +155,11 @@ def _check_families(families: Sequence[str]) -> None:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"families: unknown family {name!r}{hint} Known: {', '.join(known)}")
-    if len(set(families)) != len(families):
-        raise ValueError(f"families={list(families)}: a family is named twice")
+    twice = sorted({name for name in families if list(families).count(name) > 1})
+    if twice:
+        raise ValueError(f"families={list(families)}: {', '.join(twice)} is named twice; name each once")
     if not set(families) - {STOP}:
-        raise ValueError(f"families={list(families)}: name at least one of {', '.join(FAMILIES)}")
+        raise ValueError(
+            f"families={list(families)}: there is nothing to act on; name at least one of "
+            f"{', '.join(FAMILIES)}"
+        )

@@ -27,7 +27,7 @@ class DemoSource:
     Args:
         core: From `demo_core`; any HAF of the same sizes will do.
         candidates: `C` of every query, at most `gallery`.
-        tokens: `T`; queries have from 3 to this many.
+        tokens: `T`; queries have from 3 (or `T`, if that is fewer) to this many.
         gallery: How many shapes there are.
         numbers: Share of the tokens that are numbers.
     """
@@ -50,6 +50,7 @@ class DemoSource:
         """Draw `count` rows; each has one true candidate, at a random place, among others."""
         haf = self.core.haf
         width, size, length = haf.query.in_features, self.gallery, self.tokens
+        shortest = min(SHORTEST, length)
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator)
@@ -78,7 +79,7 @@ class DemoSource:
         candidates = torch.rand((count, size), generator=generator).argsort(1)[:, : self.candidates]
         true = below(self.candidates, count, 1)
         tokens = normal(count, length, width) + SIGNAL * topic[candidates.gather(1, true).squeeze(1)]
-        mask = torch.arange(length) < below(length - SHORTEST + 1, count, 1) + SHORTEST
+        mask = torch.arange(length) < below(length - shortest + 1, count, 1) + shortest
         is_number = torch.rand((count, length, 1), generator=generator) < self.numbers
         quantities = torch.where(is_number, normal(count, length, 2).exp(), torch.nan)
         attention = haf.attend(tokens, mask, quantities, shapes, candidates, normal(count, self.candidates))

@@ -24,6 +24,10 @@ from models import AttentionState, Calibration, HierarchicalAttentionFusion
 DEFAULT_FAMILIES = ("level", "temperature", "token", "association", "stop")
 
 
+MAX_LIMIT = 20.0
+"""Beyond it exponentials of what has been changed leave the range of a float32."""
+
+
 @dataclass(frozen=True)
 class EnvConfig:
     """Settings of the decision process.
@@ -47,11 +51,14 @@ class EnvConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "token_groups", "leading"):
+        for name, default in (("horizon", 5), ("token_groups", 6), ("leading", 4)):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
-        if not 0 < self.limit < float("inf"):
-            raise ValueError(f"limit={self.limit}: must be positive and finite")
+                raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more; the default is {default}")
+        if not 0 < self.limit <= MAX_LIMIT:
+            raise ValueError(
+                f"limit={self.limit}: must be positive and at most {MAX_LIMIT:g}; it is a logarithm, "
+                "and 2 is a factor of 7.4"
+            )
 
 
 class EnvState(TensorClass):

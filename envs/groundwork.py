@@ -18,7 +18,7 @@ from models import AttentionState, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
 from models.statistics import TOP, largest
 
-CHUNK_PAIRS = 512
+CHUNK_PAIRS = 2048
 """Pairs of a candidate and a token that are evaluated together on a CPU: about what its caches hold."""
 
 

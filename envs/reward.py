@@ -31,7 +31,9 @@ class RewardConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 1.0:
-            raise ValueError(f"reward.alpha={self.alpha}: must lie in [0, 1]")
+            raise ValueError(
+                f"reward.alpha={self.alpha}: must lie in [0, 1], 1 being the internal reward alone"
+            )
         if not 0.0 <= self.kl_weight < float("inf"):
             raise ValueError(f"reward.kl_weight={self.kl_weight}: must be 0 or more, and finite")
 

@@ -75,7 +75,7 @@ def largest(maps: Tensor) -> Tensor:
 
 
 def spread(maps: Tensor, places: Tensor) -> Tensor:
-    """How far the mass of maps lies from its centre, ``[B, K, H, T]``, root mean square; see `map_statistics`."""
+    """Root mean square distance of maps' mass from its centre, ``[B, K, H, T]``; see `map_statistics`."""
     columns = torch.cat([places, places.square().sum(-1, keepdim=True)], dim=-1)  # [B, K, N_l, 4]
     x, y, z, square = (maps @ columns.unsqueeze(2)).unbind(-1)
     return (square - x * x - y * y - z * z).clamp_min(0).sqrt()
