@@ -18,7 +18,7 @@ from models import AttentionState, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
 from models.statistics import TOP, largest
 
-CHUNK_PAIRS = 2048
+CHUNK_PAIRS = 512
 """Pairs of a candidate and a token that are evaluated together on a CPU: about what its caches hold."""
 
 
@@ -27,17 +27,15 @@ class Groundwork(TensorClass):
 
     Attributes:
         gathered: What each level has gathered under no change, heads side by side, `[B, L, C, T, D]`.
-        axes: The part of the maps of the coarsest level that falls on the axes' nodes, `[B, C, H, T, 3]`.
         log_sums: Logarithms of the sums of the exponentials of the logits, `[B, L, C, H, T]`.
         asked: What each token asks of a candidate, see `HierarchicalAttentionFusion.ask`, `[B, T, 3 D_pair]`.
         top: The largest logits of the leading candidates' maps, `[B, K, L, H, T, TOP]`, minus infinity where
             a level has fewer nodes.
-        numbers: Tokens that are numbers, so that there is evidence, bool `[B, T]`.
+        numbers: Real tokens that are numbers, so that there is evidence, bool `[B, T]`.
         length: Tokens up to the last real one, i64 `[B]`: the rest is padding.
     """
 
     gathered: Tensor
-    axes: Tensor
     log_sums: Tensor
     asked: Tensor
     top: Tensor
@@ -45,7 +43,7 @@ class Groundwork(TensorClass):
     length: Tensor
 
 
-CANDIDATE_AXES = {"gathered": 2, "axes": 1, "log_sums": 2}
+CANDIDATE_AXES = {"gathered": 2, "log_sums": 2}
 """The axis of candidates of the fields that have one."""
 
 
@@ -69,11 +67,10 @@ def lay(
     new = attention.logits.new_empty
     work = Groundwork(
         gathered=new(batch, layout.levels, candidates, tokens, width),
-        axes=new(batch, candidates, heads, tokens, 3),
         log_sums=new(batch, layout.levels, candidates, heads, tokens),
         asked=haf.ask(attention.tokens),
         top=new(batch, 0),  # who leads is not known yet
-        numbers=(attention.evidence != 0).flatten(3).any(-1).any(1),
+        numbers=(attention.evidence != 0).flatten(3).any(-1).any(1) & attention.mask,
         length=(attention.mask * torch.arange(1, tokens + 1, device=attention.mask.device)).amax(-1),
         batch_size=[batch],
     )
@@ -89,13 +86,17 @@ def lay(
             work.log_sums[rows, level] = total.squeeze(-1).log()
             gathered = maps @ attention.node_values[rows, ..., nodes, :]  # [b, C, H, T, d]
             work.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
-        work.axes[rows] = maps[..., AXIS_NODES]  # the coarsest level is the last
         numbers = work.numbers[rows].nonzero(as_tuple=True)
+        row, token = numbers
         token_scores[rows] = haf.judge(
             work.asked[rows],
             mix(work.gathered[rows], weight[rows]),
             numbers,
-            *measures(numbers, work.axes[rows], weight[rows], attention.evidence[rows]),
+            haf.measure(
+                work.asked[rows][row, token],
+                maps[row, :, :, token][..., AXIS_NODES] * last_weight(weight[rows], row, token),
+                attention.evidence[rows][row, :, token],
+            ),
         )
     return work, token_scores
 
@@ -107,19 +108,9 @@ def top_logits(layout: Layout, logits: Tensor) -> Tensor:
     return torch.stack(padded, dim=2)
 
 
-def measures(
-    numbers: tuple[Tensor, Tensor], axes: Tensor, weight: Tensor, evidence: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The weighted attention to axes and the evidence of tokens, `[Q, C, H, 3]` and `[Q, C, 3, EVIDENCE]`.
-
-    Args:
-        numbers: Rows and places of the tokens, `[Q]` each.
-        axes: `[B, C, H, T, 3]`.
-        weight: `[B, H, T, L]`.
-        evidence: `[B, C, T, 3, EVIDENCE]`.
-    """
-    row, token = numbers
-    return axes[row, :, :, token] * weight[row, :, token, -1][:, None, :, None], evidence[row, :, token]
+def last_weight(weight: Tensor, row: Tensor, token: Tensor) -> Tensor:
+    """Of the coarsest level for tokens, `[Q, 1, H, 1]`, out of weights `[B, H, T, L]`; it holds the axes."""
+    return weight[row, :, token, -1][:, None, :, None]
 
 
 def mix(gathered: Tensor, weight: Tensor) -> Tensor:

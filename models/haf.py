@@ -240,30 +240,40 @@ class HierarchicalAttentionFusion(nn.Module):
         return verdict.squeeze(-1)
 
     @torch.no_grad()
+    def measure(self, asked: Tensor, axes: Tensor, evidence: Tensor) -> Tensor:
+        """What measures say of numbers, ``[Q, C, D_pair]``, for `judge`.
+
+        Args:
+            asked: ``[Q, 3 * D_pair]`` from `ask`.
+            axes: ``[Q, C, H, 3]`` weighted attention to the axes' nodes.
+            evidence: ``[Q, C, 3, EVIDENCE]``.
+        """
+        # products of a few numbers each: batched matrix products are slow at this
+        along = axes[..., 0, None] * evidence[..., 0, None, :]  # [Q, C, H, EVIDENCE]
+        for axis in range(1, axes.shape[-1]):
+            along.addcmul_(axes[..., axis, None], evidence[..., axis, None, :])
+        sought = asked.chunk(3, dim=-1)[2].unsqueeze(1)
+        return (along.flatten(2) @ self.from_evidence.weight.T).mul_(sought)
+
+    @torch.no_grad()
     def judge(
-        self, asked: Tensor, aligned: Tensor, numbers: tuple[Tensor, Tensor], axes: Tensor, evidence: Tensor
+        self, asked: Tensor, aligned: Tensor, numbers: tuple[Tensor, Tensor], measured: Tensor
     ) -> Tensor:
-        """The same verdicts ``[B, C, T]``, without gradients, in fewer passes over memory.
+        """The same verdicts ``[B, C, T]`` as in `fuse`, without gradients, in fewer passes over memory.
 
         Args:
             asked: ``[B, T, 3 * D_pair]`` from `ask`.
             aligned: ``[B, C, T, D]`` what the tokens are aligned with.
             numbers: rows and places of the ``Q`` tokens that are numbers, ``[Q]`` int64 each; there is no
                 evidence on the others.
-            axes: ``[Q, C, H, 3]`` their weighted attention to the axes' nodes.
-            evidence: ``[Q, C, 3, EVIDENCE]`` on them.
+            measured: ``[Q, C, D_pair]`` from `measure`.
         """
         said, wanted, sought = asked.unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
         seen, found = self.from_aligned(self.aligned_norm(aligned)).chunk(2, dim=-1)  # each [B, C, T, D_pair]
         product = torch.addcmul(sought * self.from_evidence.bias, wanted, found)
         row, token = numbers
         if len(row):
-            # products of a few numbers each: batched matrix products are slow at this
-            along = axes[..., 0, None] * evidence[..., 0, None, :]
-            for axis in range(1, axes.shape[-1]):
-                along.addcmul_(axes[..., axis, None], evidence[..., axis, None, :])
-            along = along.flatten(2) @ self.from_evidence.weight.T  # [Q, C, D_pair]
-            product[row, :, token] += sought[row, :, token] * along
+            product[row, :, token] += measured
         seen.add_(product).add_(said).relu_()
         weight, bias = self.verdict.weight.squeeze(0), self.verdict.bias
         return (seen @ weight).add_(product @ self.agreement.weight.squeeze(0)).add_(bias)

@@ -73,7 +73,7 @@ def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[floa
     width, heads, levels = haf.query.in_features, haf.heads, len(haf.level_sizes)
     candidates = attention.global_score.shape[1]
     real = attention.mask.sum(-1)  # [B]
-    numbers = (attention.evidence != 0).flatten(3).any(-1).any(1).sum(-1)  # [B]
+    numbers = episode.work.numbers.sum(-1)  # [B]
     group = episode.group.sum(-1)  # [B, K]
     judge = 2 * width * haf.from_aligned.out_features + 4 * haf.verdict.in_features
     columns = attention.evidence.shape[-1]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from envs import FAMILIES, STOP, DemoSource, EnvConfig, demo_core
-from envs import evaluation as module
+from envs import reevaluation as module
 from envs.observation import BOUND
 
 ALL = (*FAMILIES, STOP)
@@ -31,13 +31,13 @@ def test_a_step_asks_for_no_queries_and_keys():
 
 
 @pytest.mark.parametrize("families", [("level",), ("head",), ("token",), ("level", "head", "token")])
-def test_gates_and_weights_need_no_maps(families):
+def test_gates_and_weights_need_no_maps_but_of_the_axes(families):
     core = demo_core(EnvConfig(families=ALL, horizon=9))
     generator = torch.Generator().manual_seed(1)
     episode = DemoSource(core).sample(4, generator)
     state = core.initial(episode)
     poisoned = episode.clone()
-    poisoned.attention.logits.fill_(torch.nan)
+    poisoned.attention.logits[..., : core.catalogue.layout.slices[-1].start] = torch.nan
     poisoned.attention.node_values.fill_(torch.nan)
     other = state
     for _ in range(4):
