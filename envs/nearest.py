@@ -6,6 +6,8 @@ HAF was trained on, as it ranks nearly all of their true shapes first already.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -79,6 +81,13 @@ class NearestEpisodes:
         """Draw `count` texts."""
         rows = torch.randint(len(self), (count,), generator=generator, device=generator.device)
         return self.take(rows.to(self.candidates.device))
+
+    def only(self, rows: Tensor) -> NearestEpisodes:
+        """Some of the texts alone, i64 `[n]`, with the same gallery and the same candidates."""
+        part = copy.copy(self)
+        part.text, part.positives = self.text.select(rows), self.positives[rows]
+        part.candidates = self.candidates[rows]
+        return part
 
     @torch.no_grad()
     def take(self, rows: Tensor) -> Episode:

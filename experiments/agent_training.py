@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from envs import NearestEpisodes
 from experiments.crossfit import fold_models
-from experiments.dap import Policy, SplitEpisodes
+from experiments.dap import Policy, split_episodes
 from experiments.progress import Tracker
 from experiments.runtime import generator
 from experiments.session import Session
@@ -50,19 +51,19 @@ def _learn(session: Session) -> None:
             tracker.advance(spent, note=f"return {values['reward/return']:.3f}")
 
 
-def sources(session: Session) -> tuple[list[SplitEpisodes], SplitEpisodes]:
+def sources(session: Session) -> tuple[list[NearestEpisodes], NearestEpisodes]:
     """What the agent learns from, and what it is validated on: no query is in both.
 
     The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
     train split.
     """
     policy, config, corpus = session.policy, session.config, session.corpus
-    reward = SplitEpisodes(
+    reward = split_episodes(
         policy.core, session.model, corpus, corpus.splits["reward"], config.eval.candidates, session.device
     )
     if config.dap.folds:
         learning = [
-            SplitEpisodes(
+            split_episodes(
                 policy.core_of(model), model, corpus, shapes, config.eval.candidates, session.device
             )
             for model, shapes in fold_models(session)
@@ -73,12 +74,12 @@ def sources(session: Session) -> tuple[list[SplitEpisodes], SplitEpisodes]:
     return [reward.only(order[count:])], reward.only(order[:count])
 
 
-def validate(policy: Policy, episodes: SplitEpisodes, batch_size: int) -> dict[str, float]:
+def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict[str, float]:
     """What the agent gains without labels, over all queries of ``episodes``."""
     draws = generator(policy.config.seed, "validation")
     returns, before, after, acted = [], [], [], []
     for rows in torch.arange(len(episodes)).split(batch_size):
-        episode = episodes.at(rows)
+        episode = episodes.take(rows.to(episodes.candidates.device))
         result = policy.calibrate(episodes.core, episode, draws)
         first = episodes.core.initial(episode)
         changes = (result.actions >= 0) & (result.actions != _stop(policy))
@@ -102,7 +103,7 @@ def _due(session: Session, before: int) -> bool:
     return now // every > before // every or now >= dap.agent_steps
 
 
-def _pick(learning: list[SplitEpisodes], draws: torch.Generator) -> SplitEpisodes:
+def _pick(learning: list[NearestEpisodes], draws: torch.Generator) -> NearestEpisodes:
     """One of the sources, by their numbers of queries."""
     sizes = torch.tensor([float(len(episodes)) for episodes in learning])
     return learning[int(torch.multinomial(sizes, 1, generator=draws))]

@@ -7,7 +7,6 @@ split (`Policy.on_split`).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,14 @@ import torch
 from torch import Tensor
 
 from agents import Agent, PlanResult, make_agent
-from envs import CalibrationCore, Episode
+from envs import CalibrationCore, Episode, NearestEpisodes, hardest
 from experiments.batches import Batch
 from experiments.config import RunConfig
 from experiments.data import Corpus
 from experiments.embedding import embed_shapes, embed_texts, frozen
 from experiments.errors import settings_of
 from experiments.runtime import generator
-from models import AlignmentModel, Calibration, PointHierarchy, TextEmbedding
+from models import AlignmentModel, Calibration
 
 
 @dataclass
@@ -114,7 +113,9 @@ class Policy:
         with frozen(self.model):
             text = self.model.encode_text(batch.text).select(rows)
             shapes = self.model.encode_shapes(batch.shapes)
-            candidates = hardest(text, shapes, batch.positives[rows], settings.candidates)
+            candidates = hardest(
+                text.embedding @ shapes.embedding.T, batch.positives[rows], min(settings.candidates, size)
+            )
             attention = self.model.attend(text, shapes, candidates)
             positives = batch.positives[rows].gather(1, candidates)
             episode = self.core.episode(attention, positives)
@@ -136,7 +137,7 @@ class Policy:
         values["reward/return"] = float(result.return_.mean())
         return values | {_in_group(name): value for name, value in result.statistics.items()}
 
-    def on_split(self, episodes: SplitEpisodes, count: int) -> dict[str, float]:
+    def on_split(self, episodes: NearestEpisodes, count: int) -> dict[str, float]:
         """Plays ``count`` episodes of a split, and learns from them."""
         episode = episodes.sample(count, self.generator)
         result = self.agent.learn(episodes.core, episode, self.generator)
@@ -165,8 +166,15 @@ class Policy:
         self.agent.import_state(state["agent"])
 
 
-class SplitEpisodes:
-    """Episodes of a split under a frozen model: a caption, its nearest shapes of the split, what is right.
+def split_episodes(
+    core: CalibrationCore,
+    model: AlignmentModel,
+    corpus: Corpus,
+    indices: Tensor,
+    candidates: int,
+    device: torch.device,
+) -> NearestEpisodes:
+    """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
     Args:
         core: the decision process.
@@ -176,65 +184,10 @@ class SplitEpisodes:
         candidates: ``C`` of an episode.
         device: where the model is.
     """
-
-    def __init__(
-        self,
-        core: CalibrationCore,
-        model: AlignmentModel,
-        corpus: Corpus,
-        indices: Tensor,
-        candidates: int,
-        device: torch.device,
-    ) -> None:
-        self.core, self.model = core, model
-        texts = corpus.unique_texts(indices)
-        self.text = embed_texts(model, corpus, texts, device)
-        self.shapes = embed_shapes(model, corpus, indices, device)
-        self.positives = corpus.positives(texts, indices).to(device)  # [Q, M]
-        self.candidates = hardest(self.text, self.shapes, self.positives, min(candidates, len(indices)))
-        self.queries = torch.arange(len(texts))
-
-    def __len__(self) -> int:
-        return len(self.queries)
-
-    def only(self, queries: Tensor) -> SplitEpisodes:
-        """The same gallery, with some of the captions ``[n]`` alone."""
-        part = copy.copy(self)
-        part.queries = self.queries[queries]
-        return part
-
-    def sample(self, count: int, generator: torch.Generator) -> Episode:
-        """Draws ``count`` captions, with replacement; see `envs.EpisodeSource`."""
-        return self.at(torch.randint(len(self), (count,), generator=generator))
-
-    def at(self, places: Tensor) -> Episode:
-        """The episodes of the captions at ``places`` ``[B]``."""
-        rows = self.queries[places].to(self.candidates.device)
-        candidates = self.candidates[rows]
-        with frozen(self.model):
-            attention = self.model.attend(self.text.select(rows), self.shapes, candidates)
-            return self.core.episode(attention, self.positives[rows].gather(1, candidates))
-
-
-def hardest(text: TextEmbedding, shapes: PointHierarchy, positives: Tensor, count: int) -> Tensor:
-    """The nearest shapes of each text, with a right one among them.
-
-    Args:
-        text: ``Q`` texts.
-        shapes: a gallery of ``M``.
-        positives: ``[Q, M]`` bool.
-        count: ``C``, at most M.
-
-    Returns:
-        ``[Q, C]`` int64, nearest first; where no right answer is among the first C, the nearest right one
-        takes the last place.
-    """
-    similarity = text.embedding @ shapes.embedding.T
-    candidates = similarity.topk(min(count, similarity.shape[1]), dim=1).indices
-    lacks = ~positives.gather(1, candidates).any(1)
-    best = similarity.masked_fill(~positives, -torch.inf).argmax(1)
-    candidates[:, -1] = torch.where(lacks & positives.any(1), best, candidates[:, -1])
-    return candidates
+    texts = corpus.unique_texts(indices)
+    text = embed_texts(model, corpus, texts, device)
+    shapes = embed_shapes(model, corpus, indices, device)
+    return NearestEpisodes(core, model, text, shapes, corpus.positives(texts, indices).to(device), candidates)
 
 
 def original_place(episode: Episode) -> Tensor:
