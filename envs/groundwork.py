@@ -86,12 +86,11 @@ def lay(
             work.log_sums[rows, level] = total.squeeze(-1).log()
             gathered = maps @ attention.node_values[rows, ..., nodes, :]  # [b, C, H, T, d]
             work.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
-        numbers = work.numbers[rows].nonzero(as_tuple=True)
-        row, token = numbers
+        row, token = work.numbers[rows].nonzero(as_tuple=True)
         token_scores[rows] = haf.judge(
             work.asked[rows],
             mix(work.gathered[rows], weight[rows]),
-            numbers,
+            (row, token),
             haf.measure(
                 work.asked[rows][row, token],
                 maps[row, :, :, token][..., AXIS_NODES] * last_weight(weight[rows], row, token),

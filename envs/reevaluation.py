@@ -220,16 +220,16 @@ class Reevaluation:
             maps.append(found.transpose(2, 3))  # [b, 2, H, G, N_l]
         weight = self.weight[row, :, tokens].transpose(1, 2)  # [b, H, G, L]
         asked = work.asked[row, tokens]  # [b, G, 3 D_pair]
-        place, token = numbers = work.numbers[row, tokens].nonzero(as_tuple=True)
+        place, token = work.numbers[row, tokens].nonzero(as_tuple=True)
         look = maps[-1][place, 1, :, token][..., AXIS_NODES].unsqueeze(1)  # [Q, 1, H, 3]
         token_scores = self.haf.judge(
             asked,
             mix(torch.stack(gathered, dim=1).unsqueeze(2), weight),
-            numbers,
+            (place, token),
             self.haf.measure(
-                asked[numbers],
-                look * last_weight(weight, *numbers),
-                attention.evidence[rows[place], column[place], tokens[numbers]].unsqueeze(1),
+                asked[place, token],
+                look * last_weight(weight, place, token),
+                attention.evidence[rows[place], column[place], tokens[place, token]].unsqueeze(1),
             ),
         )
         self.token_scores[*at, tokens] = token_scores.squeeze(1)

@@ -63,7 +63,9 @@ def env(
     for count in batch:
         plays = _plays(core, source, count, moves, seed)
         setting = f"batch {count}, {threads} thread{'s' * (threads > 1)}"
-        functions = {f"core, {kind}": play.run for kind, play in plays.items()}
+        functions: dict[str, Callable[[], object]] = {
+            f"core, {kind}": play.run for kind, play in plays.items()
+        }
         functions |= _faces(core, plays[MIX])
         if count == LOOP_BATCH:
             functions[LOOP] = _loop(core, plays[MIX])
@@ -147,7 +149,7 @@ def _faces(core: CalibrationCore, play: _Play) -> dict[str, Callable[[], object]
     faces: dict[str, Callable[[], object]] = {}
     if count == 1:
         single = AttentionCalibrationEnv(core, source)
-        faces["gymnasium"] = _back_and_forth(single, lambda action: single.step(action[0]), actions)
+        faces["gymnasium"] = _back_and_forth(single, _of_one(single), actions)
     vector = AttentionCalibrationVectorEnv(count, core, source)
     faces["gymnasium vector"] = _back_and_forth(vector, vector.step, actions)
     sb3 = CalibrationVecEnv(count, core, source)
@@ -170,13 +172,19 @@ def _loop(core: CalibrationCore, play: _Play) -> Callable[[], None]:
     loops = []
     for row in range(play.actions.shape[1]):
         single = AttentionCalibrationEnv(core, _Given(play.episode[row : row + 1]))
-        loops.append(_back_and_forth(single, single.step, play.actions[:, row].numpy()))
+        actions = play.actions[:, row : row + 1].numpy()
+        loops.append(_back_and_forth(single, _of_one(single), actions))
 
     def run() -> None:
         for loop in loops:
             loop()
 
     return run
+
+
+def _of_one(single: AttentionCalibrationEnv) -> Callable[[np.ndarray], object]:
+    """A step of a single environment that takes its action as an array of one."""
+    return lambda action: single.step(action[0])
 
 
 def _back_and_forth(

@@ -66,7 +66,6 @@ def test_every_row_is_drawn():
     sb3.reset()
     sb3.set_state(vector.get_state())
     np.testing.assert_array_equal(sb3.get_images()[0], pictures[0])
-    assert sb3.render().ndim == 3, "Stable-Baselines3 puts the rows into one picture"
     assert envs.AttentionCalibrationVectorEnv(2).render() is None
     assert CalibrationVecEnv(2).get_images() == [None, None]
     for face in (envs.AttentionCalibrationVectorEnv, CalibrationVecEnv):
