@@ -22,6 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,6 +32,8 @@ from experiments.errors import USER_ERRORS, UserError, did_you_mean
 CONF = Path(__file__).parent / "conf"
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
+#: The group of conf/ that holds sweeps worth a name: +ablation=agents.
+RECIPES = "ablation"
 
 
 def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None:
@@ -77,12 +80,15 @@ def check(overrides: list[str], config_name: str = "config", *, multirun: bool =
     parsed = parse(overrides)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         _check_names(parsed, config_name)
+        parsed, multirun = _with_recipe(parsed, config_name, multirun)
+        seen: set[frozenset[str]] = set()
         for job in _jobs(parsed, multirun):
-            try:
-                config = hydra.compose(config_name, overrides=job)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise UserError(_in_one_line(error)) from error
-            from_hydra(config)
+            seeds = frozenset(text for text in job if text.startswith("seed="))
+            parts = {seeds, frozenset(job) - seeds}
+            if parts <= seen:
+                continue  # nothing but a seed that has been checked beside other settings
+            seen |= parts
+            from_hydra(_compose(config_name, job))
 
 
 def parse(overrides: list[str]) -> list[Override]:
@@ -101,6 +107,28 @@ def parse(overrides: list[str]) -> list[Override]:
                 f"{text!r} is not an override{hint} (as in: agent=mcts train.epochs=8)"
             ) from error
     return parsed
+
+
+def _compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:
+    try:
+        return hydra.compose(config_name, overrides=overrides, return_hydra_config=with_hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_in_one_line(error)) from error
+
+
+def _with_recipe(overrides: list[Override], config_name: str, multirun: bool) -> tuple[list[Override], bool]:
+    """Adds what the YAML files sweep over (``hydra.sweeper.params``), and whether they ask for a sweep."""
+    for override in overrides:
+        if override.key_or_group == RECIPES and override.is_sweep_override():
+            raise UserError(f"{override.input_line}: expected one recipe; run them one after the other")
+    fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
+    settings = _compose(config_name, fixed, with_hydra=True).hydra
+    if not multirun and settings.mode != RunMode.MULTIRUN:
+        return overrides, False
+    params = parse([f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()])
+    _check_names(params, config_name)
+    given = {override.key_or_group for override in overrides}
+    return [*(param for param in params if param.key_or_group not in given), *overrides], True
 
 
 def _jobs(overrides: list[Override], multirun: bool) -> Iterator[list[str]]:
@@ -126,6 +154,8 @@ def _check_names(overrides: list[Override], config_name: str) -> None:
     chosen: dict[str, list[str]] = {}
     for override in overrides:
         key = override.key_or_group
+        if key == RECIPES and not override.is_add():
+            raise UserError(f"{override.input_line}: a recipe is added: +{override.input_line}")
         if key in groups and not override.is_delete():
             options = loader.get_group_options(key)
             values = [str(value) for value in _values(override)]
@@ -133,10 +163,10 @@ def _check_names(overrides: list[Override], config_name: str) -> None:
                 if value not in options:
                     close = did_you_mean(value, options)
                     raise UserError(f"{key}={value}: no such {key}{close} (known: {', '.join(options)})")
-            chosen[key] = values
+            chosen[override.get_key_element()] = values
     known: set[str] = set()
     for job in itertools.product(*[[f"{key}={value}" for value in values] for key, values in chosen.items()]):
-        known |= set(_keys(hydra.compose(config_name, overrides=list(job))))
+        known |= set(_keys(_compose(config_name, list(job))))
     for override in overrides:
         key = override.key_or_group
         adds = override.is_add() or override.is_force_add()

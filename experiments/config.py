@@ -90,7 +90,7 @@ class AgentConfig:
     """Which agent; its own settings are in ``settings``."""
 
     name: str
-    budget: Positive
+    budget: Count
     settings: Mapping[str, Any]
 
 

@@ -1,0 +1,178 @@
+"""Sorts runs into comparisons and arms: what differs between arms is found, not told.
+
+Runs can be compared if they were tested on the same shapes with the same candidates. Within such a
+comparison, runs whose settings are equal but for the seed are repetitions of one arm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.reporting.runs import Run
+
+AGENT = "agent.name"
+#: Settings that repetitions of one arm may differ in: they are no part of what is compared.
+FREE = frozenset(
+    {"seed", "agent.seed", "resume", "device", "cache", "threads", "imports", "data.workers", "eval.batch_size"}
+    | {"train.checkpoint_every", "train.checkpoint_minutes", "train.images_every"}
+)
+#: What an arm is held against, by the setting that differs.
+REFERENCES: dict[str, tuple[Any, ...]] = {
+    AGENT: ("none", "random_search"),
+    "agent.budget": (0,),
+    "dap.mode": ("off",),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Repetitions of one setting.
+
+    Attributes:
+        name: what sets it apart, such as ``mcts`` or ``reward.alpha=0.5``.
+        values: the same by setting.
+        runs: one for each seed, in the order of the seeds.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    runs: list[Run]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the runs."""
+        return [run.seed for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms that were tested alike.
+
+    Attributes:
+        dataset: its name.
+        hash: of what it holds.
+        shapes: number of test shapes.
+        candidates: that were re-ranked.
+        keys: the settings in which the arms differ.
+        arms: in the order in which they were found.
+        notes: what a reader should know before comparing.
+    """
+
+    dataset: str
+    hash: str
+    shapes: int
+    candidates: int
+    keys: list[str]
+    arms: list[Arm]
+    notes: list[str]
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"{self.dataset}, {self.shapes} test shapes, {self.candidates} candidates"
+
+    def references(self, arm: Arm) -> list[Arm]:
+        """The arms that this one is held against: equal to it but for the agent or the like, or the only one."""
+        found = []
+        for key, values in REFERENCES.items():
+            for value in values:
+                if key not in self.keys or arm.values[key] == value:
+                    continue
+                wanted = {**arm.values, key: value}
+                same = [other for other in self.arms if other.values == wanted]
+                alone = [other for other in self.arms if other.values[key] == value]
+                found += same or (alone if len(alone) == 1 else [])
+        return found
+
+
+def compare(runs: Sequence[Run]) -> list[Comparison]:
+    """Sorts runs into comparisons, in the order in which they were found."""
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        dataset = run.results["dataset"]
+        key = (
+            dataset["name"],
+            str(dataset.get("hash")),
+            int(dataset.get("test", 0)),
+            int(run.settings.get("eval.candidates", 0)),
+        )
+        groups.setdefault(key, []).append(run)
+    return [Comparison(*key, *_arms(group)) for key, group in groups.items()]
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which runs differ, without those that the agent's name brings with it."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in FREE)
+    found = [name for name in names if len({_value(run, name) for run in runs}) > 1]
+    if AGENT not in found:
+        return found
+    kept = []
+    for name in found:
+        values: dict[str, set[str]] = {}
+        for run in runs:
+            values.setdefault(_value(run, AGENT), set()).add(_value(run, name))
+        own = name.startswith("agent.") and all(len(several) == 1 for several in values.values())
+        if name == AGENT or not own:
+            kept.append(name)
+    return sorted(kept, key=lambda name: name != AGENT)
+
+
+def _arms(runs: Sequence[Run]) -> tuple[list[str], list[Arm], list[str]]:
+    keys = differing(runs)
+    arms: dict[str, Arm] = {}
+    notes = []
+    for run in runs:
+        values = {key: run.settings.get(key) for key in keys}
+        arm = arms.setdefault(json.dumps(values, default=str), Arm(arm_name(values, run), values, []))
+        if run.seed in arm.seeds:
+            notes.append(f"{arm.name} has seed {run.seed} twice: {run.folder.name} is left out")
+            continue
+        arm.runs.append(run)
+    for arm in arms.values():
+        arm.runs.sort(key=lambda run: run.seed)
+    ordered = list(arms.values())
+    return keys, ordered, notes + _notes(ordered)
+
+
+def arm_name(values: Mapping[str, Any], run: Run) -> str:
+    """What sets an arm apart: ``mcts``, ``mcts, reward.alpha=0.5``; the agent where nothing does."""
+    if not values:
+        return str(run.settings.get(AGENT, run.folder.name))
+    return ", ".join(str(value) if key == AGENT else f"{key}={_shown(value)}" for key, value in values.items())
+
+
+def _notes(arms: Sequence[Arm]) -> list[str]:
+    notes = []
+    for arm in arms:
+        if len(arm.runs) < 2:
+            notes.append(f"{arm.name} has one seed: no interval can be given")
+    if len({tuple(arm.seeds) for arm in arms}) > 1:
+        seeds = "; ".join(f"{arm.name}: {', '.join(map(str, arm.seeds))}" for arm in arms)
+        notes.append(f"the arms have different seeds ({seeds}): paired differences use those in common")
+    runs = [run for arm in arms for run in arm.runs]
+    for name, versions in _versions(runs).items():
+        if len(versions) > 1:
+            notes.append(f"runs were made with {name} {' and '.join(sorted(versions))}")
+    budgets = {run.settings.get("agent.budget") for run in runs if run.settings.get(AGENT) != "none"}
+    if len(budgets) > 1:
+        notes.append(f"the budgets differ: {', '.join(map(str, sorted(budgets, key=str)))} an episode")
+    return notes
+
+
+def _versions(runs: Sequence[Run]) -> dict[str, set[str]]:
+    versions: dict[str, set[str]] = {}
+    for run in runs:
+        for name, version in run.results.get("versions", {}).items():
+            versions.setdefault(name, set()).add(str(version))
+    return versions
+
+
+def _value(run: Run, name: str) -> str:
+    return json.dumps(run.settings.get(name), default=str, sort_keys=True)
+
+
+def _shown(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

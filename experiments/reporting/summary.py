@@ -1,0 +1,223 @@
+"""The figures of a report: what is said of each arm, before it is written in any format."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.evaluation import BASELINE, FINAL, RERANKED
+from experiments.reporting.arms import Arm, Comparison
+from experiments.reporting.curves import Curve, arm_curve
+from experiments.reporting.runs import CURVES, Run, flatten
+from experiments.reporting.statistics import (
+    Estimate,
+    Scores,
+    estimate,
+    estimate_improvement,
+    interquartile_mean,
+    mean,
+)
+
+METRICS = ("text_to_shape/recall@1", "shape_to_text/recall@1")
+ALL = "all"
+"""Name of the estimates over all metrics of a report."""
+
+GAIN = "gain"
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True)
+class Against:
+    """An arm held against another.
+
+    Attributes:
+        name: of the other.
+        probability: that a run of this arm has the better final result, P(X > Y).
+        difference: mean difference of the final results with equal seeds; None where no seed is in common.
+        gain: the same of the gains at query time.
+    """
+
+    name: str
+    probability: Estimate
+    difference: Estimate | None
+    gain: Estimate | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Means over an arm's runs; None where no run tells.
+
+    Attributes:
+        seconds: wall time by phase, and ``total``.
+        evaluations: transitions that the agent computed.
+        episodes: that it learnt from.
+        return_mean: of these episodes, with labels.
+        acted: share of the held-out queries that it changed anything in.
+    """
+
+    seconds: dict[str, float]
+    evaluations: float | None
+    episodes: float | None
+    return_mean: float | None
+    acted: float | None
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """What is said of an arm.
+
+    Attributes:
+        arm: the arm.
+        estimates: by metric (`ALL` for all of them), of the rows ``baseline``, ``reranked``, ``final`` and of
+            ``gain``, which is final less reranked of the same run.
+        against: by metric, the arms it is held against.
+        costs: what it took.
+        curves: by name.
+        grounding: by measure, ``before``, ``after`` and their paired ``gain``.
+    """
+
+    arm: Arm
+    estimates: dict[str, dict[str, Estimate]]
+    against: dict[str, list[Against]]
+    costs: Costs
+    curves: dict[str, Curve]
+    grounding: dict[str, dict[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A comparison and its figures."""
+
+    comparison: Comparison
+    metrics: list[str]
+    arms: list[ArmSummary]
+
+    @property
+    def keys(self) -> list[str]:
+        """The metrics, and `ALL` in front where there are several."""
+        return [ALL, *self.metrics] if len(self.metrics) > 1 else list(self.metrics)
+
+
+def summarise(comparison: Comparison, metrics: Sequence[str]) -> Summary:
+    """Computes the figures of a comparison; equal runs give equal figures.
+
+    Raises:
+        UserError: a run lacks a metric.
+    """
+    return Summary(
+        comparison, list(metrics), [_arm(comparison, arm, metrics) for arm in comparison.arms]
+    )
+
+
+def scores(runs: Iterable[Run], row: str, metrics: Sequence[str]) -> Scores:
+    """``[n, K]`` of runs and metrics; the row ``gain`` is final less reranked."""
+    if row == GAIN:
+        runs = list(runs)
+        return scores(runs, FINAL, metrics) - scores(runs, RERANKED, metrics)
+    return np.array([[run.metric(row, name) for name in metrics] for run in runs])
+
+
+def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary:
+    sets = {name: [name] for name in metrics}
+    if len(metrics) > 1:
+        sets = {ALL: list(metrics), **sets}
+    estimates = {
+        key: {
+            row: estimate(scores(arm.runs, row, names), interquartile_mean, _draws(arm.name, key, row))
+            for row in (BASELINE, RERANKED, FINAL, GAIN)
+        }
+        for key, names in sets.items()
+    }
+    against = {
+        key: [_against(arm, other, names) for other in comparison.references(arm)]
+        for key, names in sets.items()
+    }
+    curves = {}
+    for name in CURVES:
+        curve = arm_curve([run.curves.get(name, []) for run in arm.runs], _draws(arm.name, name))
+        if curve is not None:
+            curves[name] = curve
+    return ArmSummary(arm, estimates, against, _costs(arm.runs), curves, _grounding(arm))
+
+
+def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> Against:
+    ours, theirs = scores(arm.runs, FINAL, metrics), scores(other.runs, FINAL, metrics)
+    draws = _draws(arm.name, other.name, *metrics)
+    return Against(
+        other.name,
+        estimate_improvement(ours, theirs, draws),
+        _paired(arm, other, FINAL, metrics, draws),
+        _paired(arm, other, GAIN, metrics, draws),
+    )
+
+
+def _paired(
+    arm: Arm, other: Arm, row: str, metrics: Sequence[str], draws: np.random.Generator
+) -> Estimate | None:
+    """The mean difference over the seeds that both have: with one seed both share all but what differs."""
+    theirs = {run.seed: run for run in other.runs}
+    pairs = [(run, theirs[run.seed]) for run in arm.runs if run.seed in theirs]
+    if not pairs:
+        return None
+    left, right = (scores(side, row, metrics) for side in zip(*pairs, strict=True))
+    return estimate(left - right, mean, draws)
+
+
+def _costs(runs: Sequence[Run]) -> Costs:
+    timings = [run.results.get("timing", {}) for run in runs]
+    names = dict.fromkeys(name for timing in timings for name in timing)
+    seconds = {
+        name.removesuffix("_seconds"): float(np.mean([timing.get(name, 0.0) for timing in timings]))
+        for name in names
+    }
+    seconds["total"] = sum(seconds.values())
+    agents = [dict(flatten(run.results["agent"])) for run in runs]
+    return Costs(
+        seconds,
+        **{
+            field: _mean(agent.get(name) for agent in agents)
+            for field, name in (
+                ("evaluations", "evaluations"),
+                ("episodes", "episodes"),
+                ("return_mean", "return_mean"),
+                ("acted", "validation.acted"),
+            )
+        },
+    )
+
+
+def _grounding(arm: Arm) -> dict[str, dict[str, Estimate]]:
+    tables = [run.results.get("grounding") or {} for run in arm.runs]
+    sides = [(_numbers(table.get(BEFORE)), _numbers(table.get(AFTER))) for table in tables]
+    found = {}
+    for name in dict.fromkeys(name for before, after in sides for name in before if name in after):
+        rows = np.array([[b[name], a[name]] for b, a in sides if name in b and name in a])
+        before, after = rows[:, :1], rows[:, 1:]
+        found[name] = {
+            part: estimate(values, interquartile_mean, _draws(arm.name, name, part))
+            for part, values in ((BEFORE, before), (AFTER, after), (GAIN, after - before))
+        }
+    return found
+
+
+def _numbers(table: object) -> dict[str, float]:
+    if not isinstance(table, Mapping):
+        return {}
+    return {
+        name.replace(".", "/"): float(value)
+        for name, value in flatten(table)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    told = [float(value) for value in values if value is not None]
+    return float(np.mean(told)) if told else None
+
+
+def _draws(*names: str) -> np.random.Generator:
+    """A generator of its own for each figure, so that no figure moves another."""
+    return np.random.default_rng([zlib.crc32(name.encode()) for name in names])

@@ -1,0 +1,28 @@
+"""Makes the launcher of arms known to Hydra, which looks for plugins in this namespace package alone."""
+
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+
+from experiments import launcher
+
+
+class ArmsLauncher(launcher.ArmsLauncher):
+    """See `experiments.launcher`."""
+
+
+@dataclass
+class ArmsLauncherConfig:
+    """Its settings.
+
+    Attributes:
+        jobs: arms at a time, each with its share of the cores.
+        every: seconds between lines on the running arms; 0 for none.
+    """
+
+    _target_: str = "hydra_plugins.align3d.ArmsLauncher"
+    jobs: int = 1
+    every: float = 60.0
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="arms", node=ArmsLauncherConfig, provider="align3d")
