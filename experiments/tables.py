@@ -30,10 +30,10 @@ def retrieval_table(rows: Mapping[str, Mapping[str, float]], title: str = "") ->
     return table
 
 
-def show(table: Table) -> None:
-    """Prints a table; as wide as it needs to be where there is no terminal to fit into."""
+def show(table: Table, width: int = 100) -> None:
+    """Prints a table; up to ``width`` characters wide where there is no terminal to fit into."""
     console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
+    (console if console.is_terminal else Console(width=width)).print(table)
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str:

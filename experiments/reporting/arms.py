@@ -16,7 +16,17 @@ from experiments.reporting.runs import Run
 AGENT = "agent.name"
 #: Settings that repetitions of one arm may differ in: they are no part of what is compared.
 FREE = frozenset(
-    {"seed", "agent.seed", "resume", "device", "cache", "threads", "imports", "data.workers", "eval.batch_size"}
+    {
+        "seed",
+        "agent.seed",
+        "resume",
+        "device",
+        "cache",
+        "threads",
+        "imports",
+        "data.workers",
+        "eval.batch_size",
+    }
     | {"train.checkpoint_every", "train.checkpoint_minutes", "train.images_every"}
 )
 #: What an arm is held against, by the setting that differs.
@@ -75,7 +85,7 @@ class Comparison:
         return f"{self.dataset}, {self.shapes} test shapes, {self.candidates} candidates"
 
     def references(self, arm: Arm) -> list[Arm]:
-        """The arms that this one is held against: equal to it but for the agent or the like, or the only one."""
+        """What an arm is held against: the arms equal to it but for the agent or the like, or the only ones."""
         found = []
         for key, values in REFERENCES.items():
             for value in values:
@@ -141,7 +151,9 @@ def arm_name(values: Mapping[str, Any], run: Run) -> str:
     """What sets an arm apart: ``mcts``, ``mcts, reward.alpha=0.5``; the agent where nothing does."""
     if not values:
         return str(run.settings.get(AGENT, run.folder.name))
-    return ", ".join(str(value) if key == AGENT else f"{key}={_shown(value)}" for key, value in values.items())
+    return ", ".join(
+        str(value) if key == AGENT else f"{key}={_shown(value)}" for key, value in values.items()
+    )
 
 
 def _notes(arms: Sequence[Arm]) -> list[str]:

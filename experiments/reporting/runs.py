@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,10 +152,10 @@ def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def _progress(folder: Path) -> str:
-    last = None
-    for last in _lines(folder / JOURNAL):
-        pass
-    return "no step done" if last is None else f"cut off after step {last.get('step')} ({last.get('phase')})"
+    last = deque(_lines(folder / JOURNAL), maxlen=1)
+    if not last:
+        return "no step done"
+    return f"stands at step {last[0].get('step')}, phase {last[0].get('phase')}"
 
 
 def _natural(folder: Path) -> list[tuple[int, str]]:

@@ -130,9 +130,7 @@ def estimate(
     value = float(statistic(scores))
     if runs < 2:
         return Estimate(value, None, None, runs)
-    return Estimate(
-        value, *_interval(statistic(resample(scores, repetitions, generator, strata))), runs
-    )
+    return Estimate(value, *_interval(statistic(resample(scores, repetitions, generator, strata))), runs)
 
 
 def estimate_improvement(

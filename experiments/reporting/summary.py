@@ -107,9 +107,7 @@ def summarise(comparison: Comparison, metrics: Sequence[str]) -> Summary:
     Raises:
         UserError: a run lacks a metric.
     """
-    return Summary(
-        comparison, list(metrics), [_arm(comparison, arm, metrics) for arm in comparison.arms]
-    )
+    return Summary(comparison, list(metrics), [_arm(comparison, arm, metrics) for arm in comparison.arms])
 
 
 def scores(runs: Iterable[Run], row: str, metrics: Sequence[str]) -> Scores:

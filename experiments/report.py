@@ -1,0 +1,80 @@
+"""Reports on the runs of an ablation: ``python -m experiments.report DIR [out=DIR/report] [metric=...]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import tables
+from experiments.errors import USER_ERRORS, UserError, did_you_mean
+from experiments.reporting import METRICS, compare, find_runs, summarise
+from experiments.reporting.writers import Report, write
+from experiments.reporting.writers import tables as report_tables
+
+USAGE = f"""python -m experiments.report DIR [out=DIR/report] [metric=NAME,NAME]
+
+  DIR      a folder with run folders in it, such as multirun/DATE/TIME
+  out      the folder of report.md, report.html and report.json; default: DIR/report
+  metric   the retrieval metrics that count; default: {",".join(METRICS)}"""
+SETTINGS = ("out", "metric")
+WIDTH = 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Reads the runs, writes the report and prints its tables; the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    try:
+        root, out, metrics = parse(arguments)
+        runs, unfinished = find_runs(root)
+        report = Report(str(root), [summarise(group, metrics) for group in compare(runs)], unfinished)
+        paths = write(report, out)
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    for table in report_tables(report):
+        tables.show(table, WIDTH)
+    for summary in report.summaries:
+        for note in summary.comparison.notes:
+            print(f"note: {note}")
+    for text in report.warnings:
+        print(f"note: {text}")
+    for run in unfinished:
+        print(f"not finished: {run.folder}: {run.reason}")
+    print(f"report: {', '.join(map(str, paths))}")
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
+    """The folder of the runs, the folder of the report, and the metrics.
+
+    Raises:
+        UserError: no folder, or a setting that there is not.
+    """
+    folders = [text for text in arguments if "=" not in text or Path(text).is_dir()]
+    if len(folders) != 1:
+        raise UserError(f"{len(folders)} folders given, expected one: python -m experiments.report DIR")
+    root = Path(folders[0])
+    settings = {}
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if text in folders:
+            continue
+        if key not in SETTINGS:
+            raise UserError(f"{text}: no such setting{did_you_mean(key, SETTINGS)} (settings: out, metric)")
+        if not value:
+            raise UserError(f"{text}: expected a value behind the equals sign")
+        settings[key] = value
+    metrics = list(dict.fromkeys(settings.get("metric", ",".join(METRICS)).strip("[]").split(",")))
+    out = Path(settings["out"]) if "out" in settings else root / "report"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out={out}: a file is there; expected a folder, new or old")
+    return root, out, metrics
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

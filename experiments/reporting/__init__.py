@@ -1,0 +1,30 @@
+"""Reports on many runs: reading them, estimating with intervals, and writing it down."""
+
+from experiments.reporting.arms import Arm, Comparison, compare
+from experiments.reporting.runs import Run, Unfinished, find_runs
+from experiments.reporting.statistics import (
+    Estimate,
+    estimate,
+    estimate_improvement,
+    improvement,
+    interquartile_mean,
+)
+from experiments.reporting.summary import METRICS, ArmSummary, Summary, summarise
+
+__all__ = [
+    "METRICS",
+    "Arm",
+    "ArmSummary",
+    "Comparison",
+    "Estimate",
+    "Run",
+    "Summary",
+    "Unfinished",
+    "compare",
+    "estimate",
+    "estimate_improvement",
+    "find_runs",
+    "improvement",
+    "interquartile_mean",
+    "summarise",
+]

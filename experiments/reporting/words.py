@@ -1,0 +1,215 @@
+"""How figures are said, the same in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.evaluation import BASELINE, FINAL, RERANKED
+from experiments.reporting.runs import GAIN as GAIN_CURVE
+from experiments.reporting.runs import LABELLED, RETURN
+from experiments.reporting.statistics import REPETITIONS, Estimate
+from experiments.reporting.summary import AFTER, ALL, BEFORE, GAIN, Against, ArmSummary, Summary
+
+NOTHING = "–"
+DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
+CURVE_TITLES = {
+    RETURN: "Return on held-out queries, without labels",
+    GAIN_CURVE: "Gain in recall@1 on held-out queries, without labels (points)",
+    LABELLED: "Return of the episodes learnt from, with labels",
+}
+#: Curves that are shares, shown in points.
+IN_POINTS = (GAIN_CURVE,)
+
+READING = (
+    "Figures are interquartile means over runs: the mean without the lowest and the highest quarter. In "
+    f"brackets are 95 % percentile intervals of the stratified bootstrap ({REPETITIONS:,} draws of whole runs; "
+    "the metrics of one run are drawn together).",
+    "With one run there is no interval. With three to five runs an interval is too narrow rather than too "
+    "wide: read it as a hint.",
+    "Gain: with the agent's calibration less without it, in the same run, on the same weights: what "
+    "calibrating at query time brings.",
+    "Difference: mean of final less final over equal seeds, which share everything before the arms part. "
+    "P(X > Y): the probability that a run of the arm has a better final result than a run of the other, ties "
+    "counting half.",
+    "Bands around curves are 95 % intervals of the same bootstrap, point by point; a curve ends where the "
+    "first of its runs ends.",
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of words.
+
+    Attributes:
+        title: stands above.
+        columns: headings; the first column names the arm.
+        rows: cells.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def percent(figure: Estimate | None) -> str:
+    """A share in per cent with its interval: ``77.5 [76.9, 78.0]``."""
+    return _with_interval(figure, "{:.1f}")
+
+
+def points(figure: Estimate | None) -> str:
+    """A difference of shares in points, with its sign, its interval, and whether that holds zero."""
+    text = _with_interval(figure, "{:+.2f}")
+    constant = figure is not None and figure.low == figure.high == 0.0
+    if figure is not None and figure.certain and figure.includes(0.0) and not constant:
+        return f"{text} (includes 0)"
+    return text
+
+
+def probability(figure: Estimate) -> str:
+    """A probability with its interval."""
+    return _interval(figure, "{:.2f}", 1.0)
+
+
+def number(value: float | None, form: str = "{:,.0f}") -> str:
+    """A number, or a dash where nobody tells."""
+    return NOTHING if value is None else form.format(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Wall time: ``48 s``, ``12.5 min``, ``2.1 h``."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def metric_name(name: str) -> str:
+    """``R@1 text → shape``."""
+    direction, _, measure = name.partition("/")
+    return f"{measure.replace('recall@', 'R@')} {DIRECTIONS.get(direction, direction)}"
+
+
+def title(summary: Summary, key: str) -> str:
+    """A metric's name in its report."""
+    if key != ALL:
+        return metric_name(key)
+    measures = {name.partition("/")[2] for name in summary.metrics}
+    if len(measures) == 1 and len(summary.metrics) == len(DIRECTIONS):
+        return f"{measures.pop().replace('recall@', 'R@')} both ways"
+    return f"mean of {len(summary.metrics)} metrics"
+
+
+def grids(summary: Summary) -> list[Grid]:
+    """All tables of a comparison."""
+    found = [retrieval(summary, key) for key in summary.keys]
+    found += [table for key in summary.keys if (table := against(summary, key)).rows]
+    found.append(costs(summary))
+    table = grounding(summary)
+    return [*found, table] if table.rows else found
+
+
+def retrieval(summary: Summary, key: str) -> Grid:
+    """Final results and gains of the arms."""
+    rows = []
+    for arm in summary.arms:
+        figures = arm.estimates[key]
+        rows.append(
+            [
+                arm.arm.name,
+                str(len(arm.arm.runs)),
+                percent(figures[BASELINE]),
+                percent(figures[RERANKED]),
+                percent(figures[FINAL]),
+                points(figures[GAIN]),
+            ]
+        )
+    columns = ["arm", "runs", "exact KNN", "HAF, not calibrated", "HAF, calibrated", "gain, points"]
+    return Grid(f"{title(summary, key)}, per cent", columns, rows)
+
+
+def against(summary: Summary, key: str) -> Grid:
+    """Arms held against the reference arms."""
+    rows = []
+    for arm in summary.arms:
+        for other in arm.against[key]:
+            rows.append([arm.arm.name, other.name, *_against_cells(other)])
+    columns = [
+        "arm",
+        "against",
+        "P(X > Y)",
+        "difference, points",
+        "difference in gain, points",
+        "paired seeds",
+    ]
+    return Grid(f"{title(summary, key)}: improvement", columns, rows)
+
+
+def costs(summary: Summary) -> Grid:
+    """What the arms took."""
+    rows = []
+    for arm in summary.arms:
+        cost = arm.costs
+        acted = None if cost.acted is None else 100 * cost.acted
+        rows.append(
+            [
+                arm.arm.name,
+                number(cost.evaluations),
+                number(cost.episodes),
+                number(cost.return_mean, "{:+.3f}"),
+                number(acted, "{:.0f} %"),
+                duration(cost.seconds.get("train")),
+                duration(cost.seconds.get("agent")),
+                duration(cost.seconds["total"]),
+            ]
+        )
+    columns = [
+        "arm",
+        "evaluations",
+        "episodes",
+        "return with labels",
+        "queries acted on",
+        "training",
+        "agent",
+        "wall time",
+    ]
+    return Grid("Costs, means over the runs", columns, rows)
+
+
+def grounding(summary: Summary) -> Grid:
+    """Attention on named parts before and after."""
+    rows = [
+        [arm.arm.name, name, *(_with_interval(parts[part], form, 1.0) for part, form in _GROUNDING)]
+        for arm in summary.arms
+        for name, parts in arm.grounding.items()
+    ]
+    return Grid("Grounding: attention on the parts that words name", _GROUNDING_COLUMNS, rows)
+
+
+def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:
+    """The arms that have a curve of that name."""
+    return [arm for arm in arms if name in arm.curves]
+
+
+_GROUNDING = ((BEFORE, "{:.3f}"), (AFTER, "{:.3f}"), (GAIN, "{:+.3f}"))
+_GROUNDING_COLUMNS = ["arm", "measure", "before", "after", "change"]
+
+
+def _against_cells(other: Against) -> list[str]:
+    runs = 0 if other.difference is None else other.difference.runs
+    return [probability(other.probability), points(other.difference), points(other.gain), str(runs)]
+
+
+def _with_interval(figure: Estimate | None, form: str, scale: float = 100.0) -> str:
+    return NOTHING if figure is None else _interval(figure, form, scale)
+
+
+def _interval(figure: Estimate, form: str, scale: float) -> str:
+    # "+ 0.0" turns a rounded negative zero into a plain one
+    def shown(value: float) -> str:
+        return form.format(round(scale * value, 6) + 0.0)
+
+    if figure.low is None or figure.high is None:
+        return shown(figure.value)
+    return f"{shown(figure.value)} [{shown(figure.low)}, {shown(figure.high)}]"

@@ -1,0 +1,203 @@
+"""A report in its formats: Markdown, JSON, one HTML page, tables for the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from experiments.reporting import figures, words
+from experiments.reporting.runs import CURVES, Unfinished
+from experiments.reporting.summary import Summary
+
+SCHEMA = 1
+STYLE = Path(__file__).with_name("page.css")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is reported.
+
+    Attributes:
+        source: the folder that was read.
+        summaries: one for each set of runs that can be compared.
+        unfinished: the folders without results.
+    """
+
+    source: str
+    summaries: Sequence[Summary]
+    unfinished: Sequence[Unfinished]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What concerns the report as a whole."""
+        if len(self.summaries) < 2:
+            return []
+        return [
+            f"These runs were tested in {len(self.summaries)} different ways (data, number of test shapes or of "
+            "candidates): each has tables of its own, and figures must not be compared between them."
+        ]
+
+
+def write(report: Report, out: Path) -> list[Path]:
+    """Writes report.md, report.html and report.json into a folder; their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {"report.md": markdown(report), "report.html": page(report), "report.json": as_json(report)}
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
+    return [out / name for name in texts]
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown, without plots."""
+    lines = ["# Report", "", f"Runs in `{report.source}`.", ""]
+    lines += [f"**{warning}**\n" for warning in report.warnings]
+    for summary in report.summaries:
+        lines += [f"## {summary.comparison.title}", "", _what(summary), ""]
+        lines += [*(f"- {note}" for note in summary.comparison.notes), ""] if summary.comparison.notes else []
+        for grid in words.grids(summary):
+            lines += [f"### {grid.title}", "", *_markdown_table(grid), ""]
+    if report.unfinished:
+        lines += [
+            "## Not finished",
+            "",
+            *(f"- `{run.folder}`: {run.reason}" for run in report.unfinished),
+            "",
+        ]
+    return "\n".join([*lines, "## How to read this", "", *(f"- {text}" for text in words.READING), ""])
+
+
+def as_json(report: Report) -> str:
+    """All figures, for programs."""
+    comparisons = [
+        {
+            "dataset": summary.comparison.dataset,
+            "hash": summary.comparison.hash,
+            "test_shapes": summary.comparison.shapes,
+            "candidates": summary.comparison.candidates,
+            "differs": summary.comparison.keys,
+            "notes": summary.comparison.notes,
+            "metrics": summary.metrics,
+            "arms": [_arm(arm) for arm in summary.arms],
+        }
+        for summary in report.summaries
+    ]
+    whole = {
+        "schema": SCHEMA,
+        "source": report.source,
+        "comparisons": comparisons,
+        "unfinished": [{"folder": str(run.folder), "reason": run.reason} for run in report.unfinished],
+    }
+    return json.dumps(whole, indent=1, default=str) + "\n"
+
+
+def page(report: Report) -> str:
+    """One HTML page that needs no other file."""
+    body = [f"<h1>Report</h1><p>Runs in <code>{html.escape(report.source)}</code>.</p>"]
+    body += [f'<p class="warning">{html.escape(warning)}</p>' for warning in report.warnings]
+    for summary in report.summaries:
+        body += [f"<h2>{html.escape(summary.comparison.title)}</h2><p>{html.escape(_what(summary))}</p>"]
+        body += [_list(summary.comparison.notes, "notes")]
+        body += [f"<figure>{picture}</figure>" for picture in _pictures(summary)]
+        body += [_html_table(grid) for grid in words.grids(summary)]
+    if report.unfinished:
+        items = [f"{run.folder}: {run.reason}" for run in report.unfinished]
+        body += ["<h2>Not finished</h2>", _list(items, "warning")]
+    body += ["<h2>How to read this</h2>", _list(words.READING, "reading")]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Report: {html.escape(report.source)}</title>\n"
+        f"<style>\n{STYLE.read_text()}</style>\n</head>\n"
+        "<body>\n<main>\n" + "\n".join(part for part in body if part) + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def tables(report: Report) -> Iterator[Table]:
+    """For the terminal: the first metric (or all of them together), improvement, costs."""
+    for summary in report.summaries:
+        key = summary.keys[0]
+        for grid in (words.retrieval(summary, key), words.against(summary, key), words.costs(summary)):
+            if not grid.rows:
+                continue
+            table = Table(title=f"{summary.comparison.title}: {grid.title}")
+            for place, column in enumerate(grid.columns):
+                table.add_column(column, justify=_side(grid, place))
+            for row in grid.rows:
+                table.add_row(*row)
+            yield table
+
+
+def _what(summary: Summary) -> str:
+    keys = ", ".join(summary.comparison.keys)
+    count = len(summary.arms)
+    if count == 1:
+        return f"One arm, {summary.arms[0].arm.name}: nothing differs but the seed."
+    return f"{count} arms, which differ in {keys}."
+
+
+def _arm(arm: Any) -> dict[str, Any]:
+    """An arm's figures as plain values."""
+    plain = {
+        field.name: _plain(getattr(arm, field.name))
+        for field in dataclasses.fields(arm)
+        if field.name != "arm"
+    }
+    runs = [{"folder": str(run.folder), "seed": run.seed} for run in arm.arm.runs]
+    return {"name": arm.arm.name, "settings": dict(arm.arm.values), "runs": runs, **plain}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(child) for key, child in value.items()}
+    return [_plain(child) for child in value] if isinstance(value, list) else value
+
+
+def _pictures(summary: Summary) -> Iterator[str]:
+    for key in summary.keys:
+        yield figures.intervals(summary, key)
+    for name in CURVES:
+        picture = figures.curve(summary, name)
+        if picture is not None:
+            yield picture
+
+
+def _side(grid: words.Grid, place: int) -> Any:
+    """Words to the left, figures to the right."""
+    return "left" if grid.columns[place] in ("arm", "against", "measure") else "right"
+
+
+def _markdown_table(grid: words.Grid) -> list[str]:
+    rule = ["---" if _side(grid, place) == "left" else "---:" for place in range(len(grid.columns))]
+    rows = [grid.columns, rule, *grid.rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def _html_table(grid: words.Grid) -> str:
+    sides = [_side(grid, place) for place in range(len(grid.columns))]
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} class="{side}">{html.escape(cell)}</{tag}>'
+            for side, cell in zip(sides, row, strict=True)
+        )
+
+    rows = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in grid.rows)
+    return (
+        f'<div class="table"><table>\n<caption>{html.escape(grid.title)}</caption>\n'
+        f"<thead><tr>{cells('th', grid.columns)}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
+    )
+
+
+def _list(items: Sequence[str], style: str) -> str:
+    if not items:
+        return ""
+    return f'<ul class="{style}">' + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>"
