@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -143,8 +144,15 @@ def _splits(dataset: ShapeDataset, data: DataConfig, batch_size: int) -> dict[st
 def _prepare(dataset: ShapeDataset, config: ModelConfig, cache: Path) -> ShapeBatch:
     """Prepared shapes, from the cache if these shapes were prepared by the same code before."""
     path = cache / f"{_preparation_key(dataset, config)}.safetensors"
-    if path.exists():
-        return ShapeBatch(**load_file(path), batch_size=[len(dataset)])
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():  # else another run has prepared them meanwhile
+                _prepare_into(path, dataset, config)
+    return ShapeBatch(**load_file(path), batch_size=[len(dataset)])
+
+
+def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig) -> None:
     parts = []
     with Tracker("preparing shapes", len(dataset), "shapes") as tracker, settings_of("model"):
         for start in range(0, len(dataset), PREPARE_CHUNK):
@@ -154,11 +162,9 @@ def _prepare(dataset: ShapeDataset, config: ModelConfig, cache: Path) -> ShapeBa
             size_m = torch.from_numpy(dataset.size_m(rows))
             parts.append(prepare_shapes(points, colors, size_m, config, advance=tracker.advance))
     tensors = {name: torch.cat([part.get(name) for part in parts]) for name in SHAPE_FIELDS}
-    cache.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".partial-{os.getpid()}")
     save_file(tensors, beside)
     beside.rename(path)
-    return ShapeBatch(**tensors, batch_size=[len(dataset)])
 
 
 def _preparation_key(dataset: ShapeDataset, config: ModelConfig) -> str:

@@ -79,10 +79,10 @@ class Arm:
             )
 
     def last_line(self) -> str:
-        """The fault it told of, else the last line it printed."""
+        """The fault it told of, else the last line it printed; empty where there is none."""
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         faults = [line for line in lines if line.startswith("error: ")]
-        return (faults or lines or ["nothing printed"])[-1]
+        return (faults or lines or [""])[-1]
 
 
 class ArmsLauncher(Launcher):
@@ -188,7 +188,7 @@ def run_arms(arms: Sequence[Arm], jobs: int, every: float, root: Path) -> list[A
             if every and time.monotonic() - told > every:
                 told = time.monotonic()
                 for arm in running:
-                    _say(f"{number[id(arm)]}: {arm.last_line()}")
+                    _say(f"{number[id(arm)]}: {arm.last_line() or 'running'}")
             time.sleep(POLL_SECONDS if running else 0)
     _say(f"{len(arms) - len(failed)} of {len(arms)} runs are done: python -m experiments.report {root}")
     for arm in failed:
@@ -271,7 +271,7 @@ def _cause(arm: Arm) -> str:
     code = arm.process.returncode
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}, {arm.last_line().removeprefix('error: ')}"
+    return f"exit code {code}, {arm.last_line().removeprefix('error: ') or 'nothing printed'}"
 
 
 def _done(overrides: list[str]) -> JobReturn:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -115,19 +116,26 @@ class TextEncoder:
         spans = [tokenize(text)[: self.max_tokens] for text in texts]
         strings = [[s for s, _, _ in words] for words in spans]
         path = self._cache_path(texts)
-        if path is not None and path.exists():
-            tokens = load_file(path)["tokens"].float()
-        else:
-            tokens = self._encode(texts, spans, batch_size, advance or (lambda _: None))
-            if path is not None:
-                _write_atomically(path, {"tokens": tokens.half()})
-            tokens = tokens.half().float()  # the same numbers with a cold and with a warm cache
+        tokens = self._cached(
+            path, lambda: self._encode(texts, spans, batch_size, advance or (lambda _: None))
+        )
         mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         quantities = torch.full((*tokens.shape[:2], 2), torch.nan)
         for i, words in enumerate(strings):
             mask[i, : len(words)] = True
             quantities[i, : len(words)] = read_quantities(words)
         return TextFeatures(tokens, mask, quantities, strings)
+
+    def _cached(self, path: Path | None, encode: Callable[[], Tensor]) -> Tensor:
+        """Features from the file at ``path``, made first where it is not there: once, however many ask."""
+        if path is None:
+            return encode().half().float()  # the same numbers with a cold and with a warm cache
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                if not path.exists():  # else another process has encoded them meanwhile
+                    _write_atomically(path, {"tokens": encode().half()})
+        return load_file(path)["tokens"].float()
 
     def _cache_path(self, texts: Sequence[str]) -> Path | None:
         if self.cache is None:
@@ -190,7 +198,6 @@ def _merge_pieces(words: list[tuple[str, int, int]], pieces: Tensor, offsets: np
 
 
 def _write_atomically(path: Path, tensors: dict[str, Tensor]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".partial-{os.getpid()}")
     save_file(tensors, beside)
     beside.rename(path)

@@ -85,7 +85,7 @@ class Comparison:
         return f"{self.dataset}, {self.shapes} test shapes, {self.candidates} candidates"
 
     def references(self, arm: Arm) -> list[Arm]:
-        """What an arm is held against: the arms equal to it but for the agent or the like, or the only ones."""
+        """What an arm is held against: arms equal to it but for the agent or the like, or the only ones."""
         found = []
         for key, values in REFERENCES.items():
             for value in values:

@@ -23,8 +23,8 @@ IN_POINTS = (GAIN_CURVE,)
 
 READING = (
     "Figures are interquartile means over runs: the mean without the lowest and the highest quarter. In "
-    f"brackets are 95 % percentile intervals of the stratified bootstrap ({REPETITIONS:,} draws of whole runs; "
-    "the metrics of one run are drawn together).",
+    f"brackets are 95 % percentile intervals of the stratified bootstrap ({REPETITIONS:,} draws of whole "
+    "runs; the metrics of one run are drawn together).",
     "With one run there is no interval. With three to five runs an interval is too narrow rather than too "
     "wide: read it as a hint.",
     "Gain: with the agent's calibration less without it, in the same run, on the same weights: what "

@@ -40,8 +40,8 @@ class Report:
         if len(self.summaries) < 2:
             return []
         return [
-            f"These runs were tested in {len(self.summaries)} different ways (data, number of test shapes or of "
-            "candidates): each has tables of its own, and figures must not be compared between them."
+            f"These runs were tested in {len(self.summaries)} different ways (data, number of test shapes or "
+            "of candidates): each has tables of its own, and figures must not be compared between them."
         ]
 
 
