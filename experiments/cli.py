@@ -77,18 +77,31 @@ def check(overrides: list[str], config_name: str = "config", *, multirun: bool =
     Raises:
         UserError: naming the first override that is wrong, with the closest match.
     """
-    parsed = parse(overrides)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        _check_names(parsed, config_name)
-        parsed, multirun = _with_recipe(parsed, config_name, multirun)
         seen: set[frozenset[str]] = set()
-        for job in _jobs(parsed, multirun):
+        for job in _checked_jobs(overrides, config_name, multirun):
             seeds = frozenset(text for text in job if text.startswith("seed="))
             parts = {seeds, frozenset(job) - seeds}
             if parts <= seen:
                 continue  # nothing but a seed that has been checked beside other settings
             seen |= parts
             from_hydra(_compose(config_name, job))
+
+
+def jobs_of(overrides: list[str], config_name: str = "config", *, multirun: bool = False) -> list[list[str]]:
+    """The overrides of every job of a command line, what a recipe sweeps over included.
+
+    Raises:
+        UserError: a name that does not exist, or several values without a sweep.
+    """
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return list(_checked_jobs(overrides, config_name, multirun))
+
+
+def _checked_jobs(overrides: list[str], config_name: str, multirun: bool) -> Iterator[list[str]]:
+    parsed = parse(overrides)
+    _check_names(parsed, config_name)
+    return _jobs(*_with_recipe(parsed, config_name, multirun))
 
 
 def parse(overrides: list[str]) -> list[Override]:

@@ -23,12 +23,12 @@ from experiments.config import EvalConfig
 from experiments.dap import Policy
 from experiments.data import Corpus
 from experiments.embedding import embed_shapes, embed_texts, frozen
+from experiments.layout import BASELINE, FINAL, RERANKED
 from experiments.progress import Tracker
 from experiments.runtime import generator
 from models import AlignmentModel, Calibration, PointHierarchy, TextEmbedding
 from retrieval import FlatIndex, ranks_from_scores, summarise
 
-BASELINE, RERANKED, FINAL = "baseline", "reranked", "final"
 Metrics = dict[str, float]
 
 

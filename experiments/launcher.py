@@ -7,6 +7,7 @@ failing arm, even one that the kernel kills, leaves the others alone and is told
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from experiments.layout import CONFIG, FINAL, FREE, FREE_TRAIN, RERANKED, RESULTS
 
 FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130
@@ -49,14 +52,14 @@ class Arm:
         command: what runs it.
         folder: its run folder.
         threads: its share, None where its settings name a number.
-        resumes: whether results that are there already will do.
+        settings: all of them.
     """
 
     name: str
     command: list[str]
     folder: Path
     threads: int | None
-    resumes: bool = False
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     started: float = 0.0
 
@@ -64,6 +67,22 @@ class Arm:
     def log(self) -> Path:
         """What it prints goes there, beside its folder."""
         return self.folder.with_name(self.folder.name + ".log")
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it may go on with what is in its folder."""
+        return bool(self.settings.get("resume"))
+
+    def is_done(self) -> bool:
+        """Whether it resumes a run of the same settings that is finished.
+
+        With other settings it is not; its process then says which ones differ.
+        """
+        if not self.resumes or not (self.folder / RESULTS).exists():
+            return False
+        there = OmegaConf.to_container(OmegaConf.load(self.folder / CONFIG))
+        assert isinstance(there, dict)
+        return _decisive(there) == _decisive(self.settings)
 
     def start(self) -> None:
         """Starts its process."""
@@ -108,8 +127,8 @@ class ArmsLauncher(Launcher):
         Raises:
             UserError: arms cannot be run with these settings, or would overwrite earlier ones.
         """
+        from align3d.build import default_workers  # late: Hydra imports this file whenever it starts
         from experiments.errors import UserError
-        from experiments.runtime import available_cores
 
         if not isinstance(self.jobs, int) or self.jobs < 1:
             raise UserError(
@@ -117,7 +136,7 @@ class ArmsLauncher(Launcher):
             )
         setup_globals()
         at_a_time = min(self.jobs, len(job_overrides))
-        share = max(1, available_cores() // at_a_time)
+        share = max(1, default_workers() // at_a_time)
         arms = [
             self._arm(list(overrides), initial_job_idx + place, share)
             for place, overrides in enumerate(job_overrides)
@@ -144,7 +163,7 @@ class ArmsLauncher(Launcher):
             command=[*program(), *overrides, *own, "hydra.mode=RUN", f"hydra.run.dir={quoted(folder)}"],
             folder=folder,
             threads=share if OmegaConf.select(config, "threads") is None else None,
-            resumes=bool(OmegaConf.select(config, "resume")),
+            settings=_plain(config),
         )
 
 
@@ -167,7 +186,7 @@ def run_arms(arms: Sequence[Arm], jobs: int, every: float, root: Path) -> list[A
         while waiting or running:
             while waiting and len(running) < jobs:
                 arm = waiting.pop(0)
-                if arm.resumes and _is_done(arm):
+                if arm.is_done():
                     _say(f"{number[id(arm)]}: done before, {_figures(arm)}")
                     continue
                 arm.start()
@@ -218,6 +237,22 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The settings of an arm, without Hydra's own, as `experiments.config` writes them down."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain = OmegaConf.to_container(own, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _decisive(settings: dict[Any, Any]) -> dict[Any, Any]:
+    """Settings without those that may differ when a run is resumed."""
+    left = {key: value for key, value in settings.items() if key not in FREE}
+    if isinstance(left.get("train"), dict):
+        left["train"] = {key: value for key, value in left["train"].items() if key not in FREE_TRAIN}
+    return left
+
+
 def _shorten(arms: Sequence[Arm]) -> None:
     """Takes out of the arms' names what all of them share."""
     names = [arm.name.split() for arm in arms]
@@ -228,11 +263,11 @@ def _shorten(arms: Sequence[Arm]) -> None:
 
 def _check_folders(arms: Sequence[Arm], root: Path) -> None:
     from experiments.errors import UserError
-    from experiments.results import CONFIG
 
-    if len({arm.folder for arm in arms}) < len(arms):
+    folders = {arm.folder for arm in arms}
+    if len(folders) < len(arms):
         raise UserError(
-            f"hydra.sweep.subdir: {len(arms)} runs would share {len({arm.folder for arm in arms})} folders; "
+            f"hydra.sweep.subdir: {len(arms)} runs, but {len(folders)} different folder names; "
             "put ${hydra:job.num} into it"
         )
     there = [arm for arm in arms if (arm.folder / CONFIG).exists() and not arm.resumes]
@@ -246,23 +281,13 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
             arm.command = [word for word in arm.command if not word.startswith("resume=")]
 
 
-def _is_done(arm: Arm) -> bool:
-    """Whether results are there; the process of an arm with other settings will say so."""
-    from experiments import results
-
-    return results.finished(arm.folder) is not None
-
-
 def _figures(arm: Arm) -> str:
     """What came out, in half a line."""
-    from experiments import results
-
-    found: dict[str, Any] = results.finished(arm.folder) or {}
-    metrics = found.get("metrics", {})
+    metrics: dict[str, Any] = json.loads((arm.folder / RESULTS).read_text()).get("metrics", {})
     name = "text_to_shape/recall@1"
-    if name not in metrics.get("final", {}) or name not in metrics.get("reranked", {}):
+    if name not in metrics.get(FINAL, {}) or name not in metrics.get(RERANKED, {}):
         return str(arm.folder)
-    final, before = 100 * metrics["final"][name], 100 * metrics["reranked"][name]
+    final, before = 100 * metrics[FINAL][name], 100 * metrics[RERANKED][name]
     return f"R@1 text → shape {final:.1f} (without calibration {before:.1f})"
 
 

@@ -14,14 +14,10 @@ from omegaconf import OmegaConf
 
 from experiments.config import RunConfig
 from experiments.errors import UserError
-from experiments.evaluation import BASELINE, FINAL, RERANKED, Metrics
+from experiments.evaluation import Metrics
+from experiments.layout import BASELINE, CONFIG, FINAL, FREE, FREE_TRAIN, RERANKED, RESULTS, SCHEMA
 from experiments.session import Session
 
-SCHEMA = 1
-RESULTS, CONFIG = "results.json", "config.yaml"
-#: Settings that may differ between a run and its resumption.
-FREE = ("resume", "device", "cache")
-FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")
 ROWS = {
     BASELINE: "exact KNN on global embeddings",
     RERANKED: "HAF re-ranking",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from experiments.evaluation import FINAL
+from experiments.layout import FINAL
 from experiments.reporting import words
 from experiments.reporting.statistics import Estimate
 from experiments.reporting.summary import GAIN, Summary
@@ -20,7 +20,7 @@ from experiments.reporting.summary import GAIN, Summary
 INK = "#010203"
 #: Okabe and Ito's colours for those who see fewer, without those that vanish on white or on black; then more
 #: for longer lists.
-COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#a6761d")
+COLORS = ("#1f83d2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#a6761d")
 DASHES = ("solid", "dashed", "dotted")
 STYLE = {
     "svg.fonttype": "none",  # text stays text

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UserError
-from experiments.results import CONFIG, RESULTS, SCHEMA
+from experiments.layout import CONFIG, JOURNAL, RESULTS, SCHEMA
 
-JOURNAL = "metrics.jsonl"
 #: How far along the agent's learning a line was written: transitions of the environment so far.
 EVALUATIONS = "agent/evaluations"
 #: The agent's curves: with labels, on the episodes it learns from; without, on held-out queries.

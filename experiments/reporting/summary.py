@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.evaluation import BASELINE, FINAL, RERANKED
+from experiments.layout import BASELINE, FINAL, RERANKED
 from experiments.reporting.arms import Arm, Comparison
 from experiments.reporting.curves import Curve, arm_curve
 from experiments.reporting.runs import CURVES, Run, flatten

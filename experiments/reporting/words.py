@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.evaluation import BASELINE, FINAL, RERANKED
+from experiments.layout import BASELINE, FINAL, RERANKED
 from experiments.reporting.runs import GAIN as GAIN_CURVE
 from experiments.reporting.runs import LABELLED, RETURN
 from experiments.reporting.statistics import REPETITIONS, Estimate
@@ -101,13 +101,16 @@ def title(summary: Summary, key: str) -> str:
     return f"mean of {len(summary.metrics)} metrics"
 
 
-def grids(summary: Summary) -> list[Grid]:
-    """All tables of a comparison."""
-    found = [retrieval(summary, key) for key in summary.keys]
-    found += [table for key in summary.keys if (table := against(summary, key)).rows]
-    found.append(costs(summary))
-    table = grounding(summary)
-    return [*found, table] if table.rows else found
+def main_grids(summary: Summary) -> list[Grid]:
+    """The tables that answer the question: the first metric (or all together), improvement, costs."""
+    key = summary.keys[0]
+    return _not_empty([retrieval(summary, key), against(summary, key), costs(summary)])
+
+
+def other_grids(summary: Summary) -> list[Grid]:
+    """The tables of the other metrics, and of grounding."""
+    found = [table(summary, key) for key in summary.keys[1:] for table in (retrieval, against)]
+    return _not_empty([*found, grounding(summary)])
 
 
 def retrieval(summary: Summary, key: str) -> Grid:
@@ -190,6 +193,10 @@ def grounding(summary: Summary) -> Grid:
 def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:
     """The arms that have a curve of that name."""
     return [arm for arm in arms if name in arm.curves]
+
+
+def _not_empty(tables: list[Grid]) -> list[Grid]:
+    return [table for table in tables if table.rows]
 
 
 _GROUNDING = ((BEFORE, "{:.3f}"), (AFTER, "{:.3f}"), (GAIN, "{:+.3f}"))

@@ -61,7 +61,7 @@ def markdown(report: Report) -> str:
     for summary in report.summaries:
         lines += [f"## {summary.comparison.title}", "", _what(summary), ""]
         lines += [*(f"- {note}" for note in summary.comparison.notes), ""] if summary.comparison.notes else []
-        for grid in words.grids(summary):
+        for grid in [*words.main_grids(summary), *words.other_grids(summary)]:
             lines += [f"### {grid.title}", "", *_markdown_table(grid), ""]
     if report.unfinished:
         lines += [
@@ -104,8 +104,9 @@ def page(report: Report) -> str:
     for summary in report.summaries:
         body += [f"<h2>{html.escape(summary.comparison.title)}</h2><p>{html.escape(_what(summary))}</p>"]
         body += [_list(summary.comparison.notes, "notes")]
+        body += [_html_table(grid) for grid in words.main_grids(summary)]
         body += [f"<figure>{picture}</figure>" for picture in _pictures(summary)]
-        body += [_html_table(grid) for grid in words.grids(summary)]
+        body += [_html_table(grid) for grid in words.other_grids(summary)]
     if report.unfinished:
         items = [f"{run.folder}: {run.reason}" for run in report.unfinished]
         body += ["<h2>Not finished</h2>", _list(items, "warning")]
@@ -120,12 +121,9 @@ def page(report: Report) -> str:
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """For the terminal: the first metric (or all of them together), improvement, costs."""
+    """The main tables, for the terminal."""
     for summary in report.summaries:
-        key = summary.keys[0]
-        for grid in (words.retrieval(summary, key), words.against(summary, key), words.costs(summary)):
-            if not grid.rows:
-                continue
+        for grid in words.main_grids(summary):
             table = Table(title=f"{summary.comparison.title}: {grid.title}")
             for place, column in enumerate(grid.columns):
                 table.add_column(column, justify=_side(grid, place))

@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
-from experiments import results
+from experiments import layout, results
 from experiments.cli import CONF
 from experiments.config import from_plain, register_sizes
 from experiments.journal import Journal
@@ -84,7 +84,7 @@ def write_run(
 
     spent = returns[-1][0] if returns else 0
     whole = {
-        "schema": results.SCHEMA,
+        "schema": layout.SCHEMA,
         "config": plain,
         "seed": seed,
         "versions": results.versions(),
@@ -110,5 +110,5 @@ def write_run(
         },
         **({} if grounding is None else {"grounding": grounding}),
     }
-    (folder / results.RESULTS).write_text(json.dumps(whole))
+    (folder / layout.RESULTS).write_text(json.dumps(whole))
     return folder

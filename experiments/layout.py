@@ -1,0 +1,12 @@
+"""Names in a run folder, for all who write or read one."""
+
+from __future__ import annotations
+
+#: Of results.json; a change that readers would stumble over counts it up.
+SCHEMA = 1
+RESULTS, CONFIG, JOURNAL = "results.json", "config.yaml", "metrics.jsonl"
+#: The rankings in results.json: exact search; HAF; HAF as the agent calibrates it.
+BASELINE, RERANKED, FINAL = "baseline", "reranked", "final"
+#: Settings that may differ between a run and its resumption.
+FREE = ("resume", "device", "cache")
+FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")

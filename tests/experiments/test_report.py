@@ -1,0 +1,234 @@
+"""Reports on run folders that are like real ones."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from experiments import report
+from experiments.reporting import METRICS, compare, find_runs, summarise
+from experiments.reporting.arms import Comparison
+from tests.experiments.synthetic_runs import write_run
+
+CURVE = [(0, -0.02), (100, 0.01), (200, 0.04)]
+
+
+def only(root: Path) -> Comparison:
+    (comparison,) = compare(find_runs(root)[0])
+    return comparison
+
+
+def ablation(root: Path) -> Path:
+    """Two arms: mcts gains 2 points in every run; the seeds differ by much more."""
+    for seed, level in enumerate((0.40, 0.50, 0.60)):
+        for number, (agent, gain) in enumerate({"mcts": 0.02, "none": 0.0}.items()):
+            write_run(
+                root / f"{2 * seed + number}-{agent}-seed{seed}",
+                agent=agent,
+                seed=seed,
+                reranked=level,
+                final=level + gain,
+                returns=None if agent == "none" else CURVE,
+                acted=0.25 if agent == "mcts" else None,
+            )
+    return root
+
+
+def test_paired_seeds_show_what_unpaired_ones_hide(tmp_path: Path) -> None:
+    summary = summarise(only(ablation(tmp_path)), METRICS)
+    mcts, none = summary.arms
+    assert (mcts.arm.name, none.arm.name) == ("mcts", "none")
+    final = mcts.estimates["all"]["final"]
+    assert final.value == pytest.approx(0.57)
+    assert final.high - final.low > 0.1  # type: ignore[operator]
+    (against,) = mcts.against["all"]
+    assert against.name == "none"
+    assert against.probability.value == pytest.approx(6 / 9)
+    assert against.probability.includes(0.5)
+    assert against.difference is not None
+    assert against.difference.low == pytest.approx(0.02)
+    assert not against.difference.includes(0.0)
+    assert mcts.estimates["text_to_shape/recall@1"]["gain"].value == pytest.approx(0.02)
+    assert none.estimates["all"]["gain"].high == 0.0
+    assert mcts.costs.seconds["total"] == pytest.approx(12.0)
+    assert (mcts.costs.evaluations, mcts.costs.acted) == (200, 0.25)
+    assert mcts.curves["validation/return"].evaluations == [0.0, 100.0, 200.0]
+    assert not none.curves
+
+
+def test_arms_are_told_apart_by_whatever_differs(tmp_path: Path) -> None:
+    for number, alpha in enumerate((0.0, 0.5, 1.0)):
+        for seed in (0, 1):
+            write_run(
+                tmp_path / f"{number}{seed}", seed=seed, settings={"reward.alpha": alpha, "threads": seed + 1}
+            )
+    comparison = only(tmp_path)
+    assert comparison.keys == ["reward.alpha"]
+    assert [arm.name for arm in comparison.arms] == [f"reward.alpha={a}" for a in (0.0, 0.5, 1.0)]
+    assert [arm.seeds for arm in comparison.arms] == [[0, 1]] * 3
+
+
+def test_two_things_that_differ_are_both_named(tmp_path: Path) -> None:
+    for number, (agent, mode) in enumerate((a, m) for a in ("mcts", "none") for m in ("off", "both")):
+        write_run(tmp_path / str(number), agent=agent, settings={"dap.mode": mode})
+    comparison = only(tmp_path)
+    assert comparison.keys == ["agent.name", "dap.mode"]  # what mcts alone has comes with its name
+    first = comparison.arms[1]
+    assert first.name == "mcts, dap.mode=both"
+    assert [arm.name for arm in comparison.references(first)] == ["none, dap.mode=both", "mcts, dap.mode=off"]
+
+
+def test_a_budget_of_nothing_is_a_reference(tmp_path: Path) -> None:
+    for number, budget in enumerate((0, 8, 32)):
+        write_run(tmp_path / str(number), settings={"agent.budget": budget})
+    comparison = only(tmp_path)
+    assert [arm.name for arm in comparison.references(comparison.arms[2])] == ["agent.budget=0"]
+    assert not comparison.references(comparison.arms[0])
+
+
+def test_runs_on_other_data_have_tables_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", hash="one")
+    write_run(tmp_path / "b", hash="two")
+    write_run(tmp_path / "c", hash="two", settings={"eval.candidates": 8})
+    assert report.main([str(tmp_path)]) == 0
+    assert "tested in 3 different ways" in capsys.readouterr().out
+    assert (tmp_path / "report" / "report.md").read_text().count("\n## procedural") == 3
+
+
+def test_what_is_not_finished_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "0-done")
+    write_run(tmp_path / "1-cut", finished=False, returns=CURVE)
+    (tmp_path / "2-odd").mkdir()
+    (tmp_path / "2-odd" / "results.json").write_text('{"schema": 99}')
+    (tmp_path / "3-torn").mkdir()
+    (tmp_path / "3-torn" / "results.json").write_text('{"schema"')
+    assert report.main([str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "1-cut: stands at step 3, phase agent" in told
+    assert "2-odd: results.json of schema 99, expected 1" in told
+    assert "3-torn: results.json cannot be read" in told
+    assert "has one seed: no interval" in told
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "1-cut" in page
+
+
+def test_a_seed_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", seed=3)
+    write_run(tmp_path / "1", seed=3)
+    comparison = only(tmp_path)
+    assert comparison.arms[0].seeds == [3]
+    assert any("seed 3 twice" in note for note in comparison.notes)
+
+
+def test_other_seeds_and_versions_are_told_of(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", agent="mcts", seed=0)
+    folder = write_run(tmp_path / "1", agent="none", seed=1)
+    results = json.loads((folder / "results.json").read_text())
+    results["versions"]["torch"] = "1.0"
+    (folder / "results.json").write_text(json.dumps(results))
+    comparison = only(tmp_path)
+    assert any("different seeds (mcts: 0; none: 1)" in note for note in comparison.notes)
+    assert any("torch 1.0 and" in note for note in comparison.notes)
+    (against,) = summarise(comparison, METRICS).arms[0].against["all"]
+    assert against.difference is None
+
+
+class Page(HTMLParser):
+    """Collects what a page asks of the outside, and its tags that are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.outside += [str(v) for k, v in attrs if k in ("src", "href", "xlink:href") and str(v)[:1] != "#"]
+        if tag not in ("meta", "br", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
+    report.main(
+        [str(ablation(tmp_path / "runs")), f"out={tmp_path / 'out'}", "metric=text_to_shape/recall@1"]
+    )
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.outside == []
+    assert page.open == []
+    assert page.seen.count("svg") == 4  # the intervals and three curves
+    assert "currentColor" in text
+    assert "#010203" not in text
+    assert not re.search(r"url\((?!#)|@import", text)
+
+
+def test_all_formats_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(ablation(tmp_path))]) == 0
+    told = capsys.readouterr().out
+    folder = tmp_path / "report"
+    plain = json.loads((folder / "report.json").read_text())
+    (comparison,) = plain["comparisons"]
+    gain = comparison["arms"][0]["estimates"]["all"]["gain"]
+    assert gain["value"] == pytest.approx(0.02)
+    assert gain["runs"] == 3
+    for text in (told, (folder / "report.md").read_text(), (folder / "report.html").read_text()):
+        assert "+2.00 [+2.00, +2.00]" in text
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report.main([str(tmp_path)])  # its own output is no run, and nothing in it depends on the clock
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_an_interval_with_zero_in_it_says_so(tmp_path: Path) -> None:
+    for seed, gain in enumerate((-0.01, 0.02, 0.005)):
+        write_run(tmp_path / str(seed), seed=seed, final=0.5 + gain)
+    report.main([str(tmp_path)])
+    assert "(includes 0)" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_grounding_is_shown_before_and_after(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(
+            tmp_path / str(seed),
+            seed=seed,
+            grounding={"before": {"mass": {"chair": 1.5}}, "after": {"mass": {"chair": 1.75}}},
+        )
+    report.main([str(tmp_path)])
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| mcts | mass/chair | 1.500 [1.500, 1.500] | 1.750 [1.750, 1.750] | +0.250" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{root}/nowhere"], "no such folder"),
+        (["{root}/empty"], "no run in it"),
+        (["{root}/cut"], "none of 1 runs is finished"),
+        (["{root}/done", "metric=recall"], "metric=recall"),
+        (["{root}/done", "metrics=x"], "did you mean metric?"),
+        (["{root}/done", "out="], "expected a value"),
+        (["{root}/done", "out={root}/file"], "a file is there"),
+        (["{root}/done", "{root}/empty"], "2 folders given"),
+        (["metric=a"], "0 folders given"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    write_run(tmp_path / "cut" / "0", finished=False)
+    write_run(tmp_path / "done" / "0")
+    assert report.main([text.format(root=tmp_path) for text in arguments]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("error: ")
+    assert told.err.count("\n") == 1
+    assert words in told.err
