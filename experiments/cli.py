@@ -139,9 +139,10 @@ def _with_recipe(overrides: list[Override], config_name: str, multirun: bool) ->
     if not multirun and settings.mode != RunMode.MULTIRUN:
         return overrides, False
     params = parse([f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()])
-    _check_names(params, config_name)
     given = {override.key_or_group for override in overrides}
-    return [*(param for param in params if param.key_or_group not in given), *overrides], True
+    params = [param for param in params if param.key_or_group not in given]
+    _check_names(params, config_name)
+    return [*params, *overrides], True
 
 
 def _jobs(overrides: list[Override], multirun: bool) -> Iterator[list[str]]:

@@ -110,7 +110,11 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
             int(run.settings.get("eval.candidates", 0)),
         )
         groups.setdefault(key, []).append(run)
-    return [Comparison(*key, *_arms(group)) for key, group in groups.items()]
+    found = []
+    for (name, digest, shapes, candidates), group in groups.items():
+        keys, arms, notes = _arms(group)
+        found.append(Comparison(name, digest, shapes, candidates, keys, arms, notes))
+    return found
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

@@ -37,6 +37,11 @@ def test_a_recipe_sweeps_over_seeds_unless_told_otherwise() -> None:
     assert len(jobs_of(["+ablation=rewards", "hydra.mode=RUN"])) == 1
 
 
+def test_hydras_own_launcher_can_be_chosen() -> None:
+    check(["agent=none,random", "hydra/launcher=basic"], multirun=True)
+    check(["agent=none,random", "hydra.launcher.jobs=2"], multirun=True)
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
