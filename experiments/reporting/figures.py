@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ INK = "#010203"
 #: for longer lists.
 COLORS = ("#1f83d2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#a6761d")
 DASHES = ("solid", "dashed", "dotted")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "align3d",  # equal figures, equal bytes
     "font.family": "sans-serif",
@@ -76,8 +77,8 @@ def curve(summary: Summary, name: str) -> str | None:
             label = _short(arm.arm.name)
             axes.plot(line.evaluations, values, color=color, linestyle=dash, marker=marker, label=label)
             if line.low is not None and line.high is not None:
-                edges = [[scale * value for value in edge] for edge in (line.low, line.high)]
-                axes.fill_between(line.evaluations, *edges, color=color, alpha=0.16, linewidth=0)
+                low, high = ([scale * value for value in edge] for edge in (line.low, line.high))
+                axes.fill_between(line.evaluations, low, high, color=color, alpha=0.16, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_xlabel("evaluations of the environment that the agent has spent")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -110,13 +110,19 @@ def test_equal_to_rliable() -> None:
     ours, theirs = draws(8).normal(0.3, 1, (10, 3)), draws(9).normal(0, 1, (10, 3))
     strata = each_column_by_itself(3)
     values, intervals = library.get_interval_estimates(
-        {"x": ours}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=4000, random_state=draws(1)
+        {"x": ours},
+        lambda x: np.array([metrics.aggregate_iqm(x)]),
+        reps=4000,
+        random_state=np.random.RandomState(1),
     )
     found = estimate(ours, interquartile_mean, draws(), strata=strata)
     assert found.value == pytest.approx(values["x"][0])
     assert (found.low, found.high) == pytest.approx(intervals["x"].ravel(), abs=0.03)
     values, intervals = library.get_interval_estimates(
-        {"x,y": (ours, theirs)}, metrics.probability_of_improvement, reps=1000, random_state=draws(2)
+        {"x,y": (ours, theirs)},
+        metrics.probability_of_improvement,
+        reps=1000,
+        random_state=np.random.RandomState(2),
     )
     found = estimate_improvement(ours, theirs, draws(), strata=strata)
     assert found.value == pytest.approx(float(values["x,y"]))
