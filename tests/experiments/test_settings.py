@@ -32,7 +32,7 @@ register_sizes()
         (["+data.twns=0.1"], "did you mean twins?"),
         (["dap.mode=of"], "dap.mode=of: expected 'off'"),
         (["model.width=30"], "expected a multiple of model.heads=4"),
-        (["agent.budget=0"], "agent.budget=0: expected greater than or equal to 1"),
+        (["agent.budget=-1"], "agent.budget=-1: expected greater than or equal to 0"),
         (["agent.width=wide"], "agent.width=wide: expected a valid integer"),
         (["agent=random", "agent.width=3"], "agent.width=3: no such setting"),
         (["env.families=[levl]"], "did you mean level?"),

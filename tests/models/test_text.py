@@ -43,7 +43,7 @@ def test_cache_gives_the_same_numbers(tmp_path: Path) -> None:
     warm = warm_encoder.encode(texts)
     assert torch.equal(cold.tokens, warm.tokens)
     assert warm_encoder._model is None  # never loaded
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
 def test_selection_is_cut_to_its_longest_text(encoder: TextEncoder) -> None:
