@@ -7,7 +7,6 @@ found by a hash of everything that determines it: data, split, model, training, 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import math
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 import models
 from align3d.build import default_cache
@@ -68,12 +68,13 @@ class WarmUps:
     def held(self, name: str) -> Iterator[Path]:
         """The place of a warm-up, for one process at a time: the second finds what the first one made."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{name}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print("waiting for another run that trains the same warm-up", file=sys.stderr, flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            held = lock.acquire(blocking=False)
+        except Timeout:
+            print("waiting for another run that trains the same warm-up", file=sys.stderr, flush=True)
+            held = lock.acquire()
+        with held:
             yield self.folder / name
 
     @staticmethod
