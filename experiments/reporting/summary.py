@@ -26,6 +26,9 @@ ALL = "all"
 """Name of the estimates over all metrics of a report."""
 
 GAIN = "gain"
+EARNED = ("return", "internal", "external", "kl", "acted")
+"""In ``agent.test`` of a run: means over its test queries."""
+
 BEFORE, AFTER = "before", "after"
 
 
@@ -38,12 +41,14 @@ class Against:
         probability: that a run of this arm has the better final result, P(X > Y).
         difference: mean difference of the final results with equal seeds; None where no seed is in common.
         gain: the same of the gains at query time.
+        earned: the same of the returns on the test queries, without labels.
     """
 
     name: str
     probability: Estimate
     difference: Estimate | None
     gain: Estimate | None
+    earned: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class ArmSummary:
         estimates: by metric (`ALL` for all of them), of the rows ``baseline``, ``reranked``, ``final`` and of
             ``gain``, which is final less reranked of the same run.
         against: by metric, the arms it is held against.
+        earned: what calibrating the test queries without labels earned: `EARNED`.
         costs: what it took.
         curves: by name.
         grounding: by measure, ``before``, ``after`` and their paired ``gain``.
@@ -82,6 +88,7 @@ class ArmSummary:
     arm: Arm
     estimates: dict[str, dict[str, Estimate]]
     against: dict[str, list[Against]]
+    earned: dict[str, Estimate]
     costs: Costs
     curves: dict[str, Curve]
     grounding: dict[str, dict[str, Estimate]]
@@ -138,7 +145,7 @@ def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary
         curve = arm_curve([run.curves.get(name, []) for run in arm.runs], _draws(arm.name, name))
         if curve is not None:
             curves[name] = curve
-    return ArmSummary(arm, estimates, against, _costs(arm.runs), curves, _grounding(arm))
+    return ArmSummary(arm, estimates, against, _earned(arm), _costs(arm.runs), curves, _grounding(arm))
 
 
 def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> Against:
@@ -149,6 +156,7 @@ def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> Against:
         estimate_improvement(ours, theirs, draws),
         _paired(arm, other, FINAL, metrics, draws),
         _paired(arm, other, GAIN, metrics, draws),
+        _paired_return(arm, other, draws),
     )
 
 
@@ -156,12 +164,41 @@ def _paired(
     arm: Arm, other: Arm, row: str, metrics: Sequence[str], draws: np.random.Generator
 ) -> Estimate | None:
     """The mean difference over the seeds that both have: with one seed both share all but what differs."""
-    theirs = {run.seed: run for run in other.runs}
-    pairs = [(run, theirs[run.seed]) for run in arm.runs if run.seed in theirs]
+    pairs = _pairs(arm.runs, other.runs)
     if not pairs:
         return None
     left, right = (scores(side, row, metrics) for side in zip(*pairs, strict=True))
     return estimate(left - right, mean, draws)
+
+
+def _paired_return(arm: Arm, other: Arm, draws: np.random.Generator) -> Estimate | None:
+    """The mean difference of the returns on the test queries, of the runs that tell them."""
+    name = EARNED[0]
+    sides = [[run for run in side.runs if name in earned(run)] for side in (arm, other)]
+    pairs = _pairs(*sides)
+    if not pairs:
+        return None
+    differences = [[earned(ours)[name] - earned(theirs)[name]] for ours, theirs in pairs]
+    return estimate(np.array(differences), mean, draws)
+
+
+def _pairs(ours: Sequence[Run], theirs: Sequence[Run]) -> list[tuple[Run, Run]]:
+    by_seed = {run.seed: run for run in theirs}
+    return [(run, by_seed[run.seed]) for run in ours if run.seed in by_seed]
+
+
+def earned(run: Run) -> Mapping[str, float]:
+    """What a run's calibration of the test queries earned; empty where it does not tell."""
+    return run.results["agent"].get("test") or {}
+
+
+def _earned(arm: Arm) -> dict[str, Estimate]:
+    found = {}
+    for name in EARNED:
+        values = [[earned(run)[name]] for run in arm.runs if name in earned(run)]
+        if values:
+            found[name] = estimate(np.array(values), interquartile_mean, _draws(arm.name, "test", name))
+    return found
 
 
 def _costs(runs: Sequence[Run]) -> Costs:

@@ -32,6 +32,8 @@ READING = (
     "Difference: mean of final less final over equal seeds, which share everything before the arms part. "
     "P(X > Y): the probability that a run of the arm has a better final result than a run of the other, ties "
     "counting half.",
+    "Return: the reward of an episode, of which the internal part (the fall of the contrastive loss) and the "
+    "external part (the rise of the reciprocal rank) are shown before they are weighed.",
     "Bands around curves are 95 % intervals of the same bootstrap, point by point; a curve ends where the "
     "first of its runs ends.",
 )
@@ -59,7 +61,15 @@ def percent(figure: Estimate | None) -> str:
 
 def points(figure: Estimate | None) -> str:
     """A difference of shares in points, with its sign, its interval, and whether that holds zero."""
-    text = _with_interval(figure, "{:+.2f}")
+    return _marked(figure, _with_interval(figure, "{:+.2f}"))
+
+
+def difference(figure: Estimate | None) -> str:
+    """A difference in its own unit, likewise."""
+    return _marked(figure, _with_interval(figure, "{:+.4f}", 1.0))
+
+
+def _marked(figure: Estimate | None, text: str) -> str:
     constant = figure is not None and figure.low == figure.high == 0.0
     if figure is not None and figure.certain and figure.includes(0.0) and not constant:
         return f"{text} (includes 0)"
@@ -104,7 +114,7 @@ def title(summary: Summary, key: str) -> str:
 def main_grids(summary: Summary) -> list[Grid]:
     """The tables that answer the question: the first metric (or all together), improvement, costs."""
     key = summary.keys[0]
-    return _not_empty([retrieval(summary, key), against(summary, key), costs(summary)])
+    return _not_empty([retrieval(summary, key), against(summary, key), earned(summary), costs(summary)])
 
 
 def other_grids(summary: Summary) -> list[Grid]:
@@ -144,9 +154,26 @@ def against(summary: Summary, key: str) -> Grid:
         "P(X > Y)",
         "difference, points",
         "difference in gain, points",
+        "difference in return",
         "paired seeds",
     ]
     return Grid(f"{title(summary, key)}: improvement", columns, rows)
+
+
+def earned(summary: Summary) -> Grid:
+    """What calibrating the test queries brought, in the unit that agents are rewarded in."""
+    rows = [
+        [
+            arm.arm.name,
+            *(difference(arm.earned.get(name)) for name in ("return", "internal", "external")),
+            _with_interval(arm.earned.get("kl"), "{:.3f}", 1.0),
+            _with_interval(arm.earned.get("acted"), "{:.0f}"),
+        ]
+        for arm in summary.arms
+        if arm.earned
+    ]
+    columns = ["arm", "return", "internal part", "external part", "divergence, nats", "acted on, per cent"]
+    return Grid("Earned on the test queries, without labels, a query", columns, rows)
 
 
 def costs(summary: Summary) -> Grid:
@@ -205,7 +232,13 @@ _GROUNDING_COLUMNS = ["arm", "measure", "before", "after", "change"]
 
 def _against_cells(other: Against) -> list[str]:
     runs = 0 if other.difference is None else other.difference.runs
-    return [probability(other.probability), points(other.difference), points(other.gain), str(runs)]
+    return [
+        probability(other.probability),
+        points(other.difference),
+        points(other.gain),
+        difference(other.earned),
+        str(runs),
+    ]
 
 
 def _with_interval(figure: Estimate | None, form: str, scale: float = 100.0) -> str:

@@ -39,6 +39,7 @@ def write_run(
     hash: str = "abc",
     returns: list[tuple[int, float]] | None = None,
     acted: float | None = None,
+    earned: Mapping[str, float] | None = None,
     grounding: Mapping[str, Any] | None = None,
     seconds: Mapping[str, float] | None = None,
     finished: bool = True,
@@ -56,6 +57,7 @@ def write_run(
         hash: of the dataset.
         returns: curve of the agent: evaluations so far, and the return without labels.
         acted: share of the queries that the agent acted on.
+        earned: what its calibration of the test queries earned.
         grounding: what results.json has of it.
         seconds: by phase.
         finished: whether there are results.
@@ -103,6 +105,7 @@ def write_run(
             "evaluations": spent,
             "return_mean": 0.2 if spent else None,
             **({} if acted is None else {"validation": {"acted": acted}}),
+            **({} if earned is None else {"test": dict(earned)}),
         },
         "steps": 1,
         "timing": {

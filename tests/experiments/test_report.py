@@ -206,6 +206,17 @@ def test_grounding_is_shown_before_and_after(tmp_path: Path) -> None:
     assert "| mcts | mass/chair | 1.500 [1.500, 1.500] | 1.750 [1.750, 1.750] | +0.250" in text
 
 
+def test_returns_on_test_queries_are_compared_seed_by_seed(tmp_path: Path) -> None:
+    for seed, level in enumerate((0.01, 0.05)):  # seeds differ by more than agents do
+        for agent, more in (("mcts", 0.002), ("none", 0.0)):
+            earned = {"return": level + more, "internal": 2 * (level + more), "external": 0.0, "kl": 0.1}
+            write_run(tmp_path / f"{agent}-{seed}", agent=agent, seed=seed, earned=earned)
+    report.main([str(tmp_path)])
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| mcts | +0.0320 [+0.0120, +0.0520] | +0.0640" in text
+    assert "+0.0020 [+0.0020, +0.0020] | 2 |" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
