@@ -14,7 +14,7 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.groundwork import Groundwork, chunks, lay, top_logits
+from envs.groundwork import Groundwork, chunks, lay, paired_columns, top_logits
 from envs.layout import Layout, Reach
 from envs.reevaluation import Reevaluation, level_statistics
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
@@ -67,7 +67,7 @@ class Evaluator:
     ) -> Evaluation:
         """The evaluation before any change, from what `prepare` gave, candidates in the episode's order.
 
-        As it is known now who leads, `work.top` is filled in.
+        As it is known now who leads and who is paired, what was left empty of `work` is filled in.
         """
         parts, top = [], []
         pairs = self.leading * attention.mask.shape[1]
@@ -80,6 +80,7 @@ class Evaluator:
                 level_statistics(self.layout, maps, places, regions, attention.token_logits[rows].softmax(-1))
             )
         work.top = torch.cat(top)
+        work.columns = paired_columns(self.layout, attention)
         return Evaluation(
             score=score,
             token_scores=token_scores,

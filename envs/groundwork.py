@@ -31,6 +31,8 @@ class Groundwork(TensorClass):
         asked: What each token asks of a candidate, see `HierarchicalAttentionFusion.ask`, `[B, T, 3 D_pair]`.
         top: The largest logits of the leading candidates' maps, `[B, K, L, H, T, TOP]`, minus infinity where
             a level has fewer nodes.
+        columns: What statistics of the paired candidate's maps sum up, level by level, `[B, N, (5 + R) L]`: one,
+            where each node is, the square of that, and whether it belongs to each region.
         numbers: Real tokens that are numbers, so that there is evidence, bool `[B, T]`.
         length: Tokens up to the last real one, i64 `[B]`: the rest is padding.
     """
@@ -39,6 +41,7 @@ class Groundwork(TensorClass):
     log_sums: Tensor
     asked: Tensor
     top: Tensor
+    columns: Tensor
     numbers: Tensor
     length: Tensor
 
@@ -60,7 +63,8 @@ def lay(
             changes no map.
 
     Returns:
-        The groundwork, `top` left empty, and the tokens' verdicts before any change, `[B, C, T]`.
+        The groundwork, `top` and `columns` left empty, and the tokens' verdicts before any change,
+        `[B, C, T]`.
     """
     batch, candidates, heads, tokens, _ = attention.logits.shape
     width = attention.tokens.shape[-1]
@@ -69,7 +73,8 @@ def lay(
         gathered=new(batch, layout.levels, candidates, tokens, width),
         log_sums=new(batch, layout.levels, candidates, heads, tokens),
         asked=haf.ask(attention.tokens),
-        top=new(batch, 0),  # who leads is not known yet
+        top=new(batch, 0),  # who leads, and who is paired, is not known yet
+        columns=new(batch, 0),
         numbers=(attention.evidence != 0).flatten(3).any(-1).any(1) & attention.mask,
         length=(attention.mask * torch.arange(1, tokens + 1, device=attention.mask.device)).amax(-1),
         batch_size=[batch],
@@ -105,6 +110,17 @@ def top_logits(layout: Layout, logits: Tensor) -> Tensor:
     found = [largest(logits[..., nodes]) for nodes in layout.slices]
     padded = [torch.nn.functional.pad(top, (0, TOP - top.shape[-1]), value=-torch.inf) for top in found]
     return torch.stack(padded, dim=2)
+
+
+def paired_columns(layout: Layout, attention: AttentionState) -> Tensor:
+    """See `Groundwork.columns`."""
+    rows = torch.arange(len(attention.paired), device=attention.paired.device)
+    place = attention.centers[rows, attention.paired]  # [B, N, 3]
+    region = attention.region[rows, attention.paired].unsqueeze(-1)
+    member = region == torch.arange(layout.regions, device=rows.device)
+    one, square = torch.ones_like(place[..., :1]), place.square().sum(-1, keepdim=True)
+    features = torch.cat([one, place, square, member.to(place)], dim=-1)  # [B, N, 5 + R]
+    return (features.unsqueeze(-1) * layout.level_of(place).unsqueeze(1)).flatten(2)
 
 
 def last_weight(weight: Tensor, row: Tensor, token: Tensor) -> Tensor:

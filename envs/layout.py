@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import torch
+from torch import Tensor
+
 
 class Reach(IntEnum):
     """How much of the attention an action touches, and so how much has to be evaluated again."""
@@ -40,3 +43,10 @@ class Layout:
         """Where each level's nodes are among all `N`."""
         ends = [sum(self.level_sizes[: level + 1]) for level in range(self.levels)]
         return [slice(end - size, end) for end, size in zip(ends, self.level_sizes, strict=True)]
+
+    def level_of(self, like: Tensor) -> Tensor:
+        """Which level each node is of, `[N, L]` of 0 and 1, on another tensor's device and in its type."""
+        sizes = torch.tensor(self.level_sizes, device=like.device)
+        return torch.eye(self.levels, device=like.device, dtype=like.dtype).repeat_interleave(
+            sizes, dim=0, output_size=sum(self.level_sizes)
+        )

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from envs.groundwork import CHUNK_PAIRS, Groundwork, chunks, last_weight, mix, repeated
+from envs.groundwork import CHUNK_PAIRS, Groundwork, chunks, last_weight, repeated
 from envs.layout import Layout
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
-from models.statistics import has_agreement, map_statistics, region_overlap, spread
+from models.statistics import has_agreement, largest, map_statistics, region_overlap, spread
 
 
 class Reevaluation:
@@ -197,58 +197,72 @@ class Reevaluation:
             associations: What they were when evaluated last, and are now, `[b, 2, G, R]`.
             renewed: Levels whose KL and statistics lack the change, bool `[b, L]`.
         """
-        work, attention = self.work, self.attention
+        work, attention, layout = self.work, self.attention, self.layout
         row, column = rows.unsqueeze(-1), attention.paired[rows]
-        at = row, column.unsqueeze(-1)  # [b, 1] each
         region = attention.region[rows, column]  # [b, N]
         bias = torch.nn.functional.pad(associations, (0, 1))  # [b, 2, G, R + 1]
-        bias = bias.gather(3, region[:, None, None].expand(*bias.shape[:3], -1)).unsqueeze(
-            3
-        )  # [b, 2, G, 1, N]
-        maps, gathered = [], []
-        for level, nodes in enumerate(self.layout.slices):
-            logits = attention.logits[*at, :, tokens, nodes].unsqueeze(1)  # [b, 1, G, H, N_l]
-            sharpness = self.sharpness[rows, level, None, None, None, None]
-            changed = torch.addcmul(bias[..., nodes], logits, sharpness)  # [b, 2, G, H, N_l]
-            log_sum = changed.logsumexp(-1, keepdim=True)
-            found = (changed - log_sum).exp_()
-            kl = (found * (changed - logits)).sum(-1) - log_sum.squeeze(-1)  # up to a constant
-            more = (kl[:, 1] - kl[:, 0]).mean(-1) * self.share[row, tokens]  # [b, G]
-            self.divergence[rows, column, level] += more.sum(-1) * renewed[:, level]
-            values = attention.node_values[rows, column, :, nodes]  # [b, H, N_l, d]
-            gathered.append((found[:, 1].transpose(1, 2) @ values).transpose(1, 2).flatten(2))
-            maps.append(found.transpose(2, 3))  # [b, 2, H, G, N_l]
-        weight = self.weight[row, :, tokens].transpose(1, 2)  # [b, H, G, L]
+        bias = bias.gather(3, region[:, None, None].expand(*bias.shape[:3], -1))  # [b, 2, G, N]
+        logits = attention.logits[row, column.unsqueeze(-1), :, tokens]  # [b, G, H, N], at most 0
+        level_of = layout.level_of(logits)  # [N, L]
+        sharpness = self.sharpness[rows] @ level_of.T  # [b, N]
+        changed = torch.addcmul(bias.unsqueeze(3), logits.unsqueeze(1), sharpness[:, None, None, None])
+        mass = changed.exp()  # [b, 2, G, H, N], as yet not divided by its sum
+        sums = (mass.flatten(1, 3) @ work.columns[rows]).view(*mass.shape[:-1], -1, layout.levels)
+        total = sums[..., 0, :]  # [b, 2, G, H, L]
+        own = (mass * changed) @ level_of / total  # the mean logit under the map
+        log_total = total.log()
+        kl = own - (mass * logits.unsqueeze(1)) @ level_of / total - log_total  # up to a constant
+        more = (kl[:, 1] - kl[:, 0]).mean(2) * self.share[row, tokens].unsqueeze(-1)  # [b, G, L]
+        self.divergence[rows, column] += more.sum(1) * renewed
+
+        weight = self.weight[row, :, tokens] / total[:, 1]  # [b, G, H, L]
+        maps = mass[:, 1] * (weight @ level_of.T)  # [b, G, H, N], weighed by level and head
+        aligned = (maps.transpose(1, 2) @ attention.node_values[rows, column]).transpose(1, 2).flatten(2)
         asked = work.asked[row, tokens]  # [b, G, 3 D_pair]
         place, token = work.numbers[row, tokens].nonzero(as_tuple=True)
-        look = maps[-1][place, 1, :, token][..., AXIS_NODES].unsqueeze(1)  # [Q, 1, H, 3]
-        token_scores = self.haf.judge(
-            asked,
-            mix(torch.stack(gathered, dim=1).unsqueeze(2), weight),
-            (place, token),
-            self.haf.measure(
-                asked[place, token],
-                look * last_weight(weight, place, token),
-                attention.evidence[rows[place], column[place], tokens[place, token]].unsqueeze(1),
-            ),
-        )
-        self.token_scores[*at, tokens] = token_scores.squeeze(1)
+        axes = maps[place, token][..., layout.slices[-1]][..., AXIS_NODES]  # [Q, H, 3]
+        evidence = attention.evidence[rows[place], column[place], tokens[place, token]]
+        measured = self.haf.measure(asked[place, token], axes.unsqueeze(1), evidence.unsqueeze(1))
+        verdicts = self.haf.judge(asked, aligned.unsqueeze(1), (place, token), measured)  # [b, 1, G]
+        self.token_scores[row, column.unsqueeze(-1), tokens] = verdicts.squeeze(1)
+
         seen = (column < self.statistics.shape[1]).nonzero().squeeze(-1)
         if len(seen):
-            part, place = rows[seen], column[seen]
-            twice = (len(seen), 2)
-            statistics = level_statistics(
-                self.layout,
-                [found[seen] for found in maps],
-                attention.centers[part, place].unsqueeze(1).expand(*twice, -1, -1),
-                region[seen].unsqueeze(1).expand(*twice, -1),
-                self.pooling[part].gather(1, tokens[seen]),
-            )  # [b, 2, L, H, F]
-            lacks = renewed[seen, :, None, None]
+            pooling = self.pooling[row, tokens]
+            statistics = _paired_statistics(layout, mass, sums, log_total - own, pooling)  # [b, 2, L, H, F]
+            lacks = renewed[:, :, None, None]
             agreement = lacks | lacks.roll(-1, dims=1)  # with the next coarser level
-            agreement[:, -1] = False
             lacks = torch.cat([lacks.expand(-1, -1, -1, statistics.shape[-1] - 1), agreement], dim=-1)
-            self.statistics[part, place] += (statistics[:, 1] - statistics[:, 0]) * lacks
+            more = (statistics[:, 1] - statistics[:, 0]) * lacks
+            self.statistics[rows[seen], column[seen]] += more[seen]
+
+
+def _paired_statistics(
+    layout: Layout, mass: Tensor, sums: Tensor, entropy: Tensor, pooling: Tensor
+) -> Tensor:
+    """The paired candidate's statistics as far as some tokens make them, `[b, 2, L, H, F]`.
+
+    Args:
+        layout: What there is to act on.
+        mass: Maps times their sums, `[b, 2, G, H, N]`.
+        sums: What `Groundwork.columns` make of it, `[b, 2, G, H, 5 + R, L]`.
+        entropy: In nats, `[b, 2, G, H, L]`.
+        pooling: Weights of the tokens, `[b, G]`.
+    """
+    total = sums[..., 0, :]  # [b, 2, G, H, L]
+    x, y, z, square, *regions = (sums[..., 1:, :] / total.unsqueeze(-2)).unbind(-2)
+    distance = (square - x * x - y * y - z * z).clamp_min(0).sqrt()
+    found = [largest(mass[..., nodes]) for nodes in layout.slices]
+    peak = torch.stack([top.amax(-1) for top in found], dim=-1) / total
+    most = torch.stack([top.sum(-1) for top in found], dim=-1) / total
+    share = torch.stack(regions, dim=-1)  # [b, 2, G, H, L, R]
+    overlap = 1 - 0.5 * (share - share.roll(-1, dims=-2)).abs().sum(-1)
+    agrees = [has_agreement(level, layout.level_sizes) for level in range(layout.levels)]
+    overlap = overlap * torch.tensor(agrees, device=mass.device)
+    uniform = [math.log(max(size, 2)) for size in layout.level_sizes]
+    entropy = entropy / torch.tensor(uniform, device=mass.device)
+    statistics = torch.stack([entropy, peak, most, distance, overlap], dim=-1)  # [b, 2, G, H, L, F]
+    return torch.einsum("bg,bsghlf->bslhf", pooling, statistics)
 
 
 class _Numbers:
