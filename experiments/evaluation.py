@@ -9,7 +9,7 @@ caption are right answers for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -62,7 +62,7 @@ class Calibrations:
 
     calibration: Calibration
     paired: Tensor
-    gains: dict[str, Tensor]
+    gains: dict[str, Tensor] = field(default_factory=dict)
 
 
 def encode_split(model: AlignmentModel, corpus: Corpus, indices: Tensor, device: torch.device) -> Gallery:
