@@ -31,8 +31,8 @@ class Groundwork(TensorClass):
         asked: What each token asks of a candidate, see `HierarchicalAttentionFusion.ask`, `[B, T, 3 D_pair]`.
         top: The largest logits of the leading candidates' maps, `[B, K, L, H, T, TOP]`, minus infinity where
             a level has fewer nodes.
-        columns: What statistics of the paired candidate's maps sum up, level by level, `[B, N, (5 + R) L]`: one,
-            where each node is, the square of that, and whether it belongs to each region.
+        columns: What statistics of the paired candidate's maps sum up, level by level,
+            `[B, N, (5 + R) L]`: one, where each node is, the square of that, and its membership in regions.
         numbers: Real tokens that are numbers, so that there is evidence, bool `[B, T]`.
         length: Tokens up to the last real one, i64 `[B]`: the rest is padding.
     """
