@@ -1,21 +1,26 @@
 """Batched tree search: tensors instead of node objects, one search for a whole batch."""
 
-from agents.search.edges import Edges, Policy, Selector, most_visited, visit_share
+from agents.search.compaction import compact
+from agents.search.edges import Described, Edges, Policy, Rule, Selector, most_visited, visit_share
 from agents.search.gumbel import considered_visits, gumbel
 from agents.search.noise import dirichlet_noise, gumbel_noise, mix
 from agents.search.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
-from agents.search.search import Effort, Summary, Walk, backup, expand, root_edges, search, select, summarize
+from agents.search.search import Effort, search
 from agents.search.selection import choose, puct, uct
+from agents.search.summary import Summary, summarize
 from agents.search.tree import NO_PARENT, UNVISITED, Problem, Root, Step, Tree, advance, close, plant
+from agents.search.walk import Walk, backup, expand, root_edges, select
 
 __all__ = [
     "NO_PARENT",
     "UNVISITED",
+    "Described",
     "Edges",
     "Effort",
     "Policy",
     "Problem",
     "Root",
+    "Rule",
     "Selector",
     "Step",
     "Summary",
@@ -26,6 +31,7 @@ __all__ = [
     "by_parent_and_siblings",
     "choose",
     "close",
+    "compact",
     "completed_by_mixed_value",
     "considered_visits",
     "dirichlet_noise",

@@ -49,6 +49,43 @@ def visit_share(edges: Edges) -> Tensor:
     return edges.visits.to(edges.values.dtype) / edges.visits.sum(-1, keepdim=True).clamp(min=1)
 
 
+UCT, PUCT, HALVING, IMPROVED = range(4)
+"""The kinds of a `Rule`."""
+
+
+class Rule(NamedTuple):
+    """What a selector does, said so that compiled code can do it (`kernels.py`).
+
+    Attributes:
+        kind: `UCT`, `PUCT`, or Gumbel's `HALVING` at the root and `IMPROVED` policy below it.
+        first: `UCT`: the exploration constant; `PUCT`: `pb_c_init`; Gumbel: `value_scale`.
+        second: `PUCT`: `pb_c_base`; Gumbel: `maxvisit_init`.
+        noise: `HALVING`: `[B, A]`.
+        table: `HALVING`: visits wanted, by legal actions and simulation, i64 `[considered + 1, simulations]`.
+    """
+
+    kind: int
+    first: float
+    second: float = 0.0
+    noise: Tensor | None = None
+    table: Tensor | None = None
+
+
+class Described(NamedTuple):
+    """A selector together with its rule.
+
+    A plain function does for a policy of your own; described ones have a compiled counterpart, which the
+    search uses on a CPU. Both choose the same actions, and tests hold them to it.
+    """
+
+    select: Selector
+    rule: Rule
+
+    def __call__(self, edges: Edges) -> Tensor:
+        """As the function does."""
+        return self.select(edges)
+
+
 class Policy(NamedTuple):
     """How a search walks, decides and teaches: what makes one tree search differ from another.
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from agents.search.edges import Edges, Policy
+from agents.search.edges import HALVING, IMPROVED, Described, Edges, Policy, Rule
 from agents.search.qtransforms import completed_by_mixed_value
 
 LEAST_LOGIT = -1e9
@@ -78,7 +78,13 @@ def gumbel(
         legal = edges.prior > -torch.inf
         return torch.where(legal, improved(edges).softmax(-1), 0.0)
 
-    return Policy(root, interior, decide, target, simulations)
+    return Policy(
+        Described(root, Rule(HALVING, value_scale, maxvisit_init, noise, table)),
+        Described(interior, Rule(IMPROVED, value_scale, maxvisit_init)),
+        decide,
+        target,
+        simulations,
+    )
 
 
 @lru_cache(maxsize=64)

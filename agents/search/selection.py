@@ -1,6 +1,7 @@
 """The policies that balance what an edge has earned against how seldom it was tried: UCT and PUCT.
 
-A new policy is one more function like these: it returns a `Policy` of pure functions on `Edges`.
+A new policy is one more function like these: it returns a `Policy` of pure functions on `Edges`. These two
+also describe themselves, so that they can be compiled; one that does not is walked with as it is.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.search.edges import Edges, Policy
+from agents.search.edges import PUCT, UCT, Described, Edges, Policy, Rule
 from agents.search.qtransforms import by_parent_and_siblings, min_max
 
 
@@ -24,7 +25,8 @@ def uct(exploration: float) -> Policy:
         scores = values + exploration * torch.sqrt(torch.log(total.to(values.dtype)) / edges.visits)
         return choose(scores, edges.visits, edges.prior)
 
-    return Policy(select, select)
+    selector = Described(select, Rule(UCT, exploration))
+    return Policy(selector, selector)
 
 
 def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
@@ -42,7 +44,8 @@ def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
         scores = by_parent_and_siblings(edges) + bonus
         return scores.masked_fill(edges.prior == -torch.inf, -torch.inf).argmax(-1)
 
-    return Policy(select, select)
+    selector = Described(select, Rule(PUCT, pb_c_init, pb_c_base))
+    return Policy(selector, selector)
 
 
 def choose(scores: Tensor, visits: Tensor, prior: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 One row is one tree. Node `n` of row `b` is a position in the tensors below, never an object; the rows share
 nothing, so a tree can be indexed, moved to a device or saved like any other tensor class. The layout follows
 mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a position too, so the tree
-moves on with the game (`advance`) and keeps what was learnt below the move that was made.
+moves on with the game (`advance`) and keeps what was learnt below the move that was made. What is left behind
+is freed when its room is needed (`compact`), so the capacity bounds the live tree and not the game.
 """
 
 from __future__ import annotations
@@ -78,19 +79,21 @@ class Tree(TensorClass):
     Attributes:
         root: Node the next search starts from, i64 `[B]`.
         used: Nodes in use; the next free position, i64 `[B]`.
-        parent: i64 `[B, N]`, `NO_PARENT` for node 0.
-        parent_action: Action that led here, i64 `[B, N]`.
-        level: Moves since node 0, i64 `[B, N]`.
+        parent: i32 `[B, N]`, `NO_PARENT` for node 0; smaller than the node itself.
+        parent_action: Action that led here, i32 `[B, N]`.
+        level: Moves since node 0, i32 `[B, N]`.
         terminal: Nothing can be done here: ended, or no legal action, bool `[B, N]`.
         raw_value: The problem's own estimate at the node (0 without one), float `[B, N]`.
-        children: Node that an edge leads to, i64 `[B, N, A]`, `UNVISITED` where there is none.
-        visits: Simulations that went through an edge, i64 `[B, N, A]`.
+        children: Node that an edge leads to, i32 `[B, N, A]`, `UNVISITED` where there is none.
+        visits: Simulations that went through an edge, i32 `[B, N, A]`.
         q_values: Mean discounted return of those simulations, reward of the edge included, float `[B, N, A]`.
         best: Largest of those returns, `-inf` before the first, float `[B, N, A]`. As the problem is
             deterministic, it belongs to a line that can be played, unless value estimates are in it.
         rewards: Reward of an edge, float `[B, N, A]`.
-        before: Visits that the roots' edges had before the last search, i64 `[B, A]`.
+        before: Visits that the roots' edges had before the last search, i32 `[B, A]`.
         prior: As in `Root`, float `[B, N, A]`; `-inf` where illegal.
+        order: The prior of nodes that have none of their own, by position, float `[B, N, A]`, or `[B, 1, A]`
+            where it is the same for all.
         low: Smallest edge value so far, float `[B]` (`+inf` before the first).
         high: Largest edge value so far, float `[B]` (`-inf` before the first).
         state: The problem's states, a tensor `[B, N, ...]` or a tensor class `[B, N]`.
@@ -110,6 +113,7 @@ class Tree(TensorClass):
     rewards: Tensor
     before: Tensor
     prior: Tensor
+    order: Tensor
     low: Tensor
     high: Tensor
     state: Any
@@ -135,8 +139,8 @@ def plant(
 
     Args:
         root: The batch's starting point.
-        capacity: Nodes a row can hold: one, and one for each simulation to come. With less, a search goes on
-            in a tree that no longer grows.
+        capacity: Nodes a row can hold: one for the root, one for each simulation of a search, and what a search
+            is to keep of the one before. With less, a search goes on in a tree that no longer grows.
         generator: Where given, nodes without a prior get one that is drawn from it, uniform in [0, 1), once
             and for all nodes, so that a row's order depends on its position alone and not on how many rows
             there are. Without it they have no preference, and the lowest index comes first.
@@ -156,14 +160,14 @@ def plant(
         order = torch.rand((batch, capacity, actions), generator=generator, dtype=dtype, device=place)
         order = order.to(device)
     else:
-        order = torch.zeros((batch, capacity, actions), dtype=dtype, device=device)
+        order = torch.zeros((batch, 1, actions), dtype=dtype, device=device)
 
-    def full(value: float, *shape: int, kind: torch.dtype = torch.int64) -> Tensor:
+    def full(value: float, *shape: int, kind: torch.dtype = torch.int32) -> Tensor:
         return torch.full((batch, *shape), value, dtype=kind, device=device)
 
     tree = Tree(
-        root=full(0),
-        used=full(1),
+        root=full(0, kind=torch.int64),
+        used=full(1, kind=torch.int64),
         parent=full(NO_PARENT, capacity),
         parent_action=full(0, capacity),
         level=full(0, capacity),
@@ -175,14 +179,14 @@ def plant(
         best=full(float("-inf"), capacity, actions, kind=dtype),
         rewards=full(0.0, capacity, actions, kind=dtype),
         before=full(0, actions),
-        prior=order,
+        prior=full(0.0, capacity, actions, kind=dtype),
+        order=order,
         low=full(float("inf"), kind=dtype),
         high=full(float("-inf"), kind=dtype),
         state=_allocate(root.state, capacity),
         batch_size=[batch],
     )
-    if root.prior is not None:
-        tree.prior[:, 0] = root.prior.to(dtype)
+    tree.prior[:, 0] = order[:, 0] if root.prior is None else root.prior.to(dtype)
     tree.prior[:, 0].masked_fill_(~root.mask, float("-inf"))
     tree.terminal[:, 0] = ~root.mask.any(-1)
     if root.terminal is not None:
@@ -219,7 +223,10 @@ def close(tree: Tree, rows: Tensor) -> Tree:
 
 
 def _allocate(state: Any, capacity: int) -> Any:
-    """Room for `capacity` states a row, filled with the first."""
+    """Room for `capacity` states a row, the first of which is there."""
     if isinstance(state, Tensor):
-        return state.unsqueeze(1).repeat_interleave(capacity, dim=1)
-    return state.unsqueeze(1).expand(state.batch_size[0], capacity).clone()
+        room = state.new_empty((state.shape[0], capacity, *state.shape[1:]))
+    else:
+        room = state.unsqueeze(1).expand(state.batch_size[0], capacity).clone()
+    room[:, 0] = state
+    return room
