@@ -8,12 +8,13 @@ from agents.search.qtransforms import by_parent_and_siblings, completed_by_mixed
 from agents.search.search import Effort, search
 from agents.search.selection import choose, puct, uct
 from agents.search.summary import Summary, summarize
-from agents.search.tree import NO_PARENT, UNVISITED, Problem, Root, Step, Tree, advance, close, plant
+from agents.search.tree import NO_PARENT, UNVISITED, CompiledProblem, Problem, Root, Step, Tree, advance, close, plant
 from agents.search.walk import Walk, backup, expand, root_edges, select
 
 __all__ = [
     "NO_PARENT",
     "UNVISITED",
+    "CompiledProblem",
     "Described",
     "Edges",
     "Effort",

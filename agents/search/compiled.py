@@ -1,4 +1,4 @@
-"""The search with its walk compiled: two calls of compiled code a simulation, and the problem between them."""
+"""The search with its walk compiled: one call of compiled code a simulation, and one of the problem."""
 
 from __future__ import annotations
 
@@ -8,14 +8,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.search.edges import Described, Policy, Rule
-from agents.search.kernels import Array, Ends, Nodes, Outcome, Rules, descend, grow
-from agents.search.tree import Problem, Step, Tree
+from agents.search.edges import Described, Policy, Rule, Selector
+from agents.search.kernels import Array, run, turn
+from agents.search.tree import CompiledProblem, Problem, Step, Tree
 
 DTYPES = (torch.float32, torch.float64)
 """Of values, that are compiled for."""
 
 UNLIMITED = 2**31 - 1
+
+TENSORS = (
+    "root",
+    "used",
+    "parent",
+    "parent_action",
+    "level",
+    "terminal",
+    "raw_value",
+    "children",
+    "visits",
+    "q_values",
+    "best",
+    "rewards",
+    "before",
+    "prior",
+    "order",
+    "low",
+    "high",
+)
+"""Of the tree, in the order in which `turn` takes them."""
+
+BY_NODE = set(TENSORS) - {"root", "used", "before", "order", "low", "high"}
+"""Those that have an axis of nodes."""
 
 
 def supports(tree: Tree, policy: Policy) -> bool:
@@ -31,94 +55,118 @@ def simulate(
     policy: Policy,
     discount: float,
     max_depth: int | None,
-    steps: Tensor,
-    edges: Tensor,
-) -> None:
-    """As `search`, which checks what goes in; adds what the rows cost to `steps` and `edges`, i64 `[B]`."""
-    nodes = arrays_of(tree)
-    batch, _, actions = nodes.children.shape
+) -> tuple[Tensor, Tensor]:
+    """As `search`, which checks what goes in; the steps and edges of its `Effort`, i64 `[B]`."""
+    batch, capacity, actions = tree.children.shape
     dtype = tree.q_values.dtype
-    rules = rules_of(policy, tree, discount, max_depth)
-    node, action = torch.zeros_like(steps), torch.zeros_like(steps)
-    needed = torch.zeros_like(steps, dtype=torch.bool)
-    ends = Ends(node.numpy(), action.numpy(), needed.numpy(), steps.numpy(), edges.numpy())
-    scratch = np.empty(actions, nodes.values.dtype)
-    rows = torch.arange(batch)
-    zeros, none = np.zeros(batch, nodes.values.dtype), np.zeros((batch, 0), nodes.values.dtype)
+    if isinstance(tree.state, Tensor):
+        tree.state = tree.state.contiguous()
+        states = tree.state.view(batch * capacity, -1)
+    else:
+        states = torch.empty(0, 0)
+    leaf, action, depth, steps, edges = torch.zeros(5, batch, dtype=torch.int64).unbind()
+    needed = torch.zeros(batch, dtype=torch.bool)
+    fixed = (
+        *tree_arrays(tree),
+        as_bytes(states),
+        *rule_arrays(policy),
+        UNLIMITED if max_depth is None else max_depth,
+        float(discount),
+        *(tensor.numpy() for tensor in (leaf, action, depth, needed, steps, edges)),
+    )
+    scratch = np.empty(actions, tree.q_values.numpy().dtype)
+    # Where a step finds no value and no prior, and what there is before the first one.
+    zeros, none = torch.zeros(batch, dtype=dtype), torch.zeros(batch, 0, dtype=dtype)
+    room = Step(
+        torch.zeros(batch, states.shape[1], dtype=states.dtype),
+        torch.zeros(batch, dtype=dtype),
+        torch.zeros(batch, dtype=torch.bool),
+        torch.ones(batch, actions, dtype=torch.bool),
+        zeros,
+        torch.zeros(batch, actions, dtype=dtype),
+    )
+    first = step_arrays(room, dtype, zeros, none)
+    outcome = (as_bytes(room.state), *first, scratch)
+    if isinstance(problem, CompiledProblem) and isinstance(tree.state, Tensor):
+        ends = (leaf.numpy(), action.numpy(), needed.numpy())
+        arrays = (states.numpy(), torch.empty_like(room.state).numpy(), room.state.numpy(), *ends, *first)
+        run(simulations, problem.compiled_step, problem.parameters, *arrays, *fixed, *outcome)
+        return steps, edges
+    for number in range(simulations):
+        if not turn(number > 0, True, *fixed, *outcome):  # every root is terminal
+            return steps, edges
+        step = problem.step(gather(tree, leaf), action.clone(), needed.clone())
+        after = scatter(tree, step.state, needed)
+        outcome = (after, *step_arrays(step, dtype, zeros, none), scratch)
+    if simulations > 0:
+        turn(True, False, *fixed, *outcome)
+    return steps, edges
 
-    flat = isinstance(tree.state, Tensor)
-    states = tree.state.view(-1, *tree.state.shape[2:]) if flat else tree.state
-    store = as_bytes(tree.state, batch, tree.capacity) if flat else np.zeros((batch, 1, 0), np.uint8)
-    offset = rows * tree.capacity
-    for _ in range(simulations):
-        if not descend(nodes, rules, ends, scratch):  # every root is terminal
-            return
-        state = states.index_select(0, offset + node) if flat else tree.state[rows, node]
-        step = problem.step(state, action.clamp(min=0), needed.clone())
-        outcome = outcome_of(step, dtype, zeros, none)
-        if flat:
-            following = as_bytes(step.state.to(tree.state.dtype), batch, 1)[:, 0]
-        else:
-            following = store[:, 0]
-            made = needed & (tree.used < tree.capacity)
-            tree.state[rows[made], tree.used[made]] = step.state[made]
-        grow(nodes, rules, ends, outcome, following, store)
+
+def gather(tree: Tree, leaf: Tensor) -> Any:
+    """The states of a node a row, counted through, i64 `[B]`."""
+    if isinstance(tree.state, Tensor):
+        return tree.state.flatten(0, 1).index_select(0, leaf)
+    return tree.state[torch.arange(len(leaf)), leaf % tree.capacity]
 
 
-def arrays_of(tree: Tree) -> Nodes:
-    """The tree's tensors as arrays, which share their memory; those that cannot are replaced."""
+def scatter(tree: Tree, states: Any, needed: Tensor) -> Array:
+    """Store the states that follow where a node will be made of them, or give them as bytes for `turn` to do so."""
+    if isinstance(tree.state, Tensor):
+        return as_bytes(plain(states, tree.state.dtype))
+    made = (needed & (tree.used < tree.capacity)).nonzero().squeeze(1)
+    tree.state[made, tree.used[made]] = states[made]
+    return np.zeros((len(needed), 0), np.uint8)
+
+
+def tree_arrays(tree: Tree) -> list[Array]:
+    """The tree's tensors as arrays that share their memory, with rows and nodes in one axis."""
     arrays = []
-    for name in Nodes._fields:
-        name = "q_values" if name == "values" else name
+    for name in TENSORS:
         tensor = getattr(tree, name)
         if not tensor.is_contiguous():
             tensor = tensor.contiguous()
             setattr(tree, name, tensor)
+        if name in BY_NODE:
+            tensor = tensor.flatten(0, 1)
         arrays.append(tensor.numpy())
-    if isinstance(tree.state, Tensor) and not tree.state.is_contiguous():
-        tree.state = tree.state.contiguous()
-    return Nodes(*arrays)
+    return arrays
 
 
-def rules_of(policy: Policy, tree: Tree, discount: float, max_depth: int | None) -> Rules:
-    """What the compiled walk goes by."""
-    root, interior = described(policy.root), described(policy.interior)
-    empty = np.zeros((0, 0))
-    noise = empty if root.noise is None else root.noise.to(torch.float64).contiguous().numpy()
-    table = empty.astype(np.int64) if root.table is None else root.table.contiguous().numpy()
-    return Rules(
-        root=(root.kind, root.first, root.second),
-        interior=(interior.kind, interior.first, interior.second),
-        noise=noise,
-        table=table,
-        max_depth=UNLIMITED if max_depth is None else max_depth,
-        discount=float(discount),
-    )
+def rule_arrays(policy: Policy) -> tuple[Array, Array, Array]:
+    """What the walk goes by: kinds and constants `[2, 3]`, Gumbel's noise and its table."""
+    root, interior = rule_of(policy.root), rule_of(policy.interior)
+    rules = np.array([[rule.kind, rule.first, rule.second] for rule in (root, interior)], np.float64)
+    noise = torch.empty(0, 0) if root.noise is None else root.noise
+    table = torch.empty(0, 0) if root.table is None else root.table
+    return rules, plain(noise, torch.float64).numpy(), plain(table, torch.int64).numpy()
 
 
-def described(selector: Any) -> Rule:
+def rule_of(selector: Selector) -> Rule:
     """The rule of a selector that has one."""
     if not isinstance(selector, Described):
-        raise TypeError(f"{selector}: does not say what it does")
+        raise TypeError(f"{selector}: a plain function cannot be compiled")
     return selector.rule
 
 
-def outcome_of(step: Step, dtype: torch.dtype, zeros: Array, none: Array) -> Outcome:
-    """The step's tensors as arrays of the tree's dtype."""
-
-    def array(tensor: Tensor, kind: torch.dtype) -> Array:
-        return tensor.detach().to(kind).contiguous().numpy()
-
-    return Outcome(
-        reward=array(step.reward, dtype),
-        terminal=array(step.terminal, torch.bool),
-        mask=array(step.mask, torch.bool),
-        value=zeros if step.value is None else array(step.value, dtype),
-        prior=none if step.prior is None else array(step.prior, dtype),
+def step_arrays(step: Step, dtype: torch.dtype, zeros: Tensor, none: Tensor) -> tuple[Array, ...]:
+    """All of a step but its states as arrays; `zeros` `[B]` and `none` `[B, 0]` stand for what it lacks."""
+    return (
+        plain(step.reward, dtype).numpy(),
+        plain(step.terminal, torch.bool).numpy(),
+        plain(step.mask, torch.bool).numpy(),
+        plain(zeros if step.value is None else step.value, dtype).numpy(),
+        plain(none if step.prior is None else step.prior, dtype).numpy(),
     )
 
 
-def as_bytes(states: Tensor, batch: int, nodes: int) -> Array:
-    """States as bytes, uint8 `[B, nodes, bytes]`, whatever they are made of; shares their memory."""
-    states = states.detach().contiguous().view(batch, nodes, -1)
-    return states.view(torch.uint8).numpy()
+def plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor, contiguous, of that dtype and without a history."""
+    if tensor.dtype is dtype and tensor.is_contiguous() and not tensor.requires_grad:
+        return tensor
+    return tensor.detach().to(dtype).contiguous()
+
+
+def as_bytes(states: Tensor) -> Array:
+    """States `[n, ...]` as bytes, uint8 `[n, bytes]`, whatever they are made of; shares their memory."""
+    return states.flatten(1).view(torch.uint8).numpy() if states.dim() > 1 else as_bytes(states.unsqueeze(1))

@@ -48,8 +48,7 @@ def gumbel(
         raise ValueError(f"simulations={simulations}: must be 0 or more")
     if considered < 1:
         raise ValueError(f"considered={considered}: must be 1 or more")
-    table = torch.tensor(halving_table(considered, simulations), device=noise.device)
-    table = table.view(considered + 1, simulations)
+    table = halving_table(considered, simulations, noise.device)
 
     def improved(edges: Edges) -> Tensor:
         return edges.prior + completed_by_mixed_value(edges, value_scale, maxvisit_init)
@@ -88,9 +87,10 @@ def gumbel(
 
 
 @lru_cache(maxsize=64)
-def halving_table(considered: int, simulations: int) -> tuple[tuple[int, ...], ...]:
-    """`considered_visits` for 0, 1, …, `considered` actions."""
-    return tuple(considered_visits(count, simulations) for count in range(considered + 1))
+def halving_table(considered: int, simulations: int, device: torch.device) -> Tensor:
+    """`considered_visits` for 0, 1, …, `considered` actions, i64 `[considered + 1, simulations]`."""
+    rows = [considered_visits(count, simulations) for count in range(considered + 1)]
+    return torch.tensor(rows, device=device).view(considered + 1, simulations)
 
 
 def considered_visits(considered: int, simulations: int) -> tuple[int, ...]:

@@ -4,13 +4,17 @@ A simulation is a few hundred numbers a row. Tensor operations cost microseconds
 them, and a simulation takes a hundred operations; here it costs what the arithmetic costs. The functions
 mirror `selection.py`, `gumbel.py`, `qtransforms.py` and `walk.py`, where the formulas and their sources are;
 tests hold both to the same trees.
+
+Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, in arrays `[B * N, A]` and
+`[B * N]`. Only `turn` is called from outside: every call costs time, so what can be done in one is. It takes
+arrays one by one because a tuple of them would cost more than the walk, at small batches.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -18,7 +22,7 @@ from numpy.typing import NDArray
 
 from agents.search.edges import HALVING, PUCT, UCT
 
-UNVISITED, NO_PARENT = -1, -1
+UNVISITED = -1
 EPSILON = 1e-8
 LEAST_LOGIT = -1e9
 TINY = float(np.finfo(np.float32).tiny)
@@ -26,271 +30,331 @@ TINY = float(np.finfo(np.float32).tiny)
 Array = NDArray[Any]
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def inner(function: Callable[..., Any]) -> Any:
+    """For functions that only compiled ones call."""
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
     """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
-    options = {"error_model": "numpy", "nogil": True}
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(error_model="numpy", no_cfunc_wrapper=True, cache=True)(function)
     except RuntimeError:  # no folder that may be written to
-        return numba.njit(**options)(function)
+        return numba.njit(error_model="numpy", no_cfunc_wrapper=True)(function)
 
 
-class Nodes(NamedTuple):
-    """A `Tree` as arrays; they share its memory."""
-
-    root: Array
-    used: Array
-    parent: Array
-    parent_action: Array
-    level: Array
-    terminal: Array
-    raw_value: Array
-    children: Array
-    visits: Array
-    values: Array
-    best: Array
-    rewards: Array
-    before: Array
-    prior: Array
-    order: Array
-    low: Array
-    high: Array
-
-
-class Rules(NamedTuple):
-    """How to choose: kind and two constants at the roots and below, noise `[B, A]`, table of visits wanted."""
-
-    root: tuple[int, float, float]
-    interior: tuple[int, float, float]
-    noise: Array
-    table: Array
-    max_depth: int
-    discount: float
-
-
-class Ends(NamedTuple):
-    """Where the walks ended, `[B]` each, as in `walk.Walk`; `needed`: rows that take a step of the problem."""
-
-    node: Array
-    action: Array
-    needed: Array
-    steps: Array
-    edges: Array
-
-
-class Outcome(NamedTuple):
-    """A `Step` as arrays, `[B]` or `[B, A]`; a prior `[B, 0]` stands for none."""
-
-    reward: Array
-    terminal: Array
-    mask: Array
-    value: Array
-    prior: Array
-
-
-@compiled
-def uct(nodes: Nodes, b: int, n: int, exploration: float) -> int:
+@inner
+def uct(visits: Array, values: Array, prior: Array, at: int, low: float, high: float, exploration: float) -> int:
     """`selection.uct` at one node."""
-    visits, values, prior = nodes.visits[b, n], nodes.values[b, n], nodes.prior[b, n]
-    low = nodes.low[b]
-    spread = nodes.high[b] - low
-    log_total = math.log(1 + visits.sum())
-    untried, best = -1, -1
+    total = 1
+    for a in range(visits.shape[1]):
+        total += visits[at, a]
+    log_total = math.log(total)
+    spread = high - low
+    untried, best = -1, 0
     first, highest = -math.inf, -math.inf
-    for a in range(len(prior)):
-        if visits[a] == 0:
-            if prior[a] > first:
-                first, untried = prior[a], a
+    for a in range(visits.shape[1]):
+        if visits[at, a] == 0:
+            if prior[at, a] > first:
+                first, untried = prior[at, a], a
         else:
-            value = (values[a] - low) / spread if spread > 0 else 0.0
-            score = value + exploration * math.sqrt(log_total / visits[a])
+            value = (values[at, a] - low) / spread if spread > 0 else 0.0
+            score = value + exploration * math.sqrt(log_total / visits[at, a])
             if score > highest:
                 highest, best = score, a
     return untried if untried >= 0 else best
 
 
-@compiled
-def puct(nodes: Nodes, b: int, n: int, init: float, base: float, policy: Array) -> int:
+@inner
+def puct(
+    visits: Array, values: Array, prior: Array, at: int, raw: float, init: float, base: float, out: Array
+) -> int:
     """`selection.puct` at one node."""
-    visits, values, prior = nodes.visits[b, n], nodes.values[b, n], nodes.prior[b, n]
     total, earned = 1, 0.0
-    for a in range(len(prior)):
-        total += visits[a]
-        earned += visits[a] * values[a]
-    own = (nodes.raw_value[b, n] + earned) / total
+    for a in range(visits.shape[1]):
+        total += visits[at, a]
+        earned += visits[at, a] * values[at, a]
+        out[a] = prior[at, a]
+    own = (raw + earned) / total
     low = high = own
-    for a in range(len(prior)):
-        if visits[a] > 0:
-            low, high = min(low, values[a]), max(high, values[a])
+    for a in range(visits.shape[1]):
+        if visits[at, a] > 0:
+            low, high = min(low, values[at, a]), max(high, values[at, a])
     spread = max(high - low, EPSILON)
-    mass = softmax(prior, policy)
+    mass = softmax(out)
     weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / mass
     best, highest = 0, -math.inf
-    for a in range(len(prior)):
-        value = (values[a] - low) / spread if visits[a] > 0 else 0.0
-        score = value + weight * policy[a] / (visits[a] + 1)
-        if prior[a] > -math.inf and score > highest:
+    for a in range(visits.shape[1]):
+        value = (values[at, a] - low) / spread if visits[at, a] > 0 else 0.0
+        score = value + weight * out[a] / (visits[at, a] + 1)
+        if prior[at, a] > -math.inf and score > highest:
             highest, best = score, a
     return best
 
 
-@compiled
-def softmax(logits: Array, shares: Array) -> float:
-    """Write `exp(logits - top)` to `shares` and return their sum."""
+@inner
+def softmax(logits: Array) -> float:
+    """Replace logits by `exp(logits - top)` and return their sum."""
     top = logits[0]
     for a in range(1, len(logits)):
         top = max(top, logits[a])
     mass = 0.0
     for a in range(len(logits)):
-        shares[a] = math.exp(logits[a] - top)
-        mass += shares[a]
+        logits[a] = math.exp(logits[a] - top)
+        mass += logits[a]
     return mass
 
 
-@compiled
-def improve(nodes: Nodes, b: int, n: int, value_scale: float, maxvisit_init: float, out: Array) -> int:
+@inner
+def improve(
+    visits: Array, values: Array, prior: Array, at: int, raw: float, scale: float, init: float, out: Array
+) -> int:
     """Write logits plus `qtransforms.completed_by_mixed_value` to `out`; the node's visits."""
-    visits, values, prior = nodes.visits[b, n], nodes.values[b, n], nodes.prior[b, n]
-    top = -math.inf
-    for a in range(len(prior)):
-        top = max(top, prior[a])
-    total, most, untried = 0, 0, False
+    top = prior[at, 0]
+    for a in range(1, visits.shape[1]):
+        top = max(top, prior[at, a])
+    total, most, untried = 0, 0, 0
     low, high = math.inf, -math.inf
     mass, mean = 0.0, 0.0
-    for a in range(len(prior)):
-        count = visits[a]
-        if count == 0:
-            untried = True
-            continue
-        total += count
-        most = max(most, count)
-        weight = max(math.exp(prior[a] - top), TINY)
-        mass += weight
-        mean += weight * values[a]
-        low, high = min(low, values[a]), max(high, values[a])
-    mixed = nodes.raw_value[b, n]
-    if total > 0:
-        mixed = (mixed + total * (mean / mass)) / (1 + total)
-    if untried:
+    for a in range(visits.shape[1]):
+        count = visits[at, a]
+        if count > 0:
+            weight = max(math.exp(prior[at, a] - top), TINY)
+            mass += weight
+            mean += weight * values[at, a]
+            low, high = min(low, values[at, a]), max(high, values[at, a])
+            total, most = total + count, max(most, count)
+        else:
+            untried += 1
+    mixed = (raw + total * (mean / mass)) / (1 + total) if total > 0 else raw
+    if untried > 0:
         low, high = min(low, mixed), max(high, mixed)
-    scale = (maxvisit_init + most) * value_scale / max(high - low, EPSILON)
-    for a in range(len(prior)):
-        out[a] = prior[a] + scale * ((values[a] if visits[a] > 0 else mixed) - low)
+    unit = (init + most) * scale / max(high - low, EPSILON)
+    for a in range(visits.shape[1]):
+        value = values[at, a] if visits[at, a] > 0 else mixed
+        out[a] = prior[at, a] + unit * (value - low)
     return total
 
 
-@compiled
-def halving(nodes: Nodes, b: int, n: int, rules: Rules, out: Array) -> int:
-    """The root's selector of `gumbel.gumbel`."""
-    visits, prior, before = nodes.visits[b, n], nodes.prior[b, n], nodes.before[b]
-    improve(nodes, b, n, rules.root[1], rules.root[2], out)
+@inner
+def halve(
+    visits: Array, prior: Array, at: int, before: Array, noise: Array, table: Array, b: int, out: Array
+) -> int:
+    """The root's selector of `gumbel.gumbel`, from the improved logits `out`."""
     legal, fresh, top = 0, 0, -math.inf
-    for a in range(len(prior)):
-        legal += prior[a] > -math.inf
-        fresh += visits[a] - before[a]
-        top = max(top, prior[a])
-    wanted = rules.table[min(legal, rules.table.shape[0] - 1), fresh]
+    for a in range(visits.shape[1]):
+        legal += prior[at, a] > -math.inf
+        fresh += visits[at, a] - before[b, a]
+        top = max(top, prior[at, a])
+    wanted = table[min(legal, table.shape[0] - 1), fresh]
     best, highest = 0, -math.inf
-    for a in range(len(prior)):
-        if visits[a] - before[a] == wanted and prior[a] > -math.inf:
-            score = max(rules.noise[b, a] - top + out[a], LEAST_LOGIT)
+    for a in range(visits.shape[1]):
+        if visits[at, a] - before[b, a] == wanted and prior[at, a] > -math.inf:
+            score = max(noise[b, a] - top + out[a], LEAST_LOGIT)
             if score > highest:
                 highest, best = score, a
     return best
 
 
-@compiled
-def improved(nodes: Nodes, b: int, n: int, value_scale: float, maxvisit_init: float, out: Array) -> int:
-    """The selector of `gumbel.gumbel` below the root."""
-    total = improve(nodes, b, n, value_scale, maxvisit_init, out)
-    visits, prior = nodes.visits[b, n], nodes.prior[b, n]
-    mass = softmax(out, out)
+@inner
+def lag(visits: Array, prior: Array, at: int, total: int, out: Array) -> int:
+    """The selector of `gumbel.gumbel` below the root, from the improved logits `out`."""
+    mass = softmax(out)
     best, highest = 0, -math.inf
-    for a in range(len(prior)):
-        lag = out[a] / mass - visits[a] / (1 + total)
-        if prior[a] > -math.inf and lag > highest:
-            highest, best = lag, a
+    for a in range(visits.shape[1]):
+        behind = out[a] / mass - visits[at, a] / (1 + total)
+        if prior[at, a] > -math.inf and behind > highest:
+            highest, best = behind, a
     return best
 
 
-@compiled
-def choose(nodes: Nodes, b: int, n: int, rule: tuple[int, float, float], rules: Rules, out: Array) -> int:
-    """The action that a rule takes at one node."""
-    kind, first, second = rule
-    if kind == UCT:
-        return uct(nodes, b, n, first)
-    if kind == PUCT:
-        return puct(nodes, b, n, first, second, out)
-    if kind == HALVING:
-        return halving(nodes, b, n, rules, out)
-    return improved(nodes, b, n, first, second, out)
+@entry
+def turn(
+    grows: bool,
+    walks: bool,
+    # the tree, as in `Tree`
+    root: Array,
+    used: Array,
+    parent: Array,
+    parent_action: Array,
+    level: Array,
+    terminal: Array,
+    raw_value: Array,
+    children: Array,
+    visits: Array,
+    values: Array,
+    best: Array,
+    rewards: Array,
+    before: Array,
+    prior: Array,
+    order: Array,
+    low: Array,
+    high: Array,
+    states: Array,
+    # the policy: kinds and constants at the roots and below, and what `HALVING` needs
+    rules: Array,
+    noise: Array,
+    table: Array,
+    max_depth: int,
+    discount: float,
+    # where the walks ended
+    leaf: Array,
+    action: Array,
+    depth: Array,
+    needed: Array,
+    steps: Array,
+    edges: Array,
+    # what the step of the problem led to, as in `Step`
+    after: Array,
+    reward: Array,
+    ended: Array,
+    mask: Array,
+    value: Array,
+    logits: Array,
+    out: Array,
+) -> bool:
+    """Take in the last walks' steps, then walk again; whether any row had somewhere to go.
 
-
-@compiled
-def descend(nodes: Nodes, rules: Rules, ends: Ends, out: Array) -> bool:
-    """`walk.select`: walk down from every root; whether any row had somewhere to go."""
+    Args:
+        grows: Whether there is a step to take in: `walk.expand` and `walk.backup`.
+        walks: Whether to walk: `walk.select`.
+        root: As all that follow up to `high` a tensor of the tree, with `B` and `N` in one axis.
+        states: As bytes, uint8 `[B * N, bytes]`; without bytes if the caller stores the states.
+        rules: `kind, first, second` of the roots' rule and of the other nodes', float64 `[2, 3]`.
+        noise: As in `Rule`, `[B, A]`.
+        table: As in `Rule`.
+        max_depth: Edges that a walk may have.
+        discount: Weight of what follows a transition.
+        leaf: Out: node at which the walk ended, counted through, i64 `[B]`.
+        action: Out: action chosen there, i64 `[B]`; 0 in rows with a terminal root.
+        depth: Out: edges of the walk, i64 `[B]`; 0 in rows with a terminal root.
+        needed: Out: rows that take a step of the problem, bool `[B]`.
+        steps: Counts those, i64 `[B]`.
+        edges: Counts the edges walked, i64 `[B]`.
+        after: States after the step, as bytes, uint8 `[B, bytes]`.
+        reward: As all that follow up to `logits`, the step's; logits `[B, 0]` if it has none.
+        ended: Its `terminal`.
+        mask: Its legal actions.
+        value: Its value.
+        logits: Its prior.
+        out: Room for `A` numbers.
+    """
+    batch, actions = before.shape
+    nodes = len(terminal) // batch
     busy = False
-    for b in range(len(nodes.root)):
-        n = nodes.root[b]
-        ends.node[b], ends.action[b], ends.needed[b] = n, -1, False
-        if nodes.terminal[b, n]:
-            continue
-        busy = True
-        a = choose(nodes, b, n, rules.root, rules, out)
-        child = nodes.children[b, n, a]
-        depth = 1
-        while child != UNVISITED and not nodes.terminal[b, child] and depth < rules.max_depth:
-            n = np.int64(child)
-            a = choose(nodes, b, n, rules.interior, rules, out)
-            child = nodes.children[b, n, a]
-            depth += 1
-        room = nodes.used[b] < nodes.parent.shape[1]
-        ends.node[b], ends.action[b] = n, a
-        ends.needed[b] = child == UNVISITED and (room or nodes.visits[b, n, a] == 0)
-        ends.steps[b] += ends.needed[b]
-        ends.edges[b] += depth
+    for b in range(batch):
+        first = b * nodes
+        top = first + root[b]
+        if grows and depth[b] > 0:
+            at, a = leaf[b], action[b]
+            child = children[at, a]
+            if needed[b]:
+                done = True
+                for i in range(actions):
+                    done = done and not mask[b, i]
+                done = done or ended[b]
+                ahead = 0.0 if done else value[b]
+                rewards[at, a] = reward[b]
+                gain = reward[b] + discount * ahead
+                if used[b] < nodes:
+                    new = first + used[b]
+                    children[at, a] = used[b]
+                    parent[new], parent_action[new], level[new] = at - first, a, level[at] + 1
+                    terminal[new], raw_value[new] = done, ahead
+                    for i in range(actions):
+                        own = logits[b, i] if logits.shape[1] > 0 else order[b, used[b] % order.shape[1], i]
+                        prior[new, i] = own if mask[b, i] else -math.inf
+                    for i in range(states.shape[1]):
+                        states[new, i] = after[b, i]
+                    used[b] += 1
+            elif child == UNVISITED:  # no room for its node: it gives what it gave before
+                gain = float(values[at, a])
+            else:
+                gain = rewards[at, a] + discount * raw_value[first + child]
+            while True:
+                visits[at, a] += 1
+                mean = values[at, a] + (gain - values[at, a]) / visits[at, a]
+                values[at, a], best[at, a] = mean, max(best[at, a], gain)
+                low[b], high[b] = min(low[b], mean), max(high[b], mean)
+                if at == top:
+                    break
+                a = np.int64(parent_action[at])
+                at = first + parent[at]
+                gain = rewards[at, a] + discount * gain
+        if walks:
+            at, a, length, child = top, 0, 0, 0
+            needed[b] = False
+            walking = not terminal[top]
+            while walking:
+                kind = rules[min(length, 1), 0]
+                one, two = rules[min(length, 1), 1], rules[min(length, 1), 2]
+                if kind == UCT:
+                    a = uct(visits, values, prior, at, low[b], high[b], one)
+                elif kind == PUCT:
+                    a = puct(visits, values, prior, at, raw_value[at], one, two, out)
+                else:
+                    total = improve(visits, values, prior, at, raw_value[at], one, two, out)
+                    if kind == HALVING:
+                        a = halve(visits, prior, at, before, noise, table, b, out)
+                    else:
+                        a = lag(visits, prior, at, total, out)
+                child = children[at, a]
+                length += 1
+                walking = child != UNVISITED and length < max_depth and not terminal[first + child]
+                if walking:
+                    at = first + child
+            if length > 0:
+                busy = True
+                needed[b] = child == UNVISITED and (used[b] < nodes or visits[at, a] == 0)
+                steps[b] += needed[b]
+            leaf[b], action[b], depth[b] = at, a, length
+            edges[b] += length
     return busy
 
 
-@compiled
-def grow(nodes: Nodes, rules: Rules, ends: Ends, step: Outcome, following: Array, states: Array) -> None:
-    """`walk.expand` and `walk.backup`: take in what the step led to, states (`following`) as bytes."""
-    for b in range(len(nodes.root)):
-        if ends.action[b] < 0:
-            continue
-        n, a = ends.node[b], np.int64(ends.action[b])
-        child = nodes.children[b, n, a]
-        if ends.needed[b]:
-            ended = step.terminal[b] or not step.mask[b].any()
-            ahead = 0.0 if ended else step.value[b]
-            nodes.rewards[b, n, a] = step.reward[b]
-            gain = step.reward[b] + rules.discount * ahead
-            new = nodes.used[b]
-            if new < nodes.parent.shape[1]:
-                nodes.used[b] = new + 1
-                nodes.children[b, n, a] = new
-                nodes.parent[b, new], nodes.parent_action[b, new] = n, a
-                nodes.level[b, new] = nodes.level[b, n] + 1
-                nodes.terminal[b, new], nodes.raw_value[b, new] = ended, ahead
-                order = nodes.order[b, new % nodes.order.shape[1]]
-                prior = step.prior[b] if step.prior.shape[1] > 0 else order
-                for i in range(len(prior)):
-                    nodes.prior[b, new, i] = prior[i] if step.mask[b, i] else -math.inf
-                for i in range(states.shape[2]):
-                    states[b, new, i] = following[b, i]
-        elif child == UNVISITED:  # no room for its node: it gives what it gave before
-            gain = float(nodes.values[b, n, a])
-        else:
-            gain = nodes.rewards[b, n, a] + rules.discount * nodes.raw_value[b, child]
-        while True:
-            count = nodes.visits[b, n, a] + 1
-            value = nodes.values[b, n, a]
-            value += (gain - value) / count
-            nodes.visits[b, n, a], nodes.values[b, n, a] = count, value
-            nodes.best[b, n, a] = max(nodes.best[b, n, a], gain)
-            nodes.low[b], nodes.high[b] = min(nodes.low[b], value), max(nodes.high[b], value)
-            if n == nodes.root[b]:
-                break
-            a = np.int64(nodes.parent_action[b, n])
-            n = np.int64(nodes.parent[b, n])
-            gain = nodes.rewards[b, n, a] + rules.discount * gain
+@entry
+def run(
+    simulations: int,
+    step: Callable[..., None],
+    parameters: tuple[Array, ...],
+    states: Array,
+    state: Array,
+    after: Array,
+    leaf: Array,
+    action: Array,
+    needed: Array,
+    reward: Array,
+    ended: Array,
+    mask: Array,
+    value: Array,
+    logits: Array,
+    *rest: Any,
+) -> None:
+    """A whole search, of a problem whose step is compiled as well.
+
+    Args:
+        simulations: How many.
+        step: The problem's `compiled_step`.
+        parameters: Its parameters.
+        states: The tree's, `[B * N, D]`.
+        state: Room for the states to step from, `[B, D]`.
+        after: Room for those that follow, `[B, D]`.
+        leaf: As all that follow up to `logits`, what is in `rest` too.
+        action: As in `turn`.
+        needed: As in `turn`.
+        reward: As in `turn`.
+        ended: As in `turn`.
+        mask: As in `turn`.
+        value: As in `turn`.
+        logits: As in `turn`.
+        rest: All that `turn` takes after `walks`.
+    """
+    for number in range(simulations):
+        if not turn(number > 0, True, *rest):
+            return
+        for b in range(len(leaf)):
+            for i in range(states.shape[1]):
+                state[b, i] = states[leaf[b], i]
+        step(parameters, state, action, needed, after, reward, ended, mask, value, logits)
+    if simulations > 0:
+        turn(True, False, *rest)

@@ -6,7 +6,6 @@ A row's noise is made of that row's numbers alone, one an action, so it does not
 from __future__ import annotations
 
 import torch
-from scipy.special import gammaincinv
 from torch import Tensor
 
 
@@ -28,6 +27,8 @@ def dirichlet_noise(uniforms: Tensor, mask: Tensor, alpha: float) -> Tensor:
     Raises:
         ValueError: The concentration is not positive.
     """
+    from scipy.special import gammaincinv  # takes as long to import as the rest of the search
+
     if not alpha > 0:
         raise ValueError(f"alpha={alpha}: must be more than 0")
     inside = uniforms.double().clamp(1e-7, 1 - 1e-7).cpu()

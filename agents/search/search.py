@@ -78,10 +78,9 @@ def search(
         compact(tree, short)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     tree.before = tree.visits[rows, tree.root]
-    steps, edges = torch.zeros_like(rows), torch.zeros_like(rows)
     if compiled.supports(tree, policy):
-        compiled.simulate(tree, problem, simulations, policy, discount, max_depth, steps, edges)
-        return Effort(steps, edges)
+        return Effort(*compiled.simulate(tree, problem, simulations, policy, discount, max_depth))
+    steps, edges = torch.zeros_like(rows), torch.zeros_like(rows)
     tight = int(tree.used.max()) + simulations > tree.capacity
     top = tree.level[rows, tree.root]
     for _ in range(simulations):

@@ -1,18 +1,18 @@
 """The search tree of a whole batch, as a handful of preallocated tensors.
 
 One row is one tree. Node `n` of row `b` is a position in the tensors below, never an object; the rows share
-nothing, so a tree can be indexed, moved to a device or saved like any other tensor class. The layout follows
-mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a position too, so the tree
+nothing. The layout follows mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a position too, so the tree
 moves on with the game (`advance`) and keeps what was learnt below the move that was made. What is left behind
 is freed when its room is needed (`compact`), so the capacity bounds the live tree and not the game.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from tensordict import TensorClass
 from torch import Tensor
 
 UNVISITED = -1
@@ -73,8 +73,27 @@ class Problem(Protocol):
         ...
 
 
-class Tree(TensorClass):
-    """Batch size `[B]`; `N` nodes, `A` actions.
+@runtime_checkable
+class CompiledProblem(Protocol):
+    """A `Problem` whose step is there as compiled code too: on a CPU, a search is then one call of it.
+
+    For problems so small that to ask Python, or PyTorch, for every step is most of the work. The states are one
+    tensor `[B, ...]` of numbers.
+
+    Attributes:
+        compiled_step: Compiled by Numba; takes `(parameters, state, action, needed)` and writes to `(after,
+            reward, terminal, mask, value, prior)`, which follow them: arrays like the tensors of `Step`, states
+            flattened to `[B, D]`, all values in the tree's dtype.
+        parameters: What else it needs: a tuple of arrays.
+    """
+
+    compiled_step: Callable[..., None]
+    parameters: tuple[Any, ...]
+
+
+@dataclass
+class Tree:
+    """`B` rows, `N` nodes each, `A` actions.
 
     Attributes:
         root: Node the next search starts from, i64 `[B]`.
@@ -184,7 +203,6 @@ def plant(
         low=full(float("inf"), kind=dtype),
         high=full(float("-inf"), kind=dtype),
         state=_allocate(root.state, capacity),
-        batch_size=[batch],
     )
     tree.prior[:, 0] = order[:, 0] if root.prior is None else root.prior.to(dtype)
     tree.prior[:, 0].masked_fill_(~root.mask, float("-inf"))
