@@ -3,12 +3,24 @@
 from agents.search.compaction import compact
 from agents.search.edges import Described, Edges, Policy, Rule, Selector, most_visited, visit_share
 from agents.search.gumbel import considered_visits, gumbel
+from agents.search.kernels import compiled_step
 from agents.search.noise import dirichlet_noise, gumbel_noise, mix
 from agents.search.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
 from agents.search.search import Effort, search
 from agents.search.selection import choose, puct, uct
 from agents.search.summary import Summary, summarize
-from agents.search.tree import NO_PARENT, UNVISITED, CompiledProblem, Problem, Root, Step, Tree, advance, close, plant
+from agents.search.tree import (
+    NO_PARENT,
+    UNVISITED,
+    CompiledProblem,
+    Problem,
+    Root,
+    Step,
+    Tree,
+    advance,
+    close,
+    plant,
+)
 from agents.search.walk import Walk, backup, expand, root_edges, select
 
 __all__ = [
@@ -33,6 +45,7 @@ __all__ = [
     "choose",
     "close",
     "compact",
+    "compiled_step",
     "completed_by_mixed_value",
     "considered_visits",
     "dirichlet_noise",

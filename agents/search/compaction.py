@@ -18,12 +18,12 @@ def compact(tree: Tree, rows: Tensor | None = None) -> Tree:
         tree: Moved on by `advance`.
         rows: Which rows, bool `[B]`; all when left out.
     """
-    batch, capacity, actions = tree.children.shape
+    batch, capacity = tree.parent.shape
     device = tree.root.device
     position = torch.arange(capacity, device=device).expand(batch, capacity)
     root = tree.root if rows is None else torch.where(rows, tree.root, 0)
     used = position < tree.used.unsqueeze(1)
-    # A parent comes before its children, so after as many rounds as there are levels every node has been told.
+    # Word goes down one level a round, to every node below the root.
     kept = position == root.unsqueeze(1)
     parent = tree.parent.long().clamp(min=0)
     for _ in range(int(tree.level.masked_fill(~used, 0).max())):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.search.edges import Described, Policy, Rule, Selector
-from agents.search.kernels import Array, run, turn
+from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule
+from agents.search.kernels import Array, StepFunction, run, turn
 from agents.search.tree import CompiledProblem, Problem, Step, Tree
 
 DTYPES = (torch.float32, torch.float64)
 """Of values, that are compiled for."""
+
+PAIRS = ((UCT, UCT), (PUCT, PUCT), (HALVING, IMPROVED))
+"""Kinds of rules at the roots and below that are compiled for, in the order in which `turn` takes them."""
 
 UNLIMITED = 2**31 - 1
 
@@ -44,8 +48,16 @@ BY_NODE = set(TENSORS) - {"root", "used", "before", "order", "low", "high"}
 
 def supports(tree: Tree, policy: Policy) -> bool:
     """Whether the walk can be compiled: on the CPU, for selectors that say what they do."""
-    described = isinstance(policy.root, Described) and isinstance(policy.interior, Described)
-    return described and tree.root.device.type == "cpu" and tree.q_values.dtype in DTYPES
+    known = rules_of(policy) is not None
+    return known and tree.root.device.type == "cpu" and tree.q_values.dtype in DTYPES
+
+
+def rules_of(policy: Policy) -> tuple[Rule, Rule] | None:
+    """The rules of the roots and of the other nodes, if they are of a pair that is compiled."""
+    if not isinstance(policy.root, Described) or not isinstance(policy.interior, Described):
+        return None
+    root, interior = policy.root.rule, policy.interior.rule
+    return (root, interior) if (root.kind, interior.kind) in PAIRS else None
 
 
 def simulate(
@@ -90,7 +102,8 @@ def simulate(
     if isinstance(problem, CompiledProblem) and isinstance(tree.state, Tensor):
         ends = (leaf.numpy(), action.numpy(), needed.numpy())
         arrays = (states.numpy(), torch.empty_like(room.state).numpy(), room.state.numpy(), *ends, *first)
-        run(simulations, problem.compiled_step, problem.parameters, *arrays, *fixed, *outcome)
+        step_function = handle(problem.compiled_step)
+        run(simulations, step_function, problem.parameters, *arrays, *fixed, *outcome)
         return steps, edges
     for number in range(simulations):
         if not turn(number > 0, True, *fixed, *outcome):  # every root is terminal
@@ -103,6 +116,12 @@ def simulate(
     return steps, edges
 
 
+@lru_cache(maxsize=16)
+def handle(step: Any) -> StepFunction:
+    """The compiled step of a problem, as `run` takes it."""
+    return StepFunction(step)
+
+
 def gather(tree: Tree, leaf: Tensor) -> Any:
     """The states of a node a row, counted through, i64 `[B]`."""
     if isinstance(tree.state, Tensor):
@@ -111,7 +130,7 @@ def gather(tree: Tree, leaf: Tensor) -> Any:
 
 
 def scatter(tree: Tree, states: Any, needed: Tensor) -> Array:
-    """Store the states that follow where a node will be made of them, or give them as bytes for `turn` to do so."""
+    """The states that follow as bytes, for `turn` to store; tensor classes are stored here, and give none."""
     if isinstance(tree.state, Tensor):
         return as_bytes(plain(states, tree.state.dtype))
     made = (needed & (tree.used < tree.capacity)).nonzero().squeeze(1)
@@ -127,26 +146,25 @@ def tree_arrays(tree: Tree) -> list[Array]:
         if not tensor.is_contiguous():
             tensor = tensor.contiguous()
             setattr(tree, name, tensor)
-        if name in BY_NODE:
-            tensor = tensor.flatten(0, 1)
-        arrays.append(tensor.numpy())
+        array = tensor.numpy()
+        arrays.append(array.reshape(-1, *array.shape[2:]) if name in BY_NODE else array)
     return arrays
 
 
-def rule_arrays(policy: Policy) -> tuple[Array, Array, Array]:
-    """What the walk goes by: kinds and constants `[2, 3]`, Gumbel's noise and its table."""
-    root, interior = rule_of(policy.root), rule_of(policy.interior)
-    rules = np.array([[rule.kind, rule.first, rule.second] for rule in (root, interior)], np.float64)
+def rule_arrays(policy: Policy) -> tuple[Array | None, ...]:
+    """What the walk goes by: constants `[2, 2]` of one of the `PAIRS`, Gumbel's noise and its table."""
+    rules = rules_of(policy)
+    if rules is None:
+        raise TypeError(f"{policy}: plain functions cannot be compiled")
+    root, interior = rules
+    constants = np.array([[rule.first, rule.second] for rule in rules], np.float64)
     noise = torch.empty(0, 0) if root.noise is None else root.noise
     table = torch.empty(0, 0) if root.table is None else root.table
-    return rules, plain(noise, torch.float64).numpy(), plain(table, torch.int64).numpy()
-
-
-def rule_of(selector: Selector) -> Rule:
-    """The rule of a selector that has one."""
-    if not isinstance(selector, Described):
-        raise TypeError(f"{selector}: a plain function cannot be compiled")
-    return selector.rule
+    return (
+        *(constants if pair == (root.kind, interior.kind) else None for pair in PAIRS),
+        plain(noise, torch.float64).numpy(),
+        plain(table, torch.int64).numpy(),
+    )
 
 
 def step_arrays(step: Step, dtype: torch.dtype, zeros: Tensor, none: Tensor) -> tuple[Array, ...]:

@@ -5,9 +5,10 @@ them, and a simulation takes a hundred operations; here it costs what the arithm
 mirror `selection.py`, `gumbel.py`, `qtransforms.py` and `walk.py`, where the formulas and their sources are;
 tests hold both to the same trees.
 
-Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, in arrays `[B * N, A]` and
-`[B * N]`. Only `turn` is called from outside: every call costs time, so what can be done in one is. It takes
-arrays one by one because a tuple of them would cost more than the walk, at small batches.
+Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, in arrays `[B * N, A]`
+and `[B * N]`. A simulation is one call (`turn`): every call costs time, so what can be done in one is. It takes
+arrays one by one because a tuple of them would cost more than the walk, at small batches, and is compiled for
+one policy at a time, because nobody should wait for the others.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
-
-from agents.search.edges import HALVING, PUCT, UCT
+from numpy.typing import DTypeLike, NDArray
 
 UNVISITED = -1
 EPSILON = 1e-8
@@ -44,22 +43,25 @@ def entry(function: Callable[..., Any]) -> Any:
 
 
 @inner
-def uct(visits: Array, values: Array, prior: Array, at: int, low: float, high: float, exploration: float) -> int:
+def uct(
+    visits: Array, values: Array, prior: Array, at: int, low: float, high: float, exploration: float
+) -> int:
     """`selection.uct` at one node."""
     total = 1
     for a in range(visits.shape[1]):
         total += visits[at, a]
-    log_total = math.log(total)
-    spread = high - low
+    log_total, spread = math.log(total), high - low
     untried, best = -1, 0
     first, highest = -math.inf, -math.inf
     for a in range(visits.shape[1]):
-        if visits[at, a] == 0:
-            if prior[at, a] > first:
-                first, untried = prior[at, a], a
+        count, preference = visits[at, a], prior[at, a]
+        if count == 0:
+            if preference > first:
+                first, untried = preference, a
         else:
-            value = (values[at, a] - low) / spread if spread > 0 else 0.0
-            score = value + exploration * math.sqrt(log_total / visits[at, a])
+            score = exploration * math.sqrt(log_total / count)
+            if spread > 0:
+                score += (values[at, a] - low) / spread
             if score > highest:
                 highest, best = score, a
     return untried if untried >= 0 else best
@@ -79,15 +81,17 @@ def puct(
     low = high = own
     for a in range(visits.shape[1]):
         if visits[at, a] > 0:
-            low, high = min(low, values[at, a]), max(high, values[at, a])
-    spread = max(high - low, EPSILON)
-    mass = softmax(out)
-    weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / mass
+            value = values[at, a]
+            low, high = value if value < low else low, value if value > high else high
+    spread = high - low if high - low > EPSILON else EPSILON
+    weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / softmax(out)
     best, highest = 0, -math.inf
     for a in range(visits.shape[1]):
-        value = (values[at, a] - low) / spread if visits[at, a] > 0 else 0.0
-        score = value + weight * out[a] / (visits[at, a] + 1)
-        if prior[at, a] > -math.inf and score > highest:
+        count = visits[at, a]
+        score = weight * out[a] / (count + 1)
+        if count > 0:
+            score += (values[at, a] - low) / spread
+        if score > highest and prior[at, a] > -math.inf:
             highest, best = score, a
     return best
 
@@ -97,11 +101,12 @@ def softmax(logits: Array) -> float:
     """Replace logits by `exp(logits - top)` and return their sum."""
     top = logits[0]
     for a in range(1, len(logits)):
-        top = max(top, logits[a])
+        top = logits[a] if logits[a] > top else top
     mass = 0.0
     for a in range(len(logits)):
-        logits[a] = math.exp(logits[a] - top)
-        mass += logits[a]
+        share = math.exp(logits[a] - top)
+        logits[a] = share
+        mass += share
     return mass
 
 
@@ -112,24 +117,24 @@ def improve(
     """Write logits plus `qtransforms.completed_by_mixed_value` to `out`; the node's visits."""
     top = prior[at, 0]
     for a in range(1, visits.shape[1]):
-        top = max(top, prior[at, a])
+        top = prior[at, a] if prior[at, a] > top else top
     total, most, untried = 0, 0, 0
     low, high = math.inf, -math.inf
     mass, mean = 0.0, 0.0
     for a in range(visits.shape[1]):
-        count = visits[at, a]
-        if count > 0:
-            weight = max(math.exp(prior[at, a] - top), TINY)
-            mass += weight
-            mean += weight * values[at, a]
-            low, high = min(low, values[at, a]), max(high, values[at, a])
-            total, most = total + count, max(most, count)
-        else:
+        count, value = visits[at, a], values[at, a]
+        if count == 0:
             untried += 1
+            continue
+        weight = math.exp(prior[at, a] - top) + TINY
+        mass += weight
+        mean += weight * value
+        low, high = value if value < low else low, value if value > high else high
+        total, most = total + count, count if count > most else most
     mixed = (raw + total * (mean / mass)) / (1 + total) if total > 0 else raw
     if untried > 0:
-        low, high = min(low, mixed), max(high, mixed)
-    unit = (init + most) * scale / max(high - low, EPSILON)
+        low, high = mixed if mixed < low else low, mixed if mixed > high else high
+    unit = (init + most) * scale / (high - low if high - low > EPSILON else EPSILON)
     for a in range(visits.shape[1]):
         value = values[at, a] if visits[at, a] > 0 else mixed
         out[a] = prior[at, a] + unit * (value - low)
@@ -143,14 +148,16 @@ def halve(
     """The root's selector of `gumbel.gumbel`, from the improved logits `out`."""
     legal, fresh, top = 0, 0, -math.inf
     for a in range(visits.shape[1]):
-        legal += prior[at, a] > -math.inf
         fresh += visits[at, a] - before[b, a]
-        top = max(top, prior[at, a])
-    wanted = table[min(legal, table.shape[0] - 1), fresh]
+        top = prior[at, a] if prior[at, a] > top else top
+        if prior[at, a] > -math.inf and legal + 1 < table.shape[0]:
+            legal += 1
+    wanted = table[legal, fresh]
     best, highest = 0, -math.inf
     for a in range(visits.shape[1]):
         if visits[at, a] - before[b, a] == wanted and prior[at, a] > -math.inf:
-            score = max(noise[b, a] - top + out[a], LEAST_LOGIT)
+            score = noise[b, a] - top + out[a]
+            score = score if score > LEAST_LOGIT else LEAST_LOGIT
             if score > highest:
                 highest, best = score, a
     return best
@@ -163,9 +170,89 @@ def lag(visits: Array, prior: Array, at: int, total: int, out: Array) -> int:
     best, highest = 0, -math.inf
     for a in range(visits.shape[1]):
         behind = out[a] / mass - visits[at, a] / (1 + total)
-        if prior[at, a] > -math.inf and behind > highest:
+        if behind > highest and prior[at, a] > -math.inf:
             highest, best = behind, a
     return best
+
+
+@inner
+def has_any(mask: Array, b: int) -> bool:
+    """Whether any action of a row is legal."""
+    legal = False
+    for a in range(mask.shape[1]):
+        legal |= mask[b, a]
+    return legal
+
+
+@inner
+def learn(
+    b: int,
+    at: int,
+    a: int,
+    gain: float,
+    discount: float,
+    first: int,
+    top: int,
+    parent: Array,
+    parent_action: Array,
+    visits: Array,
+    values: Array,
+    best: Array,
+    rewards: Array,
+    low: Array,
+    high: Array,
+) -> None:
+    """`walk.backup` of one row, from the edge `a` of node `at`, which gave `gain`, up to node `top`."""
+    while True:
+        visits[at, a] += 1
+        mean = values[at, a] + (gain - values[at, a]) / visits[at, a]
+        values[at, a] = mean
+        if gain > best[at, a]:
+            best[at, a] = gain
+        if mean < low[b]:
+            low[b] = mean
+        if mean > high[b]:
+            high[b] = mean
+        if at == top:
+            return
+        a, at = parent_action[at], first + parent[at]
+        gain = rewards[at, a] + discount * gain
+
+
+@inner
+def choose(
+    b: int,
+    at: int,
+    is_root: bool,
+    visits: Array,
+    values: Array,
+    prior: Array,
+    raw: float,
+    low: float,
+    high: float,
+    before: Array,
+    uct_rule: Array | None,
+    puct_rule: Array | None,
+    gumbel_rule: Array | None,
+    noise: Array,
+    table: Array,
+    out: Array,
+) -> int:
+    """The action that the policy takes at one node."""
+    rule = 0 if is_root else 1
+    a = 0
+    if uct_rule is not None:
+        a = uct(visits, values, prior, at, low, high, uct_rule[rule, 0])
+    if puct_rule is not None:
+        a = puct(visits, values, prior, at, raw, puct_rule[rule, 0], puct_rule[rule, 1], out)
+    if gumbel_rule is not None:
+        scale, init = gumbel_rule[rule, 0], gumbel_rule[rule, 1]
+        total = improve(visits, values, prior, at, raw, scale, init, out)
+        if is_root:
+            a = halve(visits, prior, at, before, noise, table, b, out)
+        else:
+            a = lag(visits, prior, at, total, out)
+    return a
 
 
 @entry
@@ -191,8 +278,10 @@ def turn(
     low: Array,
     high: Array,
     states: Array,
-    # the policy: kinds and constants at the roots and below, and what `HALVING` needs
-    rules: Array,
+    # the policy: the constants of one, None for the others, whose code is then left out
+    uct_rule: Array | None,
+    puct_rule: Array | None,
+    gumbel_rule: Array | None,
     noise: Array,
     table: Array,
     max_depth: int,
@@ -215,29 +304,17 @@ def turn(
 ) -> bool:
     """Take in the last walks' steps, then walk again; whether any row had somewhere to go.
 
-    Args:
-        grows: Whether there is a step to take in: `walk.expand` and `walk.backup`.
-        walks: Whether to walk: `walk.select`.
-        root: As all that follow up to `high` a tensor of the tree, with `B` and `N` in one axis.
-        states: As bytes, uint8 `[B * N, bytes]`; without bytes if the caller stores the states.
-        rules: `kind, first, second` of the roots' rule and of the other nodes', float64 `[2, 3]`.
-        noise: As in `Rule`, `[B, A]`.
-        table: As in `Rule`.
-        max_depth: Edges that a walk may have.
-        discount: Weight of what follows a transition.
-        leaf: Out: node at which the walk ended, counted through, i64 `[B]`.
-        action: Out: action chosen there, i64 `[B]`; 0 in rows with a terminal root.
-        depth: Out: edges of the walk, i64 `[B]`; 0 in rows with a terminal root.
-        needed: Out: rows that take a step of the problem, bool `[B]`.
-        steps: Counts those, i64 `[B]`.
-        edges: Counts the edges walked, i64 `[B]`.
-        after: States after the step, as bytes, uint8 `[B, bytes]`.
-        reward: As all that follow up to `logits`, the step's; logits `[B, 0]` if it has none.
-        ended: Its `terminal`.
-        mask: Its legal actions.
-        value: Its value.
-        logits: Its prior.
-        out: Room for `A` numbers.
+    With `grows` there is a step to take in (`walk.expand`, `walk.backup`); with `walks` the rows walk
+    (`walk.select`). `root` to `high` are the tensors of the tree, rows and nodes in one axis where they have
+    nodes. `states` are as bytes, uint8 `[B * N, bytes]`, without any where the caller stores them. One of the
+    three rules is given, `first, second` of the roots' `Rule` and of the other nodes', f64 `[2, 2]`; `noise`
+    f64 `[B, A]` and `table` belong to Gumbel's.
+
+    Written to, `[B]` each: `leaf`, the node at which a walk ended, counted through, `action` and `depth`,
+    both 0 in rows with a terminal root, and `needed`, the rows that take a step; `steps` and `edges` count on.
+
+    What the step led to: the states `after` as bytes `[B, bytes]`, and `reward` to `logits`, as in `Step`;
+    logits are `[B, 0]` without a prior. `out` is room for `A` numbers.
     """
     batch, actions = before.shape
     nodes = len(terminal) // batch
@@ -249,10 +326,7 @@ def turn(
             at, a = leaf[b], action[b]
             child = children[at, a]
             if needed[b]:
-                done = True
-                for i in range(actions):
-                    done = done and not mask[b, i]
-                done = done or ended[b]
+                done = ended[b] or not has_any(mask, b)
                 ahead = 0.0 if done else value[b]
                 rewards[at, a] = reward[b]
                 gain = reward[b] + discount * ahead
@@ -271,33 +345,19 @@ def turn(
                 gain = float(values[at, a])
             else:
                 gain = rewards[at, a] + discount * raw_value[first + child]
-            while True:
-                visits[at, a] += 1
-                mean = values[at, a] + (gain - values[at, a]) / visits[at, a]
-                values[at, a], best[at, a] = mean, max(best[at, a], gain)
-                low[b], high[b] = min(low[b], mean), max(high[b], mean)
-                if at == top:
-                    break
-                a = np.int64(parent_action[at])
-                at = first + parent[at]
-                gain = rewards[at, a] + discount * gain
+            learn(
+                b, at, a, gain, discount, first, top,
+                parent, parent_action, visits, values, best, rewards, low, high,
+            )  # fmt: skip
         if walks:
             at, a, length, child = top, 0, 0, 0
             needed[b] = False
             walking = not terminal[top]
             while walking:
-                kind = rules[min(length, 1), 0]
-                one, two = rules[min(length, 1), 1], rules[min(length, 1), 2]
-                if kind == UCT:
-                    a = uct(visits, values, prior, at, low[b], high[b], one)
-                elif kind == PUCT:
-                    a = puct(visits, values, prior, at, raw_value[at], one, two, out)
-                else:
-                    total = improve(visits, values, prior, at, raw_value[at], one, two, out)
-                    if kind == HALVING:
-                        a = halve(visits, prior, at, before, noise, table, b, out)
-                    else:
-                        a = lag(visits, prior, at, total, out)
+                a = choose(
+                    b, at, length == 0, visits, values, prior, raw_value[at], low[b], high[b], before,
+                    uct_rule, puct_rule, gumbel_rule, noise, table, out,
+                )  # fmt: skip
                 child = children[at, a]
                 length += 1
                 walking = child != UNVISITED and length < max_depth and not terminal[first + child]
@@ -312,11 +372,44 @@ def turn(
     return busy
 
 
+class StepFunction:
+    """A C function as Numba wants it passed, its type found out once and not at every call."""
+
+    def __init__(self, function: Any) -> None:
+        self._numba_type_ = numba.typeof(function)
+        self._address = function.address
+
+    def __wrapper_address__(self) -> int:
+        return self._address
+
+
+def compiled_step(state: DTypeLike = np.float32, value: DTypeLike = np.float32) -> Callable[..., Any]:
+    """Decorator that compiles the step of a `CompiledProblem`, at once, and keeps it on disk.
+
+    Args:
+        state: Dtype of the states.
+        value: Dtype of the tree's values.
+    """
+    number, place = numba.from_dtype(np.dtype(value)), numba.from_dtype(np.dtype(state))
+    line, table, flags = number[::1], number[:, ::1], numba.types.bool_
+    states, actions = place[:, ::1], numba.types.int64[::1]
+    ends = (states, line, flags[::1], flags[:, ::1], line, table)
+    signature = numba.types.void(line, states, actions, flags[::1], *ends)
+
+    def decorate(function: Callable[..., None]) -> Any:
+        try:
+            return numba.cfunc(signature, cache=True, error_model="numpy")(function)
+        except RuntimeError:  # no folder that may be written to
+            return numba.cfunc(signature, error_model="numpy")(function)
+
+    return decorate
+
+
 @entry
 def run(
     simulations: int,
-    step: Callable[..., None],
-    parameters: tuple[Array, ...],
+    step: StepFunction,
+    parameters: Array,
     states: Array,
     state: Array,
     after: Array,
@@ -334,8 +427,8 @@ def run(
 
     Args:
         simulations: How many.
-        step: The problem's `compiled_step`.
-        parameters: Its parameters.
+        step: The problem's `compiled_step`: as a C function, so that this is compiled once for all problems.
+        parameters: Its parameters, `[n]`.
         states: The tree's, `[B * N, D]`.
         state: Room for the states to step from, `[B, D]`.
         after: Room for those that follow, `[B, D]`.

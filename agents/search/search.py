@@ -2,8 +2,7 @@
 
 All rows make each simulation together; the problem is asked once a simulation, for all rows. What a row ends
 with depends on that row alone. The walk is compiled where it can be (`compiled.py`) and made of tensor
-operations elsewhere (`walk.py`); which of them, the tree's device and the policy decide, and the answer is the
-same.
+operations elsewhere (`walk.py`); the tree's device and the policy decide which, and the answer is the same.
 """
 
 from __future__ import annotations
@@ -61,7 +60,8 @@ def search(
         max_depth: Edges that a walk has at most, counted from the present root, as in mctx; None for any.
 
     Raises:
-        ValueError: A negative count, a discount outside [0, 1], a depth below 1, or a policy for another count.
+        ValueError: A negative count, a discount outside [0, 1], a depth below 1, or a policy for another
+            count.
     """
     if simulations < 0:
         raise ValueError(f"simulations={simulations}: must be 0 or more")

@@ -1,14 +1,14 @@
 """The search tree of a whole batch, as a handful of preallocated tensors.
 
 One row is one tree. Node `n` of row `b` is a position in the tensors below, never an object; the rows share
-nothing. The layout follows mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a position too, so the tree
-moves on with the game (`advance`) and keeps what was learnt below the move that was made. What is left behind
-is freed when its room is needed (`compact`), so the capacity bounds the live tree and not the game.
+nothing. The layout follows mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a
+position too, so the tree moves on with the game (`advance`) and keeps what was learnt below the move that was
+made. What is left behind is freed when its room is needed (`compact`), so the capacity bounds the live tree
+and not the game.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -77,18 +77,18 @@ class Problem(Protocol):
 class CompiledProblem(Protocol):
     """A `Problem` whose step is there as compiled code too: on a CPU, a search is then one call of it.
 
-    For problems so small that to ask Python, or PyTorch, for every step is most of the work. The states are one
-    tensor `[B, ...]` of numbers.
+    For problems so small that to ask Python, or PyTorch, for every step is most of the work.
 
     Attributes:
-        compiled_step: Compiled by Numba; takes `(parameters, state, action, needed)` and writes to `(after,
-            reward, terminal, mask, value, prior)`, which follow them: arrays like the tensors of `Step`, states
-            flattened to `[B, D]`, all values in the tree's dtype.
-        parameters: What else it needs: a tuple of arrays.
+        compiled_step: A function under `kernels.compiled_step()`. It takes `parameters`, `state` `[B, D]` (the
+            tensors `[B, ...]` of the tree, flattened), `action` i64 `[B]` and `needed` bool `[B]`, and writes
+            to the arrays that follow: the next state `[B, D]`, and `reward`, `terminal`, `mask`, `value` and
+            `prior` as in `Step`.
+        parameters: What else it needs: one array `[n]` of the values' dtype.
     """
 
-    compiled_step: Callable[..., None]
-    parameters: tuple[Any, ...]
+    compiled_step: Any
+    parameters: Any
 
 
 @dataclass
@@ -158,8 +158,8 @@ def plant(
 
     Args:
         root: The batch's starting point.
-        capacity: Nodes a row can hold: one for the root, one for each simulation of a search, and what a search
-            is to keep of the one before. With less, a search goes on in a tree that no longer grows.
+        capacity: Nodes a row can hold: one for the root, one for each simulation of a search, and what is to
+            be kept of the search before. With less, a search goes on in a tree that no longer grows.
         generator: Where given, nodes without a prior get one that is drawn from it, uniform in [0, 1), once
             and for all nodes, so that a row's order depends on its position alone and not on how many rows
             there are. Without it they have no preference, and the lowest index comes first.

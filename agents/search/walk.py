@@ -102,8 +102,8 @@ def expand(
     value = torch.zeros_like(tree.low) if step.value is None else step.value.to(dtype)
     value = value.masked_fill(terminal, 0.0)
     reward = torch.where(stepped, step.reward.to(dtype), tree.rewards[edge])
-    # Beyond a terminal node there is nothing; at the greatest depth, what was expected of the node counts once
-    # more; an edge that got no node gives what it gave before.
+    # Beyond a terminal node there is nothing; at the greatest depth, what was expected of the node counts
+    # once more; an edge that got no node gives what it gave before.
     ahead = tree.raw_value[rows, walk.child.clamp(min=0)]
     known = torch.where(walk.child == UNVISITED, tree.q_values[edge], reward + discount * ahead)
     gain = torch.where(stepped, reward + discount * value, known)
