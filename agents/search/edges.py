@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -71,7 +72,8 @@ class Rule(NamedTuple):
     table: Tensor | None = None
 
 
-class Described(NamedTuple):
+@dataclass(frozen=True)
+class Described:
     """A selector together with its rule.
 
     A plain function does for a policy of your own; described ones have a compiled counterpart, which the

@@ -6,9 +6,9 @@ mirror `selection.py`, `gumbel.py`, `qtransforms.py` and `walk.py`, where the fo
 tests hold both to the same trees.
 
 Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, in arrays `[B * N, A]`
-and `[B * N]`. A simulation is one call (`turn`): every call costs time, so what can be done in one is. It takes
-arrays one by one because a tuple of them would cost more than the walk, at small batches, and is compiled for
-one policy at a time, because nobody should wait for the others.
+and `[B * N]`. A simulation is one call (`turn`): every call costs time, so what can be done in one is. It
+takes arrays one by one because a tuple of them would cost more than the walk, at small batches, and is
+compiled for one policy at a time, because nobody should wait for the others.
 """
 
 from __future__ import annotations
@@ -29,17 +29,22 @@ TINY = float(np.finfo(np.float32).tiny)
 Array = NDArray[Any]
 
 
+# What makes a function callable from Python or C takes time to compile, so it is left out where nobody calls.
+ENTRY: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = ENTRY | {"no_cpython_wrapper": True}
+
+
 def inner(function: Callable[..., Any]) -> Any:
     """For functions that only compiled ones call."""
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return numba.njit(**INNER)(function)
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
     try:
-        return numba.njit(error_model="numpy", no_cfunc_wrapper=True, cache=True)(function)
+        return numba.njit(cache=True, **ENTRY)(function)
     except RuntimeError:  # no folder that may be written to
-        return numba.njit(error_model="numpy", no_cfunc_wrapper=True)(function)
+        return numba.njit(**ENTRY)(function)
 
 
 @inner
@@ -311,7 +316,8 @@ def turn(
     f64 `[B, A]` and `table` belong to Gumbel's.
 
     Written to, `[B]` each: `leaf`, the node at which a walk ended, counted through, `action` and `depth`,
-    both 0 in rows with a terminal root, and `needed`, the rows that take a step; `steps` and `edges` count on.
+    both 0 in rows with a terminal root, and `needed`, the rows that take a step; `steps` and `edges` count
+    on.
 
     What the step led to: the states `after` as bytes `[B, bytes]`, and `reward` to `logits`, as in `Step`;
     logits are `[B, 0]` without a prior. `out` is room for `A` numbers.
@@ -408,7 +414,7 @@ def compiled_step(state: DTypeLike = np.float32, value: DTypeLike = np.float32) 
 @entry
 def run(
     simulations: int,
-    step: StepFunction,
+    step: Callable[..., None],
     parameters: Array,
     states: Array,
     state: Array,

@@ -80,10 +80,10 @@ class CompiledProblem(Protocol):
     For problems so small that to ask Python, or PyTorch, for every step is most of the work.
 
     Attributes:
-        compiled_step: A function under `kernels.compiled_step()`. It takes `parameters`, `state` `[B, D]` (the
-            tensors `[B, ...]` of the tree, flattened), `action` i64 `[B]` and `needed` bool `[B]`, and writes
-            to the arrays that follow: the next state `[B, D]`, and `reward`, `terminal`, `mask`, `value` and
-            `prior` as in `Step`.
+        compiled_step: A function under `kernels.compiled_step()`. It takes `parameters`, `state` `[B, D]`
+            (the tensors `[B, ...]` of the tree, flattened), `action` i64 `[B]` and `needed` bool `[B]`, and
+            writes to the arrays that follow: the next state `[B, D]`, and `reward`, `terminal`, `mask`,
+            `value` and `prior` as in `Step`.
         parameters: What else it needs: one array `[n]` of the values' dtype.
     """
 

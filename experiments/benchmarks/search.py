@@ -1,0 +1,143 @@
+"""Tree search against mctx: the same dynamics, the same weights, the same simulations, by the same clock."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.base import Row, benchmark, median
+from experiments.errors import UserError
+
+PEER = "mctx"
+KINDS = {"ours": "dynamics in PyTorch", "compiled": "dynamics compiled"}
+"""What is ours, by the name that `search_child` knows it by, and how a row names it."""
+
+
+@benchmark("search")
+def search(
+    batch: tuple[int, ...] = (1, 64, 256),
+    threads: tuple[int, ...] = (1, 2),
+    policies: tuple[str, ...] = ("puct", "gumbel"),
+    seconds: float = 1.0,
+    rounds: int = 7,
+    starts: int = 3,
+) -> Iterator[Row]:
+    """Searches a second, and the time to the first answer: ours and mctx's (`bench` extra).
+
+    A search is 32 simulations over 16 actions, at most 8 deep, noise at the root and the choice of an action
+    included; its dynamics are a perceptron of two hidden layers. Ours is measured with the dynamics in PyTorch,
+    as any problem may be written, and compiled, as mctx needs them to be (`agents.search.CompiledProblem`).
+
+    Each count of threads is a process of its own, in which all peers run in turn. Before anything is imported
+    it is bound to so many cores, which is what JAX's thread pool goes by, and told so for PyTorch and BLAS.
+
+    Args:
+        batch: rows that are searched together.
+        threads: cores that a process may use.
+        policies: `puct`, `gumbel`, or both.
+        seconds: for each peer and case.
+        rounds: turns in that time; the median is reported.
+        starts: fresh processes for the time to the first answer, of which the median is reported; 0 for none.
+
+    Raises:
+        UserError: an unknown policy, or more threads than there are cores.
+    """
+    unknown = set(policies) - {"puct", "gumbel"}
+    if unknown:
+        raise UserError(f"policies={','.join(policies)}: expected puct, gumbel or both")
+    cores = len(os.sched_getaffinity(0))
+    if max(threads) > cores:
+        raise UserError(f"threads={max(threads)}: this process may use {cores} cores")
+    with_peer = importlib.util.find_spec("mctx") is not None
+    if not with_peer:
+        print("mctx is not installed (pip install 'align3d[bench]'): ours is measured alone", file=sys.stderr)
+    for count in threads:
+        for policy in policies:
+            for size in batch:
+                settings = {"policy": policy, "batch": size, "seconds": seconds, "rounds": rounds}
+                answer = child("speed", count, settings | {"peer": with_peer})
+                yield from speed_rows(
+                    f"{policy}, batch {size}, {count} thread{'s' * (count > 1)}", size, answer
+                )
+    if starts > 0:
+        for policy in policies:
+            yield from start_rows(policy, starts, with_peer)
+
+
+def speed_rows(case: str, batch: int, answer: Mapping[str, Any]) -> Iterator[Row]:
+    """Rows of one case."""
+    times, floors = answer["search"], answer["dynamics"]
+    peer = batch / times[PEER] if PEER in times else None
+    for kind, words in KINDS.items():
+        yield Row("search", f"{case}, {words}", "searches/s", batch / times[kind], peer, PEER)
+    for kind, words in KINDS.items():
+        floor = 1e3 * floors[PEER] if PEER in floors else None
+        yield Row(
+            "search", f"{case}, {words}", "ms for 32 steps alone", 1e3 * floors[kind], floor, PEER, False
+        )
+    if "equal" in answer:
+        yield Row("search", case, "share of rows with equal visits", answer["equal"])
+
+
+def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
+    """Rows of the time from the start of a process to its first answer, at a batch of 64.
+
+    Cold is a machine on which nothing was compiled before. Warm is every later process: with Numba's files of
+    ours, and with JAX's compilation cache, which is off unless a user turns it on.
+    """
+    names = [*KINDS, *([PEER] if with_peer else [])]
+    cold: dict[str, list[float]] = {name: [] for name in names}
+    warm: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(starts):
+        for name in names:
+            with tempfile.TemporaryDirectory() as folder:
+                caches = {
+                    "NUMBA_CACHE_DIR": folder,
+                    "JAX_COMPILATION_CACHE_DIR": folder,
+                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                }
+                for times in (cold, warm):
+                    begin = time.perf_counter()
+                    child("start", 1, {"policy": policy, "batch": 64, "name": name}, caches)
+                    times[name].append(time.perf_counter() - begin)
+    for state, times in (("nothing compiled before", cold), ("compiled before", warm)):
+        for kind, words in KINDS.items():
+            peer = median(times[PEER]) if with_peer else None
+            case = f"start-up, {policy}, {words}, {state}"
+            yield Row("search", case, "s to the first answer", median(times[kind]), peer, PEER, False)
+
+
+def child(
+    task: str, threads: int, settings: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Has a process that is bound to so many cores do `task` of `search_child`, and reads its answer.
+
+    Raises:
+        RuntimeError: it failed; its error is in the message.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.search_child",
+        task,
+        str(threads),
+        json.dumps(settings),
+    ]
+    limits = dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), str(threads)
+    )
+    variables = os.environ | limits | {"JAX_PLATFORMS": "cpu"} | dict(environment or {})
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, env=variables, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer

@@ -1,0 +1,199 @@
+"""Our side of the search benchmark: the dynamics in PyTorch and compiled, with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.search import (
+    Policy,
+    Root,
+    Step,
+    Summary,
+    compiled_step,
+    dirichlet_noise,
+    gumbel,
+    gumbel_noise,
+    mix,
+    plant,
+    puct,
+    search,
+    summarize,
+)
+from agents.search.kernels import StepFunction
+from experiments.benchmarks.search_child import (
+    ACTIONS,
+    DEPTH,
+    DISCOUNT,
+    HIDDEN,
+    OUTPUTS,
+    SIMULATIONS,
+    STATE,
+)
+
+FRACTION, ALPHA = 0.25, 0.3
+"""Of Dirichlet noise: mctx's defaults."""
+
+
+class Dynamics:
+    """The perceptron in PyTorch, for a batch of one size."""
+
+    def __init__(self, batch: int, inputs: dict[str, Any]) -> None:
+        self.weights = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        self.one_hot = torch.eye(ACTIONS)
+        self.mask = torch.ones(batch, ACTIONS, dtype=torch.bool)
+        self.terminal = torch.zeros(batch, dtype=torch.bool)
+
+    @torch.inference_mode()
+    def step(self, state: Tensor, action: Tensor, needed: Tensor) -> Step:
+        """As `Problem` says."""
+        weights = self.weights
+        hidden = torch.cat([state, self.one_hot[action]], -1)
+        hidden = torch.addmm(weights["b0"], hidden, weights["w0"]).relu_()
+        hidden = torch.addmm(weights["b1"], hidden, weights["w1"]).relu_()
+        output = torch.addmm(weights["b2"], hidden, weights["w2"])
+        reward, value, logits, after = output.split((1, 1, ACTIONS, STATE), -1)
+        return Step(after, reward[:, 0], self.terminal, self.mask, value[:, 0], logits)
+
+
+class CompiledDynamics(Dynamics):
+    """The same, compiled."""
+
+    def __init__(self, batch: int, inputs: dict[str, Any]) -> None:
+        super().__init__(batch, inputs)
+        self.compiled_step = perceptron
+        layers = [inputs[f"{kind}{layer}"].ravel() for layer in range(3) for kind in ("w", "b")]
+        self.parameters = np.concatenate(layers)
+
+
+@compiled_step()
+def perceptron(
+    parameters: Any,
+    state: Any,
+    action: Any,
+    needed: Any,
+    after: Any,
+    reward: Any,
+    terminal: Any,
+    mask: Any,
+    value: Any,
+    logits: Any,
+) -> None:
+    """The dynamics as a `CompiledProblem` has them."""
+    batch, inputs = len(action), STATE + ACTIONS
+    one = inputs * HIDDEN
+    two = one + HIDDEN
+    three = two + HIDDEN * HIDDEN
+    four = three + HIDDEN
+    five = four + HIDDEN * OUTPUTS
+    hidden = np.zeros((batch, inputs), np.float32)
+    for b in range(batch):
+        hidden[b, :STATE] = state[b]
+        hidden[b, STATE + action[b]] = 1
+    first = np.dot(hidden, parameters[:one].reshape(inputs, HIDDEN))
+    for b in range(batch):
+        for i in range(HIDDEN):
+            first[b, i] = max(first[b, i] + parameters[one + i], np.float32(0))
+    second = np.dot(first, parameters[two:three].reshape(HIDDEN, HIDDEN))
+    for b in range(batch):
+        for i in range(HIDDEN):
+            second[b, i] = max(second[b, i] + parameters[three + i], np.float32(0))
+    output = np.dot(second, parameters[four:five].reshape(HIDDEN, OUTPUTS))
+    for b in range(batch):
+        for i in range(OUTPUTS):
+            output[b, i] += parameters[five + i]
+        reward[b], value[b], terminal[b] = output[b, 0], output[b, 1], False
+        mask[b] = True
+        logits[b] = output[b, 2 : 2 + ACTIONS]
+        after[b] = output[b, 2 + ACTIONS :]
+
+
+def problem(name: str, batch: int, inputs: dict[str, Any]) -> Dynamics:
+    """The dynamics by name, `ours` in PyTorch or `compiled`."""
+    return (CompiledDynamics if name == "compiled" else Dynamics)(batch, inputs)
+
+
+def answer(policy: str, dynamics: Dynamics, noise: Tensor) -> Summary:
+    """One search with this noise `[B, A]` at the root: Gumbel's, or Dirichlet's for PUCT."""
+    given = dynamics.weights
+    logits = given["logits"]
+    rule: Policy
+    if policy == "puct":
+        logits, rule = mix(logits, noise, FRACTION), puct()
+    else:
+        rule = gumbel(noise, SIMULATIONS)
+    tree = plant(Root(given["state"], dynamics.mask, None, logits, given["value"]), SIMULATIONS + 1)
+    search(tree, dynamics, SIMULATIONS, rule, DISCOUNT, DEPTH)
+    return summarize(tree, rule)
+
+
+def searcher(
+    name: str, policy: str, batch: int, inputs: dict[str, Any], threads: int
+) -> Callable[[], object]:
+    """A function that searches once, with fresh noise."""
+    torch.set_num_threads(threads)
+    dynamics, generator = problem(name, batch, inputs), torch.Generator().manual_seed(0)
+
+    def run() -> Summary:
+        uniforms = torch.rand(batch, ACTIONS, generator=generator)
+        if policy == "puct":
+            return answer(policy, dynamics, dirichlet_noise(uniforms, dynamics.mask, ALPHA))
+        return answer(policy, dynamics, gumbel_noise(uniforms))
+
+    return run
+
+
+def dynamics(name: str, batch: int, inputs: dict[str, Any], threads: int) -> Callable[[], object]:
+    """A function that takes as many steps as a search, one after another."""
+    torch.set_num_threads(threads)
+    model = problem(name, batch, inputs)
+    action = torch.zeros(batch, dtype=torch.int64)
+    if isinstance(model, CompiledDynamics):
+        function, state = StepFunction(perceptron), inputs["state"]
+        ends = [model.terminal.numpy().copy(), model.mask.numpy().copy()]
+        line, table = np.empty(batch, np.float32), np.empty((batch, ACTIONS), np.float32)
+        arrays = (action.numpy(), ends[0], state.copy(), line.copy(), *ends, line, table)
+        return lambda: repeat(SIMULATIONS, function, model.parameters, state.copy(), *arrays)
+
+    def walk() -> Tensor:
+        state = model.weights["state"]
+        for _ in range(SIMULATIONS):
+            state = model.step(state, action, model.terminal).state
+        return state
+
+    return walk
+
+
+@numba.njit(error_model="numpy")
+def repeat(
+    times: int,
+    step: Any,
+    parameters: Any,
+    state: Any,
+    action: Any,
+    needed: Any,
+    after: Any,
+    reward: Any,
+    terminal: Any,
+    mask: Any,
+    value: Any,
+    logits: Any,
+) -> None:
+    """Take so many compiled steps, one after another."""
+    for _ in range(times):
+        step(parameters, state, action, needed, after, reward, terminal, mask, value, logits)
+        state, after = after, state
+
+
+def agreement(policy: str, batch: int, inputs: dict[str, Any], noise: Any, visits: Any) -> float:
+    """Share of the rows in which a search with mctx's noise visits the root's actions as often as mctx does.
+
+    In single precision, scores that all but tie may fall either way.
+    """
+    found = answer(policy, problem("compiled", batch, inputs), torch.tensor(noise)).visits.numpy()
+    return float((found == visits).all(1).mean())
