@@ -20,6 +20,9 @@ PEER = "mctx"
 KINDS = {"ours": "dynamics in PyTorch", "compiled": "dynamics compiled"}
 """What is ours, by the name that `search_child` knows it by, and how a row names it."""
 
+LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+"""Variables that libraries take their number of threads from; the last is JAX's."""
+
 
 @benchmark("search")
 def search(
@@ -33,8 +36,8 @@ def search(
     """Searches a second, and the time to the first answer: ours and mctx's (`bench` extra).
 
     A search is 32 simulations over 16 actions, at most 8 deep, noise at the root and the choice of an action
-    included; its dynamics are a perceptron of two hidden layers. Ours is measured with the dynamics in PyTorch,
-    as any problem may be written, and compiled, as mctx needs them to be (`agents.search.CompiledProblem`).
+    included; its dynamics are a perceptron of two hidden layers. Ours is measured with the dynamics in
+    PyTorch, as any problem may be written, and compiled (`agents.search.CompiledProblem`), as mctx needs them.
 
     Each count of threads is a process of its own, in which all peers run in turn. Before anything is imported
     it is bound to so many cores, which is what JAX's thread pool goes by, and told so for PyTorch and BLAS.
@@ -123,17 +126,9 @@ def child(
     Raises:
         RuntimeError: it failed; its error is in the message.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.benchmarks.search_child",
-        task,
-        str(threads),
-        json.dumps(settings),
-    ]
-    limits = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), str(threads)
-    )
+    module = "experiments.benchmarks.search_child"
+    command = [sys.executable, "-m", module, task, str(threads), json.dumps(settings)]
+    limits = dict.fromkeys(LIMITS, str(threads))
     variables = os.environ | limits | {"JAX_PLATFORMS": "cpu"} | dict(environment or {})
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, env=variables, cwd=root, capture_output=True, text=True, check=False)

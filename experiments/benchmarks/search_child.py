@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -21,8 +22,8 @@ def main(arguments: list[str]) -> None:
     task, threads, text = arguments
     settings = json.loads(text)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
-    answer = {"speed": speed, "start": start}[task](int(threads), **settings)
-    print(json.dumps(answer))
+    run = start if task == "start" else speed
+    print(json.dumps(run(int(threads), **settings)))
 
 
 def start(threads: int, policy: str, batch: int, name: str) -> dict[str, float]:
@@ -32,7 +33,7 @@ def start(threads: int, policy: str, batch: int, name: str) -> dict[str, float]:
 
 
 def speed(threads: int, policy: str, batch: int, seconds: float, rounds: int, peer: bool) -> dict[str, Any]:
-    """Seconds of a search and of its dynamics alone, by peer; where there is mctx, how often the trees agree."""
+    """Seconds of a search and of its dynamics alone, by peer, and how often the trees agree with mctx's."""
     inputs = draw(batch)
     names = ["ours", "compiled", *(["mctx"] if peer else [])]
     searches = {name: module(name).searcher(name, policy, batch, inputs, threads) for name in names}
@@ -65,7 +66,7 @@ def draw(batch: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     inputs = {}
     sizes = (STATE + ACTIONS, HIDDEN, HIDDEN, OUTPUTS)
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         inputs[f"w{layer}"] = random.normal(0.0, (2 / fan_in) ** 0.5, (fan_in, fan_out))
         inputs[f"b{layer}"] = random.normal(0.0, 0.1, fan_out)
     inputs["state"] = random.normal(size=(batch, STATE))
