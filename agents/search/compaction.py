@@ -18,6 +18,8 @@ def compact(tree: Tree, rows: Tensor | None = None) -> Tree:
         tree: Moved on by `advance`.
         rows: Which rows, bool `[B]`; all when left out.
     """
+    if rows is not None and not bool(rows.any()):
+        return tree
     batch, capacity = tree.parent.shape
     device = tree.root.device
     position = torch.arange(capacity, device=device).expand(batch, capacity)

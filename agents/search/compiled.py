@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule
 from agents.search.kernels import Array, StepFunction, run, turn
-from agents.search.tree import CompiledProblem, Problem, Step, Tree
+from agents.search.tree import Step, Tree
 
 DTYPES = (torch.float32, torch.float64)
 """Of values, that are compiled for."""
@@ -62,64 +62,75 @@ def rules_of(policy: Policy) -> tuple[Rule, Rule] | None:
 
 def simulate(
     tree: Tree,
-    problem: Problem,
+    problem: Any,
     simulations: int,
     policy: Policy,
     discount: float,
     max_depth: int | None,
 ) -> tuple[Tensor, Tensor]:
     """As `search`, which checks what goes in; the steps and edges of its `Effort`, i64 `[B]`."""
-    batch, capacity, actions = tree.children.shape
-    dtype = tree.q_values.dtype
     if isinstance(tree.state, Tensor):
         tree.state = tree.state.contiguous()
-        states = tree.state.view(batch * capacity, -1)
+        states = tree.state.view(tree.state.shape[0] * tree.capacity, -1)
     else:
         states = torch.empty(0, 0)
-    leaf, action, depth, steps, edges = torch.zeros(5, batch, dtype=torch.int64).unbind()
-    needed = torch.zeros(batch, dtype=torch.bool)
+    values = tree.q_values.numpy().dtype
+    batch, actions = tree.before.shape
+    leaf, action, depth, steps, edges = np.zeros((5, batch), np.int64)
+    needed = np.zeros(batch, np.bool_)
     fixed = (
         *tree_arrays(tree),
         as_bytes(states),
         *rule_arrays(policy),
         UNLIMITED if max_depth is None else max_depth,
         float(discount),
-        *(tensor.numpy() for tensor in (leaf, action, depth, needed, steps, edges)),
+        *(leaf, action, depth, needed, steps, edges),
     )
-    scratch = np.empty(actions, tree.q_values.numpy().dtype)
-    # Where a step finds no value and no prior, and what there is before the first one.
-    zeros, none = torch.zeros(batch, dtype=dtype), torch.zeros(batch, 0, dtype=dtype)
-    room = Step(
-        torch.zeros(batch, states.shape[1], dtype=states.dtype),
-        torch.zeros(batch, dtype=dtype),
-        torch.zeros(batch, dtype=torch.bool),
-        torch.ones(batch, actions, dtype=torch.bool),
-        zeros,
-        torch.zeros(batch, actions, dtype=dtype),
+    scratch = np.empty(actions, values)
+    effort = torch.from_numpy(steps), torch.from_numpy(edges)
+    # What a step is written to where it is compiled, and what there is before the first where it is not.
+    room = np.zeros((batch, states.shape[1]), states.numpy().dtype)
+    after = room.view(np.uint8)
+    outcome: tuple[Array, ...] = (
+        np.zeros(batch, values),
+        np.zeros(batch, np.bool_),
+        np.ones((batch, actions), np.bool_),
+        np.zeros(batch, values),
+        np.zeros((batch, actions), values),
     )
-    first = step_arrays(room, dtype, zeros, none)
-    outcome = (as_bytes(room.state), *first, scratch)
-    if isinstance(problem, CompiledProblem) and isinstance(tree.state, Tensor):
-        ends = (leaf.numpy(), action.numpy(), needed.numpy())
-        arrays = (states.numpy(), torch.empty_like(room.state).numpy(), room.state.numpy(), *ends, *first)
-        step_function = handle(problem.compiled_step)
-        run(simulations, step_function, problem.parameters, *arrays, *fixed, *outcome)
-        return steps, edges
+    if isinstance(tree.state, Tensor) and hasattr(problem, "compiled_step"):
+        step_function = handle(problem.compiled_step, room.dtype, values)
+        arrays = (states.numpy(), np.empty_like(room), room, leaf, action, needed, *outcome)
+        rest = (*fixed, after, *outcome, scratch)
+        run(simulations, step_function, problem.parameters, *arrays, *rest)
+        return effort
+    nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
     for number in range(simulations):
-        if not turn(number > 0, True, *fixed, *outcome):  # every root is terminal
-            return steps, edges
-        step = problem.step(gather(tree, leaf), action.clone(), needed.clone())
-        after = scatter(tree, step.state, needed)
-        outcome = (after, *step_arrays(step, dtype, zeros, none), scratch)
+        if not turn(number > 0, True, *fixed, after, *outcome, scratch):  # every root is terminal
+            return effort
+        step = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
+        after = scatter(tree, step.state, stepped)
+        outcome = step_arrays(step, tree.q_values.dtype)
     if simulations > 0:
-        turn(True, False, *fixed, *outcome)
-    return steps, edges
+        turn(True, False, *fixed, after, *outcome, scratch)
+    return effort
 
 
 @lru_cache(maxsize=16)
-def handle(step: Any) -> StepFunction:
-    """The compiled step of a problem, as `run` takes it."""
-    return StepFunction(step)
+def handle(step: Any, states: np.dtype[Any], values: np.dtype[Any]) -> StepFunction:
+    """The compiled step of a problem, as `run` takes it.
+
+    Raises:
+        ValueError: It was compiled for other dtypes.
+    """
+    function = StepFunction(step)
+    if function.dtypes != (states, values):
+        theirs = "{} states and {} values".format(*function.dtypes)
+        raise ValueError(
+            f"compiled_step: made for {theirs}, but the tree has {states} and {values}; "
+            f"use @compiled_step({states}, {values})"
+        )
+    return function
 
 
 def gather(tree: Tree, leaf: Tensor) -> Any:
@@ -167,15 +178,13 @@ def rule_arrays(policy: Policy) -> tuple[Array | None, ...]:
     )
 
 
-def step_arrays(step: Step, dtype: torch.dtype, zeros: Tensor, none: Tensor) -> tuple[Array, ...]:
-    """All of a step but its states as arrays; `zeros` `[B]` and `none` `[B, 0]` stand for what it lacks."""
-    return (
-        plain(step.reward, dtype).numpy(),
-        plain(step.terminal, torch.bool).numpy(),
-        plain(step.mask, torch.bool).numpy(),
-        plain(zeros if step.value is None else step.value, dtype).numpy(),
-        plain(none if step.prior is None else step.prior, dtype).numpy(),
-    )
+def step_arrays(step: Step, dtype: torch.dtype) -> tuple[Array, ...]:
+    """All of a step but its states as arrays, with zeros for a missing value and `[B, 0]` for a prior."""
+    reward = plain(step.reward, dtype)
+    value = torch.zeros_like(reward) if step.value is None else plain(step.value, dtype)
+    prior = reward.new_empty(len(reward), 0) if step.prior is None else plain(step.prior, dtype)
+    terminal, mask = plain(step.terminal, torch.bool), plain(step.mask, torch.bool)
+    return reward.numpy(), terminal.numpy(), mask.numpy(), value.numpy(), prior.numpy()
 
 
 def plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:

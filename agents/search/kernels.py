@@ -379,11 +379,17 @@ def turn(
 
 
 class StepFunction:
-    """A C function as Numba wants it passed, its type found out once and not at every call."""
+    """A C function as Numba wants it passed, its type found out once and not at every call.
+
+    Attributes:
+        dtypes: Of the states and of the values that it takes.
+    """
 
     def __init__(self, function: Any) -> None:
         self._numba_type_ = numba.typeof(function)
         self._address = function.address
+        arguments = function._sig.args
+        self.dtypes = tuple(numba.np.numpy_support.as_dtype(arguments[i].dtype) for i in (1, 0))
 
     def __wrapper_address__(self) -> int:
         return self._address

@@ -49,15 +49,13 @@ def completed_by_mixed_value(edges: Edges, value_scale: float = 0.1, maxvisit_in
     (eq. 8). As in mctx the mixture counts for the scale even if the edges that have it are illegal ones.
     """
     visited = edges.visits > 0
-    count = edges.visits.sum(-1)
+    count = edges.visits.sum(-1, keepdim=True)  # [B, 1]
     tiny = torch.finfo(edges.prior.dtype).tiny
-    weight = torch.where(visited, edges.prior.softmax(-1).clamp(min=tiny), 0.0)
-    total = weight.sum(-1, keepdim=True)
-    mean = (weight * edges.values / torch.where(visited, total, 1.0)).sum(
-        -1
-    )  # by the prior, over visited edges
-    mixed = (edges.raw_value + count * mean) / (1 + count)  # [B]
-    completed = torch.where(visited, edges.values, mixed.unsqueeze(-1))
-    low, high = completed.amin(-1, keepdim=True), completed.amax(-1, keepdim=True)
+    weight = (edges.prior.softmax(-1) + tiny) * visited
+    # By the prior, over visited edges; 0 where there are none.
+    mean = (weight * edges.values).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp(min=tiny)
+    mixed = (edges.raw_value.unsqueeze(-1) + count * mean) / (1 + count)
+    completed = torch.where(visited, edges.values, mixed)
+    low, high = completed.aminmax(dim=-1, keepdim=True)
     scale = (maxvisit_init + edges.visits.amax(-1, keepdim=True)) * value_scale
     return scale * (completed - low) / (high - low).clamp(min=EPSILON)

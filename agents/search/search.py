@@ -73,8 +73,8 @@ def search(
         raise ValueError(
             f"simulations={simulations}: the policy was made for {policy.simulations}; make another"
         )
-    short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
-    if bool(short.any()):
+    if int(tree.used.max()) + simulations > tree.capacity:
+        short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
         compact(tree, short)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     tree.before = tree.visits[rows, tree.root]

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from agents.search.edges import Policy, most_visited, visit_share
+from agents.search.edges import Policy, most_visited
 from agents.search.tree import Tree
 from agents.search.walk import root_edges
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True)
+class Summary:
     """What a search says about its roots.
 
     Attributes:
         action: Action to make, i64 `[B]`; 0 in rows with a terminal root.
-        visits: Edge visits at the root, i64 `[B, A]`.
+        visits: Edge visits at the root, i32 `[B, A]`.
         values: Edge values at the root, 0 where unvisited, `[B, A]`.
         best: Largest return found through an edge of the root, `-inf` where unvisited, `[B, A]`.
-        value: Mean return from the root, `[B]`.
-        entropy: Of the visits, in nats, `[B]`.
     """
 
     action: Tensor
     visits: Tensor
     values: Tensor
     best: Tensor
-    value: Tensor
-    entropy: Tensor
+
+    @property
+    def share(self) -> Tensor:
+        """Each action's share of the visits, `[B, A]`; zeros without a single visit."""
+        return self.visits.to(self.values.dtype) / self.visits.sum(-1, keepdim=True).clamp(min=1)
+
+    @property
+    def value(self) -> Tensor:
+        """Mean return from the root, `[B]`."""
+        return (self.values * self.share).sum(-1)
+
+    @property
+    def entropy(self) -> Tensor:
+        """Of the visits, in nats, `[B]`."""
+        share = self.share
+        return -(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum(-1)
 
 
 def summarize(tree: Tree, policy: Policy | None = None) -> Summary:
@@ -41,13 +54,10 @@ def summarize(tree: Tree, policy: Policy | None = None) -> Summary:
     """
     edges = root_edges(tree)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
-    share = visit_share(edges)
     action = most_visited(edges) if policy is None else policy.decide(edges)
     return Summary(
         action=action.masked_fill(tree.terminal[rows, tree.root], 0),
         visits=edges.visits,
         values=edges.values,
         best=tree.best[rows, tree.root],
-        value=(edges.values * share).sum(-1),
-        entropy=-(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum(-1),
     )
