@@ -44,7 +44,10 @@ def policy_of(name: str, noise: torch.Tensor, simulations: int) -> Policy:
 
 def plain(policy: Policy) -> Policy:
     """The same policy as functions that do not say what they do."""
-    return policy._replace(root=lambda edges: policy.root(edges), interior=lambda edges: policy.interior(edges))
+    return policy._replace(
+        root=lambda edges: policy.root(edges),
+        interior=lambda edges: policy.interior(edges),
+    )
 
 
 def assert_same(ours: Tree, theirs: Tree) -> None:
@@ -55,7 +58,9 @@ def assert_same(ours: Tree, theirs: Tree) -> None:
             if left.dim() > 0:
                 left, right = left[live], right[live]
             tolerance = 0.0 if name in EXACT else 1e-12
-            torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                left, right, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+            )
 
 
 @pytest.mark.parametrize("name", POLICIES)
