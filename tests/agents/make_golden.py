@@ -30,6 +30,8 @@ CASES: list[dict[str, Any]] = [
     {"policy": "gumbel", "simulations": 50, "discount": 0.9, "considered": 4, "scale": 1.0},
     {"policy": "gumbel", "simulations": 5, "discount": 1.0, "considered": 16, "scale": 1.0},
     {"policy": "gumbel", "simulations": 33, "discount": 0.97, "considered": 5, "scale": 0.0},
+    {"policy": "puct", "simulations": 60, "discount": 0.9, "fraction": 0.0, "max_depth": 3},
+    {"policy": "gumbel", "simulations": 60, "discount": 0.97, "considered": 4, "scale": 1.0, "max_depth": 2},
 ]
 
 
@@ -85,6 +87,7 @@ def answer(game: dict[str, Any], case: dict[str, Any], seed: int) -> dict[str, A
         "recurrent_fn": step,
         "num_simulations": case["simulations"],
         "invalid_actions": ~mask[:, 0],
+        "max_depth": case.get("max_depth"),
     }
     if case["policy"] == "puct":
         output = mctx.muzero_policy(**common, dirichlet_fraction=case["fraction"], temperature=0.0)

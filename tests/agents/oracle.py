@@ -106,10 +106,12 @@ class Oracle:
         exploration: float = 1.4,
         discount: float = 1.0,
         capacity: int = 1_000_000,
+        max_depth: int | None = None,
     ) -> None:
         self.game, self.row, self.exploration, self.discount = game, row, exploration, discount
         self.low, self.high = math.inf, -math.inf
         self.room = capacity
+        self.max_depth = max_depth
         self.steps = 0
         self.root = self._node(0)
 
@@ -133,7 +135,7 @@ class Oracle:
     def _begin(self, simulations: int) -> None:
         """What is to be set before a search."""
 
-    def _simulate(self, node: Node) -> float:
+    def _simulate(self, node: Node, depth: int = 1) -> float:
         action = self._select(node)
         reward = float(self.game.reward[self.row, node.position, action])
         if action in node.loose:
@@ -150,8 +152,10 @@ class Oracle:
                 node.children[action] = child
         elif node.children[action].terminal:
             gain = reward
+        elif depth == self.max_depth:
+            gain = reward + self.discount * node.children[action].raw_value
         else:
-            gain = reward + self.discount * self._simulate(node.children[action])
+            gain = reward + self.discount * self._simulate(node.children[action], depth + 1)
         count = node.visits.get(action, 0) + 1
         value = node.values.get(action, 0.0)
         value += (gain - value) / count

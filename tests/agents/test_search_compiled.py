@@ -30,6 +30,7 @@ from agents.search import (
 )
 from agents.search.compiled import supports
 from tests.agents.oracle import RandomGame
+from tests.agents.test_search_policies import in_tensors
 
 POLICIES = ("uct", "puct", "gumbel")
 EXACT = ("used", "root", "children", "visits", "parent", "parent_action", "level", "terminal", "prior")
@@ -42,14 +43,6 @@ def policy_of(name: str, noise: torch.Tensor, simulations: int) -> Policy:
     return uct(1.4) if name == "uct" else puct()
 
 
-def plain(policy: Policy) -> Policy:
-    """The same policy as functions that do not say what they do."""
-    return policy._replace(
-        root=lambda edges: policy.root(edges),
-        interior=lambda edges: policy.interior(edges),
-    )
-
-
 def assert_same(ours: Tree, theirs: Tree) -> None:
     for row in range(len(ours.root)):
         live = slice(0, int(ours.used[row]))
@@ -59,7 +52,7 @@ def assert_same(ours: Tree, theirs: Tree) -> None:
                 left, right = left[live], right[live]
             tolerance = 0.0 if name in EXACT else 1e-12
             torch.testing.assert_close(
-                left, right, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+                left, right, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
             )
 
 
@@ -87,7 +80,7 @@ def test_both_walks_grow_the_same_tree(name, seed, batch, actions, discount, cap
         efforts = []
         for simulations in (15, 7):
             policy = policy_of(name, noise, simulations)
-            policy = policy if compiled else plain(policy)
+            policy = policy if compiled else in_tensors(policy)
             assert supports(tree, policy) is compiled
             efforts.append(search(tree, game, simulations, policy, discount, max_depth))
             summary = summarize(tree, policy)

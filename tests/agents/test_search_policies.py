@@ -42,6 +42,12 @@ def policy_of(name: str, noise: torch.Tensor, simulations: int) -> Policy:
     return uct(1.4) if name == "uct" else puct(1.25)
 
 
+def in_tensors(policy: Policy) -> Policy:
+    """The same policy as plain functions, which the tensor walk is for."""
+    root, interior = policy.root, policy.interior
+    return policy._replace(root=lambda edges: root(edges), interior=lambda edges: interior(edges))
+
+
 def oracle_of(name: str, game: RandomGame, row: int, noise: torch.Tensor, **settings_) -> Oracle:
     if name == "uct":
         return Oracle(game, row, 1.4, **settings_)
@@ -154,7 +160,7 @@ def compare_with_mctx(game: RandomGame, case: dict) -> None:
     else:
         policy = gumbel(noise, case["simulations"], case["considered"])
     tree = plant(root, case["simulations"] + 1, dtype=torch.float64)
-    search(tree, game, case["simulations"], policy, case["discount"])
+    search(tree, game, case["simulations"], policy, case["discount"], case.get("max_depth"))
     summary = summarize(tree, policy)
     assert summary.visits.tolist() == case["visits"]
     for row, (visits, action) in enumerate(zip(case["visits"], case["action"], strict=True)):
@@ -179,7 +185,7 @@ def test_equal_to_mctx_as_stored(index):
     compare_with_mctx(table_game(golden["game"]), golden["cases"][index])
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[4]], ids=["puct", "gumbel"])
+@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[7], CASES[8]], ids=lambda case: case["policy"])
 def test_equal_to_mctx_live(case):
     pytest.importorskip("mctx", reason="install the bench extra to compare with mctx itself")
     for seed in (1, 2):
