@@ -1,0 +1,248 @@
+"""A search as a picture: where it went, what it found there, and the line that it chose, in words."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from agents.search.tree import UNVISITED, Tree
+
+COLORS = "viridis"
+CHOSEN, OTHER, TEXT = "#d1495b", "#b8bcc4", "#333333"
+LARGEST, SMALLEST = 900.0, 60.0
+"""Areas of the most and the least visited node, in square points."""
+
+
+@dataclass
+class Spot:
+    """A node in the picture.
+
+    Attributes:
+        node: Its position in the tree.
+        action: What led here, -1 at the root.
+        visits: Of that edge; at the root, of all its edges.
+        value: Mean return through that edge; at the root, over all visits.
+        depth: Moves from the root.
+        across: Where it stands among the leaves.
+        children: What it leads to.
+    """
+
+    node: int
+    action: int
+    visits: int
+    value: float
+    depth: int
+    across: float = 0.0
+    children: list[Spot] = field(default_factory=list)
+
+
+def best_line(tree: Tree, row: int = 0, first: int | None = None) -> list[int]:
+    """The actions of the line that was visited most, from the root, of equals the one of higher value.
+
+    Args:
+        tree: After a search.
+        row: Which row.
+        first: The action to begin with, such as the one that was decided on; the most visited when left out.
+    """
+    line: list[int] = []
+    node = int(tree.root[row])
+    while node != UNVISITED and not bool(tree.terminal[row, node]):
+        visits, values = tree.visits[row, node], tree.q_values[row, node]
+        if not bool((visits > 0).any()):
+            break
+        most = visits == visits.max()
+        action = int(values.masked_fill(~most, -np.inf).argmax())
+        if first is not None and not line:
+            action = first
+        line.append(action)
+        node = int(tree.children[row, node, action])
+    return line
+
+
+def draw_search(
+    tree: Tree,
+    row: int = 0,
+    names: Sequence[str] | None = None,
+    first: int | None = None,
+    most: int = 24,
+    path: Path | str | None = None,
+) -> NDArray[np.uint8]:
+    """Draw one row: nodes as large as their visits, coloured by value, the chosen line on top and in words.
+
+    Args:
+        tree: After a search.
+        row: Which row.
+        names: Of the actions, such as `core.action_names`; numbers when left out.
+        first: The action that was decided on, as `best_line` takes it.
+        most: Nodes that are drawn: the most visited ones. How many are left out is said.
+        path: Also writes the picture there, as its suffix says (`.png`, `.svg`, `.pdf`).
+
+    Returns:
+        The picture, RGB `[height, width, 3]`.
+
+    Raises:
+        ValueError: `most` leaves no room for a node besides the root, or there are too few names.
+    """
+    if most < 2:
+        raise ValueError(f"most={most}: must be 2 or more, for the root and what it leads to")
+    if names is not None and len(names) < tree.actions:
+        raise ValueError(f"names: there are {len(names)}, but the tree has {tree.actions} actions")
+    named = [str(action) for action in range(tree.actions)] if names is None else list(names)
+    line = best_line(tree, row, first)
+    root = gather(tree, row, line, most)
+    leaves = place(root, 0)
+    spots = walk(root)
+    depth = max(spot.depth for spot in spots)
+
+    longest = max((len(named[spot.action]) for spot in spots if spot.action >= 0), default=1)
+    width = 2.2 + max(depth, 1) * (1.3 + 0.075 * longest)
+    figure = Figure(figsize=(max(width, 6.0), 1.5 + 0.36 * max(leaves, 3)), layout="constrained", dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    values = [spot.value for spot in spots]
+    scale = Normalize(min(values), max(values) if max(values) > min(values) else min(values) + 1e-9)
+    area = LARGEST / max([1, *(spot.visits for spot in spots[1:])])
+
+    chosen = on_line(root, line)
+    for spot in spots:
+        for child in spot.children:
+            draw_edge(axes, spot, child, named[child.action], {spot.node, child.node} <= chosen, area)
+    axes.scatter(
+        [spot.depth for spot in spots],
+        [spot.across for spot in spots],
+        s=[size_of(spot, area) for spot in spots],
+        c=[colormaps[COLORS](scale(spot.value)) for spot in spots],
+        edgecolors=[CHOSEN if spot.node in chosen else "white" for spot in spots],
+        linewidths=[2.0 if spot.node in chosen else 0.8 for spot in spots],
+        zorder=5,
+    )
+    words = ", then ".join(named[action] for action in line) or "nothing: nothing was searched"
+    hidden = count(tree, row) - len(spots)
+    below = f"{root.visits} visits" + (f", {hidden} nodes with fewer visits left out" if hidden > 0 else "")
+    axes.set_title(f"{words}\n", fontsize=11, color=CHOSEN, fontweight="bold", loc="left")
+    axes.text(0, 1.0, below, transform=axes.transAxes, fontsize=8, color="#555555", va="bottom")
+    axes.set_xlim(-0.35, depth + 0.6)
+    axes.set_ylim(leaves - 0.4, -0.6)
+    axes.axis("off")
+    figure.colorbar(ScalarMappable(scale, COLORS), ax=axes, label="mean return", fraction=0.03, pad=0.01)
+    canvas.draw()
+    if path is not None:
+        figure.savefig(path)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw_edge(axes: Axes, spot: Spot, child: Spot, name: str, chosen: bool, area: float) -> None:
+    """An edge, its action before the node that it leads to, and what is known of it behind that."""
+    # Most of the way up or down is made before the words begin.
+    early, late = spot.depth + 0.35, spot.depth + 0.25
+    corners = [(spot.depth, spot.across), (early, spot.across), (late, child.across)]
+    curve = bezier(np.array([*corners, (child.depth, child.across)], np.float64))
+    axes.plot(
+        *curve.T, color=CHOSEN if chosen else OTHER, lw=2.6 if chosen else 1.0, zorder=2 if chosen else 1
+    )
+    radius = 0.5 * size_of(child, area) ** 0.5
+    styles: tuple[tuple[str, float, dict[str, Any]], ...] = (
+        (name, -radius - 5, {"ha": "right", "fontsize": 8, "fontweight": "bold" if chosen else "normal"}),
+        (f"{child.visits}× {child.value:+.3g}", radius + 5, {"ha": "left", "fontsize": 7}),
+    )
+    for text, offset, style in styles:
+        axes.annotate(
+            text,
+            (child.depth, child.across),
+            xytext=(offset, 0),
+            textcoords="offset points",
+            va="center",
+            color=CHOSEN if chosen else TEXT,
+            bbox={"boxstyle": "square,pad=0.12", "fc": "white", "ec": "none"},  # over the lines
+            zorder=3,
+            **style,
+        )
+
+
+def on_line(root: Spot, line: Sequence[int]) -> set[int]:
+    """The nodes that a line of actions passes, the root included."""
+    spot, found = root, {root.node}
+    for action in line:
+        for child in spot.children:
+            if child.action == action:
+                spot = child
+        found.add(spot.node)
+    return found
+
+
+def gather(tree: Tree, row: int, line: Sequence[int], most: int) -> Spot:
+    """The root with what is drawn below it: the chosen line, then the most visited nodes, `most` in all."""
+    children, visits = tree.children[row].tolist(), tree.visits[row].tolist()
+    values = tree.q_values[row].tolist()
+    node = int(tree.root[row])
+    total = sum(visits[node])
+    earned = sum(count * value for count, value in zip(visits[node], values[node], strict=True))
+    root = Spot(node, -1, total, earned / max(total, 1), 0)
+    preferred = set()
+    for action in line:
+        node = children[node][action]
+        preferred.add(node)
+    # A child has fewer visits than its parent, so whatever comes next hangs on what is there.
+    waiting: list[tuple[bool, int, int, int, Spot]] = []
+    spot, added = root, 1
+    while True:
+        for action, child in enumerate(children[spot.node]):
+            if child != UNVISITED:
+                count = visits[spot.node][action]
+                heapq.heappush(waiting, (child not in preferred, -count, child, action, spot))
+        if added == most or not waiting:
+            return root
+        _, count, child, action, parent = heapq.heappop(waiting)
+        spot = Spot(child, action, -count, values[parent.node][action], parent.depth + 1)
+        parent.children.append(spot)
+        added += 1
+
+
+def place(spot: Spot, leaves: int) -> int:
+    """Stand every leaf on a line of its own, most visited first, and every parent amid its children."""
+    spot.children.sort(key=lambda child: -child.visits)
+    if not spot.children:
+        spot.across = leaves
+        return leaves + 1
+    for child in spot.children:
+        leaves = place(child, leaves)
+    spot.across = (spot.children[0].across + spot.children[-1].across) / 2
+    return leaves
+
+
+def walk(spot: Spot) -> list[Spot]:
+    """A node and all below it."""
+    return [spot, *(below for child in spot.children for below in walk(child))]
+
+
+def count(tree: Tree, row: int) -> int:
+    """Nodes at and below the root."""
+    total, waiting = 0, [int(tree.root[row])]
+    while waiting:
+        total += 1
+        found = tree.children[row, waiting.pop()]
+        waiting += found[found != UNVISITED].tolist()
+    return total
+
+
+def size_of(spot: Spot, area: float) -> float:
+    """Of a node in the picture, in square points."""
+    return min(max(area * spot.visits, SMALLEST), LARGEST)
+
+
+def bezier(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A smooth curve `[n, 2]` from the first to the last of four points `[4, 2]`."""
+    t = np.linspace(0, 1, 24)
+    return np.stack([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3], 1) @ points
