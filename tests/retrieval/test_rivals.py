@@ -1,0 +1,192 @@
+"""Every installed engine keeps one contract; those that are not installed say what to type."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from retrieval import FlatIndex, Retriever
+from retrieval.rivals import ENGINES, MissingEngineError, knobs_of, make_index
+from retrieval.rivals.base import cells_for, saved_bytes
+
+RIVALS = [name for name in ENGINES if name != "ers"]
+WIDTH = 32
+
+
+def make(name: str, **settings: object) -> Retriever:
+    try:
+        return make_index(name, **settings)
+    except MissingEngineError as error:
+        pytest.skip(str(error))
+
+
+def clustered(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(40, WIDTH))
+    x = centres[rng.integers(0, 40, count)] + 0.6 * rng.normal(size=(count, WIDTH))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    vectors = clustered(5_000)
+    return vectors, np.random.default_rng(1).permutation(50_000)[: len(vectors)].astype(np.int64)
+
+
+@pytest.fixture(scope="module", params=RIVALS)
+def built(request: pytest.FixtureRequest, data: tuple[np.ndarray, np.ndarray]) -> Retriever:
+    engine = make(request.param)
+    engine.build(*data)
+    return engine
+
+
+def test_generous_knobs_find_the_exact_neighbours(built, data):
+    vectors, ids = data
+    queries = clustered(100, seed=2)
+    exact = FlatIndex()
+    exact.build(vectors, ids)
+    right, right_scores = exact.search(queries, 10)
+    for knob, values in knobs_of(built).items():
+        setattr(built, knob, values[-1])
+    found, scores = built.search(queries, 10)
+    overlap = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, right, strict=True)])
+    assert overlap >= 0.98
+    np.testing.assert_allclose(scores[:, 0], right_scores[:, 0], atol=0.02)
+    assert (np.diff(scores, axis=1) <= 1e-6).all()
+
+
+def test_a_vector_finds_itself(built, data):
+    vectors, ids = data
+    for knob, values in knobs_of(built).items():
+        setattr(built, knob, values[-1])
+    found, scores = built.search(vectors[:200], 1)
+    assert (found[:, 0] == ids[:200]).mean() >= 0.99
+    np.testing.assert_allclose(scores[found[:, 0] == ids[:200]], 1.0, atol=0.02)
+
+
+def test_the_knobs_trade_recall(built, data):
+    knobs = knobs_of(built)
+    if not knobs:
+        return
+    queries, (vectors, ids) = clustered(100, seed=3), data
+    right = ids[np.argsort(-(queries @ vectors.T), axis=1)[:, :10]]
+    overlaps = []
+    for end in (0, -1):
+        for knob, values in knobs.items():
+            setattr(built, knob, values[end])
+        found, _ = built.search(queries, 10)
+        overlaps.append(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, right, strict=True)]))
+    assert overlaps[0] < overlaps[1]
+
+
+def test_one_query_gets_the_answer_of_a_batch(built, data):
+    for knob, values in knobs_of(built).items():
+        setattr(built, knob, values[-1])
+    queries = clustered(20, seed=4)
+    batch, _ = built.search(queries, 5)
+    single = np.concatenate([built.search(query[None], 5)[0] for query in queries])
+    assert (batch == single).mean() >= 0.98  # sums in another order may swap near ties
+
+
+def test_bad_queries_are_named(built):
+    with pytest.raises(ValueError, match="width 2"):
+        built.search(np.ones((1, 2), np.float32), 1)
+    with pytest.raises(ValueError, match="k=0"):
+        built.search(np.ones((1, WIDTH), np.float32), 0)
+    with pytest.raises(ValueError, match=r"queries\[0\]"):
+        built.search(np.full((1, WIDTH), np.nan, np.float32), 1)
+    assert built.search(np.empty((0, WIDTH), np.float32), 3)[0].shape == (0, 3)
+
+
+def test_sizes_are_counted(built, data):
+    assert built.resident_bytes() >= len(data[0]) * WIDTH / 4
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_asking_for_more_than_there_is_pads(name):
+    engine = make(name)
+    vectors = clustered(30)
+    engine.build(vectors, 100 + np.arange(30))
+    for knob, values in knobs_of(engine).items():
+        setattr(engine, knob, values[-1])
+    for queries in (vectors[:1], vectors[:4]):
+        ids, scores = engine.search(queries, 50)
+        assert ids.shape == scores.shape == (len(queries), 50)
+        assert (ids[:, 30:] == -1).all()
+        assert (ids[:, 0] == 100 + np.arange(len(queries))).all()
+        assert np.isneginf(scores[ids < 0]).all()
+        assert all(len(np.unique(row[row >= 0])) == (row >= 0).sum() for row in ids)
+
+
+@pytest.mark.parametrize("name", [name for name in RIVALS if name != "flat"])
+@pytest.mark.parametrize(
+    ("vectors", "ids", "message"),
+    [
+        (np.ones(3), [0], "expected \\[N, D\\]"),
+        (np.ones((2, 4)), [0], "one id a vector"),
+        (np.ones((2, 4)), [0, 0], "distinct"),
+        (np.ones((2, 4)), [-1, 0], "0 or more"),
+        (np.ones((0, 4)), [], "at least 1"),
+        ([[1.0, 2.0], [np.inf, 0.0]], [0, 1], "vectors\\[1\\]"),
+    ],
+)
+def test_bad_input_is_named(name, vectors, ids, message):
+    engine = make(name)
+    with pytest.raises(ValueError, match=message):
+        engine.build(np.asarray(vectors), np.asarray(ids))
+    with pytest.raises(ValueError, match="build"):
+        engine.search(np.ones((1, 4), np.float32), 1)
+
+
+def test_a_missing_library_says_what_to_type(monkeypatch):
+    def absent(name: str) -> object:
+        if name.split(".")[0] in ("hnswlib", "usearch", "scann", "diskannpy"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name)
+
+    real = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", absent)
+    for name in ("hnswlib", "usearch", "scann", "diskann"):
+        with pytest.raises(MissingEngineError, match=f"{name}: .*pip install"):
+            make_index(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("hnws", {}, "did you mean hnsw"),
+        ("ivf", {"nprob": 3}, "did you mean nprobe"),
+        ("ivf", {"threads": 0}, "threads=0: expected at least 1"),
+        ("ivf", {"codes": "sq4"}, "codes=sq4: expected flat or sq8"),
+    ],
+)
+def test_mistakes_are_named(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_index(name, **settings)
+
+
+def test_a_width_that_cannot_be_cut_is_named():
+    with pytest.raises(ValueError, match="divisor of 7"):
+        make_index("ivfpq").build(np.eye(7, dtype=np.float32), np.arange(7))
+
+
+def test_flat_cells_keep_exact_scores(data):
+    engine = make_index("ivf", codes="flat", nprobe=256)
+    engine.build(*data)
+    queries = clustered(10, seed=5)
+    _, scores = engine.search(queries, 1)
+    np.testing.assert_allclose(scores[:, 0], (queries @ data[0].T).max(1), atol=1e-5)
+
+
+def test_cells_grow_with_the_root():
+    assert [cells_for(n) for n in (1, 5, 100, 20_000, 1_000_000)] == [1, 5, 32, 512, 4096]
+
+
+def test_written_bytes_are_counted_whole(data):
+    import faiss
+
+    engine = make_index("ivf")
+    engine.build(*data)
+    assert saved_bytes(engine._index) == len(faiss.serialize_index(engine._index))
