@@ -1,8 +1,8 @@
-"""Quality of a ranking: recall at k and mean reciprocal rank, with several right answers a query.
+"""Quality of a ranking: recall at k, mean reciprocal rank, NDCG, with several right answers a query.
 
-A query counts as answered at the rank of its best-placed right answer. Ties count against us: a wrong item
-with the same score as the best right one is taken to stand before it, so that a model that gives every item
-one score gets nothing for it.
+For all but NDCG a query counts as answered at the rank of its best-placed right answer. Ties count against
+us: a wrong item with the same score as the best right one is taken to stand before it, so that a model that
+gives every item one score gets nothing for it.
 """
 
 from __future__ import annotations
@@ -75,6 +75,42 @@ def mean_reciprocal_rank(ranks: NDArray[np.int64]) -> float:
     if len(ranks) == 0:
         raise ValueError("reciprocal rank of no queries: the split is empty")
     return float((1.0 / np.asarray(ranks, dtype=np.float64)).mean())
+
+
+def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int) -> float:
+    """Normalised discounted cumulative gain of lists of ids, in [0, 1], as Järvelin and Kekäläinen (2002).
+
+    The gain of an id is ``2^rel - 1`` (Burges et al., 2005), so 1 for a right answer and 0 for another,
+    divided by ``log2(rank + 1)``; the sum over the first k is divided by that of the ideal list, which begins
+    with all right answers, at most k.
+
+    Args:
+        ids: ``[Q, n]`` best first, -1 where nothing was found.
+        right: for each query the ids of its right answers.
+        k: how many of each list count.
+
+    Returns:
+        The mean over the queries; a query without a right answer counts as 0.
+
+    Raises:
+        ValueError: if there is not one set of right answers a query, there are no queries, or k is below 1.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or len(ids) != len(right):
+        raise ValueError(f"ids {ids.shape} and {len(right)} sets of right answers: expected [Q, n] and Q")
+    if k < 1:
+        raise ValueError(f"k={k}: expected at least 1")
+    if len(ids) == 0:
+        raise ValueError("gain of no queries: the split is empty")
+    discount = 1 / np.log2(np.arange(2, k + 2))  # ranks 1 to k
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])
+    total = 0.0
+    for found, answers in zip(ids[:, :k], right, strict=True):
+        answers = np.unique(answers)
+        hits = np.isin(found, answers) & (found >= 0)
+        if len(answers):
+            total += float(discount[: len(found)][hits].sum() / ideal[min(len(answers), k)])
+    return total / len(ids)
 
 
 def summarise(ranks: NDArray[np.int64], cutoffs: Sequence[int] = (1, 5, 10)) -> dict[str, float]:

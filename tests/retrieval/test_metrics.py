@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import label_ranking_average_precision_score
+from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
 from retrieval import mean_reciprocal_rank, ranks_from_ids, ranks_from_scores, recall_at_k, summarise
+from retrieval.metrics import ndcg_at_k
 
 
 def oracle_rank(scores: list[float], positives: list[bool]) -> int:
@@ -63,3 +64,27 @@ def test_nan_scores_and_empty_splits_are_refused() -> None:
         ranks_from_scores(np.array([[np.nan, 1.0]]), np.array([[True, False]]))
     with pytest.raises(ValueError, match="split is empty"):
         recall_at_k(np.array([], dtype=np.int64), 1)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_gain_is_that_of_sklearn(k: int) -> None:
+    rng = np.random.default_rng(2)
+    scores, relevant = rng.normal(size=(60, 30)), rng.random((60, 30)) < 0.2
+    relevant[:, 0] |= ~relevant.any(1)
+    ids = np.argsort(-scores, axis=1)
+    ours = ndcg_at_k(ids, [np.flatnonzero(row) for row in relevant], k)
+    assert ours == pytest.approx(ndcg_score(relevant, scores, k=k))
+
+
+def test_gain_of_known_lists() -> None:
+    right = [np.array([7, 9])]
+    assert ndcg_at_k(np.array([[7, 9, 1]]), right, 5) == 1.0
+    assert ndcg_at_k(np.array([[1, 7, -1]]), right, 5) == pytest.approx(
+        (1 / np.log2(3)) / (1 + 1 / np.log2(3))
+    )
+    assert ndcg_at_k(np.array([[-1, -1]]), [np.array([-1])], 5) == 0.0
+    assert ndcg_at_k(np.array([[3, 4]]), [np.array([], np.int64)], 5) == 0.0
+    with pytest.raises(ValueError, match="k=0"):
+        ndcg_at_k(np.array([[1]]), [np.array([1])], 0)
+    with pytest.raises(ValueError, match="sets of right answers"):
+        ndcg_at_k(np.array([[1]]), [], 1)
