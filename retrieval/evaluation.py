@@ -22,6 +22,8 @@ from retrieval.rivals import knobs_of
 
 GOALS = (0.95, 0.99)
 """Recalls at which engines are compared."""
+WARMING = 64
+"""Queries asked before a measurement."""
 
 
 @dataclass(frozen=True)
@@ -177,21 +179,26 @@ def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
     return points
 
 
-def measure(engine: Retriever, queries: NDArray[np.float32], k: int) -> Speed:
+def measure(engine: Retriever, queries: NDArray[np.float32], k: int, singles: int | None = None) -> Speed:
     """Times an engine once at its present knobs; call it in turns with its peers and take `typical`.
 
-    Every query is asked once in a batch of all, then once by itself.
+    Args:
+        engine: is built. A few queries are asked beforehand, unmeasured, so that it is warm.
+        queries: ``[Q, D]``, asked in one batch.
+        k: how many neighbours.
+        singles: how many of the queries, the first ones, are then asked one by one; None asks all.
     """
+    engine.search(queries[:WARMING], k)
     start = time.perf_counter()
     engine.search(queries, k)
     batch = time.perf_counter() - start
-    seconds = np.empty(len(queries))
-    for row in range(len(queries)):
+    seconds = np.empty(len(queries) if singles is None else min(singles, len(queries)))
+    for row in range(len(seconds)):
         start = time.perf_counter()
         engine.search(queries[row : row + 1], k)
         seconds[row] = time.perf_counter() - start
     p50, p99 = np.quantile(seconds, [0.5, 0.99])
-    return Speed(len(queries) / batch, len(queries) / float(seconds.sum()), float(p50), float(p99))
+    return Speed(len(queries) / batch, len(seconds) / float(seconds.sum()), float(p50), float(p99))
 
 
 def typical(speeds: Sequence[Speed]) -> Speed:

@@ -12,7 +12,6 @@ from typing import Literal
 import faiss
 import numba
 import numpy as np
-from numba.core.config import NUMBA_NUM_THREADS
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -66,7 +65,7 @@ def retrieval(
     before = faiss.omp_get_max_threads(), numba.get_num_threads()
     with threadpool_limits(threads):
         faiss.omp_set_num_threads(threads)
-        numba.set_num_threads(min(threads, NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         try:
             costs, points = _measured(made, vectors, asked.vectors, asked.targets, k, singles, rounds)
         finally:

@@ -120,6 +120,18 @@ def test_asking_for_more_than_there_is_pads(name):
         assert all(len(np.unique(row[row >= 0])) == (row >= 0).sum() for row in ids)
 
 
+@pytest.mark.parametrize("name", RIVALS)
+def test_more_threads_give_the_same_answers(name, data):
+    found = []
+    for threads in (1, 2):
+        engine = make(name, threads=threads)
+        engine.build(*data)
+        for knob, values in knobs_of(engine).items():
+            setattr(engine, knob, values[-1])
+        found.append(engine.search(data[0][:300], 5)[0])
+    assert (found[0] == found[1]).mean() >= 0.97  # a graph built by two threads is another graph
+
+
 @pytest.mark.parametrize("name", [name for name in RIVALS if name != "flat"])
 @pytest.mark.parametrize(
     ("vectors", "ids", "message"),
