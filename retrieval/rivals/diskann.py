@@ -73,8 +73,8 @@ class DiskAnn(Rival):
             self._index = self._diskannpy.StaticMemoryIndex(
                 folder, num_threads=self.threads, initial_search_complexity=max(self.knobs["L"])
             )
-            # the folder holds a copy of the input besides, which is not part of the index
-            self._bytes = sum(path.stat().st_size for path in Path(folder).glob("ann*"))
+            # graph and vectors; the folder holds a copy of the input besides
+            self._bytes = sum((Path(folder) / name).stat().st_size for name in ("ann", "ann.data"))
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         breadth = max(at_least("L", self.L), k)
