@@ -1,0 +1,248 @@
+"""ERS: hierarchical search. A tree routes, faiss scans the leaves it reaches, exact vectors decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.descent import descend, nearest_leaves
+from retrieval.ers_ids import IdMap, check_ids
+from retrieval.ers_statistics import EdgeStatistics
+from retrieval.hierarchy import SAMPLE_PER_LEAF, Floats, Ints, SemanticHierarchy, leaves_for
+from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
+from retrieval.protocol import check_vectors
+from retrieval.vectors import PRECISIONS, Precision, VectorStore
+
+Reranker = Callable[[Ints, Ints], NDArray[np.floating]]
+_CHUNK = 16_384
+
+
+@dataclass
+class _Content:
+    """What `build` makes, exchanged as one so that a failed build changes nothing."""
+
+    tree: SemanticHierarchy
+    statistics: EdgeStatistics
+    leaves: Leaves
+    vectors: VectorStore
+    ids: IdMap
+    home: Ints  # [n] the leaf of each row
+    priors: list[Floats]
+
+
+class ErsIndex:
+    """Hierarchical index with learnt routing and re-ranking; fulfils `retrieval.protocol.Retriever`.
+
+    A fresh index is **frozen**: searching changes nothing, and feedback is refused, so that results depend on
+    the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays as it is.
+
+    Attributes:
+        beam: leaves scanned a query; more finds more and costs more.
+        refine: candidates rescored on exact vectors a query, at least ``k``.
+        success_weight: w of the descent's score (see `retrieval.ers_statistics`).
+        exploration: c of the descent's score.
+    """
+
+    name = "ers"
+
+    def __init__(
+        self,
+        *,
+        beam: int = 16,
+        refine: int = 100,
+        codec: Codec = "pq",
+        precision: Precision = "float32",
+        leaves: int | None = None,
+        depth: int = 2,
+        success_weight: float = 0.1,
+        exploration: float = 0.0,
+        half_life: float = 10_000.0,
+        seed: int = 0,
+    ) -> None:
+        """Settings.
+
+        Args:
+            beam: see the class.
+            refine: see the class.
+            codec: of the scanned codes, see `retrieval.leaves.Leaves`.
+            precision: of the exact vectors that are kept.
+            leaves: of the tree; from the number of vectors if None.
+            depth: levels of the tree.
+            success_weight: see the class.
+            exploration: see the class.
+            half_life: feedbacks after which an old one counts half.
+            seed: of the sample and of k-means.
+
+        Raises:
+            ValueError: if a setting is out of its range.
+        """
+        for setting, value in {"beam": beam, "refine": refine, "depth": depth, "leaves": leaves}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{setting}={value}: expected at least 1")
+        if codec not in CODECS:
+            raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if not half_life > 0:
+            raise ValueError(f"half_life={half_life}: expected above 0 (feedbacks)")
+        self.beam, self.refine = beam, refine
+        self.success_weight, self.exploration = success_weight, exploration
+        self._codec, self._precision = codec, precision
+        self._leaves, self._depth, self._half_life, self._seed = leaves, depth, half_life, seed
+        self._learning = False
+        self._content: _Content | None = None
+
+    def __len__(self) -> int:
+        return 0 if self._content is None else len(self._content.ids)
+
+    @property
+    def hierarchy(self) -> SemanticHierarchy:
+        """The tree; ValueError before `build`."""
+        return self._built("hierarchy").tree
+
+    def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        """See `retrieval.protocol.Retriever.build`.
+
+        One pass over the vectors in chunks, after one over a sample. A memory-mapped float32 array is kept as it
+        is (leave the file alone); any other is copied.
+
+        Raises:
+            ValueError: if there is no vector, one is zero or not finite, or the ids do not fit. The index stays
+                as it was.
+        """
+        if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
+            vectors = check_vectors(vectors, "vectors")
+        if vectors.ndim != 2 or 0 in vectors.shape:
+            raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")
+        count = len(vectors)
+        ids = check_ids(ids, count)
+        leaf_count = min(self._leaves or leaves_for(count), count)
+        rng = np.random.default_rng(self._seed)
+        size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
+        sample = _checked(vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors")
+        tree = SemanticHierarchy.train(sample, leaf_count, depth=self._depth, seed=self._seed)
+        codec_sample = sample if size <= TRAINING_ROWS else rng.choice(sample, TRAINING_ROWS, replace=False)
+        leaves = Leaves.train(tree.centroids[-1], codec_sample, self._codec)
+        kept_as_is = isinstance(vectors, np.memmap) and self._precision == "float32"
+        stored = vectors if kept_as_is else np.empty(vectors.shape, self._precision)
+        home = np.empty(count, np.int64)
+        for at in range(0, count, _CHUNK):
+            chunk = _checked(vectors[at : at + _CHUNK], f"vectors[{at}:]")
+            rows = np.arange(at, at + len(chunk))
+            home[rows] = nearest_leaves(tree, chunk)
+            leaves.fill(chunk, rows, home[rows])
+            if not kept_as_is:
+                stored[rows] = chunk
+        leaves.seal()
+        statistics = EdgeStatistics(tree, self._half_life)
+        priors = statistics.prior(self.success_weight, self.exploration)
+        living = IdMap(ids, np.ones(count, bool))
+        self._content = _Content(tree, statistics, leaves, VectorStore(stored), living, home, priors)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        beam: int | None = None,
+        refine: int | None = None,
+        reranker: Reranker | None = None,
+        rerank: int = 100,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `retrieval.protocol.Retriever.search`.
+
+        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Of equal scores the
+        smaller id stands first.
+
+        Args:
+            queries: ``[Q, D]``, not zero.
+            k: how many.
+            beam: instead of the attribute.
+            refine: instead of the attribute.
+            reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch; ids
+                are -1 where there is no candidate. Its scores decide and are returned.
+            rerank: C, the candidates that the re-ranker sees, at least ``k``.
+
+        Raises:
+            ValueError: if the index is empty, a query does not fit, a number is below 1, or the re-ranker
+                returns another shape or NaN.
+        """
+        content = self._built("search")
+        beam, refine = self.beam if beam is None else beam, self.refine if refine is None else refine
+        for setting, value in {"k": k, "beam": beam, "refine": refine, "rerank": rerank}.items():
+            if value < 1:
+                raise ValueError(f"{setting}={value}: expected at least 1")
+        queries = check_vectors(queries, "queries", content.tree.width)
+        queries = _checked(queries, "queries")
+        wanted = max(k, rerank) if reranker is not None else k
+        depth = max(refine, wanted)
+        if depth >= len(content.ids):
+            candidates = np.broadcast_to(
+                np.arange(len(content.vectors)), (len(queries), len(content.vectors))
+            )
+        else:
+            kept, similarities = descend(content.tree, content.priors, queries, beam)
+            candidates = content.leaves.scan(queries, kept[-1], similarities, depth)
+        ids, scores = content.vectors.refine(queries, candidates, content.ids.of_row, wanted)
+        return (ids, scores) if reranker is None else _reranked(ids, reranker, k)
+
+    def learn(self) -> None:
+        """From now on feedback is counted and changes the order in which leaves are visited."""
+        self._built("learn")
+        self._learning = True
+
+    def freeze(self) -> None:
+        """From now on nothing that is asked changes what is answered."""
+        self._learning = False
+
+    def feedback(self, query: NDArray[np.float32], id: int) -> None:
+        """Tells that ``id`` was the right answer to ``query``.
+
+        Args:
+            query: ``[D]``.
+            id: in the index.
+
+        Raises:
+            ValueError: if the index is frozen, has no such id, or the query does not fit.
+        """
+        content = self._built("feedback")
+        if not self._learning:
+            raise ValueError("feedback to a frozen index: call learn() first")
+        queries = check_vectors(np.asarray(query)[None], "query", content.tree.width)
+        queries = _checked(queries, "query")
+        row = int(content.ids.rows(np.array([id]))[0])
+        if row < 0:
+            raise ValueError(f"feedback for id {id}: the index has no such id")
+        kept, _ = descend(content.tree, content.priors, queries, self.beam)
+        visited = [nodes[0][nodes[0] >= 0] for nodes in kept]
+        content.statistics.record(visited, content.tree.path(int(content.home[row])))
+        content.priors = content.statistics.prior(self.success_weight, self.exploration)
+
+    def _built(self, what: str) -> _Content:
+        if self._content is None:
+            raise ValueError(f"{what} on an empty index: call build(vectors, ids) first")
+        return self._content
+
+
+def _checked(vectors: NDArray[np.floating], name: str) -> Floats:
+    """Contiguous float32 rows that point somewhere, or a ValueError that names the first that does not."""
+    vectors = check_vectors(np.asarray(vectors), name)
+    zero = np.flatnonzero(~vectors.any(axis=1))
+    if len(zero):
+        raise ValueError(f"{name}: row {zero[0]} is zero, expected a direction; leave it out")
+    return vectors
+
+
+def _reranked(ids: Ints, reranker: Reranker, k: int) -> tuple[Ints, Floats]:
+    scores = np.array(reranker(np.arange(len(ids)), ids), dtype=np.float32)
+    if scores.shape != ids.shape:
+        raise ValueError(f"the re-ranker returned scores {scores.shape} for candidates {ids.shape}")
+    if np.isnan(scores[ids >= 0]).any():
+        raise ValueError("the re-ranker returned NaN: its model diverged")
+    scores[ids < 0] = -np.inf
+    # Equal scores by id; what is no candidate stands last even beside a score of minus infinity.
+    order = np.lexsort((ids, -scores, ids < 0), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)

@@ -1,0 +1,54 @@
+"""External ids and the rows they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def check_ids(ids: NDArray[np.integer], count: int) -> Ints:
+    """Ids as ``[count]`` int64: whole numbers, 0 or more, each once; else a ValueError naming it."""
+    ids = np.asarray(ids)
+    if ids.shape != (count,):
+        raise ValueError(f"ids of shape {ids.shape} for {count} vectors: expected one id a vector")
+    if count and ids.dtype.kind not in "iu":
+        raise ValueError(f"ids of type {ids.dtype}: expected whole numbers")
+    whole: Ints = np.array(ids, dtype=np.int64)
+    if count and whole.min() < 0:
+        raise ValueError(f"id {whole.min()}: expected 0 or more (-1 means that nothing was found)")
+    values, counts = np.unique(whole, return_counts=True)
+    if len(values) < count:
+        raise ValueError(f"id {values[counts.argmax()]} is given {counts.max()} times: expected distinct ids")
+    return whole
+
+
+class IdMap:
+    """The living ids, sorted, with their rows; and the id of every row, dead ones too.
+
+    Attributes:
+        of_row: ``[n]`` id of each row.
+        alive: ``[n]`` bool, false for rows that were removed or replaced.
+    """
+
+    def __init__(self, of_row: Ints, alive: NDArray[np.bool_]) -> None:
+        self.of_row = of_row
+        self.alive = alive
+        rows = np.flatnonzero(alive)
+        order = np.argsort(of_row[rows], kind="stable")
+        self._ids, self._rows = of_row[rows][order], rows[order]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def living(self) -> Ints:
+        """The ids that can be found, ascending."""
+        return self._ids
+
+    def rows(self, ids: Ints) -> Ints:
+        """``[n]``: the row of each id, -1 where the index has it not."""
+        if not len(self._ids):
+            return np.full(len(ids), -1, np.int64)
+        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.where(self._ids[places] == ids, self._rows[places], -1)
