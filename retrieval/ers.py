@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.descent import descend, nearest_leaves
+from retrieval.ers_files import read_parts, write_parts
 from retrieval.ers_ids import IdMap, check_ids
 from retrieval.ers_statistics import EdgeStatistics
 from retrieval.hierarchy import SAMPLE_PER_LEAF, Floats, Ints, SemanticHierarchy, leaves_for
 from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
 from retrieval.protocol import check_vectors
+from retrieval.storage import open_folder, save_folder
 from retrieval.vectors import PRECISIONS, Precision, VectorStore
 
 Reranker = Callable[[Ints, Ints], NDArray[np.floating]]
@@ -37,7 +41,7 @@ class ErsIndex:
     """Hierarchical index with learnt routing and re-ranking; fulfils `retrieval.protocol.Retriever`.
 
     A fresh index is **frozen**: searching changes nothing, and feedback is refused, so that results depend on
-    the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays as it is.
+    the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays.
 
     Attributes:
         beam: leaves scanned a query; more finds more and costs more.
@@ -106,12 +110,12 @@ class ErsIndex:
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """See `retrieval.protocol.Retriever.build`.
 
-        One pass over the vectors in chunks, after one over a sample. A memory-mapped float32 array is kept as it
-        is (leave the file alone); any other is copied.
+        One pass over the vectors in chunks, after one over a sample. A memory-mapped float32 array is kept
+        as it is (leave the file alone); any other is copied.
 
         Raises:
-            ValueError: if there is no vector, one is zero or not finite, or the ids do not fit. The index stays
-                as it was.
+            ValueError: if there is no vector, one is zero or not finite, or the ids do not fit. The index
+                stays as it was.
         """
         if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
             vectors = check_vectors(vectors, "vectors")
@@ -154,16 +158,16 @@ class ErsIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `retrieval.protocol.Retriever.search`.
 
-        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Of equal scores the
-        smaller id stands first.
+        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Of equal scores
+        the smaller id stands first.
 
         Args:
             queries: ``[Q, D]``, not zero.
             k: how many.
             beam: instead of the attribute.
             refine: instead of the attribute.
-            reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch; ids
-                are -1 where there is no candidate. Its scores decide and are returned.
+            reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch;
+                ids are -1 where there is no candidate. Its scores decide and are returned.
             rerank: C, the candidates that the re-ranker sees, at least ``k``.
 
         Raises:
@@ -220,6 +224,56 @@ class ErsIndex:
         visited = [nodes[0][nodes[0] >= 0] for nodes in kept]
         content.statistics.record(visited, content.tree.path(int(content.home[row])))
         content.priors = content.statistics.prior(self.success_weight, self.exploration)
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Writes the index into a folder; killed at any moment, the folder holds the old content or the new.
+
+        Raises:
+            ValueError: if the index is empty, or the folder holds something else.
+        """
+        c = self._built("save")
+        header = {
+            "engine": self.name,
+            "vectors": len(c.ids),
+            "width": c.tree.width,
+            "settings": {
+                "beam": self.beam,
+                "refine": self.refine,
+                "codec": self._codec,
+                "precision": self._precision,
+                "leaves": self._leaves,
+                "depth": self._depth,
+                "success_weight": self.success_weight,
+                "exploration": self.exploration,
+                "half_life": self._half_life,
+                "seed": self._seed,
+            },
+        }
+
+        def write(data: Path) -> None:
+            write_parts(data, c.tree, c.statistics, c.leaves, c.vectors, c.ids, c.home)
+
+        save_folder(Path(folder), write, header)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], *, verify: bool = True) -> ErsIndex:
+        """Opens a saved index, frozen; the exact vectors stay on disk under a memory map.
+
+        Args:
+            folder: written by `save`.
+            verify: compare all checksums, which reads every file once; sizes alone otherwise.
+
+        Raises:
+            ValueError: if there is none, a file is damaged or missing (which), or the schema is newer.
+        """
+        header, data = open_folder(Path(folder), verify=verify)
+        if header["engine"] != cls.name:
+            raise ValueError(f"{folder} holds an index of engine {header['engine']!r}: expected {cls.name!r}")
+        index = cls(**header["settings"])
+        tree, statistics, leaves, vectors, ids, home = read_parts(data, index._codec, index._half_life)
+        priors = statistics.prior(index.success_weight, index.exploration)
+        index._content = _Content(tree, statistics, leaves, vectors, ids, home, priors)
+        return index
 
     def _built(self, what: str) -> _Content:
         if self._content is None:

@@ -128,7 +128,7 @@ def test_a_frozen_index_answers_the_same_whatever_was_asked() -> None:
 
 
 def test_a_skewed_stream_teaches_where_the_answers_are() -> None:
-    """Everyone who asks for a vague thing means one shape, which lies where the beam does not look at first."""
+    """Everyone who asks a vague query means one shape, which lies where the beam does not look at first."""
     vectors = unit(0, 2000)
     index = ErsIndex(beam=1, refine=20, success_weight=0.9)
     index.build(vectors, np.arange(2000))

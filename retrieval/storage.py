@@ -1,0 +1,124 @@
+"""An index as a folder that a crash cannot spoil and a flipped bit cannot hide in.
+
+``manifest.json`` names a subfolder with the data and the size and SHA-256 of each file in it, and ends with
+its own checksum. Saving writes a new subfolder, forces it to the disk and then replaces the manifest by
+renaming: whoever opens the folder sees the old content or the new, whole. No pickle: JSON, NumPy arrays,
+safetensors and faiss's format.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, Any]) -> None:
+    """Replaces the content of an index folder at one blow.
+
+    Args:
+        folder: made if it is not there.
+        write: puts the files into the empty folder that it is given.
+        header: settings and sizes, JSON.
+
+    Raises:
+        ValueError: if the folder holds something that is no index.
+    """
+    if folder.exists() and any(not _ours(entry.name) for entry in folder.iterdir()):
+        raise ValueError(f"{folder} holds other files than an index: choose an empty or a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _one_writer(folder):
+        data = folder / f"data-{secrets.token_hex(8)}"
+        data.mkdir()
+        write(data)
+        files = {}
+        for path in sorted(data.iterdir()):
+            _sync(path)
+            files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        _sync(data)
+        beside = folder / f"{MANIFEST}.new"
+        manifest = {"schema": SCHEMA, "data": data.name, "files": files, "header": header}
+        beside.write_bytes(_manifest_bytes(manifest))
+        _sync(beside)
+        os.replace(beside, folder / MANIFEST)
+        _sync(folder)
+        for entry in folder.iterdir():  # what was replaced, and what writers that were killed left
+            if entry.name.startswith("data-") and entry != data:
+                shutil.rmtree(entry)
+
+
+def open_folder(folder: Path, *, verify: bool = True) -> tuple[dict[str, Any], Path]:
+    """Checks an index folder.
+
+    Args:
+        folder: written by `save_folder`.
+        verify: read every file and compare its checksum; sizes alone otherwise.
+
+    Returns:
+        The header and the folder of the files.
+
+    Raises:
+        ValueError: if there is no manifest, it is of a newer schema, or a file is missing or damaged (which).
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise ValueError(f"no index in {folder}: it has no {MANIFEST}")
+    content = path.read_bytes()
+    try:
+        manifest = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is no JSON; restore the folder from a copy") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise ValueError(f"{path} has schema {schema}, this version reads up to {SCHEMA}: update the package")
+    if not isinstance(manifest, dict) or content != _manifest_bytes(manifest):
+        raise ValueError(f"{path} is damaged: its checksum differs; restore the folder from a copy")
+    data = folder / manifest["data"]
+    for name, wanted in manifest["files"].items():
+        file = data / name
+        size = file.stat().st_size if file.exists() else None
+        if size != wanted["bytes"] or (verify and _sha256(file) != wanted["sha256"]):
+            state = "missing" if size is None else "damaged: its size or checksum differs"
+            raise ValueError(f"{file} is {state}; restore the folder from a copy")
+    return manifest["header"], data
+
+
+def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    """The manifest's only spelling, so that any changed byte shows."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return json.dumps(rest | {"sha256": digest}, sort_keys=True, indent=1).encode()
+
+
+def _ours(name: str) -> bool:
+    return name in (MANIFEST, f"{MANIFEST}.new", ".lock") or name.startswith("data-")
+
+
+@contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system when the process ends, however it ends
+        yield
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
