@@ -126,6 +126,7 @@ def _select(
     ranks = np.empty(width, np.float32)
     for query in range(len(parents)):
         filled = 0
+        best, best_similarities = nodes[query], similarities[query]
         for slot in range(parents.shape[1]):
             parent = parents[query, slot]
             if parent < 0:
@@ -133,7 +134,9 @@ def _select(
             for child in range(bounds[parent], bounds[parent + 1]):
                 similarity = products[query, slot, child - bounds[parent]]
                 rank = np.float32(similarity + prior[child])
-                filled = _insert(child, rank, similarity, filled, nodes[query], ranks, similarities[query])
+                if filled == width and rank < ranks[width - 1]:
+                    continue  # most children: not worth a call
+                filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
     return nodes, similarities
 
 
@@ -159,6 +162,7 @@ def _level_by_query(
     ranks = np.empty(width, np.float32)
     for query in range(len(parents)):
         filled = 0
+        best, best_similarities = nodes[query], similarities[query]
         for slot in range(parents.shape[1]):
             parent = parents[query, slot]
             if parent < 0:
@@ -166,5 +170,7 @@ def _level_by_query(
             for child in range(bounds[parent], bounds[parent + 1]):
                 similarity = _dot(queries[query], centroids[child])
                 rank = np.float32(similarity + prior[child])
-                filled = _insert(child, rank, similarity, filled, nodes[query], ranks, similarities[query])
+                if filled == width and rank < ranks[width - 1]:
+                    continue  # most children: not worth a call
+                filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
     return nodes, similarities

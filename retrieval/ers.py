@@ -179,8 +179,7 @@ class ErsIndex:
         for setting, value in {"k": k, "beam": beam, "refine": refine, "rerank": rerank}.items():
             if value < 1:
                 raise ValueError(f"{setting}={value}: expected at least 1")
-        queries = check_vectors(queries, "queries", content.tree.width)
-        queries = _checked(queries, "queries")
+        queries = _checked(queries, "queries", content.tree.width)
         wanted = max(k, rerank) if reranker is not None else k
         depth = max(refine, wanted)
         if depth >= len(content.ids):
@@ -215,8 +214,7 @@ class ErsIndex:
         content = self._built("feedback")
         if not self._learning:
             raise ValueError("feedback to a frozen index: call learn() first")
-        queries = check_vectors(np.asarray(query)[None], "query", content.tree.width)
-        queries = _checked(queries, "query")
+        queries = _checked(np.asarray(query)[None], "query", content.tree.width)
         row = int(content.ids.rows(np.array([id]))[0])
         if row < 0:
             raise ValueError(f"feedback for id {id}: the index has no such id")
@@ -281,9 +279,9 @@ class ErsIndex:
         return self._content
 
 
-def _checked(vectors: NDArray[np.floating], name: str) -> Floats:
+def _checked(vectors: NDArray[np.floating], name: str, width: int | None = None) -> Floats:
     """Contiguous float32 rows that point somewhere, or a ValueError that names the first that does not."""
-    vectors = check_vectors(np.asarray(vectors), name)
+    vectors = check_vectors(np.asarray(vectors), name, width)
     zero = np.flatnonzero(~vectors.any(axis=1))
     if len(zero):
         raise ValueError(f"{name}: row {zero[0]} is zero, expected a direction; leave it out")

@@ -42,10 +42,6 @@ class IdMap:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def living(self) -> Ints:
-        """The ids that can be found, ascending."""
-        return self._ids
-
     def rows(self, ids: Ints) -> Ints:
         """``[n]``: the row of each id, -1 where the index has it not."""
         if not len(self._ids):
