@@ -88,8 +88,10 @@ class MctsAgent(Agent):
         updates: Gradient steps for each batch of episodes that is learnt from.
         practice: Moves of the episode that is played without labels for each one that is learnt from, out of
             the same budget (at most half of it); None is the horizon.
-        caution: Without labels, act only if the gain is expected to exceed so many standard errors of such
-            predictions: the best of many predictions is more often lucky than good.
+        members: Networks of the ensemble that predicts gains, each trained on a bootstrap sample of its own.
+        caution: Without labels, an action counts for its predicted gain less so many standard deviations of
+            the ensemble, and is made only if that is more than nothing: the best of many predictions is more
+            often lucky than good.
         explore: Share of the moves in practice that are drawn from the search's policy.
         seed: Of the network's initial weights.
     """
@@ -119,7 +121,8 @@ class MctsAgent(Agent):
         updates: int = 8,
         practice: int | None = None,
         explore: float = 0.5,
-        caution: float = 0.5,
+        members: int = 8,
+        caution: float = 2.0,
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
@@ -128,6 +131,7 @@ class MctsAgent(Agent):
             ("width", width),
             ("replay", replay),
             ("considered", considered),
+            ("members", members),
         ):
             if value is not None and value < 1:
                 raise ValueError(f"agent.{name}={value}: must be 1 or more")
@@ -149,7 +153,8 @@ class MctsAgent(Agent):
         self.searches, self.width, self.history, self.guide = searches, width, history, guide
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
-        self.practice, self.explore, self.caution = practice, explore, caution
+        self.practice, self.explore = practice, explore
+        self.members, self.caution = members, caution
         self._learner: Learner | None = None
 
     @override
@@ -172,11 +177,10 @@ class MctsAgent(Agent):
         """
         learner = self._bind(core, observation.device)
         with torch.no_grad():
-            gains = learner.network(observation).gains
-        gain, action = self._without_stop(core, gains.masked_fill(~mask, -torch.inf)).max(-1)
-        return torch.where(
-            gain > self.caution * learner.error.sqrt(), action, -1 if core.stop is None else core.stop
-        )
+            prediction = learner.network(observation)
+        sure = (prediction.gains - self.caution * prediction.doubt).masked_fill(~mask, -torch.inf)
+        gain, action = self._without_stop(core, sure).max(-1)
+        return torch.where(gain > 0, action, -1 if core.stop is None else core.stop)
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -184,7 +188,8 @@ class MctsAgent(Agent):
         result, decisions = self._plan(core, episode, generator, self.budget - moves)
         learner = self._bind(core, result.return_.device)
         for decision in decisions:
-            learner.replay.add(decision.learnt, **decision.rows)
+            copies = self._copies(decision.learnt, generator)
+            learner.replay.add(decision.learnt, **decision.rows, copies=copies)
         result.evaluations = result.evaluations + self._practise(core, episode, generator, moves)
         result.statistics |= learner.update(self.updates, self.batch_size, generator)
         return result
@@ -231,8 +236,17 @@ class MctsAgent(Agent):
                 tried=tried,
                 value=gain,
                 known=moving,
+                copies=self._copies(moving, generator),
             )
         return spent
+
+    def _copies(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """How often each member's bootstrap sample has each of the rows `[B]`, `[B, M]`.
+
+        Poisson numbers of mean 1: what a bootstrap sample of a stream amounts to (Oza & Russell, 2001).
+        """
+        rate = torch.ones(len(rows), self.members, device=generator.device)
+        return torch.poisson(rate, generator=generator).to(rows.device)
 
     @staticmethod
     def _without_stop(core: DecisionProcess, scores: Tensor) -> Tensor:
@@ -363,12 +377,18 @@ class MctsAgent(Agent):
 
     def _bind(self, core: DecisionProcess, device: torch.device) -> Learner:
         if self._learner is None:
-            network = PolicyValueNetwork(core.observation_size, core.actions, self.hidden, self.seed)
+            network = PolicyValueNetwork(
+                core.observation_size, core.actions, self.hidden, self.members, self.seed
+            )
             self._learner = Learner(network, self.learning_rate, self.replay_size)
         network = self._learner.network
         check_sizes(self.name, (network.observation_size, network.actions), core)
         self._learner.to(device)
         return self._learner
+
+    def _new(self, observation_size: int, actions: int) -> Learner:
+        network = PolicyValueNetwork(observation_size, actions, self.hidden, self.members, self.seed)
+        return Learner(network, self.learning_rate, self.replay_size)
 
     @override
     def export_state(self) -> dict[str, Tensor]:
@@ -381,13 +401,15 @@ class MctsAgent(Agent):
             return
         try:
             body, policy = state["network/body.0.weight"], state["network/policy.weight"]
+            members = len(state["network/gains.weights.0"])
         except KeyError as error:
             raise ValueError(f"mcts: the state has no {error.args[0]}; it is of another agent") from error
-        if len(body) != self.hidden or int(state["learner/replay"]) != self.replay_size:
+        theirs = (len(body), members, int(state["learner/replay"]))
+        ours = (self.hidden, self.members, self.replay_size)
+        if theirs != ours:
             raise ValueError(
-                f"mcts: the state is of agent.hidden={len(body)}, agent.replay={state['learner/replay']}, "
-                f"but here they are {self.hidden} and {self.replay_size}; use equal settings"
+                f"mcts: the state is of agent.hidden, agent.members, agent.replay = {theirs}, but here they "
+                f"are {ours}; use equal settings"
             )
-        network = PolicyValueNetwork(body.shape[1], len(policy), self.hidden, self.seed)
-        self._learner = Learner(network, self.learning_rate, self.replay_size)
+        self._learner = self._new(body.shape[1], len(policy))
         self._learner.import_state(state)

@@ -16,6 +16,9 @@ from torchrl.data.replay_buffers.samplers import RandomSampler
 
 logging.getLogger("torchrl").setLevel(logging.WARNING)  # it tells of every storage that is made
 
+SMALL = 0.01
+"""Added to standard deviations of observations, whose numbers are of the order of 1."""
+
 
 class GeneratorSampler(RandomSampler):
     """Draws where the generator lives, so that a CPU generator serves a buffer on any device."""
@@ -31,17 +34,24 @@ class Replay:
     """The last `capacity` states of which something was learnt.
 
     Each row has `observation` `[O]`, the `mask` of legal actions bool `[A]`, the `policy` `[A]` (zero where
-    there is none), the `gains` `[A]` of the actions `tried` bool `[A]`, and the `value` where it is `known`.
+    there is none), the `gains` `[A]` of the actions `tried` bool `[A]`, the `value` where it is `known`, and
+    how many `copies` `[M]` the bootstrap samples of an ensemble's members have of it.
 
     Args:
         capacity: How many are kept.
         observation_size: `O`.
         actions: `A`.
+        members: `M`.
         device: Where they are kept.
     """
 
     def __init__(
-        self, capacity: int, observation_size: int, actions: int, device: torch.device | None = None
+        self,
+        capacity: int,
+        observation_size: int,
+        actions: int,
+        members: int,
+        device: torch.device | None = None,
     ) -> None:
         self.capacity = capacity
         self.device = device or torch.device("cpu")
@@ -54,6 +64,7 @@ class Replay:
                 "tried": torch.zeros(actions, dtype=torch.bool),
                 "value": torch.zeros(()),
                 "known": torch.zeros((), dtype=torch.bool),
+                "copies": torch.zeros(members),
             },
             device=self.device,
         )
@@ -84,6 +95,14 @@ class Replay:
         scale = (kept["gains"].square().sum() / kept["tried"].sum().clamp_min(1)).sqrt()
         return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the observations that are remembered, each `[O]`, of at least one.
+
+        A number that hardly varies is not blown up: `SMALL` is added to its deviation.
+        """
+        observation = self._kept()["observation"]
+        return observation.mean(0), observation.std(0, correction=0) + SMALL
+
     def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw `count` rows, with replacement."""
         self._buffer.set_rng(generator)
@@ -92,7 +111,8 @@ class Replay:
 
     def to(self, device: torch.device) -> Replay:
         """The same on another device."""
-        moved = Replay(self.capacity, len(self._empty["observation"]), len(self._empty["mask"]), device)
+        observation, actions, members = (len(self._empty[name]) for name in ("observation", "mask", "copies"))
+        moved = Replay(self.capacity, observation, actions, members, device)
         moved.restore({name: value.to(device) for name, value in self.tensors().items()})
         return moved
 

@@ -208,7 +208,7 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mcts").load(tmp_path, demo_core(EnvConfig(families=("level", "stop"))))
     with pytest.raises(ValueError, match="saved with agent 'mcts', but here it is 'none'"):
         make_agent("none").load(tmp_path, core)
-    with pytest.raises(ValueError, match=r"agent\.hidden=128"):
+    with pytest.raises(ValueError, match=r"agent.hidden, .* = \(128, 8, 8192\), but here they are \(64"):
         make_agent("mcts", hidden=64).load(tmp_path, core)
     with pytest.raises(ValueError, match="learnt with actions of size 73, but here it is 7"):
         agent.calibrate(demo_core(EnvConfig(families=("level", "stop"))), episode, seeded())

@@ -3,7 +3,7 @@ import torch
 
 from agents.replay import Replay
 
-CAPACITY, SIZE, ACTIONS = 5, 3, 2
+CAPACITY, SIZE, ACTIONS, MEMBERS = 5, 3, 2, 2
 
 
 def seeded(seed=0):
@@ -28,7 +28,7 @@ def values(replay):
 
 
 def test_the_last_rows_are_kept_and_only_those_that_are_picked():
-    replay = Replay(CAPACITY, SIZE, ACTIONS)
+    replay = Replay(CAPACITY, SIZE, ACTIONS, MEMBERS)
     replay.add(torch.tensor([True, False, True]), **numbered(0, 3))
     assert (len(replay), values(replay)) == (2, [0.0, 2.0])
     replay.add(torch.zeros(3, dtype=torch.bool), **numbered(3, 3))
@@ -40,16 +40,16 @@ def test_the_last_rows_are_kept_and_only_those_that_are_picked():
 
 
 def test_what_is_left_out_has_no_target():
-    replay = Replay(CAPACITY, SIZE, ACTIONS)
+    replay = Replay(CAPACITY, SIZE, ACTIONS, MEMBERS)
     replay.add(torch.ones(2, dtype=torch.bool), observation=torch.ones(2, SIZE))
     drawn = replay.sample(4, seeded())
     assert not bool(drawn["known"].any() | drawn["tried"].any() | drawn["policy"].any())
     assert float(replay.scale()) == 1.0
-    assert set(drawn) == {"observation", "mask", "policy", "gains", "tried", "value", "known"}
+    assert set(drawn) == {"observation", "mask", "policy", "gains", "tried", "value", "known", "copies"}
 
 
 def test_the_scale_is_that_of_the_gains_that_were_tried():
-    replay = Replay(CAPACITY, SIZE, ACTIONS)
+    replay = Replay(CAPACITY, SIZE, ACTIONS, MEMBERS)
     assert float(replay.scale()) == 1.0
     rows = numbered(3, 2)
     rows["gains"] = rows["gains"] * rows["tried"]
@@ -58,7 +58,7 @@ def test_the_scale_is_that_of_the_gains_that_were_tried():
 
 
 def test_the_generator_decides_what_is_drawn_and_nothing_else_is_drawn_from():
-    replay = Replay(CAPACITY, SIZE, ACTIONS)
+    replay = Replay(CAPACITY, SIZE, ACTIONS, MEMBERS)
     replay.add(torch.ones(4, dtype=torch.bool), **numbered(0, 4))
     before = torch.get_rng_state()
     first, again, other = (replay.sample(16, seeded(seed))["value"] for seed in (1, 1, 2))
@@ -70,7 +70,7 @@ def test_the_generator_decides_what_is_drawn_and_nothing_else_is_drawn_from():
 
 @pytest.mark.parametrize("count", [0, 3, 5, 7])
 def test_it_goes_on_after_a_restore(count):
-    replay, other = (Replay(CAPACITY, SIZE, ACTIONS) for _ in range(2))
+    replay, other = (Replay(CAPACITY, SIZE, ACTIONS, MEMBERS) for _ in range(2))
     replay.add(torch.ones(count, dtype=torch.bool), **numbered(0, count))
     replay.add(torch.ones(min(count, 2), dtype=torch.bool), **numbered(50, min(count, 2)))
     other.restore(replay.tensors())
