@@ -56,12 +56,16 @@ class Calibrations:
     Attributes:
         calibration: batch ``[Q]``.
         paired: ``[Q]`` the shape of the gallery whose associations were calibrated.
+        shift: ``[Q]`` what is added to a caption's scores, so that on average over its own candidates the
+            calibration changes nothing: it reorders a caption's shapes, and a score that rises or falls as
+            a whole would rank the caption itself before or behind others when captions are searched.
         gains: what that earned, by the labels that the agent did not see: ``return`` and its parts
             ``internal``, ``external``, ``kl``, and ``acted``, ``[Q]`` each.
     """
 
     calibration: Calibration
     paired: Tensor
+    shift: Tensor
     gains: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -107,7 +111,7 @@ def evaluate(
         if calibrations is not None:
             rankings[FINAL] = calibrations
         for name, made in rankings.items():
-            score = _scorer(model, gallery, direction, made)
+            score = scorer(model, gallery, direction, made)
             scores = _in_batches(score, queries, candidates, config, f"{name} {direction.replace('_', ' ')}")
             _add(results, name, direction, rerank(scores, right.numpy(), known))
     return results
@@ -132,7 +136,7 @@ def calibrate(model: AlignmentModel, gallery: Gallery, config: EvalConfig, polic
     """Lets the agent calibrate every caption on its nearest shapes, without labels."""
     candidates = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)  # [Q, C]
     draws = generator(policy.config.seed, "evaluate")
-    parts, paired, gains = [], [], []
+    parts, paired, shifts, gains = [], [], [], []
     queries = torch.arange(len(candidates))
     with frozen(model), Tracker("calibrating", len(queries), "queries") as tracker:
         for rows in queries.split(config.batch_size):
@@ -143,12 +147,14 @@ def calibrate(model: AlignmentModel, gallery: Gallery, config: EvalConfig, polic
             place = order.gather(1, episode.attention.paired.cpu().unsqueeze(1))
             right = gallery.positives[rows].gather(1, candidates[rows]).gather(1, order)
             paired.append(candidates[rows].gather(1, place).squeeze(1).to(episode.candidates.device))
+            shifts.append((episode.initial.score - result.state.evaluation.score).mean(1))
             gains.append(_gains(policy, episode, result, right))
             parts.append(result.calibration)
             tracker.advance(len(rows))
     return Calibrations(
         calibration=cast(Calibration, torch.cat(cast(list[Tensor], parts))),
         paired=torch.cat(paired),
+        shift=torch.cat(shifts),
         gains={name: torch.cat([part[name] for part in gains]) for name in gains[0]},
     )
 
@@ -172,7 +178,7 @@ def _gains(policy: Policy, episode: Episode, result: PlanResult, right: Tensor) 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 
 
-def _scorer(model: AlignmentModel, gallery: Gallery, direction: str, made: Calibrations | None) -> Scorer:
+def scorer(model: AlignmentModel, gallery: Gallery, direction: str, made: Calibrations | None) -> Scorer:
     """What scores queries ``[B]`` against candidates ``[B, C]``, in either direction."""
 
     def of_texts(texts: Tensor, shapes: Tensor) -> Tensor:
@@ -183,7 +189,8 @@ def _scorer(model: AlignmentModel, gallery: Gallery, direction: str, made: Calib
             paired = match.int().argmax(1)
             calibration = without_association(calibration, ~match.any(1))
         state = model.attend(gallery.text.select(texts), gallery.shapes, shapes, paired)
-        return model.haf.fuse(state, calibration).score
+        score = model.haf.fuse(state, calibration).score
+        return score if made is None else score + made.shift[texts].unsqueeze(1)
 
     def of_shapes(shapes: Tensor, texts: Tensor) -> Tensor:
         # every (shape, caption) pair is a row of its own with one candidate
