@@ -357,7 +357,7 @@ class MctsAgent(Agent):
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
 
     def _first_tries(self, core: DecisionProcess, episode: Any, tree: Tree) -> dict[str, Tensor]:
-        """What the actions tried in the first state earn without labels: their reward, and what may follow.
+        """What the actions tried first earn without labels: their reward, and what surely follows.
 
         The first state is the only one of the search that was not reached by looking at labels.
         """
@@ -370,9 +370,10 @@ class MctsAgent(Agent):
             if not bool(child.any()):
                 continue
             with torch.no_grad():
-                value = network(core.observation(episode, tree.state[:, node])).value
+                following = network(core.observation(episode, tree.state[:, node]))
+            sure = (following.value - self.caution * following.value_doubt).clamp_min(0)
             ahead = child & ~tree.terminal[:, node]
-            gains[rows, tree.parent_action[:, node]] += self.discount * value.clamp_min(0) * ahead
+            gains[rows, tree.parent_action[:, node]] += self.discount * sure * ahead
         return {"gains": gains * tried, "tried": tried}
 
     def _bind(self, core: DecisionProcess, device: torch.device) -> Learner:
@@ -401,7 +402,7 @@ class MctsAgent(Agent):
             return
         try:
             body, policy = state["network/body.0.weight"], state["network/policy.weight"]
-            members = len(state["network/gains.weights.0"])
+            members = len(state["network/returns.weights.0"])
         except KeyError as error:
             raise ValueError(f"mcts: the state has no {error.args[0]}; it is of another agent") from error
         theirs = (len(body), members, int(state["learner/replay"]))

@@ -25,17 +25,19 @@ class Prediction(NamedTuple):
         logits: Preference among the actions of a search that sees rewards, `[B, A]`.
         gains: Return that is expected of each action without labels, `[B, A]`: the mean of an ensemble.
         doubt: Standard deviation of the ensemble's members, `[B, A]`.
-        value: Return that is expected of going on without labels, `[B]`.
+        value: Return that is expected of going on without labels, `[B]`, likewise.
+        value_doubt: Standard deviation of the members, `[B]`.
     """
 
     logits: Tensor
     gains: Tensor
     doubt: Tensor
     value: Tensor
+    value_doubt: Tensor
 
 
 class PolicyValueNetwork(nn.Module):
-    """Two hidden layers with two heads, which start at zero, and an ensemble that predicts what actions gain.
+    """Two hidden layers for the policy, and an ensemble for what is earned; both start at zero.
 
     Args:
         observation_size: `O`.
@@ -67,11 +69,9 @@ class PolicyValueNetwork(nn.Module):
                 nn.GELU(),
             )
             self.policy = nn.Linear(hidden, actions)
-            self.value = nn.Linear(hidden, 1)
-            self.gains = Ensemble(members, observation_size, actions, hidden)
-        for head in (self.policy, self.value):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            self.returns = Ensemble(members, observation_size, actions + 1, hidden)  # gains, and the value
+        nn.init.zeros_(self.policy.weight)
+        nn.init.zeros_(self.policy.bias)
         self.register_buffer("scale", torch.tensor(1.0))
         self.register_buffer("mean", torch.zeros(observation_size))
         self.register_buffer("spread", torch.ones(observation_size))
@@ -79,11 +79,10 @@ class PolicyValueNetwork(nn.Module):
     def forward(self, observation: Tensor) -> Prediction:
         """Predictions for observations `[B, O]`."""
         seen = self.standardize(observation)
-        hidden = self.body(seen)
-        gains, value = self.gains(seen), self.value(hidden).squeeze(-1)
-        doubt = gains.std(0, correction=0)
+        returns = self.scale * self.returns(seen)
+        mean, doubt = returns.mean(0), returns.std(0, correction=0)
         return Prediction(
-            self.policy(hidden), self.scale * gains.mean(0), self.scale * doubt, self.scale * value
+            self.policy(self.body(seen)), mean[:, :-1], doubt[:, :-1], mean[:, -1], doubt[:, -1]
         )
 
     def standardize(self, observation: Tensor) -> Tensor:
@@ -94,22 +93,23 @@ class PolicyValueNetwork(nn.Module):
         """Mean losses by name, over the rows `[n]` of a `Replay` that have the target in question.
 
         Cross-entropy to the search's policy over legal actions; squared error of gains, over the actions that
-        were tried, for each member as often as its bootstrap sample has the row, and of the value. Both are
-        relative to the square of `scale`: 1 is as good as to expect nothing.
+        were tried, and of the value, for each member as often as its bootstrap sample has the row, relative
+        to the square of `scale`: 1 is as good as to expect nothing.
         """
         seen = self.standardize(rows["observation"])
-        hidden = self.body(seen)
-        log_policy = self.policy(hidden).masked_fill(~rows["mask"], -torch.inf).log_softmax(-1)
+        log_policy = self.policy(self.body(seen)).masked_fill(~rows["mask"], -torch.inf).log_softmax(-1)
         guided = rows["policy"].sum(-1)  # 1, or 0 in rows without a policy
         cross_entropy = -torch.where(rows["mask"], rows["policy"] * log_policy, 0.0).sum()
-        counts = rows["tried"] * rows["copies"].T.unsqueeze(-1)  # [M, n, A]
-        gain_error = ((self.gains(seen) - rows["gains"] / self.scale).square() * counts).sum()
-        known = rows["known"]
-        value_error = ((self.value(hidden).squeeze(-1) - rows["value"] / self.scale).square() * known).sum()
+        returns, copies = self.returns(seen), rows["copies"].T.unsqueeze(-1)  # [M, n, A + 1], [M, n, 1]
+
+        def error(predicted: Tensor, target: Tensor, there: Tensor) -> Tensor:
+            counts = copies * there
+            return ((predicted - target / self.scale).square() * counts).sum() / counts.sum().clamp_min(1)
+
         return {
             "policy": cross_entropy / guided.sum().clamp_min(1),
-            "gains": gain_error / counts.sum().clamp_min(1),
-            "value": value_error / known.sum().clamp_min(1),
+            "gains": error(returns[..., :-1], rows["gains"], rows["tried"]),
+            "value": error(returns[..., -1:], rows["value"].unsqueeze(-1), rows["known"].unsqueeze(-1)),
         }
 
 
