@@ -1,7 +1,7 @@
 """The agent's own training, after HAF's: on queries that HAF was not trained on.
 
 It learns with labels, and is validated without them, as it will be used: on queries that it does not learn
-from. What is kept is its best state there, or nothing where it never gained anything.
+from. What is kept is its best state there, or nothing where it never surely gained anything.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict
         before.append(first.external == 1)
         after.append(result.state.external == 1)
         acted.append(changes.any(1))
-    right = _mean(after)
+    right, earned = _mean(after), torch.cat(returns)
     return {
-        "validation/return": _mean(returns),
+        "validation/return": float(earned.mean()),
+        "validation/return_error": float(earned.std(correction=0)) / len(earned) ** 0.5,
         "validation/recall@1": right,
         "validation/recall@1_gain": right - _mean(before),
         "validation/acted": _mean(acted),

@@ -83,6 +83,7 @@ class DapConfig:
     validation: Annotated[float, Field(gt=0, lt=1)]
     validations: Positive
     keep: Literal["best", "last"]
+    margin: Weight
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,15 @@ class Policy:
             self.best = {"values": validation, "evaluations": self.learnt_evaluations, "agent": agent}
 
     def go_back_to_best(self) -> None:
-        """Puts the agent back to what was remembered; it rests if even that gained nothing."""
+        """Puts the agent back to what was remembered; it rests if even that did not surely gain.
+
+        The best of several validations is above zero by chance alone: ``dap.margin`` standard errors count.
+        """
         if self.best is not None:
             self.agent.import_state(self.best["agent"])
-            self.acts = self.best["values"]["validation/return"] > 0
+            values = self.best["values"]
+            least = self.config.dap.margin * values["validation/return_error"]
+            self.acts = values["validation/return"] > least
 
     @property
     def validation(self) -> dict[str, float] | None:
