@@ -1,23 +1,44 @@
 """Agents that calibrate attention, behind one protocol; and the tree search they plan with.
 
-PPO, A2C and DQN stand on libraries that take seconds to import, which happens when they are first made:
-`make_agent("ppo")`.
+Everything is imported when it is first asked for: `agents.search` stands without the agents, and the agents
+without the libraries that some of them need (`make_agent("ppo")` imports Stable-Baselines3).
 """
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, roll
-from agents.greedy import GreedyAgent
-from agents.mcts import MctsAgent
-from agents.none import NoneAgent
-from agents.planning import PlanningProblem
-from agents.played import PlayedRows, play
-from agents.policy import Learner, PolicyValueNetwork
-from agents.random import RandomAgent
-from agents.random_search import RandomSearchAgent
-from agents.registry import AGENTS, make_agent, register
+import importlib
+from typing import TYPE_CHECKING, Any
 
-AGENTS.later("agents.on_policy", "ppo", "a2c")
-AGENTS.later("agents.dqn", "dqn")
-AGENTS.later("agents.torchrl_ppo", "ppo_torchrl")
+if TYPE_CHECKING:
+    from agents.base import Agent, DecisionProcess, Game, PlanResult, roll
+    from agents.greedy import GreedyAgent
+    from agents.mcts import MctsAgent
+    from agents.none import NoneAgent
+    from agents.planning import PlanningProblem
+    from agents.played import PlayedRows, play
+    from agents.policy import Learner, PolicyValueNetwork
+    from agents.random import RandomAgent
+    from agents.random_search import RandomSearchAgent
+    from agents.registry import AGENTS, make_agent, register
+
+_MODULES = {
+    "AGENTS": "registry",
+    "Agent": "base",
+    "DecisionProcess": "base",
+    "Game": "base",
+    "GreedyAgent": "greedy",
+    "Learner": "policy",
+    "MctsAgent": "mcts",
+    "NoneAgent": "none",
+    "PlanResult": "base",
+    "PlanningProblem": "planning",
+    "PlayedRows": "played",
+    "PolicyValueNetwork": "policy",
+    "RandomAgent": "random",
+    "RandomSearchAgent": "random_search",
+    "make_agent": "registry",
+    "play": "played",
+    "register": "registry",
+    "roll": "base",
+}
 
 __all__ = [
     "AGENTS",
@@ -39,3 +60,16 @@ __all__ = [
     "register",
     "roll",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""All agents by name. Those that stand on a large library are imported when they are first asked for."""
+"""All agents by name. Their modules are imported when they are first asked for."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ class Registry(MutableMapping[str, type[Agent]]):
 
 AGENTS = Registry()
 """All agents by name."""
+
+AGENTS.later("agents.dqn", "dqn")
+AGENTS.later("agents.greedy", "greedy")
+AGENTS.later("agents.mcts", "mcts")
+AGENTS.later("agents.none", "none")
+AGENTS.later("agents.on_policy", "ppo", "a2c")
+AGENTS.later("agents.random", "random")
+AGENTS.later("agents.random_search", "random_search")
+AGENTS.later("agents.torchrl_ppo", "ppo_torchrl")
 
 AgentType = TypeVar("AgentType", bound=type[Agent])
 
