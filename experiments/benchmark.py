@@ -16,7 +16,7 @@ from rich.table import Table
 
 import experiments.benchmarks
 from experiments import runtime, tables
-from experiments.benchmarks.base import BENCHMARKS, Row, Run, as_json
+from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.errors import USER_ERRORS, UserError, did_you_mean
 
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    tables.show(table(rows))
+    tables.show(TABLES.get(arguments[0], table)(rows), width=130)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps([as_json(row) for row in rows], indent=1) + "\n")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.table import Table
+
 
 @dataclass(frozen=True)
 class Row:
@@ -40,16 +42,28 @@ class Row:
 
 
 Run = Callable[..., Iterator[Row]]
+Show = Callable[[Sequence[Row]], Table]
 
 BENCHMARKS: dict[str, Run] = {}
 """All benchmarks by name. Each takes keyword settings with defaults and yields rows as they are measured."""
 
 
-def benchmark(name: str) -> Callable[[Run], Run]:
-    """Decorator that makes a benchmark known by a name; its docstring's first line is its help."""
+TABLES: dict[str, Show] = {}
+"""The benchmarks that draw a table of their own out of their rows."""
+
+
+def benchmark(name: str, table: Show | None = None) -> Callable[[Run], Run]:
+    """Decorator that makes a benchmark known by a name; its docstring's first line is its help.
+
+    Args:
+        name: after `python -m experiments.benchmark`.
+        table: draws the rows for the terminal, where a line for each row would not do.
+    """
 
     def decorate(run: Run) -> Run:
         BENCHMARKS[name] = run
+        if table is not None:
+            TABLES[name] = table
         return run
 
     return decorate

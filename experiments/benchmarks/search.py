@@ -14,17 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.base import Row, benchmark, median
+from experiments.benchmarks.search_table import SearchRow, search_table
 from experiments.errors import UserError
 
 PEER = "mctx"
-KINDS = {"ours": "dynamics in PyTorch", "compiled": "dynamics compiled"}
+KINDS = {"ours": "PyTorch dynamics", "compiled": "compiled dynamics"}
 """What is ours, by the name that `search_child` knows it by, and how a row names it."""
+
+SPEED, ALONE, SHARE, START = (
+    "searches/s",
+    "ms for 32 steps alone",
+    "rows with equal visits",
+    "s to first answer",
+)
 
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 """Variables that libraries take their number of threads from; the last is JAX's."""
 
 
-@benchmark("search")
+@benchmark("search", search_table)
 def search(
     batch: tuple[int, ...] = (1, 64, 256),
     threads: tuple[int, ...] = (1, 2),
@@ -67,27 +75,25 @@ def search(
             for size in batch:
                 settings = {"policy": policy, "batch": size, "seconds": seconds, "rounds": rounds}
                 answer = child("speed", count, settings | {"peer": with_peer})
-                yield from speed_rows(
-                    f"{policy}, batch {size}, {count} thread{'s' * (count > 1)}", size, answer
-                )
+                words = f"{count} thread{'s' * (count > 1)}"
+                yield from speed_rows((policy, f"batch {size}", words), size, answer)
     if starts > 0:
         for policy in policies:
             yield from start_rows(policy, starts, with_peer)
 
 
-def speed_rows(case: str, batch: int, answer: Mapping[str, Any]) -> Iterator[Row]:
+def speed_rows(case: tuple[str, ...], batch: int, answer: Mapping[str, Any]) -> Iterator[Row]:
     """Rows of one case."""
     times, floors = answer["search"], answer["dynamics"]
+    goal = 1.0 if batch == 1 else 1.5
     peer = batch / times[PEER] if PEER in times else None
     for kind, words in KINDS.items():
-        yield Row("search", f"{case}, {words}", "searches/s", batch / times[kind], peer, PEER)
+        yield SearchRow.of(case, words, SPEED, batch / times[kind], peer, goal=goal)
     for kind, words in KINDS.items():
         floor = 1e3 * floors[PEER] if PEER in floors else None
-        yield Row(
-            "search", f"{case}, {words}", "ms for 32 steps alone", 1e3 * floors[kind], floor, PEER, False
-        )
+        yield SearchRow.of(case, words, ALONE, 1e3 * floors[kind], floor, higher_is_better=False)
     if "equal" in answer:
-        yield Row("search", case, "share of rows with equal visits", answer["equal"])
+        yield SearchRow.of(case, "", SHARE, answer["equal"], None)
 
 
 def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
@@ -114,8 +120,10 @@ def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
     for state, times in (("nothing compiled before", cold), ("compiled before", warm)):
         for kind, words in KINDS.items():
             peer = median(times[PEER]) if with_peer else None
-            case = f"start-up, {policy}, {words}, {state}"
-            yield Row("search", case, "s to the first answer", median(times[kind]), peer, PEER, False)
+            case, goal = (policy, "start-up", state), 1.0
+            yield SearchRow.of(
+                case, words, START, median(times[kind]), peer, goal=goal, higher_is_better=False
+            )
 
 
 def child(
