@@ -21,6 +21,9 @@ UNVISITED = -1
 NO_PARENT = -1
 """Parent of the node the tree was planted with."""
 
+PLAIN = (torch.bool, torch.int32, torch.int64, torch.float32, torch.float64)
+"""Dtypes of tensors that NumPy can fill."""
+
 
 class Root(NamedTuple):
     """Where a search starts.
@@ -182,7 +185,13 @@ def plant(
         order = torch.zeros((batch, 1, actions), dtype=dtype, device=device)
 
     def full(value: float, *shape: int, kind: torch.dtype = torch.int32) -> Tensor:
-        return torch.full((batch, *shape), value, dtype=kind, device=device)
+        if device.type != "cpu" or kind not in PLAIN:
+            return torch.full((batch, *shape), value, dtype=kind, device=device)
+        room = torch.empty((batch, *shape), dtype=kind)
+        room.numpy().fill(
+            value
+        )  # without PyTorch's threads, which then wait busily for more, on others' cores
+        return room
 
     tree = Tree(
         root=full(0, kind=torch.int64),
