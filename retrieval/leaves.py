@@ -5,7 +5,8 @@ Rows (0, 1, 2 … in the order of adding) are what is stored and found; ids are 
 
 faiss's helper ``contrib.ivf_tools.add_preassigned`` stores garbage in an ``IndexIVFPQFastScan`` without an
 error (its codes are interleaved by blocks of 32). The first filling therefore goes into a plain 4-bit
-``IndexIVFPQ`` that is then converted; later additions go through ``add_with_ids``, which knows the blocks.
+``IndexIVFPQ`` that is then converted; later additions go through ``add_with_ids``, which knows the blocks,
+but relies on what stands behind the end of a list being blank (see `Leaves.discard`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from retrieval.hierarchy import Floats, Ints
 
 Codec = Literal["pq", "sq8"]
 CODECS: tuple[Codec, ...] = ("pq", "sq8")
-_PQ_CENTROIDS = 16  # of 4 bits
+_ENOUGH_TO_LEARN = 256  # vectors
+_BLOCK = 32  # vectors that fast scan interleaves
 TRAINING_ROWS = 65_536  # more changes neither codec's recall
 
 
@@ -63,9 +65,7 @@ class Leaves:
                 quantizer, width, leaf_count, width // 2 if width % 2 == 0 else width, 4, metric
             )
             index.pq.cp.min_points_per_centroid = 1
-            if len(sample) < _PQ_CENTROIDS:
-                sample = np.resize(sample, (_PQ_CENTROIDS, width))
-        index.train(np.ascontiguousarray(sample[:TRAINING_ROWS]))
+        index.train(_varied(np.ascontiguousarray(sample[:TRAINING_ROWS]), quantizer))
         return cls(index, codec)
 
     def fill(self, vectors: Floats, rows: Ints, leaves: Ints) -> None:
@@ -81,17 +81,83 @@ class Leaves:
         self.index.add_core(len(vectors), pointer(vectors), pointer(rows), pointer(leaves))
 
     def seal(self) -> None:
-        """Ends the first filling: product codes are laid out for fast scan."""
+        """Ends the first filling: product codes are laid out for fast scan, spare memory is given back."""
         if self.codec == "pq":
-            self.index = faiss.IndexIVFPQFastScan(self.index)
+            plain = self.index
+            self.index = faiss.IndexIVFPQFastScan(plain)
+            # The new index keeps the old one alive for its quantiser, and with it the old codes.
+            plain.replace_invlists(faiss.ArrayInvertedLists(plain.nlist, plain.code_size))
+        else:
+            self.index = faiss.clone_index(self.index)  # lists that grew are up to twice as long as needed
 
-    def append(self, vectors: Floats, rows: Ints) -> None:
-        """Adds vectors later, each to its nearest leaf (the same measure as the tree's)."""
+    def append(self, vectors: Floats, rows: Ints) -> Ints:
+        """Adds vectors later, each to its nearest leaf (the same measure as the tree's).
+
+        Args:
+            vectors: ``[n, D]`` contiguous.
+            rows: ``[n]`` ascending.
+
+        Returns:
+            ``[n]``: the leaf that each went to, read back, so that it is that one even where two are as near.
+        """
+        before = self.sizes()
         self.index.add_with_ids(vectors, rows)
+        leaves = np.empty(len(rows), np.int64)
+        after = self.sizes()
+        for leaf in np.flatnonzero(after > before):
+            leaves[np.searchsorted(rows, self._rows_of(int(leaf), int(after[leaf]))[before[leaf] :])] = leaf
+        return leaves
 
     def discard(self, rows: Ints) -> int:
         """Takes the codes of rows out and returns how many there were."""
-        return int(self.index.remove_ids(rows))
+        library: Any = faiss
+        named = np.zeros(int(rows.max(initial=-1)) + 1, bool)
+        named[rows] = True
+        bits = np.packbits(named, bitorder="little")
+        before = self.sizes()
+        removed = int(self.index.remove_ids(library.IDSelectorBitmap(bits)))
+        if self.codec == "pq":
+            self._blank(np.flatnonzero(self.sizes() < before))
+        return removed
+
+    def _blank(self, leaves: Ints) -> None:
+        """Clears what stands behind the ends of lists.
+
+        faiss 1.15 leaves the codes of removed vectors there, and ORs those of added ones on top of them: a
+        vector that was added after a removal would be scanned by a code that is not its own.
+        """
+        lists, packer = self.index.invlists, self.index.get_CodePacker()
+        blank = np.zeros(packer.code_size, np.uint8)
+        for leaf in leaves.tolist():
+            full, begun = divmod(lists.list_size(leaf), _BLOCK)
+            if begun:
+                codes = faiss.rev_swig_ptr(lists.get_codes(leaf), (full + 1) * packer.block_size)
+                for place in range(begun, _BLOCK):
+                    packer.pack_1(blank, place, codes[None, full * packer.block_size :])
+
+    def renumber(self, rows: Ints) -> None:
+        """Calls row ``rows[i]`` (ascending, every row that has a code among them) ``i`` from now on."""
+        for leaf, size in enumerate(self.sizes()):
+            stored = self._rows_of(leaf, int(size))
+            stored[:] = np.searchsorted(rows, stored)
+
+    def _rows_of(self, leaf: int, size: int) -> Ints:
+        """``[size]``: a view of memory of faiss, valid until the list changes."""
+        if not size:
+            return np.empty(0, np.int64)
+        rows: Ints = faiss.rev_swig_ptr(self.index.invlists.get_ids(leaf), size)
+        return rows
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of codes, rows and centroids; lists that grew by additions may hold up to twice theirs."""
+        sizes = self.sizes()
+        if self.codec == "pq":  # blocks of 32, in tables that faiss rounds up to powers of two of 256 bytes
+            blocks = -(-sizes // _BLOCK) * self.index.M2 * 16
+            codes = np.where(sizes > 0, 2 ** np.ceil(np.log2(np.maximum(blocks, 256))), 0).sum()
+        else:
+            codes = sizes.sum() * self.index.code_size
+        return int(codes + 8 * sizes.sum() + 4 * self.index.d * self.index.nlist)
 
     def sizes(self) -> Ints:
         """``[M]``: codes in each leaf."""
@@ -140,3 +206,20 @@ class Leaves:
             parameters,
         )
         return rows
+
+
+def _varied(sample: Floats, quantizer: faiss.IndexFlatIP) -> Floats:
+    """A sample from which a codec can learn what later vectors may be, were this one a single vector.
+
+    Where every vector is its leaf's centroid (few vectors, or copies of few) the residuals are all zero:
+    codes learnt from them hold nothing, and fast scan, which scales by their range, would find nothing.
+    """
+    some = sample[:_ENOUGH_TO_LEARN]
+    nearest = quantizer.search(some, 1)[1][:, 0]
+    residuals = some - quantizer.reconstruct_batch(nearest)
+    if len(some) == _ENOUGH_TO_LEARN and np.square(residuals).sum() > 1e-6 * np.square(some).sum():
+        return sample
+    views = np.resize(some, (_ENOUGH_TO_LEARN, some.shape[1]))
+    spread = np.linalg.norm(views, axis=1, keepdims=True) / np.sqrt(some.shape[1])
+    noise = np.random.default_rng(0).normal(size=views.shape) * spread
+    return np.concatenate([sample, (views + noise).astype(np.float32)])

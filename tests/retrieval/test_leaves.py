@@ -1,3 +1,4 @@
+import faiss
 import numpy as np
 import pytest
 
@@ -87,4 +88,48 @@ def test_refining_is_the_product_sorted_by_score_then_id(precision: str) -> None
         assert (found[query, 60:] == -1).all()
         np.testing.assert_allclose(scores[query, :60], exact[query][order], atol=1e-6)
     np.testing.assert_array_equal(store.read(np.array([55, 3])), stored[[55, 3]].astype(np.float32))
-    assert sum(len(chunk) for chunk in store.chunks(7)) == 60
+
+
+def unpacked(leaves: Leaves) -> dict[int, tuple[int, bytes]]:
+    """The leaf and the code of each row."""
+    lists, packer = leaves.index.invlists, leaves.index.get_CodePacker()
+    found = {}
+    for leaf, size in enumerate(leaves.sizes().tolist()):
+        if size:
+            rows = faiss.rev_swig_ptr(lists.get_ids(leaf), size)
+            blocks = faiss.rev_swig_ptr(lists.get_codes(leaf), -(-size // 32) * packer.block_size)
+            for place, row in enumerate(rows.tolist()):
+                found[row] = (leaf, packer.unpack_1(blocks.reshape(-1, packer.block_size), place).tobytes())
+    return found
+
+
+def test_codes_are_right_after_any_number_of_removals() -> None:
+    """Faiss leaves removed codes behind the end of a list and writes new ones over them with an OR."""
+    vectors = unit(0, 2000, 16)
+    tree = SemanticHierarchy.train(vectors, 20)
+    changed = Leaves.train(tree.centroids[-1], vectors, "pq")
+    fresh = Leaves(faiss.clone_index(changed.index), "pq")
+    changed.seal()
+    rng = np.random.default_rng(1)
+    for start in range(0, 2000, 100):
+        rows = np.arange(start, start + 100)
+        changed.append(vectors[rows], rows)
+        living = np.array(sorted(unpacked(changed)))
+        changed.discard(rng.choice(living, len(living) // 3, replace=False))
+    rows = np.array(sorted(unpacked(changed)))
+    home = np.array([unpacked(changed)[row][0] for row in rows])
+    fresh.fill(vectors[rows], rows, home)
+    fresh.seal()
+    assert unpacked(fresh) == unpacked(changed)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("copies", [1, 1000])
+def test_codes_learnt_from_one_vector_still_tell_others_apart(codec: Codec, copies: int) -> None:
+    tree = SemanticHierarchy.train(unit(0, 1, 16), 1)
+    leaves = Leaves.train(tree.centroids[-1], np.repeat(unit(0, 1, 16), copies, axis=0), codec)
+    leaves.seal()
+    vectors = unit(1, 500, 16)
+    leaves.append(vectors, np.arange(500))
+    found = leaves.scan(vectors, *everywhere(tree, vectors), 20)
+    assert np.mean([row in found[row] for row in range(500)]) > 0.95
