@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.descent import descend, nearest_leaves
+from retrieval.ers_content import Content
 from retrieval.ers_files import read_parts, write_parts
 from retrieval.ers_ids import IdMap, check_ids
+from retrieval.ers_locks import ReadersWriterLock
+from retrieval.ers_metadata import Columns, Metadata, Where
+from retrieval.ers_rerank import Reranker, reranked
 from retrieval.ers_statistics import EdgeStatistics
 from retrieval.hierarchy import SAMPLE_PER_LEAF, Floats, Ints, SemanticHierarchy, leaves_for
 from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
 from retrieval.protocol import check_vectors
-from retrieval.storage import open_folder, save_folder
+from retrieval.storage import read_folder, save_folder
 from retrieval.vectors import PRECISIONS, Precision, VectorStore
 
-Reranker = Callable[[Ints, Ints], NDArray[np.floating]]
 _CHUNK = 16_384
-
-
-@dataclass
-class _Content:
-    """What `build` makes, exchanged as one so that a failed build changes nothing."""
-
-    tree: SemanticHierarchy
-    statistics: EdgeStatistics
-    leaves: Leaves
-    vectors: VectorStore
-    ids: IdMap
-    home: Ints  # [n] the leaf of each row
-    priors: list[Floats]
+_SLICE = 1024  # vectors changed before searches get their turn
 
 
 class ErsIndex:
@@ -42,6 +33,10 @@ class ErsIndex:
 
     A fresh index is **frozen**: searching changes nothing, and feedback is refused, so that results depend on
     the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays.
+
+    **Threads**: any number may search while others change or save the index. Changes and savings wait for
+    each other; a search waits for at most 1,024 vectors to be changed, and may see a part of a larger change.
+    What an error refuses is refused whole.
 
     Attributes:
         beam: leaves scanned a query; more finds more and costs more.
@@ -97,7 +92,9 @@ class ErsIndex:
         self._codec, self._precision = codec, precision
         self._leaves, self._depth, self._half_life, self._seed = leaves, depth, half_life, seed
         self._learning = False
-        self._content: _Content | None = None
+        self._content: Content | None = None
+        self._one_change = threading.RLock()  # held through a change or a save; searches do not ask for it
+        self._lock = ReadersWriterLock()
 
     def __len__(self) -> int:
         return 0 if self._content is None else len(self._content.ids)
@@ -107,15 +104,22 @@ class ErsIndex:
         """The tree; ValueError before `build`."""
         return self._built("hierarchy").tree
 
-    def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+    def build(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
         """See `retrieval.protocol.Retriever.build`.
 
         One pass over the vectors in chunks, after one over a sample. A memory-mapped float32 array is kept
         as it is (leave the file alone); any other is copied.
 
+        Args:
+            vectors: ``[N, D]``.
+            ids: ``[N]``.
+            metadata: columns to filter by, ``N`` texts or numbers each.
+
         Raises:
-            ValueError: if there is no vector, one is zero or not finite, or the ids do not fit. The index
-                stays as it was.
+            ValueError: if there is no vector, one is zero or not finite, or ids or metadata do not fit. The
+                index stays as it was.
         """
         if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
             vectors = check_vectors(vectors, "vectors")
@@ -123,6 +127,7 @@ class ErsIndex:
             raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")
         count = len(vectors)
         ids = check_ids(ids, count)
+        columns = Columns.build(metadata, count)
         leaf_count = min(self._leaves or leaves_for(count), count)
         rng = np.random.default_rng(self._seed)
         size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
@@ -144,7 +149,84 @@ class ErsIndex:
         statistics = EdgeStatistics(tree, self._half_life)
         priors = statistics.prior(self.success_weight, self.exploration)
         living = IdMap(ids, np.ones(count, bool))
-        self._content = _Content(tree, statistics, leaves, VectorStore(stored), living, home, priors)
+        with self._one_change:
+            self._content = Content(
+                tree, statistics, leaves, VectorStore(stored), living, home, columns, priors
+            )
+
+    def add(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
+        """Adds vectors under new ids.
+
+        Args:
+            vectors: ``[n, D]``, finite and not zero.
+            ids: ``[n]`` distinct, none of them in the index.
+            metadata: a value for each of the columns that the index was built with.
+
+        Raises:
+            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("add", vectors, ids)
+            if known.any():
+                raise ValueError(f"add of id {ids[known][0]}: the index has it; use update or upsert")
+            self._put(vectors, ids, metadata, partial=False)
+
+    def update(
+        self,
+        vectors: NDArray[np.float32] | None,
+        ids: NDArray[np.int64],
+        metadata: Metadata | None = None,
+    ) -> None:
+        """Replaces vectors, metadata or both.
+
+        Args:
+            vectors: ``[n, D]``, finite and not zero; None keeps those that are there.
+            ids: ``[n]`` distinct, all of them in the index.
+            metadata: new values for some of the columns.
+
+        Raises:
+            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("update", vectors, ids)
+            if not known.all():
+                raise ValueError(f"update of id {ids[~known][0]}: the index has no such id; use upsert")
+            self._put(vectors, ids, metadata, partial=True)
+
+    def upsert(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
+        """Adds vectors, replacing those whose ids are there; see `add`.
+
+        Args:
+            vectors: ``[n, D]``, finite and not zero.
+            ids: ``[n]`` distinct.
+            metadata: a value for each column; some may be left out if no id is new.
+
+        Raises:
+            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("upsert", vectors, ids)
+            self._put(vectors, ids, metadata, partial=bool(known.all()))
+
+    def remove(self, ids: NDArray[np.int64]) -> None:
+        """Takes vectors out; each call looks through all rows, so many ids at once cost little more than one.
+
+        Args:
+            ids: ``[n]`` distinct, all of them in the index.
+
+        Raises:
+            ValueError: if the index is empty or has no such id; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("remove", None, ids)
+            if not known.all():
+                raise ValueError(f"remove of id {ids[~known][0]}: the index has no such id")
+            with self._lock.writing():
+                self._built("remove").drop(ids)
 
     def search(
         self,
@@ -153,6 +235,7 @@ class ErsIndex:
         *,
         beam: int | None = None,
         refine: int | None = None,
+        where: Where | None = None,
         reranker: Reranker | None = None,
         rerank: int = 100,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -163,16 +246,18 @@ class ErsIndex:
 
         Args:
             queries: ``[Q, D]``, not zero.
-            k: how many.
+            k: how many, at most as many as the index holds.
             beam: instead of the attribute.
             refine: instead of the attribute.
+            where: metadata that results must have (see `retrieval.ers_metadata`); where at least ``k`` match,
+                ``k`` are found.
             reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch;
                 ids are -1 where there is no candidate. Its scores decide and are returned.
             rerank: C, the candidates that the re-ranker sees, at least ``k``.
 
         Raises:
-            ValueError: if the index is empty, a query does not fit, a number is below 1, or the re-ranker
-                returns another shape or NaN.
+            ValueError: if the index is empty or holds fewer than k, a query or the filter does not fit, a
+                number is below 1, or the re-ranker returns another shape or NaN.
         """
         content = self._built("search")
         beam, refine = self.beam if beam is None else beam, self.refine if refine is None else refine
@@ -182,15 +267,19 @@ class ErsIndex:
         queries = _checked(queries, "queries", content.tree.width)
         wanted = max(k, rerank) if reranker is not None else k
         depth = max(refine, wanted)
-        if depth >= len(content.ids):
-            candidates = np.broadcast_to(
-                np.arange(len(content.vectors)), (len(queries), len(content.vectors))
-            )
-        else:
-            kept, similarities = descend(content.tree, content.priors, queries, beam)
-            candidates = content.leaves.scan(queries, kept[-1], similarities, depth)
-        ids, scores = content.vectors.refine(queries, candidates, content.ids.of_row, wanted)
-        return (ids, scores) if reranker is None else _reranked(ids, reranker, k)
+        with self._lock.reading():
+            if k > len(content.ids):
+                raise ValueError(f"k={k}: the index holds {len(content.ids)}; ask for at most as many")
+            if where:
+                candidates = content.candidates(queries, where, beam, wanted, depth)
+            elif depth >= len(content.ids):
+                every = content.everything()
+                candidates = np.broadcast_to(every, (len(queries), len(every)))
+            else:
+                kept, similarities = descend(content.tree, content.priors, queries, beam)
+                candidates = content.leaves.scan(queries, kept[-1], similarities, depth)
+            ids, scores = content.vectors.refine(queries, candidates, content.ids.of_row, wanted)
+        return (ids, scores) if reranker is None else reranked(ids, reranker, k)
 
     def learn(self) -> None:
         """From now on feedback is counted and changes the order in which leaves are visited."""
@@ -211,17 +300,18 @@ class ErsIndex:
         Raises:
             ValueError: if the index is frozen, has no such id, or the query does not fit.
         """
-        content = self._built("feedback")
-        if not self._learning:
-            raise ValueError("feedback to a frozen index: call learn() first")
-        queries = _checked(np.asarray(query)[None], "query", content.tree.width)
-        row = int(content.ids.rows(np.array([id]))[0])
-        if row < 0:
-            raise ValueError(f"feedback for id {id}: the index has no such id")
-        kept, _ = descend(content.tree, content.priors, queries, self.beam)
-        visited = [nodes[0][nodes[0] >= 0] for nodes in kept]
-        content.statistics.record(visited, content.tree.path(int(content.home[row])))
-        content.priors = content.statistics.prior(self.success_weight, self.exploration)
+        with self._one_change:
+            content = self._built("feedback")
+            if not self._learning:
+                raise ValueError("feedback to a frozen index: call learn() first")
+            queries = _checked(np.asarray(query)[None], "query", content.tree.width)
+            row = int(content.ids.rows(np.array([id]))[0])
+            if row < 0:
+                raise ValueError(f"feedback for id {id}: the index has no such id")
+            kept, _ = descend(content.tree, content.priors, queries, self.beam)
+            visited = [nodes[0][nodes[0] >= 0] for nodes in kept]
+            content.statistics.record(visited, content.tree.path(int(content.home[row])))
+            content.priors = content.statistics.prior(self.success_weight, self.exploration)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Writes the index into a folder; killed at any moment, the folder holds the old content or the new.
@@ -229,29 +319,26 @@ class ErsIndex:
         Raises:
             ValueError: if the index is empty, or the folder holds something else.
         """
-        c = self._built("save")
-        header = {
-            "engine": self.name,
-            "vectors": len(c.ids),
-            "width": c.tree.width,
-            "settings": {
-                "beam": self.beam,
-                "refine": self.refine,
-                "codec": self._codec,
-                "precision": self._precision,
-                "leaves": self._leaves,
-                "depth": self._depth,
-                "success_weight": self.success_weight,
-                "exploration": self.exploration,
-                "half_life": self._half_life,
-                "seed": self._seed,
-            },
-        }
-
-        def write(data: Path) -> None:
-            write_parts(data, c.tree, c.statistics, c.leaves, c.vectors, c.ids, c.home)
-
-        save_folder(Path(folder), write, header)
+        with self._one_change:
+            content = self._built("save")
+            header = {
+                "engine": self.name,
+                "vectors": len(content.ids),
+                "width": content.tree.width,
+                "settings": {
+                    "beam": self.beam,
+                    "refine": self.refine,
+                    "codec": self._codec,
+                    "precision": self._precision,
+                    "leaves": self._leaves,
+                    "depth": self._depth,
+                    "success_weight": self.success_weight,
+                    "exploration": self.exploration,
+                    "half_life": self._half_life,
+                    "seed": self._seed,
+                },
+            }
+            save_folder(Path(folder), lambda data: write_parts(data, content), header)
 
     @classmethod
     def load(cls, folder: str | PathLike[str], *, verify: bool = True) -> ErsIndex:
@@ -264,16 +351,45 @@ class ErsIndex:
         Raises:
             ValueError: if there is none, a file is damaged or missing (which), or the schema is newer.
         """
-        header, data = open_folder(Path(folder), verify=verify)
-        if header["engine"] != cls.name:
-            raise ValueError(f"{folder} holds an index of engine {header['engine']!r}: expected {cls.name!r}")
-        index = cls(**header["settings"])
-        tree, statistics, leaves, vectors, ids, home = read_parts(data, index._codec, index._half_life)
-        priors = statistics.prior(index.success_weight, index.exploration)
-        index._content = _Content(tree, statistics, leaves, vectors, ids, home, priors)
-        return index
 
-    def _built(self, what: str) -> _Content:
+        def read(header: dict[str, Any], data: Path) -> ErsIndex:
+            if header["engine"] != cls.name:
+                raise ValueError(f"{folder} holds an index of engine {header['engine']!r}, not {cls.name!r}")
+            index = cls(**header["settings"])
+            content = read_parts(data, index._codec, index._half_life)
+            content.priors = content.statistics.prior(index.success_weight, index.exploration)
+            index._content = content
+            return index
+
+        return read_folder(Path(folder), read, verify=verify)
+
+    def resident_bytes(self) -> int:
+        """Memory of the index; the exact vectors count unless they are memory-mapped, as after `load`."""
+        with self._one_change:
+            return self._built("resident_bytes").resident_bytes()
+
+    def _located(
+        self, what: str, vectors: NDArray[np.float32] | None, ids: NDArray[np.int64]
+    ) -> tuple[Ints, NDArray[np.bool_]]:
+        """Checked ids and whether the index has each."""
+        content = self._built(what)
+        ids = check_ids(ids, len(ids) if vectors is None else len(vectors))
+        return ids, content.ids.rows(ids) >= 0
+
+    def _put(
+        self, vectors: NDArray[np.float32] | None, ids: Ints, metadata: Metadata | None, *, partial: bool
+    ) -> None:
+        content = self._built("put")
+        checked = content.columns.check(metadata, len(ids), partial=partial)
+        if vectors is not None:
+            vectors = _checked(vectors, "vectors", content.tree.width)
+        for at in range(0, len(ids), _SLICE):
+            part = slice(at, at + _SLICE)
+            some = None if vectors is None else vectors[part]
+            with self._lock.writing():
+                content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
+
+    def _built(self, what: str) -> Content:
         if self._content is None:
             raise ValueError(f"{what} on an empty index: call build(vectors, ids) first")
         return self._content
@@ -286,15 +402,3 @@ def _checked(vectors: NDArray[np.floating], name: str, width: int | None = None)
     if len(zero):
         raise ValueError(f"{name}: row {zero[0]} is zero, expected a direction; leave it out")
     return vectors
-
-
-def _reranked(ids: Ints, reranker: Reranker, k: int) -> tuple[Ints, Floats]:
-    scores = np.array(reranker(np.arange(len(ids)), ids), dtype=np.float32)
-    if scores.shape != ids.shape:
-        raise ValueError(f"the re-ranker returned scores {scores.shape} for candidates {ids.shape}")
-    if np.isnan(scores[ids >= 0]).any():
-        raise ValueError("the re-ranker returned NaN: its model diverged")
-    scores[ids < 0] = -np.inf
-    # Equal scores by id; what is no candidate stands last even beside a score of minus infinity.
-    order = np.lexsort((ids, -scores, ids < 0), axis=1)[:, :k]
-    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)

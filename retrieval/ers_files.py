@@ -9,25 +9,25 @@ import faiss
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from retrieval.ers_content import Content
 from retrieval.ers_ids import IdMap
+from retrieval.ers_metadata import Columns
 from retrieval.ers_statistics import EdgeStatistics
-from retrieval.hierarchy import Ints, SemanticHierarchy
+from retrieval.hierarchy import SemanticHierarchy
 from retrieval.leaves import Codec, Leaves
 from retrieval.vectors import VectorStore
 
+_CHUNK = 16_384
 
-def write_parts(
-    folder: Path,
-    tree: SemanticHierarchy,
-    statistics: EdgeStatistics,
-    leaves: Leaves,
-    vectors: VectorStore,
-    ids: IdMap,
-    home: Ints,
-) -> None:
-    """Writes ``leaves.faiss``, ``tree.safetensors``, ``rows.safetensors`` and ``vectors.npy``."""
+
+def write_parts(folder: Path, content: Content) -> None:
+    """Writes ``leaves.faiss``, ``tree.safetensors``, ``rows.safetensors`` and ``vectors.npy``.
+
+    Rows that were removed are left out; `read_parts` calls the others 0, 1, 2 … in their order.
+    """
     library: Any = faiss
-    library.write_index(leaves.index, str(folder / "leaves.faiss"))
+    tree, statistics, living = content.tree, content.statistics, content.everything()
+    library.write_index(content.leaves.index, str(folder / "leaves.faiss"))
     arrays: dict[str, Any] = {"clock": np.array([statistics.total, statistics.weight])}
     for level in range(tree.depth):
         arrays[f"centroids.{level}"] = tree.centroids[level]
@@ -35,20 +35,18 @@ def write_parts(
         arrays[f"visits.{level}"] = statistics.visits[level]
         arrays[f"successes.{level}"] = statistics.successes[level]
     save_file(arrays, folder / "tree.safetensors")
-    save_file({"ids": ids.of_row, "alive": ids.alive, "home": home}, folder / "rows.safetensors")
-    shape = (len(vectors), tree.width)
-    kept = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=vectors.base.dtype, shape=shape)
-    at = 0
-    for chunk in vectors.chunks():
-        kept[at : at + len(chunk)] = chunk
-        at += len(chunk)
-    kept.flush()
+    rows = {"rows": living, "ids": content.ids.of_row[living], "home": content.home[living]}
+    save_file(rows | content.columns.arrays(living), folder / "rows.safetensors")
+    dtype = content.vectors.base.dtype
+    with (folder / "vectors.npy").open("wb") as file:
+        shape = {"descr": dtype.str, "fortran_order": False, "shape": (len(living), tree.width)}
+        np.lib.format.write_array_header_1_0(file, shape)
+        for at in range(0, len(living), _CHUNK):
+            content.vectors.read(living[at : at + _CHUNK]).astype(dtype).tofile(file)
 
 
-def read_parts(
-    folder: Path, codec: Codec, half_life: float
-) -> tuple[SemanticHierarchy, EdgeStatistics, Leaves, VectorStore, IdMap, Ints]:
-    """Reads what `write_parts` wrote; the exact vectors stay on disk under a memory map."""
+def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
+    """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
     library: Any = faiss
     arrays = load_file(folder / "tree.safetensors")
     levels = range(sum(name.startswith("centroids.") for name in arrays))
@@ -60,7 +58,11 @@ def read_parts(
     statistics.total, statistics.weight = arrays["clock"].tolist()
     statistics.visits = [arrays[f"visits.{level}"] for level in levels]
     statistics.successes = [arrays[f"successes.{level}"] for level in levels]
-    rows = load_file(folder / "rows.safetensors")
+    kept = load_file(folder / "rows.safetensors")
+    rows = kept["rows"]
     leaves = Leaves(library.read_index(str(folder / "leaves.faiss")), codec)
+    if len(rows) and rows[-1] >= len(rows):
+        leaves.renumber(rows)
     vectors = VectorStore(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
-    return tree, statistics, leaves, vectors, IdMap(rows["ids"], rows["alive"]), rows["home"]
+    ids = IdMap(kept["ids"], np.ones(len(rows), bool))
+    return Content(tree, statistics, leaves, vectors, ids, kept["home"], Columns.from_arrays(kept), [])

@@ -29,13 +29,14 @@ class Retriever(Protocol):
 
         Args:
             queries: ``[Q, D]``.
-            k: how many; more than ``N`` fills up with id -1 and score minus infinity.
+            k: how many; where fewer are found, the rest is id -1 and score minus infinity.
 
         Returns:
             ``(ids [Q, k], scores [Q, k])``.
 
         Raises:
-            ValueError: if the width differs from that of the index, or k is below 1.
+            ValueError: if the width differs from that of the index, or k is below 1 (or, by an engine's
+                choice, above ``N``).
         """
 
 

@@ -17,8 +17,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Content = TypeVar("Content")
 SCHEMA = 1
 MANIFEST = "manifest.json"
 
@@ -57,23 +58,38 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
                 shutil.rmtree(entry)
 
 
-def open_folder(folder: Path, *, verify: bool = True) -> tuple[dict[str, Any], Path]:
-    """Checks an index folder.
+def read_folder(
+    folder: Path, read: Callable[[dict[str, Any], Path], Content], *, verify: bool = True
+) -> Content:
+    """Checks an index folder and reads it; where someone saves meanwhile, the new content is read.
 
     Args:
         folder: written by `save_folder`.
+        read: gets the header and the folder of the files.
         verify: read every file and compare its checksum; sizes alone otherwise.
 
     Returns:
-        The header and the folder of the files.
+        What ``read`` returned.
 
     Raises:
         ValueError: if there is no manifest, it is of a newer schema, or a file is missing or damaged (which).
     """
     path = folder / MANIFEST
-    if not path.exists():
-        raise ValueError(f"no index in {folder}: it has no {MANIFEST}")
-    content = path.read_bytes()
+    while True:
+        if not path.exists():
+            raise ValueError(f"no index in {folder}: it has no {MANIFEST}")
+        content = path.read_bytes()
+        manifest = _parsed(path, content)
+        data = folder / manifest["data"]
+        try:
+            _compare(data, manifest["files"], verify=verify)
+            return read(manifest["header"], data)
+        except (ValueError, OSError, RuntimeError):  # RuntimeError: faiss finds no file
+            if path.read_bytes() == content:
+                raise
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
     except ValueError as error:
@@ -83,14 +99,16 @@ def open_folder(folder: Path, *, verify: bool = True) -> tuple[dict[str, Any], P
         raise ValueError(f"{path} has schema {schema}, this version reads up to {SCHEMA}: update the package")
     if not isinstance(manifest, dict) or content != _manifest_bytes(manifest):
         raise ValueError(f"{path} is damaged: its checksum differs; restore the folder from a copy")
-    data = folder / manifest["data"]
-    for name, wanted in manifest["files"].items():
+    return manifest
+
+
+def _compare(data: Path, files: dict[str, Any], *, verify: bool) -> None:
+    for name, wanted in files.items():
         file = data / name
         size = file.stat().st_size if file.exists() else None
         if size != wanted["bytes"] or (verify and _sha256(file) != wanted["sha256"]):
             state = "missing" if size is None else "damaged: its size or checksum differs"
             raise ValueError(f"{file} is {state}; restore the folder from a copy")
-    return manifest["header"], data
 
 
 def _manifest_bytes(manifest: dict[str, Any]) -> bytes:

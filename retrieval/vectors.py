@@ -35,15 +35,32 @@ class VectorStore:
         """Of what is stored."""
         return "float16" if self.base.dtype == np.float16 else "float32"
 
+    @property
+    def first_writable(self) -> int:
+        """The first row that may be written over: a memory-mapped base is someone else's file."""
+        return len(self.base) if isinstance(self.base, np.memmap) else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is not memory-mapped."""
+        return self._tail.nbytes + (0 if isinstance(self.base, np.memmap) else self.base.nbytes)
+
     def append(self, vectors: Floats) -> None:
-        """Adds rows at the end (amortised: the tail doubles)."""
-        needed = self._filled + len(vectors)
+        """Adds rows at the end."""
+        self.write(np.arange(len(self), len(self) + len(vectors)), vectors)
+
+    def write(self, rows: Ints, vectors: Floats) -> None:
+        """Puts vectors into rows, of which those past the end follow on (amortised: the tail doubles)."""
+        needed = int(rows.max(initial=-1)) + 1 - len(self.base)
         if needed > len(self._tail):
             grown = np.empty((max(needed, 2 * len(self._tail)), self.base.shape[1]), self.base.dtype)
             grown[: self._filled] = self._tail[: self._filled]
             self._tail = grown
-        self._tail[self._filled : needed] = vectors
-        self._filled = needed
+        self._filled = max(self._filled, needed)
+        old = rows < len(self.base)
+        if old.any():
+            self.base[rows[old]] = vectors[old]
+        self._tail[rows[~old] - len(self.base)] = vectors[~old]
 
     def read(self, rows: Ints) -> Floats:
         """``[n, D]`` float32."""
@@ -52,11 +69,6 @@ class VectorStore:
         out[old] = self.base[rows[old]]
         out[~old] = self._tail[rows[~old] - len(self.base)]
         return out
-
-    def chunks(self, size: int = 16_384) -> list[NDArray[np.floating]]:
-        """All rows in order, as views of at most ``size`` rows."""
-        parts = [self.base[at : at + size] for at in range(0, len(self.base), size)]
-        return parts + [self._tail[at : min(at + size, self._filled)] for at in range(0, self._filled, size)]
 
     def refine(self, queries: Floats, rows: Ints, ids: Ints, k: int) -> tuple[Ints, Floats]:
         """Rescores candidates exactly and keeps the best.

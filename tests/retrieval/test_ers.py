@@ -25,13 +25,13 @@ def test_looking_everywhere_is_exact_search(rows: int, k: int, width: int, codec
     ids = rng.permutation(1000)[:rows]
     index: Retriever = ErsIndex(beam=10**6, refine=rows, codec=codec)
     index.build(vectors, ids)
+    k = min(k, rows)
     found, scores = index.search(queries, k)
     exact = queries @ vectors.T
     for query in range(5):
         order = np.lexsort((ids, -exact[query]))[:k]
-        assert found[query, :rows].tolist() == ids[order].tolist()
-        assert scores[query, :rows].tolist() == exact[query][order].tolist()
-        assert (found[query, rows:] == -1).all()
+        assert found[query].tolist() == ids[order].tolist()
+        assert scores[query].tolist() == exact[query][order].tolist()
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -88,6 +88,7 @@ def test_bad_queries_and_settings_are_named() -> None:
         (np.zeros((1, 16)), 1, "row 0 is zero"),
         (np.full((1, 16), np.inf), 1, "not finite"),
         (unit(0, 1), 0, "k=0"),
+        (unit(0, 1), 51, "k=51: the index holds 50"),
     ]:
         with pytest.raises(ValueError, match=message):
             index.search(queries, k)

@@ -1,0 +1,196 @@
+"""Columns of metadata beside the vectors, and the rows that a filter lets through.
+
+A column holds text (kept as a code a row and each distinct text once), whole numbers or real numbers. A
+filter names a condition a column: a value, a collection of values of which one must fit, or `Between`; all
+conditions must hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.hierarchy import Ints
+
+Value = str | int | float
+Metadata = Mapping[str, Sequence[Any] | NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Between:
+    """A range of numbers, both ends within.
+
+    Raises:
+        ValueError: if an end is NaN, or they are the wrong way round.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"Between({self.low}, {self.high}): expected low <= high")
+
+
+Where = Mapping[str, Value | Between | Collection[Value]]
+
+
+class Columns:
+    """Metadata of every row.
+
+    Attributes:
+        values: per column ``[n]``: int32 codes of text, int64 or float64 numbers.
+        texts: per column of text, its distinct texts in the order of their codes.
+    """
+
+    def __init__(self, values: dict[str, NDArray[Any]], texts: dict[str, list[str]]) -> None:
+        self.values = values
+        self.texts = texts
+        self._codes = {name: {text: code for code, text in enumerate(known)} for name, known in texts.items()}
+
+    @classmethod
+    def build(cls, metadata: Metadata | None, count: int) -> Columns:
+        """Columns of the types that the values have.
+
+        Raises:
+            ValueError: if a column is not ``count`` texts or ``count`` numbers.
+        """
+        blank: dict[str, NDArray[Any]] = {}
+        columns = cls(blank, {})
+        for name, given in (metadata or {}).items():
+            values = _column(name, given, count)
+            if values.dtype.kind == "O":
+                columns.texts[name], columns._codes[name] = [], {}
+                columns.values[name] = columns._encode(name, values)
+            else:
+                columns.values[name] = values
+        return columns
+
+    def check(self, metadata: Metadata | None, count: int, *, partial: bool) -> dict[str, NDArray[Any]]:
+        """Values for ``count`` rows of these columns, changing nothing yet.
+
+        Args:
+            metadata: a sequence of values a column.
+            count: rows.
+            partial: whether columns may be left out.
+
+        Returns:
+            Per given column ``[count]``: numbers, or texts as objects.
+
+        Raises:
+            ValueError: if a column is unknown, left out, or its values are of another type or number.
+        """
+        checked = {}
+        for name, given in (metadata or {}).items():
+            kept = self._named(name)
+            values = _column(name, given, count)
+            if not count:
+                continue
+            if (values.dtype.kind == "O") != (name in self.texts):
+                kind = "text" if name in self.texts else "numbers"
+                raise ValueError(f"metadata {name!r} is not {kind}, which the index holds in that column")
+            if values.dtype.kind == "f" and kept.dtype.kind == "i":
+                raise ValueError(f"metadata {name!r} has real numbers: the index holds whole ones there")
+            checked[name] = values
+        missing = [name for name in self.values if name not in checked]
+        if missing and not partial and count:
+            raise ValueError(f"metadata {missing[0]!r} is missing: the index has {', '.join(self.values)}")
+        return checked
+
+    def write(self, rows: Ints, checked: dict[str, NDArray[Any]]) -> None:
+        """Puts values that `check` returned into rows; rows past the end lengthen every column."""
+        length = int(rows.max(initial=-1)) + 1
+        for name, kept in self.values.items():
+            if length > len(kept):
+                kept = self.values[name] = np.concatenate([kept, np.zeros(length - len(kept), kept.dtype)])
+            if name in checked:
+                values = checked[name]
+                kept[rows] = self._encode(name, values) if values.dtype.kind == "O" else values
+
+    def copy(self, source: Ints, target: Ints) -> None:
+        """Gives the rows ``target`` the values of the rows ``source``."""
+        self.write(target, {})
+        for kept in self.values.values():
+            kept[target] = kept[source]
+
+    def matching(self, where: Where) -> NDArray[np.bool_]:
+        """``[n]``: the rows, dead ones too, for which every condition holds.
+
+        Raises:
+            ValueError: if a column is unknown, or a condition does not fit its type.
+        """
+        masks = [self._fits(name, condition) for name, condition in where.items()]
+        return np.logical_and.reduce(masks)
+
+    def _fits(self, name: str, condition: Value | Between | Collection[Value]) -> NDArray[np.bool_]:
+        kept = self._named(name)
+        if isinstance(condition, Between):
+            if name in self.texts:
+                raise ValueError(f"filter on {name!r}: a column of text has no range; name the texts")
+            return (kept >= condition.low) & (kept <= condition.high)
+        wanted = [condition] if isinstance(condition, str | int | float | np.generic) else list(condition)
+        for value in wanted:
+            if isinstance(value, str) != (name in self.texts):
+                kind = "text" if name in self.texts else "numbers"
+                raise ValueError(f"filter on {name!r} by {value!r}: the column holds {kind}")
+        if name not in self.texts:
+            return np.isin(kept, np.array(wanted, np.float64))
+        fitting = np.zeros(len(self.texts[name]), bool)
+        fitting[[self._codes[name][text] for text in wanted if text in self._codes[name]]] = True
+        return fitting[kept]
+
+    def _named(self, name: str) -> NDArray[Any]:
+        if name not in self.values:
+            has = ", ".join(self.values) or "none; give metadata to build"
+            raise ValueError(f"metadata field {name!r} is unknown: the index has {has}")
+        return self.values[name]
+
+    def _encode(self, name: str, texts: NDArray[Any]) -> NDArray[np.int32]:
+        known, codes = self.texts[name], self._codes[name]
+        for text in dict.fromkeys(texts.tolist()):
+            if text not in codes:
+                codes[text] = len(known)
+                known.append(text)
+        return np.fromiter((codes[text] for text in texts.tolist()), np.int32, len(texts))
+
+    def resident_bytes(self) -> int:
+        """Of the columns; a distinct text counts 150 bytes and its length (Python's objects around it)."""
+        texts = sum(150 + len(text) for known in self.texts.values() for text in known)
+        return texts + sum(kept.nbytes for kept in self.values.values())
+
+    def arrays(self, rows: Ints) -> dict[str, NDArray[Any]]:
+        """These columns at some rows, as arrays that `from_arrays` reads."""
+        kept = {f"column.{name}": np.ascontiguousarray(values[rows]) for name, values in self.values.items()}
+        texts = json.dumps({"names": list(self.values), "texts": self.texts}).encode()
+        return kept | {"columns": np.frombuffer(texts, np.uint8)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Columns:
+        """Reads what `arrays` wrote."""
+        known = json.loads(arrays["columns"].tobytes())
+        return cls({name: arrays[f"column.{name}"] for name in known["names"]}, known["texts"])
+
+
+def _column(name: str, given: Sequence[Any] | NDArray[Any], count: int) -> NDArray[Any]:
+    """Values as ``[count]`` int64, float64, or text as objects."""
+    if isinstance(given, str):
+        raise ValueError(f"metadata {name!r} is one text: expected {count} values")
+    items = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    if len(items) != count:
+        raise ValueError(f"metadata {name!r} has {len(items)} values: expected {count}, one a vector")
+    kinds = {type(item) for item in items}
+    if all(issubclass(kind, str) for kind in kinds) and kinds:
+        texts = np.empty(count, object)
+        texts[:] = items
+        return texts
+    if not all(issubclass(kind, int | float | np.number | np.bool_) for kind in kinds):
+        named = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"metadata {name!r} has values of {named}: expected all text or all numbers")
+    numbers = np.asarray(items)
+    return numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
