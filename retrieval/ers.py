@@ -149,10 +149,9 @@ class ErsIndex:
         statistics = EdgeStatistics(tree, self._half_life)
         priors = statistics.prior(self.success_weight, self.exploration)
         living = IdMap(ids, np.ones(count, bool))
+        content = Content(tree, statistics, leaves, VectorStore(stored), living, home, columns, priors)
         with self._one_change:
-            self._content = Content(
-                tree, statistics, leaves, VectorStore(stored), living, home, columns, priors
-            )
+            self._content = content
 
     def add(
         self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
@@ -174,10 +173,7 @@ class ErsIndex:
             self._put(vectors, ids, metadata, partial=False)
 
     def update(
-        self,
-        vectors: NDArray[np.float32] | None,
-        ids: NDArray[np.int64],
-        metadata: Metadata | None = None,
+        self, vectors: NDArray[np.float32] | None, ids: NDArray[np.int64], metadata: Metadata | None = None
     ) -> None:
         """Replaces vectors, metadata or both.
 

@@ -18,21 +18,25 @@ class ReadersWriterLock:
         self._readers = 0
         self._writers = 0  # waiting or at work
         self._turn = threading.Lock()
+        self._shared = _Reading(self)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Holds writers off."""
+    def reading(self) -> _Reading:
+        """Holds writers off while a ``with`` statement lasts."""
+        return self._shared
+
+    def begin_reading(self) -> None:
+        """Waits for writers; the caller owes `end_reading`."""
         with self._changed:
             while self._writers:
                 self._changed.wait()
             self._readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers -= 1
-                if not self._readers:
-                    self._changed.notify_all()
+
+    def end_reading(self) -> None:
+        """Lets a writer in if this was the last reader."""
+        with self._changed:
+            self._readers -= 1
+            if self._writers and not self._readers:
+                self._changed.notify_all()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -49,3 +53,16 @@ class ReadersWriterLock:
             with self._changed:
                 self._writers -= 1
                 self._changed.notify_all()
+
+
+class _Reading:
+    """A reader's part. Without state, and so cheaper than a generator: every search pays for it."""
+
+    def __init__(self, lock: ReadersWriterLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.begin_reading()
+
+    def __exit__(self, *failure: object) -> None:
+        self._lock.end_reading()

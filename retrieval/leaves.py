@@ -212,14 +212,20 @@ def _varied(sample: Floats, quantizer: faiss.IndexFlatIP) -> Floats:
     """A sample from which a codec can learn what later vectors may be, were this one a single vector.
 
     Where every vector is its leaf's centroid (few vectors, or copies of few) the residuals are all zero:
-    codes learnt from them hold nothing, and fast scan, which scales by their range, would find nothing.
+    codes learnt from them hold nothing, and fast scan, which scales by their range, would find nothing. Nor
+    would it for a query along columns in which the vectors do not differ; those get a thousandth of noise.
     """
+    rng = np.random.default_rng(0)
     some = sample[:_ENOUGH_TO_LEARN]
+    spread = np.sqrt(np.square(some).mean())
     nearest = quantizer.search(some, 1)[1][:, 0]
     residuals = some - quantizer.reconstruct_batch(nearest)
-    if len(some) == _ENOUGH_TO_LEARN and np.square(residuals).sum() > 1e-6 * np.square(some).sum():
-        return sample
-    views = np.resize(some, (_ENOUGH_TO_LEARN, some.shape[1]))
-    spread = np.linalg.norm(views, axis=1, keepdims=True) / np.sqrt(some.shape[1])
-    noise = np.random.default_rng(0).normal(size=views.shape) * spread
-    return np.concatenate([sample, (views + noise).astype(np.float32)])
+    if len(some) < _ENOUGH_TO_LEARN or np.square(residuals).mean() <= 1e-6 * spread**2:
+        views = np.resize(some, (_ENOUGH_TO_LEARN, some.shape[1]))
+        noise = rng.normal(scale=spread, size=views.shape)
+        return np.concatenate([sample, (views + noise).astype(np.float32)])
+    even = sample.std(axis=0) < 1e-3 * spread
+    if even.any():
+        sample = sample.copy()
+        sample[:, even] += rng.normal(scale=1e-3 * spread, size=(len(sample), int(even.sum())))
+    return sample

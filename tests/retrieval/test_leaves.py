@@ -133,3 +133,11 @@ def test_codes_learnt_from_one_vector_still_tell_others_apart(codec: Codec, copi
     leaves.append(vectors, np.arange(500))
     found = leaves.scan(vectors, *everywhere(tree, vectors), 20)
     assert np.mean([row in found[row] for row in range(500)]) > 0.95
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_query_along_columns_that_no_vector_uses_still_finds_some(codec: Codec) -> None:
+    vectors, queries = unit(0, 1000, 16), unit(1, 10, 16)
+    vectors[:, 8:], queries[:, :8] = 0, 0
+    tree, leaves = filled(codec, vectors)
+    assert (leaves.scan(queries, *everywhere(tree, queries), 30) >= 0).all()

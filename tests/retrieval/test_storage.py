@@ -87,8 +87,8 @@ BATCH = 10
 WRITERS = """
 import os, sys, numpy as np
 from retrieval import ErsIndex
-x = np.random.default_rng(7).normal(size=(10, 16)).astype(np.float32)
-x /= np.linalg.norm(x, axis=1, keepdims=True)
+x = np.random.default_rng(7).normal(size=(10, 16))
+x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 ids = np.arange(10) + 10_000
 index = ErsIndex.load(sys.argv[1])
 index.upsert(x, ids)
