@@ -12,6 +12,7 @@ from retrieval.descent import descend
 from retrieval.ers_ids import IdMap
 from retrieval.ers_metadata import Between, Columns, Value, Where
 from retrieval.ers_statistics import EdgeStatistics
+from retrieval.fast_path import FastPath
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.leaves import Leaves
 from retrieval.vectors import VectorStore
@@ -53,6 +54,10 @@ class Content:
     columns: Columns
     priors: list[Floats]
     _selections: dict[frozenset, Selection] = field(default_factory=dict)
+    fast: FastPath | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fast = FastPath(self.tree, self.leaves) if FastPath.serves(self.leaves) else None
 
     def put(self, vectors: Floats | None, ids: Ints, metadata: dict[str, NDArray]) -> None:
         """Adds vectors, replacing those whose ids are there; what metadata does not name stays.

@@ -37,6 +37,7 @@ class Leaves:
     def __init__(self, index: Any, codec: Codec) -> None:
         self.index = index
         self.codec = codec
+        self._lists: Ints | None = None
 
     @classmethod
     def train(cls, centroids: Floats, sample: Floats, codec: Codec) -> Leaves:
@@ -89,6 +90,7 @@ class Leaves:
             plain.replace_invlists(faiss.ArrayInvertedLists(plain.nlist, plain.code_size))
         else:
             self.index = faiss.clone_index(self.index)  # lists that grew are up to twice as long as needed
+        self._lists = None
 
     def append(self, vectors: Floats, rows: Ints) -> Ints:
         """Adds vectors later, each to its nearest leaf (the same measure as the tree's).
@@ -102,6 +104,7 @@ class Leaves:
         """
         before = self.sizes()
         self.index.add_with_ids(vectors, rows)
+        self._lists = None
         leaves = np.empty(len(rows), np.int64)
         after = self.sizes()
         for leaf in np.flatnonzero(after > before):
@@ -116,6 +119,7 @@ class Leaves:
         bits = np.packbits(named, bitorder="little")
         before = self.sizes()
         removed = int(self.index.remove_ids(library.IDSelectorBitmap(bits)))
+        self._lists = None
         if self.codec == "pq":
             self._blank(np.flatnonzero(self.sizes() < before))
         return removed
@@ -158,6 +162,22 @@ class Leaves:
         else:
             codes = sizes.sum() * self.index.code_size
         return int(codes + 8 * sizes.sum() + 4 * self.index.d * self.index.nlist)
+
+    def lists(self) -> Ints:
+        """``[M, 3]``: where each leaf's codes and its row numbers begin in memory, and how many there are.
+
+        Good until codes are added or discarded, which may move them: whoever reads while another writes needs
+        a lock, as for `scan`.
+        """
+        table = self._lists
+        if table is None:
+            lists = self.index.invlists
+            table = np.zeros((lists.nlist, 3), np.int64)
+            for leaf, size in enumerate(self.sizes()):
+                if size:
+                    table[leaf] = int(lists.get_codes(leaf)), int(lists.get_ids(leaf)), size
+            self._lists = table
+        return table
 
     def sizes(self) -> Ints:
         """``[M]``: codes in each leaf."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numba
 import numpy as np
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from retrieval.hierarchy import Floats, Ints
+from retrieval.simd import from_half
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
@@ -82,15 +84,23 @@ class VectorStore:
         Returns:
             ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity.
         """
+        return _refine(queries, rows, *self.parts(), ids, k)
+
+    def parts(self) -> tuple[NDArray, NDArray]:
+        """Base and tail as compiled code takes them: half precision as its bits (uint16)."""
         if self.precision == "float16":
-            return _refine_half(queries, rows, self.base.view(np.uint16), self._tail.view(np.uint16), ids, k)
-        return _refine_single(queries, rows, self.base, self._tail, ids, k)
+            return self.base.view(np.uint16), self._tail.view(np.uint16)
+        return self.base, self._tail
 
 
 @numba.njit(cache=True, nogil=True)
-def _keep(
+def keep(
     key: int, score: np.float32, filled: int, keys: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> int:
+    """In compiled code: keeps the best of a stream, best first, the smaller key first of equal scores.
+
+    Returns how many places are filled.
+    """
     if filled == len(keys):
         if score < scores[filled - 1] or (score == scores[filled - 1] and key > keys[filled - 1]):
             return filled
@@ -108,7 +118,7 @@ def _keep(
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _dot_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> np.float32:
+def _product_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> np.float32:
     total = np.float32(0)
     for column in range(len(query)):
         total += query[column] * vector[column]
@@ -116,26 +126,49 @@ def _dot_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> np.f
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _dot_half(query: NDArray[np.float32], bits: NDArray[np.uint16], buffer: NDArray[np.uint32]) -> np.float32:
-    """A half's exponent and fraction, moved 13 bits up, read as a single 2^112 times too small."""
-    for column in range(len(query)):
-        half = np.uint32(bits[column])
-        buffer[column] = ((half & np.uint32(0x8000)) << np.uint32(16)) | (
-            (half & np.uint32(0x7FFF)) << np.uint32(13)
-        )
-    values = buffer.view(np.float32)
+def _product_half(query: NDArray[np.float32], bits: NDArray[np.uint16]) -> np.float32:
     total = np.float32(0)
     for column in range(len(query)):
-        total += query[column] * (values[column] * np.float32(2.0**112))
+        total += query[column] * from_half(bits[column])
     return total
 
 
+def exact_product(query: NDArray[np.float32], vector: NDArray) -> np.float32:
+    """In compiled code: the product with a stored vector, single precision or the bits of half precision."""
+    raise NotImplementedError("only compiled code calls this")
+
+
+@overload(exact_product)
+def _exact_product(query: Any, vector: Any) -> Any:
+    return _by_half if vector.dtype == numba.types.uint16 else _by_single
+
+
+def _by_half(query: Any, vector: Any) -> Any:
+    return _product_half(query, vector)
+
+
+def _by_single(query: Any, vector: Any) -> Any:
+    return _product_single(query, vector)
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def well_formed(vectors: NDArray[np.float32]) -> bool:
+    """Whether all rows ``[N, D]`` are surely finite and not zero; of extreme lengths it says no."""
+    for row in vectors:
+        square = np.float32(0)
+        for value in row:
+            square += value * value
+        if not 0 < square < np.inf:
+            return False
+    return True
+
+
 @numba.njit(cache=True, nogil=True)
-def _refine_single(
+def _refine(
     queries: NDArray[np.float32],
     rows: NDArray[np.int64],
-    base: NDArray[np.float32],
-    tail: NDArray[np.float32],
+    base: NDArray,
+    tail: NDArray,
     ids: NDArray[np.int64],
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -147,29 +180,6 @@ def _refine_single(
             if row < 0:
                 continue
             vector = base[row] if row < len(base) else tail[row - len(base)]
-            score = np.float32(_dot_single(queries[query], vector))
-            filled = _keep(ids[row], score, filled, keys[query], scores[query])
-    return keys, scores
-
-
-@numba.njit(cache=True, nogil=True)
-def _refine_half(
-    queries: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    base: NDArray[np.uint16],
-    tail: NDArray[np.uint16],
-    ids: NDArray[np.int64],
-    k: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    keys = np.full((len(queries), k), -1, np.int64)
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    buffer = np.empty(queries.shape[1], np.uint32)
-    for query in range(len(queries)):
-        filled = 0
-        for row in rows[query]:
-            if row < 0:
-                continue
-            vector = base[row] if row < len(base) else tail[row - len(base)]
-            score = np.float32(_dot_half(queries[query], vector, buffer))
-            filled = _keep(ids[row], score, filled, keys[query], scores[query])
+            score = exact_product(queries[query], vector)
+            filled = keep(ids[row], score, filled, keys[query], scores[query])
     return keys, scores

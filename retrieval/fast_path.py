@@ -1,0 +1,108 @@
+"""Gives the compiled search (`retrieval.scan`) the parts of an index in the form that it takes.
+
+What only a new tree changes is made once; the lists' addresses are asked of `Leaves`, which forgets them when
+codes are added or discarded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.descent import level_widths
+from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
+from retrieval.leaves import Leaves
+from retrieval.scan import search
+from retrieval.simd import BLOCK, LANES, TABLE_MAX
+from retrieval.vectors import VectorStore
+
+_NONE = np.empty(0, np.uint8)
+
+
+class FastPath:
+    """The compiled search over one tree and its leaves.
+
+    Nodes are numbered through all levels, the root being 0; the children of node ``i`` are ``children[i]`` to
+    ``children[i + 1]``. Routing centroids are kept in half precision: their error, 1e-4, is far below that of
+    the codes, and half as much memory is read.
+    """
+
+    def __init__(self, tree: SemanticHierarchy, leaves: Leaves) -> None:
+        index = leaves.index
+        self._tree, self._leaves = tree, leaves
+        self._centroids = np.concatenate(tree.centroids).astype(np.float16).view(np.uint16)
+        first, bounds = 1, []
+        for level, nodes in enumerate(tree.centroids):
+            bounds.append(tree.first_child[level][:-1] + first)
+            first += len(nodes)
+        self._children = np.concatenate([*bounds, [first]]).astype(np.int64)
+        centroids = faiss.vector_to_array(index.pq.centroids)
+        grouped = centroids.reshape(index.pq.M, 16, index.pq.dsub)
+        self._codebook = np.ascontiguousarray(grouped.transpose(0, 2, 1))
+        self._widths: dict[int, Ints] = {}
+        self._prior: tuple[list[Floats], Floats] | None = None
+
+    @staticmethod
+    def serves(leaves: Leaves) -> bool:
+        """Whether processor and codes are of its kind; `Leaves.scan` is there for the others."""
+        index: Any = leaves.index
+        return bool(
+            LANES
+            and leaves.codec == "pq"
+            and isinstance(index, faiss.IndexIVFPQFastScan)
+            and index.bbs == BLOCK
+            and index.by_residual
+            and index.pq.M * TABLE_MAX < 2**16
+        )
+
+    def search(
+        self,
+        queries: Floats,
+        k: int,
+        beam: int,
+        refine: int,
+        priors: list[Floats],
+        vectors: VectorStore,
+        ids: Ints,
+        allowed: NDArray[np.uint8] | None = None,
+    ) -> tuple[Ints, Floats]:
+        """Descent, scan and refining in one call; a batch answers as its queries alone do, bit for bit.
+
+        Args:
+            queries: ``[Q, D]`` contiguous, finite, not zero.
+            k: how many.
+            beam: leaves a query.
+            refine: candidates rescored exactly.
+            priors: per level ``[M_l]``; a list that is not changed in place.
+            vectors: the exact vectors.
+            ids: ``[n]``, the id of every row.
+            allowed: bits of the rows that may be found (`numpy.packbits`, little-endian); None for all.
+
+        Returns:
+            ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity.
+        """
+        widths = self._widths.get(beam)
+        if widths is None:
+            widths = np.array(level_widths(self._tree, beam), np.int64)
+            self._widths[beam] = widths
+        known = self._prior
+        if known is None or known[0] is not priors:
+            known = (priors, np.concatenate(priors).astype(np.float32))
+            self._prior = known
+        return search(
+            queries,
+            k,
+            refine,
+            widths,
+            self._centroids,
+            self._children,
+            known[1],
+            self._codebook,
+            self._leaves.lists(),
+            _NONE if allowed is None else allowed,
+            *vectors.parts(),
+            ids,
+        )

@@ -1,0 +1,252 @@
+"""The few processor instructions that neither NumPy nor Numba offers, as functions for compiled code.
+
+`scan_block` sums 4-bit product codes of 32 vectors with table look-ups in a register ("fast scan", André,
+Kermarrec, Le Scouarnec, VLDB 2015), `prefetch` asks for memory ahead of its use, `load_half` reads half
+precision. They are emitted as LLVM code by Numba, so that no compiler is needed to install, and in the width
+that the processor has: 64, 32 or 16 bytes on x86, 16 on ARM. `LANES` is 0 where there is none.
+
+faiss lays codes out for this (``pq4_pack_codes``): blocks of 32 vectors; in a block 16 bytes for each
+sub-quantiser, the low halves of byte ``j`` being vector ``PERMUTED[j]``'s code, the high halves vector
+``PERMUTED[j] + 16``'s, with ``PERMUTED = 0, 8, 1, 9, … 7, 15``; sub-quantisers come in pairs.
+
+**Sums in 8 bits.** Tables hold 5 bits (0 to 31) and eight of them are added in 8 bits before they are widened
+to 16, where faiss keeps 8 bits and widens each: half the instructions. The rounding this adds is a tenth of
+the codes' own error.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+TABLE_MAX = 31
+"""Largest entry of a look-up table: eight of them fit in a byte."""
+_GROUP = 8
+BLOCK = 32
+
+
+def _lanes() -> int:
+    """Bytes that one look-up instruction of this processor takes."""
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        features = llvm.get_host_cpu_features()
+        if features.get("avx512bw") and features.get("avx512vl"):
+            return 64
+        if features.get("avx2"):
+            return 32
+        return 16 if features.get("ssse3") else 0
+    return 16 if machine in ("arm64", "aarch64") else 0
+
+
+LANES = _lanes()
+_LOOKUP = {
+    64: "llvm.x86.avx512.pshuf.b.512",
+    32: "llvm.x86.avx2.pshuf.b",
+    16: "llvm.x86.ssse3.pshuf.b.128",
+}
+_LOOKUP_ARM = "llvm.aarch64.neon.tbl1.v16i8"
+
+_BYTE, _SHORT, _INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+
+
+def _vector(element: ir.Type, count: int) -> ir.Type:
+    return ir.VectorType(element, count)
+
+
+def _splat(element: ir.Type, count: int, value: int) -> ir.Constant:
+    return ir.Constant(_vector(element, count), [value] * count)
+
+
+def _shuffle(builder: Any, value: Any, places: list[int], other: Any = None) -> Any:
+    mask = ir.Constant(_vector(_INT, len(places)), places)
+    return builder.shuffle_vector(value, value if other is None else other, mask)
+
+
+def _load(builder: Any, address: Any, count: int) -> Any:
+    value = builder.load(builder.inttoptr(address, _vector(_BYTE, count).as_pointer()))
+    value.align = 1
+    return value
+
+
+class _Sums:
+    """Running sums of one block: 8 bits for the group in hand, 16 for all before."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder, self.lanes = builder, lanes
+        wide = _vector(_SHORT, lanes // 2)
+        self.wide = [cgutils.alloca_once(builder, wide) for _ in range(4)]
+        for slot in self.wide:
+            builder.store(_splat(_SHORT, lanes // 2, 0), slot)
+        name = _LOOKUP[lanes] if platform.machine().lower() in ("x86_64", "amd64") else _LOOKUP_ARM
+        kind = _vector(_BYTE, lanes)
+        self.lookup = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind, kind]), name
+        )
+
+    def looked_up(self, codes: Any, table: Any) -> tuple[Any, Any]:
+        """Entries for the low and for the high halves of the bytes."""
+        builder = self.builder
+        low = builder.and_(codes, _splat(_BYTE, self.lanes, 15))
+        high = builder.lshr(codes, _splat(_BYTE, self.lanes, 4))
+        return builder.call(self.lookup, [table, low]), builder.call(self.lookup, [table, high])
+
+    def widen(self, low: Any, high: Any) -> None:
+        """Adds 8-bit sums to the 16-bit ones: even bytes and odd bytes apart."""
+        builder, half = self.builder, self.lanes // 2
+        for part, value in enumerate((low, high)):
+            pairs = builder.bitcast(value, _vector(_SHORT, half))
+            even = builder.and_(pairs, _splat(_SHORT, half, 255))
+            odd = builder.lshr(pairs, _splat(_SHORT, half, 8))
+            for slot, term in ((self.wide[2 * part], even), (self.wide[2 * part + 1], odd)):
+                builder.store(builder.add(builder.load(slot), term), slot)
+
+    def total(self) -> Any:
+        """The sums ``<32 x i16>`` in the order of the vectors."""
+        parts = []
+        for slot in self.wide:
+            value, count = self.builder.load(slot), self.lanes // 2
+            while count > 8:  # each 16 bytes are another sub-quantiser
+                count //= 2
+                low = _shuffle(self.builder, value, list(range(count)))
+                high = _shuffle(self.builder, value, list(range(count, 2 * count)))
+                value = self.builder.add(low, high)
+            parts.append(value)
+        halves = [
+            _shuffle(self.builder, parts[0], list(range(16)), parts[1]),
+            _shuffle(self.builder, parts[2], list(range(16)), parts[3]),
+        ]
+        return _shuffle(self.builder, halves[0], list(range(32)), halves[1])
+
+
+@intrinsic
+def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, out: Any) -> Any:
+    """``scan_block(codes, tables, size, least, out) -> mask``: 32 vectors' sums of table entries.
+
+    Args:
+        typingctx: Numba's.
+        codes: address of the block.
+        tables: address of 16 bytes a sub-quantiser, 0 to `TABLE_MAX`.
+        size: bytes of the block, 16 times the sub-quantisers, which are even in number.
+        least: 0 to 65535.
+        out: address of 32 uint16 for the sums.
+
+    Returns:
+        uint32; bit ``i`` is set where vector ``i``'s sum is ``least`` or more.
+    """
+    address = types.intp
+    signature = types.uint32(address, address, address, types.uint16, address)
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        codes, tables, size, least, out = args
+        word = size.type
+        sums = _Sums(builder, LANES)
+        group_bytes = _GROUP * LANES
+
+        def number(value: int) -> Any:
+            return ir.Constant(word, value)
+
+        groups = builder.udiv(size, number(group_bytes))
+        with cgutils.for_range(builder, groups) as loop:
+            at = builder.mul(loop.index, number(group_bytes))
+            low: Any = None
+            high: Any = None
+            for step in range(_GROUP):
+                here = builder.add(at, number(step * LANES))
+                chunk = _load(builder, builder.add(codes, here), LANES)
+                table = _load(builder, builder.add(tables, here), LANES)
+                first, second = sums.looked_up(chunk, table)
+                low = builder.add(low, first) if step else first
+                high = builder.add(high, second) if step else second
+            sums.widen(low, high)
+        done = builder.mul(groups, number(group_bytes))
+        rest = builder.udiv(builder.sub(size, done), number(LANES))
+        with cgutils.for_range(builder, rest) as loop:
+            here = builder.add(done, builder.mul(loop.index, number(LANES)))
+            chunk = _load(builder, builder.add(codes, here), LANES)
+            table = _load(builder, builder.add(tables, here), LANES)
+            sums.widen(*sums.looked_up(chunk, table))
+        if LANES == 64:  # a last pair of sub-quantisers
+            done = builder.add(done, builder.mul(rest, number(LANES)))
+            with builder.if_then(builder.icmp_unsigned("<", done, size)):
+                pads = list(range(32)) + [32] * 32
+                zeros = _splat(_BYTE, 32, 0)
+                chunk = _shuffle(builder, _load(builder, builder.add(codes, done), 32), pads, zeros)
+                table = _shuffle(builder, _load(builder, builder.add(tables, done), 32), pads, zeros)
+                sums.widen(*sums.looked_up(chunk, table))
+        total = sums.total()
+        target = builder.inttoptr(out, _vector(_SHORT, BLOCK).as_pointer())
+        builder.store(total, target).align = 2
+        spread = builder.insert_element(ir.Constant(_vector(_SHORT, BLOCK), ir.Undefined), least, _INT(0))
+        spread = _shuffle(builder, spread, [0] * BLOCK)
+        return builder.bitcast(builder.icmp_unsigned(">=", total, spread), _INT)
+
+    return signature, emit
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """``prefetch(address)``: brings a line of memory nearer; the address need not be valid."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], _BYTE.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, _INT(0), _INT(3), _INT(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), emit
+
+
+@intrinsic
+def from_half(typingctx: Any, bits: Any) -> Any:
+    """``from_half(bits) -> float32``: a half-precision number from its 16 bits."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), emit
+
+
+@intrinsic
+def bits_of(typingctx: Any, value: Any) -> Any:
+    """``bits_of(value) -> int32``: the bits of a single-precision number."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _INT)
+
+    return types.int32(types.float32), emit
+
+
+@intrinsic
+def float_of(typingctx: Any, bits: Any) -> Any:
+    """``float_of(bits) -> float32``: the reverse of `bits_of`."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), emit
+
+
+@intrinsic
+def load_long(typingctx: Any, address: Any) -> Any:
+    """``load_long(address) -> int64``: the whole number there."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
+
+    return types.int64(types.intp), emit
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, mask: Any) -> Any:
+    """``trailing_zeros(mask) -> int``: place of the lowest bit that is set; the mask is not 0."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.zext(builder.cttz(args[0], ir.IntType(1)(1)), context.get_value_type(types.intp))
+
+    return types.intp(types.uint32), emit

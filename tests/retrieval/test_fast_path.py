@@ -1,0 +1,88 @@
+"""The compiled search against faiss's own scan of the same codes, and against plain sums."""
+
+import numba
+import numpy as np
+import pytest
+
+from retrieval import ErsIndex
+from retrieval.fast_path import FastPath
+from retrieval.simd import BLOCK, LANES, TABLE_MAX, scan_block
+
+pytestmark = pytest.mark.skipif(not LANES, reason="this processor has no table look-ups: faiss scans")
+PERMUTED = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
+
+
+def unit(seed: int, rows: int, width: int) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(rows, width))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@numba.njit
+def scanned(codes: np.ndarray, tables: np.ndarray, least: int, out: np.ndarray) -> int:
+    return scan_block(codes.ctypes.data, tables.ctypes.data, len(tables), np.uint16(least), out.ctypes.data)
+
+
+@pytest.mark.parametrize("parts", [2, 4, 6, 10, 16, 34, 126, 128])
+def test_block_sums_are_sums_of_table_entries(parts: int) -> None:
+    rng = np.random.default_rng(parts)
+    codes = rng.integers(0, 256, (parts, 16), dtype=np.uint8)
+    tables = rng.integers(0, TABLE_MAX + 1, (parts, 16), dtype=np.uint8)
+    exact = np.zeros(BLOCK, np.int64)
+    for part in range(parts):
+        exact[PERMUTED] += tables[part][codes[part] & 15]
+        exact[PERMUTED + 16] += tables[part][codes[part] >> 4]
+    least, out = int(np.median(exact)), np.zeros(BLOCK, np.uint16)
+    mask = scanned(codes.ravel(), tables.ravel(), least, out)
+    np.testing.assert_array_equal(out, exact)
+    assert [bool(mask >> place & 1) for place in range(BLOCK)] == (exact >= least).tolist()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("width", [15, 48])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_finds_what_faiss_finds_in_the_same_leaves(precision: str, width: int, depth: int) -> None:
+    vectors, queries = unit(0, 2000, width), unit(1, 60, width)
+    index = ErsIndex(beam=12, refine=60, depth=depth, precision=precision)  # type: ignore[arg-type]
+    index.build(vectors, np.random.default_rng(2).permutation(9000)[:2000])
+    content = index._content
+    assert content is not None
+    assert content.fast is not None
+    found, scores = index.search(queries, 10)
+    content.fast = None
+    theirs, their_scores = index.search(queries, 10)
+    assert np.mean([np.isin(theirs[q], found[q]).mean() for q in range(60)]) > 0.985
+    same = (found == theirs).all(1)
+    np.testing.assert_allclose(scores[same], their_scores[same], atol=1e-6)
+
+
+def test_a_batch_answers_as_its_queries_alone_do() -> None:
+    index = ErsIndex(beam=6, refine=30)
+    index.build(unit(0, 2000, 32), np.arange(2000))
+    queries = unit(1, 40, 32)
+    together = index.search(queries, 10)
+    for row in range(40):
+        alone = index.search(queries[row : row + 1], 10)
+        np.testing.assert_array_equal(alone[0][0], together[0][row])
+        np.testing.assert_array_equal(alone[1][0], together[1][row])
+
+
+def test_filter_acts_during_the_scan_and_moved_codes_are_found() -> None:
+    vectors, queries = unit(0, 1500, 32), unit(1, 20, 32)
+    index = ErsIndex(beam=10**4, refine=100)
+    index.build(vectors[:1400], np.arange(1400))
+    content = index._content
+    assert content is not None
+    assert isinstance(content.fast, FastPath)
+    content.leaves.append(vectors[1400:], np.arange(1400, 1500))
+    content.vectors.append(vectors[1400:])
+    allowed = np.arange(1500) % 9 == 0
+    bits = np.packbits(allowed, bitorder="little")
+    ids = np.arange(1500)
+    found, _ = content.fast.search(queries, 160, 10**4, 200, content.priors, content.vectors, ids, bits)
+    for row in range(20):
+        assert sorted(found[row, found[row] >= 0]) == sorted(
+            np.flatnonzero(allowed)[np.argsort(-(vectors[allowed] @ queries[row]), kind="stable")][:160]
+        )
+    content.leaves.discard(np.arange(1450))
+    found, _ = content.fast.search(queries, 60, 10**4, 100, content.priors, content.vectors, ids)
+    assert all(sorted(row[row >= 0]) == list(range(1450, 1500)) for row in found)
