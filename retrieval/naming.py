@@ -1,0 +1,182 @@
+"""Names for the nodes of a hierarchy from the captions below them, and the tree as text.
+
+A word names a node if the captions below it hold it more often than their siblings' do: the log-odds ratio
+with an informative Dirichlet prior, in standard deviations (Monroe, Colaresi, Quinn, "Fightin' Words", 2008,
+eqs. 15, 16, 22). The prior is all captions' word counts, so that rare words need more evidence and words that
+are common everywhere need a higher share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.hierarchy import Ints, SemanticHierarchy
+
+_WORD = re.compile(r"\w+(?:[-./]\w+)*")
+_PRIOR_WORDS = 100.0
+"""Words that the prior weighs as: a node of fewer is named by what is common."""
+
+
+def name_nodes(
+    hierarchy: SemanticHierarchy, leaves: Ints, captions: Sequence[str], *, words: int = 3
+) -> list[list[str]]:
+    """The words that set each node apart from its siblings.
+
+    A caption counts each of its words once; case is ignored. Words without a letter and single letters are
+    no names. A word that names a node above is not repeated below it.
+
+    Args:
+        hierarchy: the tree.
+        leaves: ``[C]`` the leaf of each caption's vector.
+        captions: C captions.
+        words: at most so many a node.
+
+    Returns:
+        Per level a name for each node, its words joined by commas; empty where no caption is below it or
+        nothing sets it apart.
+
+    Raises:
+        ValueError: if leaves and captions do not fit each other, a leaf is none of the tree's, or ``words``
+            is below 1.
+    """
+    leaves = np.asarray(leaves)
+    if leaves.shape != (len(captions),):
+        raise ValueError(f"leaves of shape {leaves.shape} for {len(captions)} captions: expected one each")
+    if words < 1:
+        raise ValueError(f"words={words}: expected at least 1")
+    if len(leaves) and not 0 <= leaves.min() <= leaves.max() < hierarchy.leaf_count:
+        raise ValueError(
+            f"leaves from {leaves.min()} to {leaves.max()}: expected 0 to {hierarchy.leaf_count - 1}"
+        )
+    counts = _word_counts(hierarchy, leaves, captions)
+    everything: Counter[str] = Counter()
+    for count in counts[0]:
+        everything.update(count)
+    total = sum(everything.values())
+    prior = {word: _PRIOR_WORDS * count / total for word, count in everything.items()}
+    names: list[list[str]] = []
+    used_above: list[frozenset[str]] = [frozenset()]
+    for level, bounds in enumerate(hierarchy.first_child):
+        named: list[str] = []
+        used: list[frozenset[str]] = []
+        for parent in range(len(bounds) - 1):
+            children = counts[level][bounds[parent] : bounds[parent + 1]]
+            together: Counter[str] = Counter()
+            for child in children:
+                together.update(child)
+            for child in children:
+                chosen = _distinct_words(child, together, prior, used_above[parent], words)
+                named.append(", ".join(chosen))
+                used.append(used_above[parent] | set(chosen))
+        names.append(named)
+        used_above = used
+    return names
+
+
+def describe(
+    hierarchy: SemanticHierarchy,
+    names: Sequence[Sequence[str]],
+    depth: int,
+    *,
+    sizes: NDArray[np.integer] | None = None,
+) -> str:
+    """The tree as text: a line a node, indented under its parent, with its name and its size.
+
+    Args:
+        hierarchy: the tree.
+        names: per level a name for each node (`name_nodes`).
+        depth: levels to show, from the first; more than there are shows all.
+        sizes: ``[M]`` vectors in each leaf, which are added up; None shows how many leaves a node has.
+
+    Raises:
+        ValueError: if the depth is below 1, or names or sizes are not of this tree.
+    """
+    if depth < 1:
+        raise ValueError(f"depth={depth}: expected at least 1")
+    wanted = [len(nodes) for nodes in hierarchy.centroids]
+    if [len(level) for level in names] != wanted:
+        raise ValueError(
+            f"names for {[len(level) for level in names]} nodes a level: this tree has {wanted}; name it anew"
+        )
+    unit = "leaf", "leaves"
+    if sizes is not None:
+        unit = "vector", "vectors"
+        if len(sizes) != hierarchy.leaf_count:
+            raise ValueError(f"sizes of {len(sizes)} leaves: this tree has {hierarchy.leaf_count}")
+    below = _sizes_of_nodes(hierarchy, np.ones(hierarchy.leaf_count, np.int64) if sizes is None else sizes)
+    whole = int(below[0].sum())
+    lines = [f"{whole:,} {unit[whole != 1]}"]
+
+    def add(level: int, first: int, last: int, indent: str) -> None:
+        for node in range(first, last):
+            end = node == last - 1
+            size = int(below[level][node])
+            title = names[level][node] or f"(node {node})"
+            lines.append(f"{indent}{'└─ ' if end else '├─ '}{title}  {size:,} {unit[size != 1]}")
+            if level + 1 < min(depth, hierarchy.depth):
+                bounds = hierarchy.first_child[level + 1]
+                add(level + 1, bounds[node], bounds[node + 1], indent + ("   " if end else "│  "))
+
+    add(0, 0, wanted[0], "")
+    return "\n".join(lines)
+
+
+def _sizes_of_nodes(hierarchy: SemanticHierarchy, leaf_sizes: NDArray[np.integer]) -> list[Ints]:
+    """Per level ``[M_l]``: what the leaves below each node hold."""
+    sizes = [np.asarray(leaf_sizes, np.int64)]
+    for level in range(hierarchy.depth - 1, 0, -1):
+        nodes = len(hierarchy.centroids[level - 1])
+        above = np.zeros(nodes, np.int64)
+        np.add.at(above, hierarchy.parents(level), sizes[0])
+        sizes.insert(0, above)
+    return sizes
+
+
+def _word_counts(
+    hierarchy: SemanticHierarchy, leaves: Ints, captions: Sequence[str]
+) -> list[list[Counter[str]]]:
+    """Per level, for each node: how many of the captions below it hold a word."""
+    counts = [[Counter[str]() for _ in range(hierarchy.leaf_count)]]
+    for leaf, caption in zip(leaves.tolist(), captions, strict=True):
+        counts[0][leaf].update(set(_words(caption)))
+    for level in range(hierarchy.depth - 1, 0, -1):
+        above = [Counter[str]() for _ in range(len(hierarchy.centroids[level - 1]))]
+        for parent, count in zip(hierarchy.parents(level).tolist(), counts[0], strict=True):
+            above[parent].update(count)
+        counts.insert(0, above)
+    return counts
+
+
+def _words(caption: str) -> list[str]:
+    found = _WORD.findall(caption.lower())
+    return [word for word in found if len(word) > 1 and any(letter.isalpha() for letter in word)]
+
+
+def _distinct_words(
+    here: Counter[str],
+    together: Counter[str],
+    prior: dict[str, float],
+    used: frozenset[str],
+    wanted: int,
+) -> list[str]:
+    """The words of highest log-odds in standard deviations, where that is above 0; ties by alphabet."""
+    if len(prior) == 1:  # one word in all captions sets nothing apart
+        return []
+    total_here, total_elsewhere = sum(here.values()), sum(together.values()) - sum(here.values())
+    scored = []
+    for word, count in here.items():
+        if word in used:
+            continue
+        elsewhere, weight = together[word] - count, prior[word]
+        odds_here = (count + weight) / (total_here + _PRIOR_WORDS - count - weight)
+        odds_elsewhere = (elsewhere + weight) / (total_elsewhere + _PRIOR_WORDS - elsewhere - weight)
+        deviation = (1 / (count + weight) + 1 / (elsewhere + weight)) ** 0.5
+        score = float(np.log(odds_here / odds_elsewhere)) / deviation
+        if score > 0:
+            scored.append((-score, word))
+    return [word for _, word in sorted(scored)[:wanted]]
