@@ -14,6 +14,8 @@ Keys are whole numbers with what breaks their ties in the lower half, so that ev
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +44,14 @@ BIN = 2  # bits of a code score that its bin does without
 @numba.njit(cache=True, nogil=True, inline="always")
 def _key(score: np.float32, number: int) -> int:
     """Orders by score, then the smaller number first. The number is below 2^32."""
-    bits = np.int64(bits_of(np.float32(score)))
+    bits: Any = np.int64(bits_of(np.float32(score)))
     if bits < 0:
         bits ^= np.int64(0x7FFFFFFF)
     return (bits << 32) | (_LOW - number)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _float(bits: int) -> np.float32:
+def _float(bits: Any) -> Any:
     """The score of a key's upper half."""
     if bits < 0:
         bits ^= np.int64(0x7FFFFFFF)
@@ -210,7 +212,7 @@ def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
     """Whether a filter leaves out the row whose number is at an address."""
     if len(allowed) == 0:
         return False
-    row = load_long(address)
+    row: Any = load_long(address)
     return (allowed[row >> 3] >> (row & 7)) & 1 == 0
 
 
@@ -277,12 +279,12 @@ def _scan(
             least = (least_bin << BIN) - bias if least_bin > 0 else 0
             if least > 65535:
                 break
-            mask = scan_block(codes + block * size, at_tables, size, np.uint16(max(least, 0)), at_sums)
+            mask: Any = scan_block(codes + block * size, at_tables, size, np.uint16(max(least, 0)), at_sums)
             mask &= np.uint32((1 << min(members - BLOCK * block, BLOCK)) - 1)  # the last block has gaps
             while mask != 0:
                 place = trailing_zeros(mask)
                 mask &= mask - np.uint32(1)
-                score = np.int64(sums[place]) + bias
+                score: Any = np.int64(sums[place]) + bias
                 place += BLOCK * block
                 if _hidden(allowed, numbers + 8 * place):
                     continue

@@ -21,8 +21,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+
+intrinsic: Any = extending.intrinsic  # called without the typing context that its definition takes
 
 TABLE_MAX = 31
 """Largest entry of a look-up table: eight of them fit in a byte."""
