@@ -88,7 +88,9 @@ def compact_shapes(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
-    keys, values, scales = [], [], []
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    scales: list[Tensor] = []
     for nodes in shapes.nodes.split(_CHUNK):
         own = []
         for kept, made in ((keys, haf.key(nodes)), (values, haf.value(nodes))):
@@ -175,7 +177,8 @@ def fine_scores(
         axes[..., head, :] = maps[-1][..., AXIS_NODES].transpose(1, 2)
         attention = torch.cat(maps, dim=-1).transpose(1, 2).reshape(batch * count, length, nodes)
         aligned[:, :, part] = torch.bmm(attention, values[:, :, part])
-    numbers = torch.nonzero(~texts.quantities[queries, :length, 0].isnan(), as_tuple=True)
+    row, token = torch.nonzero(~texts.quantities[queries, :length, 0].isnan(), as_tuple=True)
+    numbers = (row, token)
     asked = texts.asked[queries, :length]
     measured = _measured(haf, texts, shapes, queries, rows, axes, asked, numbers)
     verdicts = haf.judge(asked, aligned.view(batch, count, length, width), numbers, measured)

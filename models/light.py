@@ -95,6 +95,8 @@ class LightHead(nn.Module):
         width: ``d``.
     """
 
+    kept: Tensor
+
     def __init__(
         self, model_width: int, level_sizes: tuple[int, ...], *, nodes: int = NODES, width: int = WIDTH
     ) -> None:

@@ -34,7 +34,7 @@ def scores_of_shapes(
 ) -> NDArray[np.float32]:
     """Scores ``[B, C]`` of texts ``[B]`` against shapes ``[B, C]``; minus infinity where a row is below 0."""
     queries, rows = _checked(queries, rows, len(texts), len(shapes))
-    return _score(*_arrays(texts), *_arrays(shapes), queries, rows, True)
+    return _run(texts, shapes, queries, rows, True)
 
 
 def scores_of_texts(
@@ -42,11 +42,26 @@ def scores_of_texts(
 ) -> NDArray[np.float32]:
     """Scores ``[B, C]`` of shapes ``[B]`` against texts ``[B, C]``; minus infinity where a row is below 0."""
     queries, rows = _checked(queries, rows, len(shapes), len(texts))
-    return _score(*_arrays(texts), *_arrays(shapes), queries, rows, False)
+    return _run(texts, shapes, queries, rows, False)
 
 
-def _arrays(kept: LightTexts | LightShapes) -> tuple[NDArray, ...]:
-    return tuple(vars(kept).values())
+def _run(texts: LightTexts, shapes: LightShapes, queries: Ints, rows: Ints, of_shapes: bool) -> Floats:
+    return _score(
+        texts.tokens,
+        texts.first_token,
+        texts.along,
+        texts.evidence,
+        texts.quantities,
+        texts.first_number,
+        shapes.codes,
+        shapes.scales,
+        shapes.extent,
+        shapes.spectrum,
+        shapes.spectrum_scales,
+        queries,
+        rows,
+        of_shapes,
+    )
 
 
 def _checked(

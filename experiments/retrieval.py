@@ -1,0 +1,123 @@
+"""Evaluates retrieval: ``python -m experiments.retrieval run=FOLDER``, or ``mixture=easier size=100000``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import runtime, tables
+from experiments.benchmarks.retrieval_plot import recall_plot
+from experiments.errors import USER_ERRORS, UserError
+from experiments.results import versions
+from experiments.retrieving import show
+from experiments.retrieving.measure import Measured, Problem, engines_of, measure, pinned
+from experiments.retrieving.problems import problem_of_mixture, problems_of_run
+from experiments.retrieving.settings import Settings, parse, usage
+from experiments.retrieving.trained import check_run, open_run
+
+SCHEMA = 1
+WIDTH = 150
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures, prints the tables, writes the files; the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    runtime.keep_memory()
+    try:
+        settings = parse(arguments)
+        if settings.run is not None:
+            check_run(settings.run)
+        out = _out(settings)
+        engines_of(settings, tell=True)  # before anything slow
+        with pinned(settings.threads):
+            run(settings, out)
+    except USER_ERRORS as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(f"retrieval: {out / 'retrieval.json'}")
+    return 0
+
+
+def run(settings: Settings, out: Path) -> None:
+    """Measures every problem; tables are printed and plots drawn as each is done."""
+    found: dict[str, dict[str, Any]] = {}
+    by_size: dict[int, Mapping[str, Measured]] = {}
+    header: dict[str, Any] = {}
+    for problem in _problems(settings, out, header):
+        measured = measure(problem, settings)
+        by_size[len(problem.vectors)] = measured
+        title = f"{problem.name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
+        tables.show(show.quality_table(measured, title), WIDTH)
+        wanted = f"{title}; the fastest setting with overlap ≥ {settings.recall}"
+        tables.show(show.cost_table(measured, wanted), WIDTH)
+        plot = out / f"{_slug(problem.name)}.png"
+        recall_plot({name: one.points for name, one in measured.items()}, plot, title=title, k=settings.k)
+        found[problem.name] = {
+            "vectors": len(problem.vectors),
+            "queries": len(problem.queries),
+            "plot": plot.name,
+            "engines": show.as_json(measured),
+        }
+        _write(settings, out, header, found)
+    if settings.mixture is not None and len(by_size) > 1:
+        show.size_plot(by_size, out / "size.png", settings.recall, settings.k)
+
+
+def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator[Problem]:
+    """What is to be measured, one at a time; what is known of all of it goes into the header."""
+    if settings.run is None:
+        for size in settings.size:
+            yield problem_of_mixture(settings, size)
+        return
+    device = runtime.pick_device(settings.device)
+    trained = open_run(settings.run, device)
+    problems, kept = problems_of_run(trained, settings, out, device)
+    header |= {"dataset": trained.results["dataset"], "bytes_per_shape": kept}
+    for name, size in kept.items():
+        print(f"{show.RANKINGS[name]}: {size:,} bytes a shape")
+    yield from problems
+
+
+def _write(settings: Settings, out: Path, header: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    content = {
+        "schema": SCHEMA,
+        "settings": vars(settings),
+        "versions": versions(),
+        **header,
+        "problems": found,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    beside = out / "retrieval.json.partial"
+    beside.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    beside.rename(out / "retrieval.json")
+
+
+def _out(settings: Settings) -> Path:
+    """The folder of the files, known to be writable before anything slow.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    out = settings.out
+    if out is None:
+        out = Path("outputs") / "retrieval" if settings.run is None else settings.run / "retrieval"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out}: cannot be made ({error.strerror}); name another folder") from error
+    return out
+
+
+def _slug(name: str) -> str:
+    return name.replace(",", "").replace(" × ", "x").replace(" ", "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""The settings of ``python -m experiments.retrieval`` and how they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from experiments.errors import UserError, did_you_mean
+from models.compact import Precision
+from retrieval.rivals import ENGINES
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured; ``run`` or ``mixture`` is to be given."""
+
+    run: Path | None = None  # the folder of a finished run
+    mixture: Literal["easier", "harder"] | None = None  # made vectors instead of a run's
+    size: tuple[Positive, ...] = (100_000,)  # of the mixture; several are compared in a plot
+    dim: Positive = 256  # of the mixture's vectors
+    gallery: Literal["test", "all"] = "test"  # of the run: its test shapes, or all of its library
+    engines: tuple[str, ...] = tuple(ENGINES)  # by default all that are installed
+    rerank: tuple[Literal["light", "cascade", "haf"], ...] = (
+        "light",
+        "cascade",
+    )  # rankings beside the engine's
+    candidates: Positive = 100  # that are re-ranked
+    keep: Positive = 8  # of these, by the light re-ranker, that HAF itself looks at in the cascade
+    precision: Precision = "int8"  # of HAF's features
+    k: Positive = 10  # neighbours
+    recall: Annotated[float, Field(gt=0, le=1)] = 0.95  # overlap at which the engines are compared
+    queries: Positive = 1_000  # of the mixture
+    singles: Positive = 200  # queries that are also asked one by one
+    rounds: Positive = 3  # turns of the timing
+    threads: Positive = 1
+    resamples: Positive = 10_000  # of the bootstrap
+    seed: Count = 0
+    device: str = "auto"  # of the model
+    out: Path | None = (
+        None  # folder of retrieval.json and the plots; default: RUN/retrieval, outputs/retrieval
+    )
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """The settings of a command line.
+
+    Raises:
+        UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
+    """
+    hints = get_type_hints(Settings, include_extras=True)
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals:
+            raise UserError(f"{argument!r}: expected key=value, as in run=outputs/mine")
+        if key not in hints:
+            close = did_you_mean(key, hints)
+            raise UserError(f"{key}: no such setting{close} (settings: {', '.join(hints)})")
+        listed = getattr(hints[key], "__origin__", None) is tuple
+        value = tuple(text.strip("[]").split(",")) if listed else text
+        try:
+            values[key] = TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise UserError(f"{key}={text}: expected {message}") from error
+    settings = Settings(**values)
+    _check_together(settings, values)
+    return settings
+
+
+def _check_together(settings: Settings, given: dict[str, Any]) -> None:
+    if (settings.run is None) == (settings.mixture is None):
+        raise UserError("give one of run=FOLDER (a finished run) and mixture=easier|harder")
+    if settings.run is not None:
+        for key in ("size", "dim", "queries"):
+            if key in given:
+                raise UserError(
+                    f"{key}={given[key]}: belongs to mixture=…; a run has its own shapes and captions"
+                )
+    else:
+        for key in ("gallery", "rerank", "candidates", "keep", "precision"):
+            if key in given:
+                raise UserError(f"{key}={given[key]}: belongs to run=…; a mixture has no shapes to look at")
+        if settings.queries > min(settings.size):
+            raise UserError(
+                f"queries={settings.queries} of {min(settings.size)} vectors: expected at most as many"
+            )
+    for name in settings.engines:
+        if name not in ENGINES:
+            close = did_you_mean(name, ENGINES)
+            raise UserError(f"engines={name}: no such engine{close} (known: {', '.join(ENGINES)})")
+    if settings.candidates < settings.k:
+        raise UserError(f"candidates={settings.candidates}: expected at least k={settings.k}")
+    if settings.out is not None and settings.out.exists() and not settings.out.is_dir():
+        raise UserError(f"out={settings.out}: a file is there; expected a folder, new or old")
+
+
+def usage() -> str:
+    """What there is."""
+    lines = ["python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]", ""]
+    for field in dataclasses.fields(Settings):
+        default = field.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        lines.append(f"  {field.name:<12}{'' if shown is None else shown}")
+    return "\n".join(lines)
