@@ -27,6 +27,9 @@ BATCH = 24
 LEARNING_RATE = 4e-3
 LABELS = 0.5
 """Weight of the labels beside HAF's own order."""
+LEVEL = 0.3
+"""Weight of HAF's scores as they are: one text's order among shapes leaves a constant of each text free, and
+a shape chooses among texts."""
 
 
 @dataclass
@@ -59,7 +62,7 @@ def light_head(trained: Trained, path: Path, device: torch.device, seed: int = 0
     """
     torch.manual_seed(seed)
     head = LightHead(trained.config.model.width, trained.model.points.level_sizes).to(device)
-    settings = (SHAPES, TEXTS, CANDIDATES, STEPS, BATCH, LEARNING_RATE, LABELS, seed)
+    settings = (SHAPES, TEXTS, CANDIDATES, STEPS, BATCH, LEARNING_RATE, LABELS, LEVEL, seed)
     key = json.dumps(
         [trained.results["dataset"]["hash"], trained.results["steps"], fingerprint(trained.model), settings]
     )
@@ -119,7 +122,7 @@ def fit(head: LightHead, lessons: Lessons, shapes: PointHierarchy, seed: int, st
 
     The loss is the cross-entropy of HAF's distribution over the candidates and the light one's, both with
     the logits of the global embeddings, and that of the labels under the light scores alone, so that they
-    have to earn every pair by themselves.
+    have to earn every pair by themselves. The distance from HAF's own scores keeps texts comparable.
     """
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
@@ -138,6 +141,7 @@ def fit(head: LightHead, lessons: Lessons, shapes: PointHierarchy, seed: int, st
             goal = (lessons.fine[rows] + lessons.coarse[rows]).softmax(-1)
             loss = -(goal * (scores + lessons.coarse[rows]).log_softmax(-1)).sum(-1).mean()
             loss = loss - LABELS * (labels[rows] * scores.log_softmax(-1)).sum(-1).mean()
+            loss = loss + LEVEL * torch.nn.functional.smooth_l1_loss(scores, lessons.fine[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
