@@ -146,12 +146,16 @@ def build_episode(
 
 
 def _in_order(tensor: Tensor, candidates: Tensor, axis: int) -> Tensor:
-    """Candidates along an axis in another order, `[B, C]`, the same for all that comes between."""
+    """Candidates along an axis in another order, `[B, C]`, the same for all that comes between.
+
+    Contiguous: indexing keeps the strides of what it is given, and every step would have to copy it.
+    """
     if axis == 2:
         between = torch.arange(tensor.shape[1], device=tensor.device)[:, None]
         rows = torch.arange(len(tensor), device=tensor.device)[:, None, None]
-        return tensor[rows, between, candidates.unsqueeze(1)]
-    return tensor[torch.arange(len(tensor), device=tensor.device).unsqueeze(1), candidates]
+        return tensor[rows, between, candidates.unsqueeze(1)].contiguous()
+    rows = torch.arange(len(tensor), device=tensor.device).unsqueeze(1)
+    return tensor[rows, candidates].contiguous()
 
 
 def _check(tensor: Tensor, shape: tuple[int, ...], largest: int, name: str, dtype: torch.dtype) -> None:

@@ -14,6 +14,7 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
+from envs.compiled import CompiledReevaluation, supports
 from envs.groundwork import Groundwork, chunks, lay, paired_columns, top_logits
 from envs.layout import Layout, Reach
 from envs.reevaluation import Reevaluation, level_statistics
@@ -118,7 +119,8 @@ class Evaluator:
             token_scores, divergence = token_scores.clone(), divergence.clone()
             statistics = statistics.clone()
             with without_dropout(self.haf):
-                anew = Reevaluation(
+                kind = CompiledReevaluation if supports(self.haf, attention) else Reevaluation
+                anew = kind(
                     self.haf,
                     self.layout,
                     attention,

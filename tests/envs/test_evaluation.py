@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from envs import FAMILIES, STOP, DemoSource, EnvConfig, demo_core
-from envs import reevaluation as module
+from envs import FAMILIES, STOP, DemoSource, EnvConfig, compiled, demo_core, evaluation, reevaluation
 from envs.observation import BOUND
 
 ALL = (*FAMILIES, STOP)
@@ -61,12 +60,16 @@ def test_a_temperature_needs_the_maps_of_its_level_alone():
     torch.testing.assert_close(following.kl, expected.kl)
 
 
-def test_pieces_and_the_whole_are_the_same(monkeypatch):
+@pytest.mark.parametrize("compiles", [False, True])
+def test_pieces_and_the_whole_are_the_same(monkeypatch, compiles):
+    if not compiles:
+        monkeypatch.setattr(evaluation, "supports", lambda haf, attention: False)
     core = demo_core(EnvConfig(families=ALL, horizon=9))
     episode = DemoSource(core).sample(24, torch.Generator().manual_seed(3))
     states = []
     for pairs in (1, 200, 10**9):
-        monkeypatch.setattr(module, "CHUNK_PAIRS", pairs)
+        monkeypatch.setattr(reevaluation, "CHUNK_PAIRS", pairs)
+        monkeypatch.setattr(compiled, "PAIRS", pairs)
         generator = torch.Generator().manual_seed(4)
         state = core.initial(episode)
         for _ in range(6):
@@ -76,6 +79,44 @@ def test_pieces_and_the_whole_are_the_same(monkeypatch):
         for name in ("score", "divergence", "statistics"):
             found, expected = (getattr(s.evaluation, name) for s in (other, states[-1]))
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "candidates", "tokens", "paired"),
+    [("tiny", 8, 12, None), ("small", 5, 9, 1), ("tiny", 2, 1, None)],
+)
+def test_compiled_and_with_tensors_the_numbers_are_the_same(monkeypatch, size, candidates, tokens, paired):
+    """All families by turns, so that associations meet temperatures and gates, at first and later."""
+    core = demo_core(EnvConfig(families=ALL, horizon=12, leading=1 if paired else 4), 0, size)
+    generator = torch.Generator().manual_seed(6)
+    episode = DemoSource(core, candidates, tokens).sample(10, generator)
+    if paired is not None:  # a candidate that is not among those that have statistics
+        attention = episode.attention
+        episode = core.episode(attention, episode.positives, paired=torch.full((10,), paired))
+    members = torch.stack([core.catalogue.members(family) for family in FAMILIES]).float()
+    ours = theirs = core.initial(episode)
+    for _ in range(10):
+        mask = core.mask(episode, ours)
+        mask[:, core.stop] = ~mask[:, core.stop + 1 :].any(1)
+        wanted = 1 + torch.rand((10, len(members)), generator=generator) @ members
+        action = torch.where(mask, wanted + torch.rand(mask.shape, generator=generator) / 10, -1.0).argmax(-1)
+        ours = core.transition(episode, ours, action)
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, "supports", lambda haf, attention: False)
+            theirs = core.transition(episode, theirs, action)
+        for name in ("score", "divergence", "statistics"):
+            found, expected = getattr(ours.evaluation, name), getattr(theirs.evaluation, name)
+            torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(ours.kl, theirs.kl, atol=2e-6, rtol=1e-5)
+
+
+def test_doubles_are_evaluated_with_tensors():
+    core = demo_core(EnvConfig(families=ALL, horizon=9))
+    episode = DemoSource(core).sample(2, torch.Generator().manual_seed(7))
+    assert compiled.supports(core.haf, episode.attention)
+    attention = episode.attention.clone()
+    attention.logits = attention.logits.double()
+    assert not compiled.supports(core.haf, attention)
 
 
 @pytest.mark.parametrize("tokens", [1, 5])

@@ -1,0 +1,140 @@
+"""One re-evaluation on a CPU: as `Reevaluation`, with its passes over memory compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs import kernels
+from envs.groundwork import Groundwork
+from envs.kernels_paired import pairs
+from envs.kernels_statistics import renew
+from envs.layout import Layout
+from models import AttentionState, Calibration, HierarchicalAttentionFusion
+from models.points import AXIS_NODES
+from models.statistics import has_agreement
+
+PAIRS = 256
+"""Pairs of a candidate and a token that are multiplied together: they stay in a core's own cache, and are too
+few for the library behind `numpy.dot` to start threads of its own."""
+
+
+def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
+    """Whether the kernels can be used: on a CPU, in single precision."""
+    tensors = (attention.logits, attention.node_values, haf.from_aligned.weight)
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+
+
+class CompiledReevaluation:
+    """Replaces, in place, the parts of an evaluation that actions have touched.
+
+    Equal to `Reevaluation`, which see for arguments, but for rounding. The tensors that are replaced must be
+    contiguous.
+    """
+
+    def __init__(
+        self,
+        haf: HierarchicalAttentionFusion,
+        layout: Layout,
+        attention: AttentionState,
+        work: Groundwork,
+        before: Calibration,
+        after: Calibration,
+        token_scores: Tensor,
+        divergence: Tensor,
+        statistics: Tensor,
+    ) -> None:
+        self.haf = haf
+        self.after, self.before = after, before
+        self.token_scores, self.divergence, self.statistics = map(
+            _array, (token_scores, divergence, statistics)
+        )
+        self.temperature = _array(after.temperature)
+        self.touched = self.temperature != _array(before.temperature)  # [B, L]: these levels' maps are new
+        self.sharpness = np.exp(self.temperature)
+        gate_logits = attention.gate_logits + after.level.unsqueeze(1)
+        self.weight = _array(haf.weigh(gate_logits, haf.head + after.head)[1])  # [B, H, T, L]
+        self.share = _array(attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1))
+        self.pooling = _array(attention.token_logits.softmax(-1))
+        self.logits, self.values, self.evidence = map(
+            _array, (attention.logits, attention.node_values, attention.evidence)
+        )
+        self.centers, self.region = _array(attention.centers), _array(attention.region)
+        self.mask, self.column = _array(attention.mask), _array(attention.paired)
+        self.numbers, self.length = _array(work.numbers), _array(work.length)
+        self.work = work
+        self.starts = np.array([0, *(nodes.stop for nodes in layout.slices)])
+        sizes = layout.level_sizes
+        self.agrees = np.array([has_agreement(level, sizes) for level in range(layout.levels)])
+        self.regions = layout.regions
+        self.asked = _array(work.asked)
+        norm, aligned, evidence = haf.aligned_norm, haf.from_aligned, haf.from_evidence
+        self.model = (
+            _array(norm.weight),
+            _array(norm.bias),
+            float(norm.eps),
+            _array(aligned.weight.T),
+            _array(aligned.bias),
+            _array(evidence.weight.T),
+            _array(evidence.bias),
+            _array(haf.verdict.weight)[0],
+            _array(haf.agreement.weight)[0],
+            _array(haf.verdict.bias),
+        )
+
+    def all(self, every: Tensor) -> None:
+        """Every candidate of the rows `every`, bool `[B]`, as if there were no association."""
+        rows = _array(every).nonzero()[0]
+        if len(rows) == 0:
+            return
+        again = self.touched | (self.temperature != 0)  # the maps of these are not those of the groundwork
+        work = self.work
+        kernels.every(
+            rows, self.starts, AXIS_NODES.start, self.length, again, self.touched, self.sharpness,
+            self.weight, self.share, self.numbers, self.logits, self.values, self.evidence,
+            _array(work.gathered), _array(work.log_sums), self.asked, self.divergence, self.token_scores,
+            self.model, self._room(int(self.length[rows].sum()) * self.logits.shape[1]),
+        )  # fmt: skip
+        if self.touched[rows].any():
+            renew(
+                rows, self.starts, self.agrees, self.length, self.touched, self.sharpness, self.pooling,
+                self.logits, _array(work.top), self.centers, self.region, self.regions, self.statistics,
+            )  # fmt: skip
+
+    def paired(self, every: Tensor, rows: Tensor) -> None:
+        """The paired candidate of rows `[b]`: the tokens whose associations have changed.
+
+        Where every candidate has just been evaluated (`every`, bool `[B]`), there was none.
+        """
+        if len(rows) == 0:
+            return
+        afresh, chosen = _array(every), _array(rows)
+        pairs(
+            chosen, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
+            _array(self.before.association), _array(self.after.association), self.mask, self.column,
+            self.sharpness, self.weight, self.share, self.pooling, self.numbers, self.logits, self.values,
+            self.evidence, self.centers, self.region, self.asked, self.divergence, self.statistics,
+            self.token_scores, self.model, self._room(int(self.length[chosen].sum())),
+        )  # fmt: skip
+
+    def _room(self, count: int) -> tuple[NDArray[Any], ...]:
+        """What the kernels write lines to, of `count` pairs in all, see `envs.kernels`."""
+        size = max(min(count, PAIRS), self.mask.shape[1])
+        haf = self.haf
+        widths = (
+            haf.from_aligned.in_features,
+            haf.from_evidence.in_features,
+            haf.from_aligned.out_features,
+            haf.from_evidence.out_features,
+        )
+        lines = [np.empty((size, width), np.float32) for width in widths]
+        return (*lines, np.empty((size, 4), np.int64))
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """The same memory, where the tensor is contiguous, as the kernels want it."""
+    return tensor.detach().contiguous().numpy()

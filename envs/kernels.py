@@ -1,0 +1,388 @@
+"""Re-evaluation compiled for the CPU: what `reevaluation.py` does with tensors, pair by pair in plain loops.
+
+Between two matrix products there are a dozen passes over a few hundred kilobytes, each of which is an
+operation of its own with tensors; here a pair of a candidate and a token is finished while it lies in the
+cache, and padding is left out. What a token is aligned with is a line; as soon as some hundred lines are
+full they are multiplied by one matrix, and `conclude` makes verdicts of them. Associations are in
+`kernels_paired.py`, statistics in `kernels_statistics.py`.
+
+Kernels share two tuples. `model` is what is asked of HAF: the gain `[D]`, the offset `[D]` and the epsilon of
+its layer norm, the matrix of `from_aligned` `[D, 2 D_pair]` and its bias, that of `from_evidence`
+`[H * E, D_pair]` and its bias, the weights of `verdict` and `agreement` `[D_pair]`, and the bias of `verdict`
+`[1]`. `room` is what they write to: lines `[P, D]`, evidence on those that are numbers `[P, H * E]`, their
+products `[P, 2 D_pair]` and `[P, D_pair]`, and of each line the row, the candidate, the token and the number
+of its evidence, or -1, i64 `[P, 4]`. `P` is the number of tokens at least.
+
+Sums may be added up in another order than they are written in, so that they can be vectorised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+ENTRY: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,  # takes time to compile, and nobody calls it
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+}
+INNER = ENTRY | {"no_cpython_wrapper": True}
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """For functions that only compiled ones call."""
+    return numba.njit(**INNER)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
+    try:
+        return numba.njit(cache=True, **ENTRY)(function)
+    except RuntimeError:  # no folder that may be written to
+        return numba.njit(**ENTRY)(function)
+
+
+F = np.float32
+LOWEST, HIGHEST = F(-87), F(88)  # beyond, a float32 is 0 or infinite
+PER_OCTAVE = F(1 / math.log(2))
+OCTAVE, OCTAVE_REST = (
+    F(0.693359375),
+    F(-2.12194440e-4),
+)  # ln 2, the first exact when multiplied by an exponent
+HALF_UP = F(127.5)
+BIAS, MANTISSA = np.int32(127), np.int32(23)
+# Cephes' polynomial for exp on [-ln 2 / 2, ln 2 / 2] (expf.c): to 2 units in the last place
+P0, P1, P2 = F(1.9875691500e-4), F(1.3981999507e-3), F(8.3334519073e-3)
+P3, P4, P5 = F(4.1665795894e-2), F(1.6666665459e-1), F(5.0000001201e-1)
+
+
+@inner
+def exponentials(logits: Array, sharpness: float, out: Array) -> tuple[np.float32, np.float32]:
+    """Write `exp(sharpness * logits)` to `out`, `[n]`; their sum, and that of their products with the logits.
+
+    The library's exponential is a call for each number; this one is a few vector instructions for sixteen.
+    """
+    total, mean = F(0), F(0)
+    for j in range(len(logits)):
+        x = min(max(logits[j] * sharpness, LOWEST), HIGHEST)
+        power = np.int32(x * PER_OCTAVE + HALF_UP)  # biased, so that cutting it off rounds
+        octaves = F(power - BIAS)
+        rest = x - octaves * OCTAVE - octaves * OCTAVE_REST
+        series = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5
+        value = (series * rest * rest + rest + F(1)) * np.int32(power << MANTISSA).view(np.float32)
+        out[j] = value
+        total += value
+        mean += value * logits[j]
+    return total, mean
+
+
+@inner
+def gather(
+    tokens: int,
+    begin: int,
+    end: int,
+    logits: Array,
+    values: Array,
+    sharpness: float,
+    weight: Array,
+    share: Array,
+    log_sums: Array,
+    maps: Array,
+    totals: Array,
+    gathered: Array,
+    more: bool,
+    lines: Array,
+) -> np.float32:
+    """What one level of one candidate gathers, weighed, written or added to `lines`, one a token.
+
+    Args:
+        tokens: How many of the `T` are worked out.
+        begin: The level's first node.
+        end: The next level's.
+        logits: `[H, T, N]`.
+        values: `[H, N, d]`.
+        sharpness: Of the level.
+        weight: Of the level and its heads, `[H, T]`.
+        share: How much each token counts in KL, `[T]`.
+        log_sums: Before any change, `[H, T]`.
+        maps: Room for `tokens * (end - begin)` numbers.
+        totals: Room for `[T]`.
+        gathered: Room for `[T, d]`.
+        more: Add to the lines.
+        lines: `[tokens or more, D]`.
+
+    Returns:
+        KL from the maps before any change.
+    """
+    divergence, width, size = F(0), gathered.shape[1], end - begin
+    maps = maps[: tokens * size].reshape(tokens, size)
+    for h in range(len(logits)):
+        for t in range(tokens):
+            total, mean = exponentials(logits[h, t, begin:end], sharpness, maps[t])
+            # The logarithm of a map is `sharpness * logits - log(total)`, of the initial one `logits -
+            # log_sums`: the mean of the logits under the map is all that KL takes.
+            kl = mean / total * (sharpness - F(1)) - F(math.log(total)) + log_sums[h, t]
+            divergence += share[t] * kl
+            totals[t] = total
+        np.dot(maps, values[h, begin:end], gathered[:tokens])
+        for t in range(tokens):
+            mix(gathered[t], weight[h, t] / totals[t], lines[t, h * width : (h + 1) * width], more)
+    return divergence / F(len(logits))
+
+
+@inner
+def mix(gathered: Array, weight: float, line: Array, more: bool) -> None:
+    """Write or add what one level and head has gathered for a token, weighed: both `[d]`."""
+    if more:
+        for k in range(len(line)):
+            line[k] += gathered[k] * weight
+    else:
+        for k in range(len(line)):
+            line[k] = gathered[k] * weight
+
+
+@inner
+def mix_heads(gathered: Array, share: Array, line: Array, more: bool) -> None:
+    """The same of all heads at once, whose weights are repeated for each feature: all `[D]`."""
+    if more:
+        for k in range(len(line)):
+            line[k] += gathered[k] * share[k]
+    else:
+        for k in range(len(line)):
+            line[k] = gathered[k] * share[k]
+
+
+@inner
+def normalize(line: Array, gain: Array, offset: Array, epsilon: float) -> None:
+    """Layer norm of one line `[D]`, in place."""
+    width = len(line)
+    total = F(0)
+    for k in range(width):
+        total += line[k]
+    mean = total / F(width)
+    square = F(0)
+    for k in range(width):
+        square += (line[k] - mean) * (line[k] - mean)
+    scale = F(1 / math.sqrt(square / F(width) + epsilon))
+    for k in range(width):
+        line[k] = (line[k] - mean) * scale * gain[k] + offset[k]
+
+
+@inner
+def look(axes: Array, evidence: Array, out: Array) -> None:
+    """Evidence `[3, E]` along the axes that one head looks at, `[3]`: `out` `[E]`."""
+    for e in range(len(out)):
+        out[e] = axes[0] * evidence[0, e] + axes[1] * evidence[1, e] + axes[2] * evidence[2, e]
+
+
+@inner
+def look_about(
+    t: int,
+    begin: int,
+    logits: Array,
+    sharpness: float,
+    weight: Array,
+    axis: int,
+    evidence: Array,
+    maps: Array,
+    out: Array,
+) -> None:
+    """Evidence on one number and candidate, under the coarsest level's maps.
+
+    Args:
+        t: The token.
+        begin: The first node of the coarsest level.
+        logits: `[H, T, N]`.
+        sharpness: Of the coarsest level.
+        weight: `[H, T, L]`.
+        axis: Where the first axis is among its nodes.
+        evidence: `[3, E]`.
+        maps: Room for as many numbers as it has nodes.
+        out: `[H * E]`.
+    """
+    width = evidence.shape[1]
+    for h in range(len(logits)):
+        total, _ = exponentials(logits[h, t, begin:], sharpness, maps)
+        axes = maps[axis : axis + 3]
+        for i in range(3):
+            axes[i] *= weight[h, t, -1] / total
+        look(axes, evidence, out[h * width : (h + 1) * width])
+
+
+@inner
+def repeat(weight: Array, tokens: int, width: int, out: Array) -> None:
+    """Weights `[H, T, L]` of the heads, for each of their `width` features: `out` `[L, T, D]`."""
+    for level in range(weight.shape[2]):
+        for t in range(tokens):
+            for h in range(len(weight)):
+                for k in range(h * width, (h + 1) * width):
+                    out[level, t, k] = weight[h, t, level]
+
+
+@inner
+def verdict(
+    asked: Array,
+    line: Array,
+    offset: Array,
+    bias: Array,
+    measured: Array,
+    has_measure: bool,
+    relu: Array,
+    plain: Array,
+) -> np.float32:
+    """The verdict on one pair but for the constant, see `HierarchicalAttentionFusion.judge`."""
+    pair = len(bias)
+    said, wanted, sought = asked[:pair], asked[pair : 2 * pair], asked[2 * pair :]
+    seen, found = line[:pair], line[pair:]
+    to_seen, to_found = offset[:pair], offset[pair:]
+    result = F(0)
+    if has_measure:
+        for k in range(pair):
+            product = sought[k] * (bias[k] + measured[k]) + wanted[k] * (found[k] + to_found[k])
+            result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
+    else:
+        for k in range(pair):
+            product = sought[k] * bias[k] + wanted[k] * (found[k] + to_found[k])
+            result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
+    return result
+
+
+@inner
+def finish(
+    row: int,
+    c: int,
+    t: int,
+    is_number: bool,
+    pairs: int,
+    count: int,
+    model: tuple[Any, ...],
+    room: tuple[Any, ...],
+) -> None:
+    """Normalize a line, number `pairs`, and note what it is about."""
+    gain, offset, epsilon = model[0], model[1], model[2]
+    lines, place = room[0], room[4]
+    normalize(lines[pairs], gain, offset, epsilon)
+    place[pairs, 0], place[pairs, 1], place[pairs, 2] = row, c, t
+    place[pairs, 3] = count if is_number else -1
+
+
+@inner
+def conclude(
+    pairs: int, count: int, asked: Array, scores: Array, model: tuple[Any, ...], room: tuple[Any, ...]
+) -> None:
+    """Verdicts on the pairs in the room, and evidence on `count` of them.
+
+    Args:
+        pairs: How many there are.
+        count: How many of them are numbers.
+        asked: `[B, T, 3 D_pair]`.
+        scores: Written to, `[B, C, T]`.
+        model: See above.
+        room: See above.
+    """
+    _, _, _, to_pair, pair_bias, to_measure, measure_bias, relu, plain, constant = model
+    lines, seen, projected, measured, place = room
+    if pairs > 0:
+        np.dot(lines[:pairs], to_pair, projected[:pairs])
+    if count > 0:
+        np.dot(seen[:count], to_measure, measured[:count])
+    for i in range(pairs):
+        row, c, t, number = place[i, 0], place[i, 1], place[i, 2], place[i, 3]
+        scores[row, c, t] = constant[0] + verdict(
+            asked[row, t], projected[i], pair_bias, measure_bias, measured[max(number, 0)], number >= 0,
+            relu, plain,
+        )  # fmt: skip
+
+
+@entry
+def every(
+    rows: Array,
+    # the layout
+    starts: Array,
+    axis: int,
+    # of rows `[B, ...]`
+    length: Array,
+    again: Array,
+    renewed: Array,
+    sharpness: Array,
+    weight: Array,
+    share: Array,
+    numbers: Array,
+    logits: Array,
+    values: Array,
+    evidence: Array,
+    gathered: Array,
+    log_sums: Array,
+    asked: Array,
+    # written to
+    divergence: Array,
+    scores: Array,
+    model: tuple[Any, ...],
+    room: tuple[Any, ...],
+) -> None:
+    """Verdicts on all real tokens by all candidates of `rows`, as if there were no association.
+
+    Args:
+        rows: i64 `[b]`.
+        starts: The first node of each level, and the end, i64 `[L + 1]`.
+        axis: Where the first axis is among the coarsest level's nodes.
+        length: Tokens up to the last real one, i64 `[B]`.
+        again: Levels that gather anew, bool `[B, L]`; the others gather what they did before any change.
+        renewed: Levels whose KL is written, out of those, bool `[B, L]`.
+        sharpness: `[B, L]`.
+        weight: `[B, H, T, L]`.
+        share: How much each token counts in KL, `[B, T]`.
+        numbers: bool `[B, T]`.
+        logits: `[B, C, H, T, N]`, at most 0.
+        values: `[B, C, H, N, d]`.
+        evidence: `[B, C, T, 3, E]`.
+        gathered: `[B, L, C, T, D]`.
+        log_sums: `[B, L, C, H, T]`.
+        asked: `[B, T, 3 D_pair]`.
+        divergence: `[B, C, L]`.
+        scores: `[B, C, T]`.
+        model: See above.
+        room: See above.
+    """
+    levels, tokens, width = len(starts) - 1, logits.shape[3], values.shape[4]
+    lines, seen, _, _, _ = room
+    shares = np.empty((levels, tokens, lines.shape[1]), np.float32)
+    maps = np.empty(tokens * logits.shape[4], np.float32)
+    fresh, totals = np.empty((tokens, width), np.float32), np.empty(tokens, np.float32)
+    pairs, count = 0, 0
+    for row in rows:
+        repeat(weight[row], length[row], width, shares)
+        for c in range(logits.shape[1]):
+            if pairs + length[row] > len(lines):
+                conclude(pairs, count, asked, scores, model, room)
+                pairs, count = 0, 0
+            for level in range(levels):
+                if again[row, level]:
+                    kl = gather(
+                        length[row], starts[level], starts[level + 1], logits[row, c], values[row, c],
+                        sharpness[row, level], weight[row, :, :, level], share[row],
+                        log_sums[row, level, c], maps, totals, fresh, level > 0, lines[pairs:],
+                    )  # fmt: skip
+                    if renewed[row, level]:
+                        divergence[row, c, level] = kl
+                else:
+                    for t in range(length[row]):
+                        mix_heads(gathered[row, level, c, t], shares[level, t], lines[pairs + t], level > 0)
+            for t in range(length[row]):
+                finish(row, c, t, numbers[row, t], pairs, count, model, room)
+                if numbers[row, t]:
+                    look_about(
+                        t, starts[levels - 1], logits[row, c], sharpness[row, levels - 1], weight[row],
+                        axis, evidence[row, c, t], maps, seen[count],
+                    )  # fmt: skip
+                    count += 1
+                pairs += 1
+    conclude(pairs, count, asked, scores, model, room)
