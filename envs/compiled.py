@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from envs import kernels
@@ -19,8 +22,18 @@ from models.points import AXIS_NODES
 from models.statistics import has_agreement
 
 PAIRS = 256
-"""Pairs of a candidate and a token that are multiplied together: they stay in a core's own cache, and are too
-few for the library behind `numpy.dot` to start threads of its own."""
+"""Pairs of a candidate and a token that are multiplied together: they stay in a core's own cache."""
+
+
+@lru_cache(maxsize=1)
+def _library() -> ThreadpoolController:
+    """What is behind the products in the kernels, to be kept from starting threads of its own.
+
+    The products are small: threads that wait for each other cost many times what they save, above all where
+    the cores have something else to do.
+    """
+    import_module("scipy.linalg.cython_blas")  # where Numba takes products from: found only if it is loaded
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
@@ -93,12 +106,13 @@ class CompiledReevaluation:
             return
         again = self.touched | (self.temperature != 0)  # the maps of these are not those of the groundwork
         work = self.work
-        kernels.every(
-            rows, self.starts, AXIS_NODES.start, self.length, again, self.touched, self.sharpness,
-            self.weight, self.share, self.numbers, self.logits, self.values, self.evidence,
-            _array(work.gathered), _array(work.log_sums), self.asked, self.divergence, self.token_scores,
-            self.model, self._room(int(self.length[rows].sum()) * self.logits.shape[1]),
-        )  # fmt: skip
+        with _library().limit(limits=1):
+            kernels.every(
+                rows, self.starts, AXIS_NODES.start, self.length, again, self.touched, self.sharpness,
+                self.weight, self.share, self.numbers, self.logits, self.values, self.evidence,
+                _array(work.gathered), _array(work.log_sums), self.asked, self.divergence, self.token_scores,
+                self.model, self._room(int(self.length[rows].sum()) * self.logits.shape[1]),
+            )  # fmt: skip
         if self.touched[rows].any():
             renew(
                 rows, self.starts, self.agrees, self.length, self.touched, self.sharpness, self.pooling,
@@ -113,13 +127,14 @@ class CompiledReevaluation:
         if len(rows) == 0:
             return
         afresh, chosen = _array(every), _array(rows)
-        pairs(
-            chosen, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
-            _array(self.before.association), _array(self.after.association), self.mask, self.column,
-            self.sharpness, self.weight, self.share, self.pooling, self.numbers, self.logits, self.values,
-            self.evidence, self.centers, self.region, self.asked, self.divergence, self.statistics,
-            self.token_scores, self.model, self._room(int(self.length[chosen].sum())),
-        )  # fmt: skip
+        with _library().limit(limits=1):
+            pairs(
+                chosen, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
+                _array(self.before.association), _array(self.after.association), self.mask, self.column,
+                self.sharpness, self.weight, self.share, self.pooling, self.numbers, self.logits, self.values,
+                self.evidence, self.centers, self.region, self.asked, self.divergence, self.statistics,
+                self.token_scores, self.model, self._room(int(self.length[chosen].sum())),
+            )  # fmt: skip
 
     def _room(self, count: int) -> tuple[NDArray[Any], ...]:
         """What the kernels write lines to, of `count` pairs in all, see `envs.kernels`."""
