@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule
@@ -102,7 +104,8 @@ def simulate(
         step_function = handle(problem.compiled_step, room.dtype, values)
         arrays = (states.numpy(), np.empty_like(room), room, leaf, action, needed, *outcome)
         rest = (*fixed, after, *outcome, scratch)
-        run(simulations, step_function, problem.parameters, *arrays, *rest)
+        with products().limit(limits=1):
+            run(simulations, step_function, problem.parameters, *arrays, *rest)
         return effort
     nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
     for number in range(simulations):
@@ -114,6 +117,16 @@ def simulate(
     if simulations > 0:
         turn(True, False, *fixed, after, *outcome, scratch)
     return effort
+
+
+@lru_cache(maxsize=1)
+def products() -> ThreadpoolController:
+    """The library behind matrix products in compiled steps, to be kept from starting threads of its own.
+
+    The products of one simulation are small, and its threads would fight for the cores with PyTorch's.
+    """
+    import_module("scipy.linalg.cython_blas")  # where Numba takes products from: found only if it is loaded
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 @lru_cache(maxsize=16)
