@@ -117,7 +117,7 @@ def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
                     begin = time.perf_counter()
                     child("start", 1, {"policy": policy, "batch": 64, "name": name}, caches)
                     times[name].append(time.perf_counter() - begin)
-    for state, times in (("nothing compiled before", cold), ("compiled before", warm)):
+    for state, times in (("cold cache", cold), ("warm cache", warm)):
         for kind, words in KINDS.items():
             peer = median(times[PEER]) if with_peer else None
             case, goal = (policy, "start-up", state), 1.0

@@ -50,8 +50,9 @@ def search_table(rows: Sequence[Row]) -> Table:
     found = cast("Sequence[SearchRow]", rows)
     kinds = list(dict.fromkeys(row.kind for row in found if row.kind))
     table = Table(title=f"search: ours (times better than {PEER}); ✓ meets the goal, ✗ does not")
-    for heading in ("policy", "case", "", "figure"):
+    for heading in ("policy", "case", ""):
         table.add_column(heading, no_wrap=True)
+    table.add_column("figure")
     for heading in (*kinds, PEER, "goal"):
         table.add_column(heading, justify="right", no_wrap=True)
     groups: dict[tuple[tuple[str, ...], str], list[SearchRow]] = {}
@@ -69,8 +70,8 @@ def search_table(rows: Sequence[Row]) -> Table:
             *about,
             metric,
             *shown[: len(kinds)],
-            "–" if peer is None else f"{peer:,.4g}",
-            "" if goal is None else f"{goal:g} ×",
+            "–" if peer is None else number(peer),
+            "" if goal is None else f"{goal:g}×",
         )
     return table
 
@@ -80,6 +81,11 @@ def figure(row: SearchRow | None) -> str:
     if row is None:
         return "–"
     if row.ratio is None:
-        return f"{row.ours:,.4g}"
+        return number(row.ours)
     mark = "" if row.goal is None else " ✓" if row.ratio >= row.goal else " ✗"
-    return f"{row.ours:,.4g} ({row.ratio:.2f} ×){mark}"
+    return f"{number(row.ours)} ({row.ratio:.2f}×){mark}"
+
+
+def number(value: float) -> str:
+    """A number with about four digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -16,9 +16,9 @@ def test_the_table_says_which_goals_are_met(capsys):
     tables.show(search_table(rows), width=130)
     lines = [line for line in capsys.readouterr().out.splitlines() if "searches/s" in line]
     assert len(lines) == 2
-    assert "250 (1.00 ×) ✓" in lines[0]  # alone, as fast will do
-    assert "(1.00 ×) ✗" in lines[1]
-    assert "(2.00 ×) ✓" in lines[1]
+    assert "250 (1.00×) ✓" in lines[0]  # alone, as fast will do
+    assert "(1.00×) ✗" in lines[1]
+    assert "(2.00×) ✓" in lines[1]
 
 
 def test_without_the_peer_there_is_no_ratio(capsys):
