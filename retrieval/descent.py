@@ -114,6 +114,30 @@ def _insert(
 
 
 @numba.njit(cache=True, nogil=True)
+def _keep_best(
+    products: NDArray[np.float32],
+    bounds: NDArray[np.int64],
+    prior: NDArray[np.float32],
+    parents: NDArray[np.int64],
+    ranks: NDArray[np.float32],
+    best: NDArray[np.int64],
+    best_similarities: NDArray[np.float32],
+) -> None:
+    """Of one query: fills `best` with the children of its parents, `products` has a row a parent."""
+    filled, width = 0, len(best)
+    for slot in range(len(parents)):
+        parent = parents[slot]
+        if parent < 0:
+            break
+        for child in range(bounds[parent], bounds[parent + 1]):
+            similarity = products[slot, child - bounds[parent]]
+            rank = np.float32(similarity + prior[child])
+            if filled == width and rank < ranks[width - 1]:
+                continue  # most children: not worth a call
+            filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
+
+
+@numba.njit(cache=True, nogil=True)
 def _select(
     products: NDArray[np.float32],
     bounds: NDArray[np.int64],
@@ -125,18 +149,7 @@ def _select(
     similarities = np.full((len(parents), width), -np.inf, np.float32)
     ranks = np.empty(width, np.float32)
     for query in range(len(parents)):
-        filled = 0
-        best, best_similarities = nodes[query], similarities[query]
-        for slot in range(parents.shape[1]):
-            parent = parents[query, slot]
-            if parent < 0:
-                break
-            for child in range(bounds[parent], bounds[parent + 1]):
-                similarity = products[query, slot, child - bounds[parent]]
-                rank = np.float32(similarity + prior[child])
-                if filled == width and rank < ranks[width - 1]:
-                    continue  # most children: not worth a call
-                filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
+        _keep_best(products[query], bounds, prior, parents[query], ranks, nodes[query], similarities[query])
     return nodes, similarities
 
 
@@ -160,17 +173,13 @@ def _level_by_query(
     nodes = np.full((len(parents), width), -1, np.int64)
     similarities = np.full((len(parents), width), -np.inf, np.float32)
     ranks = np.empty(width, np.float32)
+    products = np.empty((parents.shape[1], np.diff(bounds).max()), np.float32)
     for query in range(len(parents)):
-        filled = 0
-        best, best_similarities = nodes[query], similarities[query]
         for slot in range(parents.shape[1]):
             parent = parents[query, slot]
             if parent < 0:
                 break
             for child in range(bounds[parent], bounds[parent + 1]):
-                similarity = _dot(queries[query], centroids[child])
-                rank = np.float32(similarity + prior[child])
-                if filled == width and rank < ranks[width - 1]:
-                    continue  # most children: not worth a call
-                filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
+                products[slot, child - bounds[parent]] = _dot(queries[query], centroids[child])
+        _keep_best(products, bounds, prior, parents[query], ranks, nodes[query], similarities[query])
     return nodes, similarities

@@ -134,8 +134,9 @@ def _product_half(query: NDArray[np.float32], bits: NDArray[np.uint16]) -> np.fl
 
 
 def exact_product(query: NDArray[np.float32], vector: NDArray) -> np.float32:
-    """In compiled code: the product with a stored vector, single precision or the bits of half precision."""
-    raise NotImplementedError("only compiled code calls this")
+    """The product with a stored vector of single precision or bits of half precision; compiled code too."""
+    stored = vector.view(np.float16) if vector.dtype == np.uint16 else vector
+    return np.float32(query @ stored.astype(np.float32))
 
 
 @overload(exact_product)
