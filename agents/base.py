@@ -16,21 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from envs.process import Process
+
 SCHEMA = 1
 
 
-class DecisionProcess(Protocol):
+class DecisionProcess(Process, Protocol):
     """What agents act on: `envs.CalibrationCore`, or anything that is like it. Pure and batched."""
-
-    @property
-    def actions(self) -> int:
-        """Number of actions, `A`."""
-        ...
-
-    @property
-    def action_names(self) -> list[str]:
-        """The actions in words."""
-        ...
 
     @property
     def stop(self) -> int | None:
@@ -40,37 +32,6 @@ class DecisionProcess(Protocol):
     @property
     def horizon(self) -> int:
         """Steps an episode has at most."""
-        ...
-
-    @property
-    def observation_size(self) -> int:
-        """Length of an observation, `O`."""
-        ...
-
-    def initial(self, episode: Any) -> Any:
-        """The first state, batch size `[B]`."""
-        ...
-
-    def transition(self, episode: Any, state: Any, action: Tensor, needed: Tensor | None = None) -> Any:
-        """The next state; rows that are done, or not needed, stay as they are."""
-        ...
-
-    def reward(
-        self, episode: Any, state: Any, action: Tensor, following: Any
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reward of a transition, `[B]`, and its parts by name."""
-        ...
-
-    def observation(self, episode: Any, state: Any) -> Tensor:
-        """What an agent may see, `[B, O]`."""
-        ...
-
-    def mask(self, episode: Any, state: Any) -> Tensor:
-        """Legal actions, bool `[B, A]`."""
-        ...
-
-    def done(self, state: Any) -> Tensor:
-        """Over, by whatever cause, bool `[B]`."""
         ...
 
 
