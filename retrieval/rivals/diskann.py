@@ -55,6 +55,8 @@ class DiskAnn(Rival):
         return self._bytes
 
     def _build(self, vectors: NDArray[np.float32]) -> None:
+        if len(vectors) < 2:
+            raise ValueError("diskann: a graph of one vector has no links: expected at least 2; take flat")
         norms = np.linalg.norm(vectors, axis=1)
         off = int(np.abs(norms - 1).argmax())
         if abs(norms[off] - 1) > 1e-3:
