@@ -55,25 +55,40 @@ def parse(arguments: Sequence[str]) -> Settings:
     Raises:
         UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
-    hints = get_type_hints(Settings, include_extras=True)
+    values = values_of(Settings, arguments, "run=outputs/mine")
+    settings = Settings(**values)
+    _check_together(settings, values)
+    return settings
+
+
+def values_of(kind: type, arguments: Sequence[str], example: str) -> dict[str, Any]:
+    """The values that a command line gives to the fields of a dataclass.
+
+    Args:
+        kind: the dataclass; what its fields say is checked.
+        arguments: ``key=value`` each, lists with commas.
+        example: of an argument, for who forgets the equals sign.
+
+    Raises:
+        UserError: a setting that there is not, or a value of the wrong kind.
+    """
+    hints = get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if not equals:
-            raise UserError(f"{argument!r}: expected key=value, as in run=outputs/mine")
+            raise UserError(f"{argument!r}: expected key=value, as in {example}")
         if key not in hints:
             close = did_you_mean(key, hints)
             raise UserError(f"{key}: no such setting{close} (settings: {', '.join(hints)})")
-        listed = getattr(hints[key], "__origin__", None) is tuple
-        value = tuple(text.strip("[]").split(",")) if listed else text
+        is_list = getattr(hints[key], "__origin__", None) is tuple
+        value = tuple(text.strip("[]").split(",")) if is_list else text
         try:
             values[key] = TypeAdapter(hints[key]).validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"].removeprefix("Input should be ")
             raise UserError(f"{key}={text}: expected {message}") from error
-    settings = Settings(**values)
-    _check_together(settings, values)
-    return settings
+    return values
 
 
 def _check_together(settings: Settings, given: dict[str, Any]) -> None:
@@ -116,9 +131,15 @@ def _check_apart(given: dict[str, Any], keys: Sequence[str], owner: str, other: 
 
 def usage() -> str:
     """What there is."""
-    lines = ["python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]", ""]
-    for field in dataclasses.fields(Settings):
+    first = "python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]"
+    return f"{first}\n\n{listed(Settings)}"
+
+
+def listed(kind: type) -> str:
+    """The fields of a dataclass and their defaults, a line each."""
+    lines = []
+    for field in dataclasses.fields(kind):
         default = field.default
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        lines.append(f"  {field.name:<12}{'' if shown is None else shown}")
+        lines.append(f"  {field.name:<12}{'' if shown is None else shown}".rstrip())
     return "\n".join(lines)
