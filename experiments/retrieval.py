@@ -57,7 +57,10 @@ def run(settings: Settings, out: Path) -> None:
     for problem in _problems(settings, out, header):
         measured = measure(problem, settings)
         by_size[len(problem.vectors)] = measured
-        title = f"{problem.name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
+        name = problem.name
+        for direction, words in tables.DIRECTIONS.items():
+            name = name.replace(direction, words)
+        title = f"{name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
         tables.show(show.quality_table(measured, title), WIDTH)
         wanted = f"{title}; the fastest setting with overlap ≥ {settings.recall}"
         tables.show(show.cost_table(measured, wanted), WIDTH)

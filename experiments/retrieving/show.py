@@ -12,12 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments.reporting.figures import COLORS, DASHES
+from experiments.benchmarks.retrieval_plot import line_style
 from experiments.retrieving.measure import YARDSTICK, Measured
 from retrieval import evaluation
 from retrieval.evaluation import batched
 
-OURS = "ers"
 MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr": "MRR", "ndcg@5": "NDCG@5"}
 RANKINGS = {
     "light": "light re-ranker",
@@ -115,15 +114,8 @@ def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall:
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, 2)
         names = list(dict.fromkeys(name for measured in by_size.values() for name in measured))
-        for number, name in enumerate(names):
-            style: dict[str, Any] = {
-                "label": _named(name),
-                "color": COLORS[number % len(COLORS)],
-                "linestyle": DASHES[number // len(COLORS) % len(DASHES)],
-                "linewidth": 2.6 if name == OURS else 1.3,
-                "marker": "o",
-                "markersize": 3.5,
-            }
+        for name in names:
+            style = line_style(name) | {"label": _named(name)}
             there = {size: measured[name] for size, measured in by_size.items() if name in measured}
             reached = {size: found for size, found in there.items() if found.chosen.recall >= recall}
             axes[0].plot(list(reached), [1e3 / batched(found.chosen) for found in reached.values()], **style)
