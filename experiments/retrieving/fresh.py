@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-import models.points
+import models
 from align3d.errors import RejectedItem
 from align3d.record import Record, check_record
 from align3d.sources import Item, Source, make_source, setting_names, source_class
@@ -36,7 +36,8 @@ from models import AlignmentModel, PointHierarchy, prepare_shapes
 
 PIECE = 2_048
 CHUNK = 128
-_CODE = tuple(Path(str(models.points.__file__)).with_name(f"{name}.py") for name in ("points", "shapes"))
+_MODULES = ("alignment", "fourier", "geometry", "layers", "points", "shapes")
+_CODE = tuple(Path(str(models.__file__)).with_name(f"{name}.py") for name in _MODULES)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 
 from experiments import checkpoint
-from experiments.errors import settings_of
+from experiments.errors import UserError, settings_of
 from experiments.layout import RESULTS
 from experiments.retrieving.trained import check_run, open_run, shapes_of
 from retrieval import ErsIndex
@@ -33,9 +33,12 @@ def stored_index(run: Path, device: torch.device) -> Path:
         device: where its shapes are encoded.
 
     Raises:
-        UserError: there is no finished run, its data differ, or ``index`` holds something else.
+        UserError: there is no finished run, its data differ, it cannot be written to, or ``index`` holds
+            something else.
     """
     place = check_run(run)
+    if not os.access(run, os.W_OK):
+        raise UserError(f"run={run}: its index cannot be kept there; copy the folder to where you may write")
     folder, note = run / INDEX, run / f"{INDEX}.json"
     key = _key(run, place)
     with FileLock(run / f".{INDEX}.lock"):
