@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 from retrieval.hierarchy import Ints, SemanticHierarchy
 
 _WORD = re.compile(r"\w+(?:[-./]\w+)*")
+_MANNER = """
+an and are as at be but by each for from has have in into is it its no not of on or over per than
+that the their them these this those to under up was were which while with without
+"""
+_FUNCTION_WORDS = frozenset(_MANNER.split())
+"""They set captions apart by their manner, not by what they are of."""
 _PRIOR_WORDS = 100.0
 """Words that the prior weighs as: a node of fewer is named by what is common."""
 
@@ -27,8 +33,8 @@ def name_nodes(
 ) -> list[list[str]]:
     """The words that set each node apart from its siblings.
 
-    A caption counts each of its words once; case is ignored. Words without a letter and single letters are
-    no names. A word that names a node above is not repeated below it.
+    A caption counts each of its words once; case is ignored. Words without a letter, single letters and
+    function words such as "of" are no names. A word that names a node above is not repeated below it.
 
     Args:
         hierarchy: the tree.
@@ -199,7 +205,11 @@ def _word_counts(
 
 def _words(caption: str) -> list[str]:
     found = _WORD.findall(caption.lower())
-    return [word for word in found if len(word) > 1 and any(letter.isalpha() for letter in word)]
+    return [
+        word
+        for word in found
+        if len(word) > 1 and word not in _FUNCTION_WORDS and any(letter.isalpha() for letter in word)
+    ]
 
 
 def _distinct_words(

@@ -48,10 +48,12 @@ def test_the_first_name_has_the_highest_log_odds(tree: SemanticHierarchy) -> Non
     assert name_nodes(tree, leaves, captions)[0][0] == ", ".join(expected)
 
 
-def test_case_numbers_and_single_letters(tree: SemanticHierarchy) -> None:
+def test_case_numbers_single_letters_and_function_words(tree: SemanticHierarchy) -> None:
     names = name_nodes(tree, np.array([0, 2]), ["M 12 USB-C usb-c", "x 5 plug"])
     assert names[0] == ["usb-c", "plug"]
     assert name_nodes(tree, np.array([0, 2]), ["plug", "plug"])[0] == ["", ""]
+    of_with = ["a chair of oak with arms", "the lamp on it"]
+    assert name_nodes(tree, np.array([0, 2]), of_with)[0] == ["arms, chair, oak", "lamp"]
     assert name_nodes(tree, np.empty(0, np.int64), [])[0] == ["", ""]
 
 
