@@ -143,10 +143,13 @@ def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall:
 def _logarithmic(axis: Axes, sizes: Sequence[int]) -> None:
     """Plain numbers on logarithmic axes, and a line of slope 1 under the lowest of the others."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axis.get_lines()])
-    if len(drawn):
-        line = 0.6 * drawn.min() * np.array(sizes) / sizes[0]
-        shown = line <= 1.5 * drawn.max()
-        axis.plot(np.array(sizes)[shown], line[shown], color="#888888", linestyle="dotted", label="linear")
+    drawn = drawn[drawn > 0]
+    if not len(drawn):  # no engine reaches the recall, or exact search alone, which is not built
+        axis.set(xlabel="vectors", xticks=[], yticks=[])
+        return
+    line = 0.6 * drawn.min() * np.array(sizes) / sizes[0]
+    shown = line <= 1.5 * drawn.max()
+    axis.plot(np.array(sizes)[shown], line[shown], color="#888888", linestyle="dotted", label="linear")
     axis.set(xscale="log", yscale="log", xlabel="vectors")
     axis.xaxis.set_major_locator(FixedLocator(sizes))
     axis.xaxis.set_major_formatter(FixedFormatter([f"{size:,}" for size in sizes]))

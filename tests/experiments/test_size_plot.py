@@ -33,6 +33,13 @@ def test_cost_is_read_off_at_the_recall_and_linear_growth_stands_beside_it(tmp_p
     assert labels == ["exact KNN (flat)", "ers", "linear"]
 
 
+def test_exact_search_alone_has_nothing_to_build(tmp_path: Path) -> None:
+    by_size = {size: {"flat": measured(9, 1.0, 0)} for size in (10, 100)}
+    figure = size_plot(by_size, tmp_path / "size.png", 0.95, 10)
+    assert (tmp_path / "size.png").exists()
+    assert not figure.axes[2].get_yticks().size
+
+
 def test_an_engine_that_does_not_reach_the_recall_has_no_mark(tmp_path: Path) -> None:
     low = Point({}, 0.5, {}, Speed(9, 9, 1, 1))
     by_size = {
