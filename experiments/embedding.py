@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from experiments.data import Corpus
-from models import AlignmentModel, PointHierarchy, TextEmbedding
+from models import AlignmentModel, PointHierarchy, TextEmbedding, TextFeatures
 
 CHUNK = 128
 
@@ -44,10 +44,14 @@ def embed_shapes(
 
 def embed_texts(model: AlignmentModel, corpus: Corpus, texts: Tensor, device: torch.device) -> TextEmbedding:
     """The captions at ``texts`` ``[Q]``, padded to the longest."""
-    features = corpus.text.select(texts)
+    return embed_features(model, corpus.text.select(texts), device)
+
+
+def embed_features(model: AlignmentModel, features: TextFeatures, device: torch.device) -> TextEmbedding:
+    """Texts whose tokens the frozen encoder has seen, padded to the longest."""
     with frozen(model):
         parts = []
-        for rows in torch.arange(len(texts)).split(CHUNK):
+        for rows in torch.arange(len(features)).split(CHUNK):
             piece = features.select(rows)
             short = features.tokens.shape[1] - piece.tokens.shape[1]
             encoded = model.encode_text(piece.to(device))

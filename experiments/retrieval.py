@@ -11,12 +11,14 @@ from typing import Any
 from experiments import runtime, tables
 from experiments.benchmarks.retrieval_plot import recall_plot
 from experiments.errors import USER_ERRORS, UserError
+from experiments.layout import CONFIG
 from experiments.results import versions
 from experiments.retrieving import show
+from experiments.retrieving.fresh import new_source
 from experiments.retrieving.measure import Measured, Problem, engines_of, measure, pinned
-from experiments.retrieving.problems import problem_of_mixture, problems_of_run
+from experiments.retrieving.problems import problem_of_mixture, problems_of_new, problems_of_run
 from experiments.retrieving.settings import Settings, parse, usage
-from experiments.retrieving.trained import check_run, open_run
+from experiments.retrieving.trained import check_run, open_run, read_config
 
 SCHEMA = 1
 WIDTH = 150
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         settings = parse(arguments)
         if settings.run is not None:
             check_run(settings.run)
+            if settings.gallery == "new":
+                new_source(read_config(settings.run / CONFIG), max(settings.size))
         out = _out(settings)
         engines_of(settings, tell=True)  # before anything slow
         with pinned(settings.threads):
@@ -53,7 +57,10 @@ def run(settings: Settings, out: Path) -> None:
     for problem in _problems(settings, out, header):
         measured = measure(problem, settings)
         by_size[len(problem.vectors)] = measured
-        title = f"{problem.name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
+        name = problem.name
+        for direction, words in tables.DIRECTIONS.items():
+            name = name.replace(direction, words)
+        title = f"{name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
         tables.show(show.quality_table(measured, title), WIDTH)
         wanted = f"{title}; the fastest setting with overlap ≥ {settings.recall}"
         tables.show(show.cost_table(measured, wanted), WIDTH)
@@ -66,7 +73,7 @@ def run(settings: Settings, out: Path) -> None:
             "engines": show.as_json(measured),
         }
         _write(settings, out, header, found)
-    if settings.mixture is not None and len(by_size) > 1:
+    if len(settings.size) > 1:  # of a mixture or of new shapes
         show.size_plot(by_size, out / "size.png", settings.recall, settings.k)
 
 
@@ -78,7 +85,8 @@ def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator
         return
     device = runtime.pick_device(settings.device)
     trained = open_run(settings.run, device)
-    problems, kept = problems_of_run(trained, settings, out, device)
+    make = problems_of_new if settings.gallery == "new" else problems_of_run
+    problems, kept = make(trained, settings, out, device)
     header |= {"dataset": trained.results["dataset"], "bytes_per_shape": kept}
     for name, size in kept.items():
         print(f"{show.RANKINGS[name]}: {size:,} bytes a shape")

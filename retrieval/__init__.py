@@ -7,18 +7,36 @@ from retrieval.ers import ErsIndex
 from retrieval.ers_metadata import Between
 from retrieval.flat import FlatIndex
 from retrieval.hierarchy import SemanticHierarchy
-from retrieval.metrics import mean_reciprocal_rank, ranks_from_ids, ranks_from_scores, recall_at_k, summarise
+from retrieval.metrics import (
+    mean_reciprocal_rank,
+    ndcg_at_k,
+    ranks_from_ids,
+    ranks_from_scores,
+    recall_at_k,
+    summarise,
+)
+from retrieval.naming import describe, name_nodes
 from retrieval.protocol import Retriever
+from retrieval.reranker import Reranker, rerank
+from retrieval.rivals import ENGINES, MissingEngineError, make_index
 
 __all__ = [
+    "ENGINES",
     "Between",
     "ErsIndex",
     "FlatIndex",
+    "MissingEngineError",
+    "Reranker",
     "Retriever",
     "SemanticHierarchy",
+    "describe",
+    "make_index",
     "mean_reciprocal_rank",
+    "name_nodes",
+    "ndcg_at_k",
     "ranks_from_ids",
     "ranks_from_scores",
     "recall_at_k",
+    "rerank",
     "summarise",
 ]

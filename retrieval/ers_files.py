@@ -45,9 +45,8 @@ def write_parts(folder: Path, content: Content) -> None:
             content.vectors.read(living[at : at + _CHUNK]).astype(dtype).tofile(file)
 
 
-def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
-    """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
-    library: Any = faiss
+def read_tree(folder: Path, half_life: float) -> tuple[SemanticHierarchy, EdgeStatistics]:
+    """Reads ``tree.safetensors``."""
     arrays = load_file(folder / "tree.safetensors")
     levels = range(sum(name.startswith("centroids.") for name in arrays))
     tree = SemanticHierarchy(
@@ -58,7 +57,19 @@ def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
     statistics.total, statistics.weight = arrays["clock"].tolist()
     statistics.visits = [arrays[f"visits.{level}"] for level in levels]
     statistics.successes = [arrays[f"successes.{level}"] for level in levels]
-    kept = load_file(folder / "rows.safetensors")
+    return tree, statistics
+
+
+def read_rows(folder: Path) -> dict[str, Any]:
+    """Reads ``rows.safetensors``: ``rows``, ``ids``, ``home`` and the metadata's columns."""
+    return load_file(folder / "rows.safetensors")
+
+
+def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
+    """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
+    library: Any = faiss
+    tree, statistics = read_tree(folder, half_life)
+    kept = read_rows(folder)
     rows = kept["rows"]
     leaves = Leaves(library.read_index(str(folder / "leaves.faiss")), codec)
     if len(rows) and rows[-1] >= len(rows):

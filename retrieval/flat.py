@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.protocol import check_vectors
+from retrieval.protocol import check_content, check_search
 
 
 class FlatIndex:
@@ -23,30 +23,15 @@ class FlatIndex:
 
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """See `retrieval.protocol.Retriever.build`."""
-        vectors = check_vectors(vectors, "vectors")
-        ids = np.asarray(ids, dtype=np.int64)
-        if ids.shape != (len(vectors),):
-            raise ValueError(f"ids of shape {ids.shape} for {len(vectors)} vectors: expected one id a vector")
-        if len(ids) and ids.min() < 0:
-            raise ValueError(f"id {ids.min()}: expected 0 or more (-1 means that nothing was found)")
-        if len(np.unique(ids)) < len(ids):
-            values, counts = np.unique(ids, return_counts=True)
-            raise ValueError(
-                f"id {values[counts.argmax()]} is given {counts.max()} times: expected distinct ids"
-            )
+        vectors, ids = check_content(vectors, ids)
         index = faiss.IndexFlatIP(vectors.shape[1])
         index.add(vectors)
         self._index, self._ids = index, ids
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `retrieval.protocol.Retriever.search`."""
-        if self._index is None:
-            raise ValueError("search on an empty index: call build(vectors, ids) first")
-        if k < 1:
-            raise ValueError(f"k={k}: expected at least 1")
-        queries = check_vectors(queries, "queries", self._index.d)
+        width = 0 if self._index is None else self._index.d
+        queries = check_search(queries, k, len(self), width)
+        assert self._index is not None
         scores, rows = self._index.search(queries, k)
-        found = rows >= 0
-        ids = np.full(rows.shape, -1, np.int64)
-        ids[found] = self._ids[rows[found]]
-        return ids, np.where(found, scores, -np.inf).astype(np.float32)
+        return self._ids[rows], scores

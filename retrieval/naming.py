@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 from retrieval.hierarchy import Ints, SemanticHierarchy
 
 _WORD = re.compile(r"\w+(?:[-./]\w+)*")
+_MANNER = """
+an and are as at be but by each for from has have in into is it its no not of on or over per than
+that the their them these this those to under up was were which while with without
+"""
+_FUNCTION_WORDS = frozenset(_MANNER.split())
+"""They set captions apart by their manner, not by what they are of."""
 _PRIOR_WORDS = 100.0
 """Words that the prior weighs as: a node of fewer is named by what is common."""
 
@@ -27,8 +33,8 @@ def name_nodes(
 ) -> list[list[str]]:
     """The words that set each node apart from its siblings.
 
-    A caption counts each of its words once; case is ignored. Words without a letter and single letters are
-    no names. A word that names a node above is not repeated below it.
+    A caption counts each of its words once; case is ignored. Words without a letter, single letters and
+    function words such as "of" are no names. A word that names a node above is not repeated below it.
 
     Args:
         hierarchy: the tree.
@@ -84,46 +90,91 @@ def describe(
     depth: int,
     *,
     sizes: NDArray[np.integer] | None = None,
+    visits: Sequence[NDArray[np.floating]] | None = None,
+    successes: Sequence[NDArray[np.floating]] | None = None,
+    most: int | None = None,
 ) -> str:
-    """The tree as text: a line a node, indented under its parent, with its name and its size.
+    """The tree as text: a line a node, indented under its parent, and its figures in aligned columns.
+
+    Siblings stand in the order of their sizes, the largest first.
 
     Args:
         hierarchy: the tree.
         names: per level a name for each node (`name_nodes`).
         depth: levels to show, from the first; more than there are shows all.
         sizes: ``[M]`` vectors in each leaf, which are added up; None shows how many leaves a node has.
+        visits: per level ``[M_l]``, a column; None leaves it out.
+        successes: per level ``[M_l]``, a column; None leaves it out.
+        most: children of a node that are shown, the others in one line together; None shows all.
 
     Raises:
-        ValueError: if the depth is below 1, or names or sizes are not of this tree.
+        ValueError: if the depth or ``most`` is below 1, or names or figures are not of this tree.
     """
-    if depth < 1:
-        raise ValueError(f"depth={depth}: expected at least 1")
+    for setting, value in {"depth": depth, "most": most}.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{setting}={value}: expected at least 1")
+    _check_fit(hierarchy, names, sizes, visits, successes)
+    leaf_sizes = np.ones(hierarchy.leaf_count, np.int64) if sizes is None else sizes
+    below = _sizes_of_nodes(hierarchy, leaf_sizes)
+    columns = ["leaves" if sizes is None else "vectors"]
+    use = {"visits": visits, "successes": successes}
+    columns += [name for name, counts in use.items() if counts is not None]
+    table = [["", *columns], ["all", f"{int(below[0].sum()):,}", *[""] * (len(columns) - 1)]]
+
+    def figures(level: int, nodes: NDArray[np.int64]) -> list[str]:
+        counts = [f"{values[level][nodes].sum():,.1f}" for values in use.values() if values is not None]
+        return [f"{int(below[level][nodes].sum()):,}", *counts]
+
+    def add(level: int, first: int, last: int, indent: str) -> None:
+        nodes = first + np.argsort(-below[level][first:last], kind="stable")
+        shown = len(nodes) if most is None or len(nodes) <= most + 1 else most  # a line for one is no gain
+        for place, node in enumerate(nodes[:shown]):
+            end = place == len(nodes) - 1
+            title = names[level][node] or f"(node {node})"
+            table.append(
+                [f"{indent}{'└─ ' if end else '├─ '}{title}", *figures(level, nodes[place : place + 1])]
+            )
+            if level + 1 < min(depth, hierarchy.depth):
+                bounds = hierarchy.first_child[level + 1]
+                add(level + 1, bounds[node], bounds[node + 1], indent + ("   " if end else "│  "))
+        if shown < len(nodes):
+            table.append(
+                [f"{indent}└─ … {len(nodes) - shown:,} smaller ones", *figures(level, nodes[shown:])]
+            )
+
+    add(0, 0, len(names[0]), "")
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join(_aligned(row, widths) for row in table)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """The first cell to the left, the others to the right, two spaces between."""
+    cells = [
+        row[0].ljust(widths[0]),
+        *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _check_fit(
+    hierarchy: SemanticHierarchy,
+    names: Sequence[Sequence[str]],
+    sizes: NDArray[np.integer] | None,
+    visits: Sequence[NDArray[np.floating]] | None,
+    successes: Sequence[NDArray[np.floating]] | None,
+) -> None:
     wanted = [len(nodes) for nodes in hierarchy.centroids]
     if [len(level) for level in names] != wanted:
         raise ValueError(
             f"names for {[len(level) for level in names]} nodes a level: this tree has {wanted}; name it anew"
         )
-    unit = "leaf", "leaves"
-    if sizes is not None:
-        unit = "vector", "vectors"
-        if len(sizes) != hierarchy.leaf_count:
-            raise ValueError(f"sizes of {len(sizes)} leaves: this tree has {hierarchy.leaf_count}")
-    below = _sizes_of_nodes(hierarchy, np.ones(hierarchy.leaf_count, np.int64) if sizes is None else sizes)
-    whole = int(below[0].sum())
-    lines = [f"{whole:,} {unit[whole != 1]}"]
-
-    def add(level: int, first: int, last: int, indent: str) -> None:
-        for node in range(first, last):
-            end = node == last - 1
-            size = int(below[level][node])
-            title = names[level][node] or f"(node {node})"
-            lines.append(f"{indent}{'└─ ' if end else '├─ '}{title}  {size:,} {unit[size != 1]}")
-            if level + 1 < min(depth, hierarchy.depth):
-                bounds = hierarchy.first_child[level + 1]
-                add(level + 1, bounds[node], bounds[node + 1], indent + ("   " if end else "│  "))
-
-    add(0, 0, wanted[0], "")
-    return "\n".join(lines)
+    if sizes is not None and len(sizes) != hierarchy.leaf_count:
+        raise ValueError(f"sizes of {len(sizes)} leaves: this tree has {hierarchy.leaf_count}")
+    for what, counts in {"visits": visits, "successes": successes}.items():
+        if counts is not None and [len(level) for level in counts] != wanted:
+            raise ValueError(
+                f"{what} of {[len(level) for level in counts]} nodes a level: this tree has {wanted}"
+            )
 
 
 def _sizes_of_nodes(hierarchy: SemanticHierarchy, leaf_sizes: NDArray[np.integer]) -> list[Ints]:
@@ -154,7 +205,11 @@ def _word_counts(
 
 def _words(caption: str) -> list[str]:
     found = _WORD.findall(caption.lower())
-    return [word for word in found if len(word) > 1 and any(letter.isalpha() for letter in word)]
+    return [
+        word
+        for word in found
+        if len(word) > 1 and word not in _FUNCTION_WORDS and any(letter.isalpha() for letter in word)
+    ]
 
 
 def _distinct_words(

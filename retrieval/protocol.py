@@ -1,4 +1,4 @@
-"""What every index offers, so that they can stand in for each other."""
+"""What every index offers and refuses, so that they can stand in for each other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.ers_ids import check_ids
+
 
 class Retriever(Protocol):
     """An index of vectors by inner product."""
@@ -14,30 +16,55 @@ class Retriever(Protocol):
     name: str
 
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
-        """Replaces the content of the index.
+        """Replaces the content of the index; what an error refuses leaves it as it was.
 
         Args:
-            vectors: ``[N, D]``, L2-normalised where cosine is meant.
-            ids: ``[N]`` distinct ids, 0 or more; what `search` returns.
+            vectors: ``[N, D]``, at least one, none of them zero; L2-normalised where cosine is meant
+                (``diskann`` takes no others, and needs two).
+            ids: ``[N]`` distinct whole numbers, 0 or more; what `search` returns.
 
         Raises:
-            ValueError: if the arrays do not fit each other, or a value is not finite.
+            ValueError: if there is no vector, one is zero or not finite, an id is given twice or below 0, or
+                the arrays do not fit each other.
         """
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The nearest vectors, best first.
 
         Args:
-            queries: ``[Q, D]``.
-            k: how many; where fewer are found, the rest is id -1 and score minus infinity.
+            queries: ``[Q, D]``, none of them zero.
+            k: how many, at most ``N``. An approximate engine that reaches fewer, and a filter that lets
+                fewer through, leave the rest at id -1 and score minus infinity.
 
         Returns:
             ``(ids [Q, k], scores [Q, k])``.
 
         Raises:
-            ValueError: if the width differs from that of the index, or k is below 1 (or, by an engine's
-                choice, above ``N``).
+            ValueError: if the index is empty or holds fewer than k, k is below 1, or a query is zero, not
+                finite, or of another width than the index.
         """
+
+
+def check_content(
+    vectors: NDArray[np.float32], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What an index can be built from, contiguous float32 ``[N, D]`` and int64 ``[N]``; else a ValueError."""
+    vectors = check_vectors(vectors, "vectors")
+    if 0 in vectors.shape:
+        raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")
+    return vectors, check_ids(ids, len(vectors))
+
+
+def check_search(queries: NDArray[np.float32], k: int, count: int, width: int) -> NDArray[np.float32]:
+    """Queries for an index of ``count`` vectors of ``width``, as contiguous float32; else a ValueError."""
+    if not count:
+        raise ValueError("search on an empty index: call build(vectors, ids) first")
+    if k < 1:
+        raise ValueError(f"k={k}: expected at least 1")
+    queries = check_vectors(queries, "queries", width)
+    if k > count:
+        raise ValueError(f"k={k}: the index holds {count}; ask for at most as many")
+    return queries
 
 
 def check_vectors(vectors: NDArray[np.float32], name: str, width: int | None = None) -> NDArray[np.float32]:
@@ -50,4 +77,7 @@ def check_vectors(vectors: NDArray[np.float32], name: str, width: int | None = N
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])
         raise ValueError(f"{name}[{row}] has a value that is not finite")
+    zero = np.flatnonzero(~vectors.any(axis=1))
+    if len(zero) and vectors.shape[1]:
+        raise ValueError(f"{name}: row {zero[0]} is zero, expected a direction; leave it out")
     return vectors

@@ -53,6 +53,8 @@ def retrieval(
         for name, value in (("k", k), ("rounds", rounds), ("singles", singles)):
             if value < 1:
                 raise ValueError(f"{name}={value}: expected at least 1")
+        if k > size:
+            raise ValueError(f"k={k}: expected at most size={size}")
         if plot is not None:
             check_format(plot)
         made = _made(engines, threads)

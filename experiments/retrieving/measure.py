@@ -50,10 +50,30 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What an engine found to be re-ranked.
+
+    Attributes:
+        knobs: its setting.
+        ids: ``[Q, C]``.
+        overlap: share of exact search's first C that are among them.
+        milliseconds: a query in a batch.
+    """
+
+    knobs: Mapping[str, int]
+    ids: NDArray[np.int64]
+    overlap: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class Reranked:
     """An engine's candidates in the order of a re-ranker.
 
     Attributes:
+        knobs: the fastest setting whose candidates reach the wanted overlap with exact search's, else the one
+            that comes nearest: what serves for ``k`` answers may be too little for all candidates.
+        overlap: of the candidates with exact search's.
         quality: see `retrieval.evaluation.quality`.
         milliseconds: of the re-ranker, a query in a batch, on the wall's clock.
         cpu_milliseconds: of the processor.
@@ -61,6 +81,8 @@ class Reranked:
         gain: its R@1 less that of exact search, and the ends of the 95 % interval.
     """
 
+    knobs: Mapping[str, int]
+    overlap: float
     quality: Mapping[str, float]
     milliseconds: float
     cpu_milliseconds: float
@@ -129,13 +151,15 @@ def measure(problem: Problem, settings: Settings) -> dict[str, Measured]:
     curves = _timed(problem, made, curves, settings, k)
     found = {}
     total = len(made) * len(problem.rerankers)
+    wanted = exact.search(problem.queries, min(settings.candidates, len(problem.vectors)))[0]
     with Tracker(f"{problem.name}: re-ranking", total, "rankings") as tracker:
         for name, engine in made.items():
             chosen = choose(curves[name], settings.recall)
-            evaluation.turn(engine, chosen.knobs)
             reranked = {}
+            if problem.rerankers:
+                candidates = for_candidates(engine, problem.queries, wanted, curves[name], settings.recall)
             for title, reranker in problem.rerankers.items():
-                reranked[title] = _reranked(problem, engine, reranker, settings, exact_hits)
+                reranked[title] = _reranked(problem, reranker, candidates, settings, exact_hits)
                 tracker.advance(note=f"{name}, {title}")
             found[name] = Measured(costs[name], curves[name], chosen, reranked)
     return found
@@ -206,23 +230,57 @@ def _timed(
     return timed
 
 
+def for_candidates(
+    engine: Retriever,
+    queries: NDArray[np.float32],
+    wanted: NDArray[np.int64],
+    points: Sequence[Point],
+    recall: float,
+) -> Candidates:
+    """An engine's candidates at the fastest of its settings that finds enough of the wanted ones.
+
+    Args:
+        engine: is built; its knobs are left at the last setting that was tried.
+        queries: ``[Q, D]``.
+        wanted: ``[Q, C]`` of exact search.
+        points: measured.
+        recall: share of the wanted ones that is enough; where no setting finds so much, the best one counts.
+    """
+    best: Candidates | None = None
+    for point in sorted(points, key=evaluation.batched, reverse=True):
+        evaluation.turn(engine, point.knobs)
+        seconds = time.perf_counter()
+        ids, _ = engine.search(queries, wanted.shape[1])
+        seconds = time.perf_counter() - seconds
+        found = Candidates(point.knobs, ids, evaluation.overlap(ids, wanted), 1e3 * seconds / len(queries))
+        if best is None or found.overlap > best.overlap:
+            best = found
+        if best.overlap >= recall:
+            break
+    if best is None:
+        raise ValueError("no measured points: expected at least one")
+    return best
+
+
 def _reranked(
-    problem: Problem, engine: Retriever, reranker: Reranker, settings: Settings, exact_hits: NDArray[np.bool_]
+    problem: Problem,
+    reranker: Reranker,
+    candidates: Candidates,
+    settings: Settings,
+    exact_hits: NDArray[np.bool_],
 ) -> Reranked:
-    count = min(settings.candidates, len(problem.vectors))
-    seconds = time.perf_counter()
-    candidates, _ = engine.search(problem.queries, count)
-    seconds = time.perf_counter() - seconds
-    few = slice(0, min(8, len(candidates)))
-    reranker(problem.rows[few], candidates[few])  # what compiles does so now
+    few = slice(0, min(8, len(candidates.ids)))
+    reranker(problem.rows[few], candidates.ids[few])  # what compiles does so now
     timed = Timed(reranker)
-    ids, _ = rerank(problem.rows, candidates, timed, count)
+    ids, _ = rerank(problem.rows, candidates.ids, timed, candidates.ids.shape[1])
     hits = ranks_from_ids(ids, problem.right) == 1
     difference = hits.astype(np.float64) - exact_hits
     return Reranked(
+        knobs=candidates.knobs,
+        overlap=candidates.overlap,
         quality=evaluation.quality(ids, problem.right),
         milliseconds=timed.milliseconds,
         cpu_milliseconds=timed.cpu_milliseconds,
-        search_milliseconds=1e3 * seconds / len(candidates),
+        search_milliseconds=candidates.milliseconds,
         gain=bootstrap(difference, settings.resamples, settings.seed),
     )

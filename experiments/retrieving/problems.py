@@ -1,8 +1,9 @@
-"""What is searched for: a run's shapes and captions in both directions, or the vectors of a mixture."""
+"""What is searched for: a run's shapes and captions, new shapes of its source, or a mixture's vectors."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.errors import settings_of
+from align3d.build import default_cache
+from align3d.captions import normalise_caption
+from experiments.embedding import embed_features
+from experiments.errors import UserError, settings_of
 from experiments.progress import Tracker
+from experiments.retrieving.fresh import Fresh, fresh_shapes
 from experiments.retrieving.light import light_head
 from experiments.retrieving.measure import Problem
-from experiments.retrieving.rerankers import Direction, Rerankers
+from experiments.retrieving.rerankers import Direction, Rerankers, compressed
 from experiments.retrieving.settings import Settings
 from experiments.retrieving.trained import Trained, shapes_of, texts_of
-from models import PointHierarchy, TextEmbedding
+from models import PointHierarchy, TextEmbedding, TextEncoder
 from retrieval.mixtures import BLOCK, MIXTURES, queries_of, vectors_of
 
 DIRECTIONS: tuple[Direction, ...] = ("text_to_shape", "shape_to_text")
@@ -45,9 +50,9 @@ def problems_of_run(
     made = Rerankers(
         trained.model,
         head,
-        shapes,
         text,
-        precision=settings.precision,
+        compressed(trained.model, head, [shapes], len(indices), device, settings.precision),
+        shapes.embedding.float().cpu().numpy(),
         keep=settings.keep,
         threads=settings.threads,
     )
@@ -67,6 +72,75 @@ def problems_of_run(
             )
         )
     return problems, {name: made.bytes_per_shape[name] for name in settings.rerank}
+
+
+def problems_of_new(
+    trained: Trained, settings: Settings, out: Path, device: torch.device
+) -> tuple[Iterator[Problem], dict[str, int]]:
+    """Captions of new shapes of the run's source against so many of them, a problem a size.
+
+    The queries are first captions of shapes that are in the smallest gallery and not in the train split, the
+    same ones for all sizes. See `problems_of_run` for what is returned.
+
+    Raises:
+        UserError: the source has no new shapes, or too few for the queries.
+    """
+    fresh = fresh_shapes(trained, max(settings.size), device)
+    rows = _asking(fresh, trained, min(settings.size), settings)
+    asked = [fresh.captions[row][0] for row in rows]
+    encoder = TextEncoder(
+        trained.config.train.text_encoder,
+        cache=(trained.config.cache or default_cache()) / "text",
+        device=device,
+        max_tokens=trained.config.train.max_tokens,
+    )
+    with Tracker("encoding captions", len(asked), "captions") as tracker:
+        text = embed_features(trained.model, encoder.encode(asked, advance=tracker.advance), device)
+    vectors = fresh.vectors()
+    head = light_head(trained, out / "light.safetensors", device, settings.seed)
+    shapes = compressed(trained.model, head, fresh.pieces(), len(fresh), device, settings.precision)
+    made = Rerankers(trained.model, head, text, shapes, vectors, keep=settings.keep, threads=settings.threads)
+    right = same_captions(asked, fresh.captions)
+    rerankers = made.make("text_to_shape")
+    queries = text.embedding.float().cpu().numpy()
+
+    def problems() -> Iterator[Problem]:
+        for size in settings.size:
+            count = min(size, len(fresh))
+            yield Problem(
+                name=f"text_to_shape, {count:,} new shapes",
+                vectors=vectors[:count],
+                queries=queries,
+                right=[places[places < count] for places in right],
+                rows=np.arange(len(asked)),
+                rerankers={name: rerankers[name] for name in settings.rerank},
+            )
+
+    return problems(), {name: made.bytes_per_shape[name] for name in settings.rerank}
+
+
+def _asking(fresh: Fresh, trained: Trained, count: int, settings: Settings) -> NDArray[np.int64]:
+    """Rows below ``count`` of shapes that ask, ascending."""
+    hashes = trained.corpus.dataset.content_hashes
+    known = {hashes[row] for row in trained.corpus.splits["train"].tolist()}
+    free = np.array([row for row, own in enumerate(fresh.hashes[:count]) if own not in known], np.int64)
+    if len(free) < settings.queries:
+        raise UserError(
+            f"queries={settings.queries}: {len(free)} of {count} new shapes are none of the train split's; "
+            "ask for fewer, or raise size"
+        )
+    chosen = np.random.default_rng(settings.seed).choice(free, settings.queries, replace=False)
+    return np.sort(chosen)
+
+
+def same_captions(asked: Sequence[str], captions: Sequence[Sequence[str]]) -> list[NDArray[np.int64]]:
+    """For each text that asks the rows that have it among their captions, in the same normal form."""
+    rows: dict[str, list[int]] = {normalise_caption(text): [] for text in asked}
+    for row, own in enumerate(captions):
+        for form in {normalise_caption(caption) for caption in own}:
+            if form in rows:
+                rows[form].append(row)
+    return [np.array(rows[normalise_caption(text)], np.int64) for text in asked]
 
 
 def problem_of_mixture(settings: Settings, size: int) -> Problem:

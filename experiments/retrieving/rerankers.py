@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,9 +72,9 @@ class Rerankers:
     Args:
         model: a trained model.
         head: its light re-ranker.
-        shapes: the gallery.
         text: the captions.
-        precision: of HAF's features.
+        shapes: what is kept of the gallery, see `compressed`.
+        vectors: ``[N, D]``, the gallery's global embeddings.
         keep: candidates of the light re-ranker that HAF sees in the cascade.
         threads: of the light re-ranker; PyTorch has its own for HAF.
     """
@@ -81,18 +83,19 @@ class Rerankers:
         self,
         model: AlignmentModel,
         head: LightHead,
-        shapes: PointHierarchy,
         text: TextEmbedding,
+        shapes: tuple[LightShapes, CompactShapes],
+        vectors: NDArray[np.float32],
         *,
-        precision: Precision = "int8",
         keep: int = 8,
         threads: int = 1,
     ) -> None:
         self._model, self._keep, self._threads = model, keep, threads
-        self._light = head.compress_texts(text), head.compress_shapes(shapes)
-        self._full = compact_texts(model.haf, text), compact_shapes(model.haf, shapes, precision)
+        light, full = shapes
+        self._light = head.compress_texts(text), light
+        self._full = compact_texts(model.haf, text), full
         self._text_vectors = text.embedding.float().cpu().numpy()
-        self._shape_vectors = shapes.embedding.float().cpu().numpy()
+        self._shape_vectors = vectors
 
     @property
     def bytes_per_shape(self) -> dict[str, int]:
@@ -110,3 +113,43 @@ class Rerankers:
         light = Threaded(Sum(LightReranker(*self._light, direction), coarse), self._threads)
         full = Sum(HafReranker(self._model, *self._full, direction), coarse)
         return {"light": light, "cascade": Cascade(light, full, self._keep), "haf": full}
+
+
+def compressed(
+    model: AlignmentModel,
+    head: LightHead,
+    pieces: Iterable[PointHierarchy],
+    count: int,
+    device: torch.device,
+    precision: Precision = "int8",
+) -> tuple[LightShapes, CompactShapes]:
+    """What re-rankers keep of a gallery, made piece by piece: nothing else of it need fit in memory.
+
+    Args:
+        model: a trained model.
+        head: its light re-ranker.
+        pieces: the gallery in order.
+        count: shapes in all pieces.
+        device: of the model.
+        precision: of HAF's features.
+    """
+    light: dict[str, NDArray[Any]] = {}
+    full: dict[str, NDArray[Any]] = {}
+    at = 0
+    for piece in pieces:
+        piece = PointHierarchy(**{name: tensor.to(device) for name, tensor in vars(piece).items()})
+        _fill(light, head.compress_shapes(piece), at, count)
+        _fill(full, compact_shapes(model.haf, piece, precision), at, count)
+        at += len(piece.embedding)
+    kept = {name: torch.from_numpy(values).to(device) for name, values in full.items()}
+    return LightShapes(**light), CompactShapes(**kept)
+
+
+def _fill(whole: dict[str, NDArray[Any]], piece: LightShapes | CompactShapes, at: int, count: int) -> None:
+    """Copies the fields of a piece to their rows, which the first piece makes."""
+    for field in dataclasses.fields(piece):
+        values = getattr(piece, field.name)
+        rows = values.cpu().numpy() if isinstance(values, Tensor) else values
+        if field.name not in whole:
+            whole[field.name] = np.empty((count, *rows.shape[1:]), rows.dtype)
+        whole[field.name][at : at + len(rows)] = rows

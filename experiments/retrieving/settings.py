@@ -24,9 +24,9 @@ class Settings:
 
     run: Path | None = None  # the folder of a finished run
     mixture: Literal["easier", "harder"] | None = None  # made vectors instead of a run's
-    size: tuple[Positive, ...] = (100_000,)  # of the mixture; several are compared in a plot
+    size: tuple[Positive, ...] = (100_000,)  # of a mixture or of gallery=new; several are compared in a plot
     dim: Positive = 256  # of the mixture's vectors
-    gallery: Literal["test", "all"] = "test"  # of the run: its test shapes, or all of its library
+    gallery: Literal["test", "all", "new"] = "test"  # the run's test shapes, all it has, or new ones
     engines: tuple[str, ...] = tuple(ENGINES)  # by default all that are installed
     rerank: tuple[Literal["light", "cascade", "haf"], ...] = (
         "light",
@@ -37,7 +37,7 @@ class Settings:
     precision: Precision = "int8"  # of HAF's features
     k: Positive = 10  # neighbours
     recall: Annotated[float, Field(gt=0, le=1)] = 0.95  # overlap at which the engines are compared
-    queries: Positive = 1_000  # of the mixture
+    queries: Positive = 1_000  # of a mixture or of gallery=new
     singles: Positive = 200  # queries that are also asked one by one
     rounds: Positive = 3  # turns of the timing
     threads: Positive = 1
@@ -55,44 +55,63 @@ def parse(arguments: Sequence[str]) -> Settings:
     Raises:
         UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
-    hints = get_type_hints(Settings, include_extras=True)
-    values: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            raise UserError(f"{argument!r}: expected key=value, as in run=outputs/mine")
-        if key not in hints:
-            close = did_you_mean(key, hints)
-            raise UserError(f"{key}: no such setting{close} (settings: {', '.join(hints)})")
-        listed = getattr(hints[key], "__origin__", None) is tuple
-        value = tuple(text.strip("[]").split(",")) if listed else text
-        try:
-            values[key] = TypeAdapter(hints[key]).validate_python(value)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise UserError(f"{key}={text}: expected {message}") from error
+    values = values_of(Settings, arguments, "run=outputs/mine")
     settings = Settings(**values)
     _check_together(settings, values)
     return settings
 
 
+def values_of(kind: type, arguments: Sequence[str], example: str) -> dict[str, Any]:
+    """The values that a command line gives to the fields of a dataclass.
+
+    Args:
+        kind: the dataclass; what its fields say is checked.
+        arguments: ``key=value`` each, lists with commas.
+        example: of an argument, for who forgets the equals sign.
+
+    Raises:
+        UserError: a setting that there is not, or a value of the wrong kind.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals:
+            raise UserError(f"{argument!r}: expected key=value, as in {example}")
+        if key not in hints:
+            close = did_you_mean(key, hints)
+            raise UserError(f"{key}: no such setting{close} (settings: {', '.join(hints)})")
+        is_list = getattr(hints[key], "__origin__", None) is tuple
+        value = tuple(text.strip("[]").split(",")) if is_list else text
+        try:
+            values[key] = TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise UserError(f"{key}={text}: expected {message}") from error
+    return values
+
+
 def _check_together(settings: Settings, given: dict[str, Any]) -> None:
     if (settings.run is None) == (settings.mixture is None):
         raise UserError("give one of run=FOLDER (a finished run) and mixture=easier|harder")
-    if settings.run is not None:
-        for key in ("size", "dim", "queries"):
-            if key in given:
-                raise UserError(
-                    f"{key}={given[key]}: belongs to mixture=…; a run has its own shapes and captions"
-                )
+    if settings.run is None:
+        _check_apart(
+            given,
+            ("gallery", "rerank", "candidates", "keep", "precision"),
+            "run=…",
+            "a mixture has no shapes to look at",
+        )
+    elif settings.gallery == "new":
+        _check_apart(given, ("dim",), "mixture=…", "a run's model has its width")
     else:
-        for key in ("gallery", "rerank", "candidates", "keep", "precision"):
-            if key in given:
-                raise UserError(f"{key}={given[key]}: belongs to run=…; a mixture has no shapes to look at")
-        if settings.queries > min(settings.size):
-            raise UserError(
-                f"queries={settings.queries} of {min(settings.size)} vectors: expected at most as many"
-            )
+        _check_apart(
+            given, ("size", "dim", "queries"), "mixture=… or gallery=new", "a run has its own shapes"
+        )
+    sized = settings.run is None or settings.gallery == "new"
+    if sized and settings.queries > min(settings.size):
+        raise UserError(
+            f"queries={settings.queries} of {min(settings.size)} vectors: expected at most as many"
+        )
     for name in settings.engines:
         if name not in ENGINES:
             close = did_you_mean(name, ENGINES)
@@ -103,11 +122,24 @@ def _check_together(settings: Settings, given: dict[str, Any]) -> None:
         raise UserError(f"out={settings.out}: a file is there; expected a folder, new or old")
 
 
+def _check_apart(given: dict[str, Any], keys: Sequence[str], owner: str, other: str) -> None:
+    """Refuses settings that belong to what is not measured."""
+    for key in keys:
+        if key in given:
+            raise UserError(f"{key}={given[key]}: belongs to {owner}; {other}")
+
+
 def usage() -> str:
     """What there is."""
-    lines = ["python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]", ""]
-    for field in dataclasses.fields(Settings):
+    first = "python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]"
+    return f"{first}\n\n{listed(Settings)}"
+
+
+def listed(kind: type) -> str:
+    """The fields of a dataclass and their defaults, a line each."""
+    lines = []
+    for field in dataclasses.fields(kind):
         default = field.default
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        lines.append(f"  {field.name:<12}{'' if shown is None else shown}")
+        lines.append(f"  {field.name:<12}{'' if shown is None else shown}".rstrip())
     return "\n".join(lines)

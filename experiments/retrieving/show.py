@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from rich.table import Table
 
-from experiments.reporting.figures import COLORS, DASHES
+from experiments.benchmarks.retrieval_plot import line_style
 from experiments.retrieving.measure import YARDSTICK, Measured
 from retrieval import evaluation
-from retrieval.evaluation import batched
+from retrieval.evaluation import batched, single
 
-OURS = "ers"
 MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr": "MRR", "ndcg@5": "NDCG@5"}
 RANKINGS = {
     "light": "light re-ranker",
@@ -101,43 +102,62 @@ def as_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
 
 
 def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall: float, k: int) -> Figure:
-    """Cost against size on logarithmic axes: seconds of a batched query, and of building.
+    """Cost against size on logarithmic axes: milliseconds of a query, and seconds of building.
+
+    Times are read off each engine's frontier at the recall, as settings that happen to find more cost more.
+    A dotted line beside them grows as the number of vectors does.
 
     Args:
         by_size: vectors → engines → what was measured; an engine that does not reach the recall at a size has
             no mark there.
         path: where to write the PNG.
-        recall: at which the engines were compared.
+        recall: at which the engines are compared.
         k: neighbours that the recall is of.
     """
-    with mpl.rc_context({"svg.fonttype": "none"}):
-        figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(1, 2)
-        names = list(dict.fromkeys(name for measured in by_size.values() for name in measured))
-        for number, name in enumerate(names):
-            style: dict[str, Any] = {
-                "label": _named(name),
-                "color": COLORS[number % len(COLORS)],
-                "linestyle": DASHES[number // len(COLORS) % len(DASHES)],
-                "linewidth": 2.6 if name == OURS else 1.3,
-                "marker": "o",
-                "markersize": 3.5,
-            }
-            there = {size: measured[name] for size, measured in by_size.items() if name in measured}
-            reached = {size: found for size, found in there.items() if found.chosen.recall >= recall}
-            axes[0].plot(list(reached), [1e3 / batched(found.chosen) for found in reached.values()], **style)
-            if name != YARDSTICK:
-                axes[1].plot(list(there), [found.cost.build_cpu_seconds for found in there.values()], **style)
-        axes[0].set(title=f"a query at recall@{k} ≥ {recall}, batched", ylabel="milliseconds")
-        axes[1].set(title="building", ylabel="processor seconds")
-        for axis in axes:
-            axis.set(xscale="log", yscale="log", xlabel="vectors")
-            axis.grid(alpha=0.25, which="both", linewidth=0.5)
-        axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+    sizes = sorted(by_size)
+    names = list(dict.fromkeys(name for size in sizes for name in by_size[size]))
+    figure = Figure(figsize=(11.0, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    for name in names:
+        there = {size: by_size[size][name] for size in sizes if name in by_size[size]}
+        style = line_style(name) | {"label": _named(name)}
+        for axis, rate in zip(axes, (batched, single), strict=False):
+            rates = {size: evaluation.rate_at(found.points, recall, rate) for size, found in there.items()}
+            costs = {size: 1e3 / value for size, value in rates.items() if value is not None}
+            axis.plot(list(costs), list(costs.values()), **style)
+        built = {size: found.cost.build_cpu_seconds for size, found in there.items() if name != YARDSTICK}
+        axes[2].plot(list(built), list(built.values()), **style)
+    figure.suptitle(f"cost at recall@{k} ≥ {recall}")
+    axes[0].set(title="a query of a batch", ylabel="milliseconds")
+    axes[1].set(title="a query by itself", ylabel="milliseconds")
+    axes[2].set(title="building", ylabel="processor seconds")
+    for axis in axes:
+        _logarithmic(axis, sizes)
+    axes[0].legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
     return figure
+
+
+def _logarithmic(axis: Axes, sizes: Sequence[int]) -> None:
+    """Plain numbers on logarithmic axes, and a line of slope 1 under the lowest of the others."""
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axis.get_lines()])
+    drawn = drawn[drawn > 0]
+    if not len(drawn):  # no engine reaches the recall, or exact search alone, which is not built
+        axis.set(xlabel="vectors", xticks=[], yticks=[])
+        return
+    line = 0.6 * drawn.min() * np.array(sizes) / sizes[0]
+    shown = line <= 1.5 * drawn.max()
+    axis.plot(np.array(sizes)[shown], line[shown], color="#888888", linestyle="dotted", label="linear")
+    axis.set(xscale="log", yscale="log", xlabel="vectors")
+    axis.xaxis.set_major_locator(FixedLocator(sizes))
+    axis.xaxis.set_major_formatter(FixedFormatter([f"{size:,}" for size in sizes]))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_minor_locator(NullLocator())
+    axis.grid(alpha=0.25, linewidth=0.5)
 
 
 def _named(name: str) -> str:

@@ -1,9 +1,11 @@
-"""What every rival shares: checked input, ids for row numbers, padding, a clear line when it is missing."""
+"""What every rival shares: checked input, ids for row numbers, a clear line when it is missing."""
 
 from __future__ import annotations
 
 import importlib
 import math
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.protocol import check_vectors
+from retrieval.protocol import check_content, check_search
 
 #: Found rows and their inner products, each ``[Q, k]``; row -1 where nothing was found.
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -64,28 +66,18 @@ class Rival(ABC):
 
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """See `retrieval.protocol.Retriever.build`."""
-        vectors = check_vectors(vectors, "vectors")
-        ids = check_ids(ids, len(vectors))
-        if not len(vectors):
-            raise ValueError(f"{self.name}: no vectors to build from: expected at least 1")
+        vectors, ids = check_content(vectors, ids)
         self._build(vectors)
         self._ids, self._width = ids, vectors.shape[1]
 
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
         """See `retrieval.protocol.Retriever.search`."""
-        if not len(self):
-            raise ValueError("search on an empty index: call build(vectors, ids) first")
-        if k < 1:
-            raise ValueError(f"k={k}: expected at least 1")
-        queries = check_vectors(queries, "queries", self._width)
-        ids = np.full((len(queries), k), -1, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        if len(queries):
-            most = min(k, len(self))
-            rows, found = self._search(queries, most)
-            ids[:, :most] = np.where(rows >= 0, self._ids[rows], -1)
-            scores[:, :most] = np.where(rows >= 0, found, -np.inf)
-        return ids, scores
+        queries = check_search(queries, k, len(self), self._width)
+        if not len(queries):
+            return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+        rows, scores = self._search(queries, k)
+        found = rows >= 0
+        return np.where(found, self._ids[rows], -1), np.where(found, scores, -np.inf).astype(np.float32)
 
     @abstractmethod
     def resident_bytes(self) -> int:
@@ -144,6 +136,25 @@ def faiss_threads(threads: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Sends what a library prints from C++ to nowhere; errors come as exceptions all the same."""
+    streams = {1: sys.stdout, 2: sys.stderr}
+    for stream in streams.values():
+        stream.flush()
+    kept = {number: os.dup(number) for number in streams}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in streams:
+        os.dup2(nowhere, number)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        for number, before in kept.items():
+            os.dup2(before, number)
+            os.close(before)
+
+
 def saved_bytes(index: faiss.Index) -> int:
     """Bytes that a faiss index takes when it is written, counted without being kept."""
     total = 0
@@ -172,16 +183,3 @@ def at_least(name: str, value: int, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name}={value}: expected at least {least}")
     return value
-
-
-def check_ids(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Ids as int64 ``[N]``, or a ValueError that says what is wrong with them."""
-    ids = np.asarray(ids, dtype=np.int64)
-    if ids.shape != (count,):
-        raise ValueError(f"ids of shape {ids.shape} for {count} vectors: expected one id a vector")
-    if count and ids.min() < 0:
-        raise ValueError(f"id {ids.min()}: expected 0 or more (-1 means that nothing was found)")
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < count:
-        raise ValueError(f"id {values[counts.argmax()]} is given {counts.max()} times: expected distinct ids")
-    return ids

@@ -9,18 +9,14 @@ query too. Version 0.4.0, which pip would choose by itself, ends the process whe
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import Found, MissingEngineError, Rival, at_least, library
+from retrieval.rivals.base import Found, MissingEngineError, Rival, at_least, library, quiet
 
 FIX = "pip install --no-deps diskannpy==0.7.0 (its pin of NumPy contradicts this project's)"
 
@@ -55,6 +51,8 @@ class DiskAnn(Rival):
         return self._bytes
 
     def _build(self, vectors: NDArray[np.float32]) -> None:
+        if len(vectors) < 2:
+            raise ValueError("diskann: a graph of one vector has no links: expected at least 2; take flat")
         norms = np.linalg.norm(vectors, axis=1)
         off = int(np.abs(norms - 1).argmax())
         if abs(norms[off] - 1) > 1e-3:
@@ -93,18 +91,3 @@ def refuse_old() -> None:
         return  # the import names it
     if tuple(int(part) for part in version.split(".")[:2]) < (0, 7):
         raise MissingEngineError(f"diskann: diskannpy {version} breaks off when imported; {FIX}")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Sends what the library prints from C++ to nowhere."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

@@ -12,6 +12,8 @@ from retrieval.rivals.base import FaissRival, at_least, cells_for
 
 TRAINING_POINTS = 64
 """Vectors a cell that k-means sees."""
+FEWEST = 16
+"""Values of a 4-bit code, which faiss does not train on fewer vectors."""
 
 
 class Ivf(FaissRival):
@@ -71,4 +73,4 @@ def train_cells(index: faiss.IndexIVF, vectors: NDArray[np.float32]) -> None:
     if len(vectors) > most:
         chosen = np.random.default_rng(0).choice(len(vectors), most, replace=False)
         vectors = vectors[np.sort(chosen)]
-    index.train(vectors)
+    index.train(np.resize(vectors, (max(len(vectors), FEWEST), vectors.shape[1])))

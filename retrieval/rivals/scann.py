@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import Found, Rival, at_least, cells_for, library
+from retrieval.rivals.base import Found, Rival, at_least, cells_for, library, quiet
 
 #: Below so few vectors a tree has no use, and product codes too few to learn from.
 FEWEST_FOR_A_TREE = 1_000
@@ -78,7 +78,8 @@ class Scann(Rival):
             builder.score_ah(
                 self.dimensions_per_block, anisotropic_quantization_threshold=self.threshold
             ).reorder(at_least("reorder", self.reorder))
-        self._index = builder.build()
+        with quiet():  # it logs every step
+            self._index = builder.build()
         self._index.set_num_threads(self.threads)
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:

@@ -11,12 +11,13 @@ import torch
 
 from experiments import retrieval as command
 from experiments.retrieving.light import Lessons, fit
-from experiments.retrieving.measure import Problem, bootstrap, choose, measure
+from experiments.retrieving.measure import Problem, bootstrap, choose, for_candidates, measure
 from experiments.retrieving.settings import Settings, parse
 from experiments.retrieving.trained import read_config
 from models import PointHierarchy, TextEmbedding
 from models.light import LightHead
 from retrieval.evaluation import Point, Speed
+from retrieval.rivals import make_index
 
 FAST = ["rounds=1", "singles=3", "resamples=100", "engines=flat,ivf"]
 
@@ -33,6 +34,9 @@ FAST = ["rounds=1", "singles=3", "resamples=100", "engines=flat,ivf"]
         (["mixture=easier", "size=50", "queries=51"], "queries=51 of 50"),
         (["mixture=easier", "keep=3"], "belongs to run"),
         (["run=/nowhere", "dim=3"], "belongs to mixture"),
+        (["run=/nowhere", "size=300"], "belongs to mixture=… or gallery=new"),
+        (["run=/nowhere", "gallery=new", "dim=3"], "belongs to mixture"),
+        (["run=/nowhere", "gallery=new", "size=500"], "queries=1000 of 500"),
         (["mixture=easier", "engines=hsnw"], "did you mean hnsw?"),
         (["run=/nowhere", "candidates=5"], "candidates=5: expected at least k=10"),
         (["mixture"], "expected key=value"),
@@ -98,6 +102,25 @@ def test_a_reranker_that_knows_beats_exact_search_and_its_interval_says_so():
         assert 0 < low < mean < high
         exact = found["flat"].chosen.quality["recall@1"]
         assert ranking.quality["recall@1"] - exact == pytest.approx(mean)
+
+
+def test_candidates_are_found_by_the_fastest_setting_that_finds_enough_of_them():
+    vectors = np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32)
+    queries = vectors[:30] + 0.1
+    engine, exact = make_index("ivf", codes="flat", nlist=16), make_index("flat")
+    for index in (engine, exact):
+        index.build(vectors, np.arange(400))
+    wanted, _ = exact.search(queries, 100)
+    points = [Point({"nprobe": probes}, 0.0, {}, Speed(1 / probes, 1, 1, 1)) for probes in (16, 1, 2, 4, 8)]
+    found = for_candidates(engine, queries, wanted, points, 0.9)
+    assert found.knobs["nprobe"] in (8, 16)
+    assert found.overlap >= 0.9
+    assert found.overlap == pytest.approx(
+        np.mean([np.isin(one, other).mean() for one, other in zip(wanted, found.ids, strict=True)])
+    )
+    few = for_candidates(engine, queries, wanted, points[1:3], 0.9)
+    assert few.knobs == {"nprobe": 2}
+    assert few.overlap < 0.9
 
 
 def test_the_interval_is_that_of_the_mean():

@@ -48,24 +48,43 @@ def test_the_first_name_has_the_highest_log_odds(tree: SemanticHierarchy) -> Non
     assert name_nodes(tree, leaves, captions)[0][0] == ", ".join(expected)
 
 
-def test_case_numbers_and_single_letters(tree: SemanticHierarchy) -> None:
+def test_case_numbers_single_letters_and_function_words(tree: SemanticHierarchy) -> None:
     names = name_nodes(tree, np.array([0, 2]), ["M 12 USB-C usb-c", "x 5 plug"])
     assert names[0] == ["usb-c", "plug"]
     assert name_nodes(tree, np.array([0, 2]), ["plug", "plug"])[0] == ["", ""]
+    of_with = ["a chair of oak with arms", "the lamp on it"]
+    assert name_nodes(tree, np.array([0, 2]), of_with)[0] == ["arms, chair, oak", "lamp"]
     assert name_nodes(tree, np.empty(0, np.int64), [])[0] == ["", ""]
 
 
 def test_the_tree_as_text(tree: SemanticHierarchy) -> None:
     names = [["connector", "resistor"], ["red", "blue", ""]]
-    assert describe(tree, names, 2, sizes=np.array([4, 1, 1200])) == (
-        "1,205 vectors\n"
-        "├─ connector  5 vectors\n"
-        "│  ├─ red  4 vectors\n"
-        "│  └─ blue  1 vector\n"
-        "└─ resistor  1,200 vectors\n"
-        "   └─ (node 2)  1,200 vectors"
+    counts = [np.array([3.0, 1.5]), np.array([2.0, 1.0, 1.5])]
+    shown = describe(tree, names, 2, sizes=np.array([1, 4, 1200]), visits=counts, successes=counts)
+    assert shown == (
+        "                vectors  visits  successes\n"
+        "all               1,205\n"
+        "├─ resistor       1,200     1.5        1.5\n"
+        "│  └─ (node 2)    1,200     1.5        1.5\n"
+        "└─ connector          5     3.0        3.0\n"
+        "   ├─ blue            4     1.0        1.0\n"
+        "   └─ red             1     2.0        2.0"
     )
-    assert describe(tree, names, 1) == "3 leaves\n├─ connector  2 leaves\n└─ resistor  1 leaf"
+    assert describe(tree, names, 1) == (
+        "              leaves\nall                3\n├─ connector       2\n└─ resistor        1"
+    )
+
+
+def test_small_siblings_share_a_line() -> None:
+    tree = SemanticHierarchy((np.eye(5, dtype=np.float32),), (np.array([0, 5]),))
+    sizes, names = np.array([5, 4, 3, 2, 1]), [["a", "b", "c", "d", "e"]]
+    lines = describe(tree, names, 1, sizes=sizes, most=2).splitlines()
+    assert [line.split() for line in lines[2:]] == [
+        ["├─", "a", "5"],
+        ["├─", "b", "4"],
+        ["└─", "…", "3", "smaller", "ones", "6"],
+    ]
+    assert "smaller" not in describe(tree, names, 1, sizes=sizes, most=4)
 
 
 def test_what_does_not_fit_is_named(tree: SemanticHierarchy) -> None:
@@ -77,3 +96,7 @@ def test_what_does_not_fit_is_named(tree: SemanticHierarchy) -> None:
         describe(tree, [["one"], []], 2)
     with pytest.raises(ValueError, match="depth=0"):
         describe(tree, [["", ""], ["", "", ""]], 0)
+    with pytest.raises(ValueError, match="most=0"):
+        describe(tree, [["", ""], ["", "", ""]], 1, most=0)
+    with pytest.raises(ValueError, match=r"visits of \[2\] nodes a level: this tree has \[2, 3\]"):
+        describe(tree, [["", ""], ["", "", ""]], 1, visits=[np.zeros(2)])

@@ -1,0 +1,141 @@
+"""Prints the tree of an index: ``python -m experiments.tree run=FOLDER``, or ``index=FOLDER``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments import runtime
+from experiments.errors import USER_ERRORS, UserError, settings_of
+from experiments.retrieving.settings import Positive, listed, values_of
+from experiments.retrieving.stored import CAPTION, stored_index
+from retrieval import describe, name_nodes
+from retrieval.outline import Outline, read_outline
+
+SUFFIXES = (".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is printed; ``run`` or ``index`` is to be given."""
+
+    run: Path | None = None  # the folder of a finished run; its index is made if it has none yet
+    index: Path | None = None  # the folder of any saved index
+    captions: Path | None = None  # of an index: a .jsonl or .csv file with id and caption
+    depth: Positive = 2  # levels
+    words: Positive = 3  # that name a node
+    most: Positive = 8  # children of a node that have a line of their own
+    device: str = "auto"  # of the model, where the run's index is to be made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the tree; the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print("python -m experiments.tree run=FOLDER | index=FOLDER [key=value ...]\n\n" + listed(Settings))
+        return 0
+    try:
+        print(tree(parse(arguments)), flush=True)
+    except BrokenPipeError:  # a pager or head has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except USER_ERRORS as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """The settings of a command line.
+
+    Raises:
+        UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
+    """
+    settings = Settings(**values_of(Settings, arguments, "run=outputs/mine"))
+    if (settings.run is None) == (settings.index is None):
+        raise UserError("give one of run=FOLDER (a finished run) and index=FOLDER (a saved index)")
+    if settings.captions is not None and settings.run is not None:
+        raise UserError(f"captions={settings.captions}: belongs to index=…; a run has its own captions")
+    return settings
+
+
+def tree(settings: Settings) -> str:
+    """The text to be printed.
+
+    Raises:
+        UserError: there is no such run or index, or the captions do not fit it.
+    """
+    folder = settings.index
+    if folder is None:
+        assert settings.run is not None
+        folder = stored_index(settings.run, runtime.pick_device(settings.device))
+    with settings_of(f"index={folder}"):
+        outline = read_outline(folder)
+    leaves, captions = _captions(outline, settings.captions)
+    if not captions:
+        print("no captions, so nodes are numbered: captions=FILE names them", file=sys.stderr)
+    names = name_nodes(outline.tree, leaves, captions, words=settings.words)
+    return describe(
+        outline.tree,
+        names,
+        settings.depth,
+        sizes=np.bincount(outline.leaves, minlength=outline.tree.leaf_count),
+        visits=outline.visits,
+        successes=outline.successes,
+        most=settings.most,
+    )
+
+
+def _captions(outline: Outline, path: Path | None) -> tuple[np.ndarray, list[str]]:
+    """Captions ``[C]`` and the leaf of each: from the file, or as the index keeps them, or none."""
+    if path is None:
+        kept = outline.texts(CAPTION)
+        return (outline.leaves[:0], []) if kept is None else (outline.leaves, kept)
+    leaf_of = dict(zip(outline.ids.tolist(), outline.leaves.tolist(), strict=True))
+    leaves, captions = [], []
+    for number, caption in read_captions(path):
+        if number in leaf_of:  # the file may describe more than the index holds
+            leaves.append(leaf_of[number])
+            captions.append(caption)
+    if not captions:
+        raise UserError(f"captions={path}: none of its ids is in the index, as {min(leaf_of)} is")
+    return np.array(leaves, np.int64), captions
+
+
+def read_captions(path: Path) -> Iterator[tuple[int, str]]:
+    """Ids and captions of a file; an id may have several rows.
+
+    Raises:
+        UserError: no such file, another format, or a row without a whole number as id and a caption.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"captions={path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix == ".csv":
+                rows: Iterator[object] = iter(csv.DictReader(file, skipinitialspace=True))
+            else:
+                rows = (json.loads(line) for line in file if line.strip())
+            for place, row in enumerate(rows, 1):
+                yield _entry(row, f"captions={path}, row {place}")
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise UserError(f"captions={path}: cannot be read ({error})") from error
+
+
+def _entry(row: object, where: str) -> tuple[int, str]:
+    found = row if isinstance(row, dict) else {}
+    number, caption = found.get("id"), found.get("caption")
+    if not isinstance(caption, str) or not str(number).strip().isdecimal():
+        raise UserError(f"{where}: expected id (a whole number) and caption, found {row!r}"[:200])
+    return int(str(number)), caption
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
