@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.metrics import ndcg_at_k, ranks_from_ids, summarise
+from retrieval.metrics import mean_reciprocal_rank, ndcg_at_k, ranks_from_ids, recall_at_k
 from retrieval.protocol import Retriever
 from retrieval.rivals import knobs_of
 
@@ -24,6 +24,7 @@ GOALS = (0.95, 0.99)
 """Recalls at which engines are compared."""
 WARMING = 64
 """Queries asked before a measurement."""
+_NEVER = np.iinfo(np.int64).max  # the rank of what was not found
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,19 @@ def overlap(found: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
 
 
 def quality(found: NDArray[np.int64], right: Sequence[NDArray[np.int64]]) -> dict[str, float]:
-    """``recall@1``, ``recall@5``, ``recall@10``, ``mrr`` and ``ndcg@5`` of found ids ``[Q, k]``.
+    """``recall@1``, ``recall@5``, ``recall@10``, ``mrr@10`` and ``ndcg@5`` of found ids ``[Q, k]``.
 
-    A cut-off above k counts only what is there.
+    A cut-off above k counts only what is there. The reciprocal rank is 0 for what is not among the first ten,
+    so that lists of ten and of a hundred can be compared.
     """
-    return summarise(ranks_from_ids(found, right)) | {"ndcg@5": ndcg_at_k(found, right, 5)}
+    ranks = ranks_from_ids(found, right)
+    ranks[ranks > found.shape[1]] = _NEVER
+    first_ten = np.where(ranks <= 10, ranks, _NEVER)
+    return {
+        **{f"recall@{cutoff}": recall_at_k(ranks, cutoff) for cutoff in (1, 5, 10)},
+        "mrr@10": mean_reciprocal_rank(first_ten),
+        "ndcg@5": ndcg_at_k(found, right, 5),
+    }
 
 
 def build(engine: Retriever, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> Cost:

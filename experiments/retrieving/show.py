@@ -19,7 +19,7 @@ from experiments.retrieving.measure import YARDSTICK, Measured
 from retrieval import evaluation
 from retrieval.evaluation import batched, single
 
-MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr": "MRR", "ndcg@5": "NDCG@5"}
+MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr@10": "MRR@10", "ndcg@5": "NDCG@5"}
 RANKINGS = {
     "light": "light re-ranker",
     "cascade": "light re-ranker, HAF on its first",

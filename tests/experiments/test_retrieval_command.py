@@ -75,7 +75,7 @@ def test_a_mixture_is_measured_shown_and_written(tmp_path, capsys):
         flat = problem["engines"]["flat"]
         assert flat["chosen"]["recall"] == 1
         assert flat["chosen"]["speed"]["batched"] > 0
-        assert set(flat["chosen"]["quality"]) == {"recall@1", "recall@5", "recall@10", "mrr", "ndcg@5"}
+        assert set(flat["chosen"]["quality"]) == {"recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@5"}
         assert flat["reranked"] == {}
     assert (out / "size.png").exists()
 

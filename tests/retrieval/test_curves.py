@@ -62,7 +62,7 @@ def test_quality_has_every_measure():
     measures = quality(found, [np.array([4]), np.array([8])])
     assert measures["recall@1"] == 0.5
     assert measures["recall@5"] == 1.0
-    assert measures["mrr"] == 0.75
+    assert measures["mrr@10"] == 0.75
     assert measures["ndcg@5"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 
@@ -125,7 +125,7 @@ def test_a_measurement_has_every_figure(vectors, task):
     speed = measure(engine, task.queries[:20], 10)
     assert min(speed.batched, speed.single, speed.p50) > 0
     assert speed.p50 <= speed.p99
-    one = Point({}, 1.0, {"mrr": 0.5}, speed)
+    one = Point({}, 1.0, {"mrr@10": 0.5}, speed)
     assert json.loads(json.dumps(as_json(one)))["speed"]["single"] == speed.single
 
 
@@ -139,3 +139,15 @@ def test_the_typical_speed_is_the_median_of_each_figure():
 def test_a_task_that_does_not_fit_together_is_refused(task):
     with pytest.raises(ValueError, match="sets of right"):
         Task(task.queries, task.exact, task.right[:-1])
+
+
+def test_what_is_not_found_counts_nothing_however_short_the_list() -> None:
+    found = np.array([[3, 1, 2], [4, 5, -1], [7, 8, 9]])
+    right = [np.array([1]), np.array([6]), np.array([7, 9])]
+    short = quality(found, right)
+    assert short["recall@1"] == pytest.approx(1 / 3)
+    assert short["recall@5"] == short["recall@10"] == pytest.approx(2 / 3)
+    assert short["mrr@10"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    late = np.arange(100, 112)[None]
+    assert quality(late, [np.array([111])])["mrr@10"] == pytest.approx(0)
+    assert quality(late, [np.array([109])])["mrr@10"] == pytest.approx(0.1)
