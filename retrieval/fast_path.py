@@ -12,10 +12,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.batch import search
 from retrieval.descent import level_widths
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.leaves import Leaves
-from retrieval.scan import search
 from retrieval.simd import BLOCK, LANES, TABLE_MAX
 from retrieval.vectors import VectorStore
 
@@ -42,6 +42,7 @@ class FastPath:
         centroids = faiss.vector_to_array(index.pq.centroids)
         grouped = centroids.reshape(index.pq.M, 16, index.pq.dsub)
         self._codebook = np.ascontiguousarray(grouped.transpose(0, 2, 1))
+        self._places: tuple[Ints, int] | None = None
         self._widths: dict[int, Ints] = {}
         self._prior: tuple[list[Floats], Floats] | None = None
 
@@ -57,6 +58,14 @@ class FastPath:
             and index.by_residual
             and index.pq.M * TABLE_MAX < 2**16
         )
+
+    def _place_bits(self, lists: Ints) -> int:
+        """Bits that hold every place in a leaf."""
+        known = self._places
+        if known is None or known[0] is not lists:
+            known = (lists, int(lists[:, 2].max()).bit_length())
+            self._places = known
+        return known[1]
 
     def search(
         self,
@@ -92,6 +101,7 @@ class FastPath:
         if known is None or known[0] is not priors:
             known = (priors, np.concatenate(priors).astype(np.float32))
             self._prior = known
+        lists = self._leaves.lists()
         return search(
             queries,
             k,
@@ -101,7 +111,8 @@ class FastPath:
             self._children,
             known[1],
             self._codebook,
-            self._leaves.lists(),
+            lists,
+            self._place_bits(lists),
             _NONE if allowed is None else allowed,
             *vectors.parts(),
             ids,
