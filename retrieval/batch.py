@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.keys import float_of_key, number_of
-from retrieval.routing import route
+from retrieval.routing import BINS, route
 from retrieval.scan import BIN, best_rows, fill_tables, scan_leaf
 from retrieval.simd import BLOCK, TABLE_MAX, prefetch
 from retrieval.vectors import exact_product, keep
@@ -126,7 +126,8 @@ def search(
     k: int,
     wanted: int,
     widths: NDArray[np.int64],
-    centroids: NDArray[np.uint16],
+    centroids: NDArray[np.int16],
+    unit: float,
     children: NDArray[np.int64],
     prior: NDArray[np.float32],
     codebook: NDArray[np.float32],
@@ -144,7 +145,8 @@ def search(
         k: how many.
         wanted: candidates to refine.
         widths: ``[L]`` nodes kept on each level.
-        centroids: ``[N, D]`` bits of half precision, all levels' nodes in order.
+        centroids: ``[N, D']`` of all levels' nodes in order, see `retrieval.routing.rounded`.
+        unit: what 1 of them is.
         children: ``[N_inner + 2]``: children of node ``i`` (the root is 0) are numbers ``children[i]`` to
             ``children[i + 1]``, and node ``i`` is row ``i - 1`` of ``centroids`` and ``prior``.
         prior: ``[N]``.
@@ -163,9 +165,11 @@ def search(
     scores = np.full((len(queries), k), -np.inf, np.float32)
     nodes = len(prior)
     routed, together = min(len(queries), ROUTED), min(len(queries), TOGETHER)
-    node_keys = np.empty(nodes, np.int64)
+    found = np.empty(nodes + 1, np.int64)
+    ranks = np.empty(nodes + 1, np.float32)
+    bins = np.empty(BINS, np.int64)
     parents = np.empty(nodes + 1, np.int64)
-    similarities = np.empty(nodes, np.float32)
+    shorts = np.zeros(centroids.shape[1], np.int16)
     leaf_keys = np.empty((routed, widths[-1]), np.int64)
     kept = np.empty(routed, np.int64)
     best_leaf = np.empty(routed, np.int64)
@@ -184,11 +188,12 @@ def search(
     for start in range(0, len(queries), ROUTED):
         some = queries[start : start + ROUTED]
         for number in range(len(some)):
+            query = some[number]
             kept[number] = route(
-                some[number], centroids, children, prior, widths, node_keys, similarities, parents
+                query, centroids, unit, children, prior, widths, found, shorts, ranks, bins, parents
             )
-            leaf_keys[number, : kept[number]] = node_keys[: kept[number]]
-            best_leaf[number] = number_of(node_keys[0])
+            leaf_keys[number, : kept[number]] = found[: kept[number]]
+            best_leaf[number] = number_of(found[0])
         order = np.argsort(best_leaf[: len(some)])
         for at in range(0, len(some), TOGETHER):
             chosen = order[at : at + TOGETHER]
@@ -218,6 +223,6 @@ def search(
             for who in range(len(chosen)):
                 number = chosen[who]
                 row = start + number
-                found = best_rows(wanted, lists, place_bits, state[who], keys[who])
-                _refine(some[number], keys[who], found, base, tail, ids, best[row], scores[row])
+                count = best_rows(wanted, lists, place_bits, state[who], keys[who])
+                _refine(some[number], keys[who], count, base, tail, ids, best[row], scores[row])
     return best, scores

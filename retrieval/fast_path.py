@@ -16,6 +16,7 @@ from retrieval.batch import search
 from retrieval.descent import level_widths
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.leaves import Leaves
+from retrieval.routing import rounded
 from retrieval.simd import BLOCK, LANES, TABLE_MAX
 from retrieval.vectors import VectorStore
 
@@ -26,14 +27,13 @@ class FastPath:
     """The compiled search over one tree and its leaves.
 
     Nodes are numbered through all levels, the root being 0; the children of node ``i`` are ``children[i]`` to
-    ``children[i + 1]``. Routing centroids are kept in half precision: their error, 1e-4, is far below that of
-    the codes, and half as much memory is read.
+    ``children[i + 1]``.
     """
 
     def __init__(self, tree: SemanticHierarchy, leaves: Leaves) -> None:
         index = leaves.index
         self._tree, self._leaves = tree, leaves
-        self._centroids = np.concatenate(tree.centroids).astype(np.float16).view(np.uint16)
+        self._centroids, self._unit = rounded(np.concatenate(tree.centroids))
         first, bounds = 1, []
         for level, nodes in enumerate(tree.centroids):
             bounds.append(tree.first_child[level][:-1] + first)
@@ -108,6 +108,7 @@ class FastPath:
             refine,
             widths,
             self._centroids,
+            self._unit,
             self._children,
             known[1],
             self._codebook,
