@@ -24,21 +24,14 @@ from numpy.typing import NDArray
 from retrieval.keys import float_of_key, number_of
 from retrieval.routing import BINS, route
 from retrieval.scan import BIN, best_rows, fill_tables, scan_leaf
-from retrieval.simd import BLOCK, TABLE_MAX, prefetch
-from retrieval.vectors import exact_product, keep
+from retrieval.simd import BLOCK, LINE, TABLE_MAX, prefetch_lines
+from retrieval.vectors import refine_one
 
 ROUTED = 1024  # queries routed, and ordered, at a time
 TOGETHER = 64  # queries scanned at a time: their lists and tables fit in a core's own memory
 ALONE = 4  # best leaves scanned query by query
-AHEAD = 3  # vectors fetched before their turn
+NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor sees what follows
 WIDEST_BIAS = np.float32(1 << 18)  # further off no table entries could make up for it, and a key holds it
-LINE = 64  # bytes that memory hands out at once
-
-
-@numba.njit(cache=True, nogil=True)
-def _prefetch_lines(address: int, count: int) -> None:
-    for line in range(count):
-        prefetch(address + LINE * line)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -65,33 +58,6 @@ def _visit(
     bias: Any = np.int64(min(max(steps, -WIDEST_BIAS), WIDEST_BIAS))
     leaf = node + len(lists) - len(prior) - 1  # the numbers of leaves are the last ones
     scan_leaf(lists, leaf, place_bits, bias, tables, size, allowed, wanted, who, state, counts, keys, sums)
-
-
-@numba.njit(cache=True, nogil=True)
-def _refine(
-    query: NDArray[np.float32],
-    candidates: NDArray[np.int64],
-    count: int,
-    base: NDArray,
-    tail: NDArray,
-    ids: NDArray[np.int64],
-    best: NDArray[np.int64],
-    scores: NDArray[np.float32],
-) -> None:
-    """Scores candidate rows exactly into ``best`` and ``scores``, best first."""
-    filled = 0
-    stride = base.itemsize * len(query)
-    at = base.ctypes.data
-    for slot in range(count + AHEAD):
-        if slot < count:
-            row = candidates[slot]
-            if row < len(base):
-                _prefetch_lines(at + row * stride, (stride + LINE - 1) // LINE)
-        if slot >= AHEAD:
-            row = candidates[slot - AHEAD]
-            vector = base[row] if row < len(base) else tail[row - len(base)]
-            score = exact_product(query, vector)
-            filled = keep(ids[row], score, filled, best, scores)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -207,7 +173,7 @@ def search(
                 for slot in range(alone):
                     if slot + 1 < alone:
                         after = number_of(leaf_keys[number, slot + 1]) + len(lists) - nodes - 1
-                        _prefetch_lines(lists[after, 0], 8)
+                        prefetch_lines(lists[after, 0], NEXT)
                     _visit(
                         leaf_keys[number, slot], origins[who], units[who], prior, lists, place_bits,
                         at_tables + who * size, size, allowed, wanted, who, state, counts, keys, sums,
@@ -224,5 +190,5 @@ def search(
                 number = chosen[who]
                 row = start + number
                 count = best_rows(wanted, lists, place_bits, state[who], keys[who])
-                _refine(some[number], keys[who], count, base, tail, ids, best[row], scores[row])
+                refine_one(some[number], keys[who, :count], base, tail, ids, best[row], scores[row])
     return best, scores

@@ -21,6 +21,7 @@ import platform
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
@@ -30,6 +31,7 @@ intrinsic: Any = extending.intrinsic  # called without the typing context that i
 TABLE_MAX = 31
 """Largest entry of a look-up table: eight of them fit in a byte."""
 _GROUP = 8
+LINE = 64  # bytes that memory hands out at once
 BLOCK = 32
 
 
@@ -247,6 +249,13 @@ def prefetch(typingctx: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp), emit
+
+
+@numba.njit(cache=True, nogil=True)
+def prefetch_lines(address: int, size: int) -> None:
+    """Brings so many bytes of memory nearer."""
+    for at in range(0, size, LINE):
+        prefetch(address + at)
 
 
 @intrinsic
