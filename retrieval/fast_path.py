@@ -12,10 +12,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.batch import search
 from retrieval.descent import level_widths
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.leaves import Leaves
-from retrieval.scan import search
+from retrieval.routing import rounded
 from retrieval.simd import BLOCK, LANES, TABLE_MAX
 from retrieval.vectors import VectorStore
 
@@ -26,14 +27,13 @@ class FastPath:
     """The compiled search over one tree and its leaves.
 
     Nodes are numbered through all levels, the root being 0; the children of node ``i`` are ``children[i]`` to
-    ``children[i + 1]``. Routing centroids are kept in half precision: their error, 1e-4, is far below that of
-    the codes, and half as much memory is read.
+    ``children[i + 1]``.
     """
 
     def __init__(self, tree: SemanticHierarchy, leaves: Leaves) -> None:
         index = leaves.index
         self._tree, self._leaves = tree, leaves
-        self._centroids = np.concatenate(tree.centroids).astype(np.float16).view(np.uint16)
+        self._centroids, self._unit = rounded(np.concatenate(tree.centroids))
         first, bounds = 1, []
         for level, nodes in enumerate(tree.centroids):
             bounds.append(tree.first_child[level][:-1] + first)
@@ -42,6 +42,7 @@ class FastPath:
         centroids = faiss.vector_to_array(index.pq.centroids)
         grouped = centroids.reshape(index.pq.M, 16, index.pq.dsub)
         self._codebook = np.ascontiguousarray(grouped.transpose(0, 2, 1))
+        self._places: tuple[Ints, int] | None = None
         self._widths: dict[int, Ints] = {}
         self._prior: tuple[list[Floats], Floats] | None = None
 
@@ -57,6 +58,14 @@ class FastPath:
             and index.by_residual
             and index.pq.M * TABLE_MAX < 2**16
         )
+
+    def _place_bits(self, lists: Ints) -> int:
+        """Bits that hold every place in a leaf."""
+        known = self._places
+        if known is None or known[0] is not lists:
+            known = (lists, int(lists[:, 2].max()).bit_length())
+            self._places = known
+        return known[1]
 
     def search(
         self,
@@ -92,16 +101,19 @@ class FastPath:
         if known is None or known[0] is not priors:
             known = (priors, np.concatenate(priors).astype(np.float32))
             self._prior = known
+        lists = self._leaves.lists()
         return search(
             queries,
             k,
             refine,
             widths,
             self._centroids,
+            self._unit,
             self._children,
             known[1],
             self._codebook,
-            self._leaves.lists(),
+            lists,
+            self._place_bits(lists),
             _NONE if allowed is None else allowed,
             *vectors.parts(),
             ids,

@@ -1,9 +1,10 @@
 """The few processor instructions that neither NumPy nor Numba offers, as functions for compiled code.
 
 `scan_block` sums 4-bit product codes of 32 vectors with table look-ups in a register ("fast scan", André,
-Kermarrec, Le Scouarnec, VLDB 2015), `prefetch` asks for memory ahead of its use, `load_half` reads half
-precision. They are emitted as LLVM code by Numba, so that no compiler is needed to install, and in the width
-that the processor has: 64, 32 or 16 bytes on x86, 16 on ARM. `LANES` is 0 where there is none.
+Kermarrec, Le Scouarnec, VLDB 2015), `short_products` multiplies vectors of 16-bit numbers, `prefetch` asks
+for memory ahead of its use, `from_half` reads half precision. They are emitted as LLVM code by Numba, so
+that no compiler is needed to install, and in the width that the processor has: 64, 32 or 16 bytes on x86, 16
+on ARM. `LANES` is 0 where there is none.
 
 faiss lays codes out for this (``pq4_pack_codes``): blocks of 32 vectors; in a block 16 bytes for each
 sub-quantiser, the low halves of byte ``j`` being vector ``PERMUTED[j]``'s code, the high halves vector
@@ -20,6 +21,7 @@ import platform
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
@@ -29,6 +31,7 @@ intrinsic: Any = extending.intrinsic  # called without the typing context that i
 TABLE_MAX = 31
 """Largest entry of a look-up table: eight of them fit in a byte."""
 _GROUP = 8
+LINE = 64  # bytes that memory hands out at once
 BLOCK = 32
 
 
@@ -46,6 +49,8 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
+SHORTS = max(LANES, 16) // 2
+"""16-bit numbers that one instruction of this processor multiplies."""
 _LOOKUP = {
     64: "llvm.x86.avx512.pshuf.b.512",
     32: "llvm.x86.avx2.pshuf.b",
@@ -191,6 +196,48 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
 
 
 @intrinsic
+def short_products(typingctx: Any, query: Any, row: Any, other: Any, size: Any) -> Any:
+    """``short_products(query, row, other, size) -> (int, int)``: of 16-bit vectors, two at a time.
+
+    Args:
+        typingctx: Numba's.
+        query: address of a vector.
+        row: address of a vector to multiply it with.
+        other: address of one more.
+        size: bytes of each, a multiple of `SHORTS` times 2; sums must stay within 32 bits.
+
+    Returns:
+        The two products, int32.
+    """
+    address = types.intp
+    signature = types.UniTuple(types.int32, 2)(address, address, address, address)
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        query, row, other, size = args
+        step, half, wide = ir.Constant(size.type, 2 * SHORTS), SHORTS // 2, _vector(_INT, SHORTS // 2)
+        totals = [cgutils.alloca_once_value(builder, _splat(_INT, half, 0)) for _ in range(2)]
+
+        def numbers(address: Any) -> Any:
+            shorts = builder.bitcast(_load(builder, address, 2 * SHORTS), _vector(_SHORT, SHORTS))
+            return builder.sext(shorts, _vector(_INT, SHORTS))
+
+        with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
+            at = builder.mul(loop.index, step)
+            factor = numbers(builder.add(query, at))
+            for total, begin in zip(totals, (row, other), strict=True):
+                terms = builder.mul(factor, numbers(builder.add(begin, at)))
+                even = _shuffle(builder, terms, list(range(0, SHORTS, 2)))
+                odd = _shuffle(builder, terms, list(range(1, SHORTS, 2)))  # one instruction: pmaddwd
+                builder.store(builder.add(builder.load(total), builder.add(even, odd)), total)
+        name = f"llvm.vector.reduce.add.v{half}i32"
+        reduce = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_INT, [wide]), name)
+        sums = [builder.call(reduce, [builder.load(total)]) for total in totals]
+        return context.make_tuple(builder, sig.return_type, sums)
+
+    return signature, emit
+
+
+@intrinsic
 def prefetch(typingctx: Any, address: Any) -> Any:
     """``prefetch(address)``: brings a line of memory nearer; the address need not be valid."""
 
@@ -202,6 +249,13 @@ def prefetch(typingctx: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp), emit
+
+
+@numba.njit(cache=True, nogil=True)
+def prefetch_lines(address: int, size: int) -> None:
+    """Brings so many bytes of memory nearer."""
+    for at in range(0, size, LINE):
+        prefetch(address + at)
 
 
 @intrinsic

@@ -10,10 +10,11 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from retrieval.hierarchy import Floats, Ints
-from retrieval.simd import from_half
+from retrieval.simd import from_half, prefetch_lines
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+AHEAD = 3  # vectors fetched before their turn
 
 
 class VectorStore:
@@ -165,6 +166,29 @@ def well_formed(vectors: NDArray[np.float32]) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)
+def refine_one(
+    query: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    base: NDArray,
+    tail: NDArray,
+    ids: NDArray[np.int64],
+    best: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> None:
+    """Scores rows exactly, -1 for none, into ``best`` ids and ``scores``, best first; vectors come ahead."""
+    filled = 0
+    size = base.itemsize * len(query)
+    at = base.ctypes.data
+    for slot in range(len(rows) + AHEAD):
+        if slot < len(rows) and 0 <= rows[slot] < len(base):
+            prefetch_lines(at + rows[slot] * size, size)
+        row = rows[slot - AHEAD] if slot >= AHEAD else -1
+        if row >= 0:
+            vector = base[row] if row < len(base) else tail[row - len(base)]
+            filled = keep(ids[row], exact_product(query, vector), filled, best, scores)
+
+
+@numba.njit(cache=True, nogil=True)
 def _refine(
     queries: NDArray[np.float32],
     rows: NDArray[np.int64],
@@ -173,14 +197,8 @@ def _refine(
     ids: NDArray[np.int64],
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    keys = np.full((len(queries), k), -1, np.int64)
+    best = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     for query in range(len(queries)):
-        filled = 0
-        for row in rows[query]:
-            if row < 0:
-                continue
-            vector = base[row] if row < len(base) else tail[row - len(base)]
-            score = exact_product(queries[query], vector)
-            filled = keep(ids[row], score, filled, keys[query], scores[query])
-    return keys, scores
+        refine_one(queries[query], rows[query], base, tail, ids, best[query], scores[query])
+    return best, scores

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from retrieval import ErsIndex
+from retrieval.batch import ROUTED
 from retrieval.fast_path import FastPath
-from retrieval.simd import BLOCK, LANES, TABLE_MAX, scan_block
+from retrieval.routing import rounded
+from retrieval.simd import BLOCK, LANES, SHORTS, TABLE_MAX, scan_block, short_products
 
 pytestmark = pytest.mark.skipif(not LANES, reason="this processor has no table look-ups: faiss scans")
 PERMUTED = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
@@ -55,12 +57,15 @@ def test_finds_what_faiss_finds_in_the_same_leaves(precision: str, width: int, d
     np.testing.assert_allclose(scores[same], their_scores[same], atol=1e-6)
 
 
-def test_a_batch_answers_as_its_queries_alone_do() -> None:
-    index = ErsIndex(beam=6, refine=30)
-    index.build(unit(0, 2000, 32), np.arange(2000))
-    queries = unit(1, 40, 32)
+@pytest.mark.parametrize("beam", [1, 6, 40])
+def test_a_batch_answers_as_its_queries_alone_do(beam: int) -> None:
+    """Small whole numbers: many codes score the same, and leaves are visited in another order."""
+    rng = np.random.default_rng(0)
+    index = ErsIndex(beam=beam, refine=30)
+    index.build(rng.integers(-2, 3, (2000, 32)).astype(np.float32) + np.float32(0.5), np.arange(2000))
+    queries = rng.integers(1, 4, (ROUTED + 70, 32)).astype(np.float32)
     together = index.search(queries, 10)
-    for row in range(40):
+    for row in range(0, len(queries), 7):
         alone = index.search(queries[row : row + 1], 10)
         np.testing.assert_array_equal(alone[0][0], together[0][row])
         np.testing.assert_array_equal(alone[1][0], together[1][row])
@@ -86,3 +91,18 @@ def test_filter_acts_during_the_scan_and_moved_codes_are_found() -> None:
     content.leaves.discard(np.arange(1450))
     found, _ = content.fast.search(queries, 60, 10**4, 100, content.priors, content.vectors, ids)
     assert all(sorted(row[row >= 0]) == list(range(1450, 1500)) for row in found)
+
+
+@numba.njit
+def multiplied(query: np.ndarray, row: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    return short_products(query.ctypes.data, row.ctypes.data, other.ctypes.data, 2 * len(query))
+
+
+@pytest.mark.parametrize("width", [1, 32, 100, 256])
+def test_routing_products_are_sums_of_whole_numbers(width: int) -> None:
+    vectors = 7 * unit(width, 3, width)
+    shorts, step = rounded(vectors)
+    whole = shorts.astype(np.int64) @ shorts[0].astype(np.int64)
+    assert multiplied(shorts[0], shorts[1], shorts[2]) == tuple(whole[1:])
+    np.testing.assert_allclose(whole * step**2, vectors @ vectors[0], atol=49 * 1e-4)
+    assert shorts.shape[1] % SHORTS == 0
