@@ -1,7 +1,8 @@
 """The engines that ours is compared with, by name, each behind `retrieval.protocol.Retriever`.
 
 ``flat``, ``ivf``, ``ivfpq`` and ``hnsw`` are faiss's and always there; ``hnswlib``, ``usearch``, ``scann``
-and ``diskann`` need a package each and say so when it is missing. Nothing is imported before it is asked for.
+and ``diskann`` need a package each, ``flat_gpu`` and ``ivf_gpu`` faiss's build for GPUs, and they say so when
+it is missing. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import inspect
 from collections.abc import Mapping
 
 from retrieval.protocol import Retriever
-from retrieval.rivals.base import MissingEngineError
+from retrieval.rivals.base import PROBES, REFINES, MissingEngineError
 
 __all__ = ["ENGINES", "MissingEngineError", "knobs_of", "make_index"]
 
@@ -27,12 +28,11 @@ ENGINES: Mapping[str, tuple[str, str]] = {
     "usearch": ("retrieval.rivals.usearch", "Usearch"),
     "scann": ("retrieval.rivals.scann", "Scann"),
     "diskann": ("retrieval.rivals.diskann", "DiskAnn"),
+    "flat_gpu": ("retrieval.rivals.gpu", "FlatGpu"),
+    "ivf_gpu": ("retrieval.rivals.gpu", "IvfGpu"),
     "ers": ("retrieval.ers", "ErsIndex"),
 }
-_ERS_KNOBS: Mapping[str, tuple[int, ...]] = {
-    "beam": (1, 2, 4, 8, 16, 32, 64, 128, 256),
-    "refine": (40, 100, 250),
-}
+_ERS_KNOBS: Mapping[str, tuple[int, ...]] = {"beam": PROBES, "refine": REFINES}
 
 
 def make_index(name: str, **settings: object) -> Retriever:

@@ -22,6 +22,13 @@ from retrieval.protocol import check_content, check_search
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
+PROBES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Cells or leaves scanned a query, on a curve: equal for all engines that have them, ours among them."""
+
+REFINES = (40, 60, 100, 250)
+"""Candidates rescored exactly, likewise."""
+
+
 class MissingEngineError(ImportError):
     """The library of an engine is not installed, or does not load; the message is one line with the fix."""
 

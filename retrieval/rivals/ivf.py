@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import FaissRival, at_least, cells_for
+from retrieval.rivals.base import PROBES, FaissRival, at_least, cells_for
 
 TRAINING_POINTS = 64
 """Vectors a cell that k-means sees."""
@@ -27,7 +27,7 @@ class Ivf(FaissRival):
     """
 
     name = "ivf"
-    knobs: ClassVar = {"nprobe": (1, 2, 4, 8, 16, 32, 64, 128, 256)}
+    knobs: ClassVar = {"nprobe": PROBES}
 
     def __init__(
         self,

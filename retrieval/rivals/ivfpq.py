@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import FaissRival, at_least, cells_for
+from retrieval.rivals.base import PROBES, REFINES, FaissRival, at_least, cells_for
 from retrieval.rivals.ivf import train_cells
 
 
@@ -30,7 +30,7 @@ class IvfPq(FaissRival):
     """
 
     name = "ivfpq"
-    knobs: ClassVar = {"nprobe": (1, 2, 4, 8, 16, 32, 64, 128, 256), "refine": (40, 100, 250)}
+    knobs: ClassVar = {"nprobe": PROBES, "refine": REFINES}
 
     def __init__(
         self,

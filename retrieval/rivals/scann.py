@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import Found, Rival, at_least, cells_for, library, quiet
+from retrieval.rivals.base import PROBES, REFINES, Found, Rival, at_least, cells_for, library, quiet
 
 #: Below so few vectors a tree has no use, and product codes too few to learn from.
 FEWEST_FOR_A_TREE = 1_000
@@ -31,7 +31,7 @@ class Scann(Rival):
     """
 
     name = "scann"
-    knobs: ClassVar = {"leaves_to_search": (1, 2, 4, 8, 16, 32, 64, 128, 256), "reorder": (40, 100, 250)}
+    knobs: ClassVar = {"leaves_to_search": PROBES, "reorder": REFINES}
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+import faiss
 import numpy as np
 import pytest
 
@@ -117,6 +118,13 @@ def test_a_missing_library_says_what_to_type(monkeypatch):
     for name in ("hnswlib", "usearch", "scann", "diskann"):
         with pytest.raises(MissingEngineError, match=f"{name}: .*pip install"):
             make_index(name)
+
+
+@pytest.mark.skipif(hasattr(faiss, "StandardGpuResources"), reason="faiss is built for GPUs here")
+@pytest.mark.parametrize("name", ["flat_gpu", "ivf_gpu"])
+def test_a_faiss_for_cpus_says_what_to_type(name):
+    with pytest.raises(MissingEngineError, match=f"{name}: .*built for CPUs here; .*pip install faiss-gpu"):
+        make_index(name)
 
 
 @pytest.mark.parametrize(
