@@ -25,6 +25,11 @@ def inner(function: Callable[..., Any]) -> Any:
     return numba.njit(**INNER)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """For inner functions that are given so much that to hand it over would take longer than what they do."""
+    return numba.njit(**INNER, forceinline=True)(function)
+
+
 def entry(function: Callable[..., Any]) -> Any:
     """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
     try:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from agents.search.jit import Array, entry, inner
+from agents.search.jit import Array, entry, inlined
 from agents.search.kernels_rules import choose, first_of, improve
 
 UNVISITED = -1
 
 
-@inner
+@inlined
 def learn(
     b: int,
     at: int,
@@ -55,7 +55,7 @@ def learn(
         gain = rewards[at, a] + discount * gain
 
 
-@inner
+@inlined
 def expand(
     b: int,
     nodes: int,
@@ -109,7 +109,7 @@ def expand(
     return reward[b] + discount * ahead
 
 
-@inner
+@inlined
 def descend(
     b: int,
     first: int,
@@ -150,7 +150,7 @@ def descend(
     return length
 
 
-@inner
+@inlined
 def collect(start: int, stop: int, inputs: Array, leaf: Array, here: Array) -> None:
     """The states that some rows step from."""
     for b in range(start, stop):

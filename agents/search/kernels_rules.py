@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 
-from agents.search.jit import Array, inner
+from agents.search.jit import Array, inlined, inner
 
 EPSILON = 1e-8
 LEAST_LOGIT = -1e9
 TINY = float(np.finfo(np.float32).tiny)
 
 
-@inner
+@inlined
 def choose(
     b: int,
     at: int,
@@ -45,12 +45,12 @@ def choose(
         a = puct(visits, values, prior, at, raw, puct_rule[rule, 0], puct_rule[rule, 1], out)
     if gumbel_rule is not None:
         scale, init = gumbel_rule[rule, 0], gumbel_rule[rule, 1]
-        total = improve(visits, values, prior, at, raw, scale, init, out)
         if is_root:
+            improve(visits, values, prior, at, raw, scale, init, out)
             wanted = due(visits, prior, at, before, table, b)
             a = first_of(visits, prior, at, before, wanted, noise, b, out)
         else:
-            a = lag(visits, prior, at, total, out)
+            a = lag(visits, values, prior, at, raw, scale, init, out)
     return a
 
 
@@ -125,8 +125,8 @@ def softmax(logits: Array) -> float:
 @inner
 def improve(
     visits: Array, values: Array, prior: Array, at: int, raw: float, scale: float, init: float, out: Array
-) -> int:
-    """Write logits plus `qtransforms.completed_by_mixed_value` to `out`; the node's visits."""
+) -> None:
+    """Write logits plus `qtransforms.completed_by_mixed_value` to `out`."""
     top = prior[at, 0]
     for a in range(1, visits.shape[1]):
         top = prior[at, a] if prior[at, a] > top else top
@@ -150,7 +150,6 @@ def improve(
     for a in range(visits.shape[1]):
         value = values[at, a] if visits[at, a] > 0 else mixed
         out[a] = prior[at, a] + unit * (value - low)
-    return total
 
 
 @inner
@@ -183,10 +182,20 @@ def first_of(
 
 
 @inner
-def lag(visits: Array, prior: Array, at: int, total: int, out: Array) -> int:
-    """The selector of `gumbel.gumbel` below the root, from the improved logits `out`."""
+def lag(
+    visits: Array, values: Array, prior: Array, at: int, raw: float, scale: float, init: float, out: Array
+) -> int:
+    """The selector of `gumbel.gumbel` below the root."""
+    total, best, highest = 0, 0, -math.inf
+    for a in range(visits.shape[1]):
+        total += visits[at, a]
+    if total == 0:  # as at most nodes: their policy is the prior
+        for a in range(visits.shape[1]):
+            if prior[at, a] > highest:
+                highest, best = prior[at, a], a
+        return best
+    improve(visits, values, prior, at, raw, scale, init, out)
     mass = softmax(out)
-    best, highest = 0, -math.inf
     for a in range(visits.shape[1]):
         behind = out[a] / mass - visits[at, a] / (1 + total)
         if behind > highest and prior[at, a] > -math.inf:
