@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,22 @@ def states_array(tree: Tree) -> Array:
     known = tree.arrays.get("state")
     if known is None or known[0] is not state:
         state = tree.state = state.contiguous()
-        lines = state.view(state.shape[0] * state.shape[1], -1)
-        known = tree.arrays["state"] = state, lines.numpy() if state.dtype in PLAIN else as_bytes(lines)
+        lines = state.numpy() if state.dtype in PLAIN else as_bytes(state.flatten(0, 1))
+        known = tree.arrays["state"] = state, lines.reshape(state.shape[0] * state.shape[1], -1)
     return known[1]
 
 
 def rule_arrays(root: Rule, interior: Rule, dtype: torch.dtype) -> tuple[Array, Array, Array]:
     """What a walk goes by: constants f64 `[2, 2]`, Gumbel's noise `[B, A]` and its table i64."""
-    constants = np.array(((root.first, root.second), (interior.first, interior.second)))
+    constants = constants_of(root.first, root.second, interior.first, interior.second)
     noise = np.empty((0, 0), PLAIN[dtype]) if root.noise is None else plain(root.noise, dtype).numpy()
     return constants, noise, NO_TABLE if root.table is None else plain(root.table, torch.int64).numpy()
+
+
+@lru_cache(maxsize=16)
+def constants_of(*numbers: float) -> Array:
+    """The constants of two rules, f64 `[2, 2]`; nobody writes to them."""
+    return np.array(numbers, np.float64).reshape(2, 2)
 
 
 def gather(tree: Tree, leaf: Tensor) -> Any:

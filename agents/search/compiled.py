@@ -122,15 +122,15 @@ def simulate(
         *(leaf, action, depth, needed, steps, edges),
     )
     effort = torch.from_numpy(steps), torch.from_numpy(edges)
-    # What a step is written to where it is compiled, and what there is before the first where it is not.
-    there = np.zeros((batch, states.shape[1]), states.dtype)
+    # Where a compiled step writes; of one that is not, these stand for what there is before the first.
+    there = np.empty((batch, states.shape[1]), states.dtype)
     after, scratch = there.view(np.uint8), np.empty(actions, values)
     outcome: tuple[Array, ...] = (
-        np.zeros(batch, values),
-        np.zeros(batch, np.bool_),
-        np.ones((batch, actions), np.bool_),
-        np.zeros(batch, values),
-        np.zeros((batch, actions), values),
+        np.empty(batch, values),
+        np.empty(batch, np.bool_),
+        np.empty((batch, actions), np.bool_),
+        np.empty(batch, values),
+        np.empty((batch, actions), values),
     )
     if isinstance(tree.state, Tensor) and hasattr(problem, "compiled_step"):
         step = checked(problem.compiled_step, states.dtype, values)
@@ -147,13 +147,16 @@ def simulate(
             share_out(rows, batch, block, scratch)
         return effort
     nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
-    for number in range(simulations + 1):
-        turn = (0, batch, batch, number, simulations, None, None, None, None, None)
-        if not grow(*turn, *fixed, after, *outcome, scratch):  # every root is terminal, or this was the last
-            break
-        taken = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
-        after = scatter(tree, taken.state, stepped)
-        outcome = step_arrays(taken, tree.q_values.dtype)
+    with torch.no_grad():
+        for number in range(simulations + 1):
+            turn = (0, batch, batch, number, simulations, None, None, None, None, None)
+            if not grow(
+                *turn, *fixed, after, *outcome, scratch
+            ):  # every root is terminal, or this was the last
+                break
+            taken = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
+            after = scatter(tree, taken.state, stepped)
+            outcome = step_arrays(taken, tree.q_values.dtype)
     return effort
 
 

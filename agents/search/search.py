@@ -31,7 +31,6 @@ class Effort(NamedTuple):
     edges: Tensor
 
 
-@torch.no_grad()
 def search(
     tree: Tree,
     problem: Problem,
@@ -78,6 +77,14 @@ def search(
         compact(tree, short)
     if compiled.supports(tree, policy):
         return Effort(*compiled.simulate(tree, problem, simulations, policy, discount, max_depth))
+    return _search(tree, problem, simulations, policy, discount, max_depth)
+
+
+@torch.no_grad()
+def _search(
+    tree: Tree, problem: Problem, simulations: int, policy: Policy, discount: float, max_depth: int | None
+) -> Effort:
+    """In tensors."""
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     tree.before = tree.visits[rows, tree.root]
     steps, edges = torch.zeros_like(rows), torch.zeros_like(rows)

@@ -208,6 +208,7 @@ def plant(
     tensors: dict[str, Tensor] = {}
     arrays: dict[str, tuple[Tensor, NDArray[Any]]] = {}
     nodes, edges = (batch, capacity), (batch, capacity, actions)
+    on_cpu = device.type == "cpu"
     for name, fill, shape, kind in (
         ("root", 0, (batch,), torch.int64),
         ("used", 1, (batch,), torch.int64),
@@ -226,7 +227,7 @@ def plant(
         ("low", math.inf, (batch,), dtype),
         ("high", -math.inf, (batch,), dtype),
     ):
-        if device.type != "cpu" or kind not in PLAIN:
+        if not on_cpu or kind not in PLAIN:
             tensors[name] = torch.full(shape, fill, dtype=kind, device=device)
             continue
         # Without PyTorch's threads, which then wait busily for more, on others' cores.
@@ -276,8 +277,12 @@ def close(tree: Tree, rows: Tensor) -> Tree:
 def _allocate(state: Any, capacity: int) -> Any:
     """Room for `capacity` states a row, the first of which is there."""
     if isinstance(state, Tensor):
-        room = state.new_empty((state.shape[0], capacity, *state.shape[1:]))
-        room.select(1, 0).copy_(state)
+        shape = (state.shape[0], capacity, *state.shape[1:])
+        if state.device.type == "cpu" and state.dtype in PLAIN:
+            room = torch.from_numpy(np.empty(shape, PLAIN[state.dtype]))
+        else:
+            room = state.new_empty(shape)
+        room.select(1, 0).copy_(state.detach())
         return room
     room = state.unsqueeze(1).expand(state.batch_size[0], capacity).clone()
     room[:, 0] = state
