@@ -1,15 +1,11 @@
 """The search with its walk compiled: one call of compiled code a simulation, and one of the problem.
 
-Where the problem's step is compiled as well, a search is a single call, and its rows are searched in blocks:
-the trees of a block are small enough to stay in a core's own cache, and other blocks can be searched by other
-threads.
+Where the problem's step is compiled as well, a search is a single call, and its rows are searched in blocks
+whose trees are small enough to stay in a core's own cache.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib import import_module
@@ -136,15 +132,9 @@ def simulate(
         step = checked(problem.compiled_step, states.dtype, values)
         block = rows_together([*arrays, states], batch)
 
-        def rows(begin: int, end: int, scratch: Array) -> None:
-            turns = (begin, end, block, 0, simulations)
-            grow(
-                *(*turns, step, problem.parameters, states, np.empty_like(there), there),
-                *(*fixed, after, *outcome, scratch),
-            )
-
+        turns = (0, batch, block, 0, simulations, step, problem.parameters)
         with alone():
-            share_out(rows, batch, block, scratch)
+            grow(*turns, states, np.empty_like(there), there, *fixed, after, *outcome, scratch)
         return effort
     nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
     with torch.no_grad():
@@ -161,29 +151,11 @@ def simulate(
 
 
 def rows_together(arrays: list[Array], batch: int) -> int:
-    """Rows of a block: it depends on the trees alone, so that the answer does not on the threads."""
+    """Rows of a block."""
     if batch <= FEWEST:
         return FEWEST
     rows = CACHE * batch // sum(array.nbytes for array in arrays)
     return max(FEWEST, 1 << max(rows.bit_length() - 1, 0))
-
-
-def share_out(rows: Callable[[int, int, Array], None], batch: int, block: int, scratch: Array) -> None:
-    """Search all rows, blocks in as many threads as PyTorch may use; each gets a scratch of its own."""
-    blocks = -(-batch // block)
-    threads = min(torch.get_num_threads(), blocks)
-    if threads <= 1:
-        rows(0, batch, scratch)
-        return
-    bounds = [min(block * (blocks * i // threads), batch) for i in range(threads + 1)]
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [
-            pool.submit(rows, begin, end, np.empty_like(scratch))
-            for begin, end in itertools.pairwise(bounds[1:])
-        ]
-        rows(0, bounds[1], scratch)
-        for other in others:
-            other.result()
 
 
 @lru_cache(maxsize=1)

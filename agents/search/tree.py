@@ -103,8 +103,8 @@ class CompiledProblem(Protocol):
         compiled_step: A function under `compiled_step()`. It takes `parameters`, `state` `[b, D]`
             (the tensors `[B, ...]` of the tree, flattened), `action` i64 `[b]` and `needed` bool `[b]`, and
             writes to the arrays that follow: the next state `[b, D]`, and `reward`, `terminal`, `mask`,
-            `value` and `prior` as in `Step`. It is asked for some of the rows at a time, maybe for others in
-            another thread, so what it needs to know of a row is in the row's state.
+            `value` and `prior` as in `Step`. It is asked for some of the rows at a time, so what it needs to
+            know of a row is in the row's state.
         parameters: What else it needs: one array `[n]` of the values' dtype.
     """
 

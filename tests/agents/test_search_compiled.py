@@ -185,22 +185,21 @@ def test_a_compiled_problem_is_searched_alike(name, capacity):
     assert torch.equal(trees[0].state[:, 0], trees[1].state[:, 0])
 
 
-def test_neither_blocks_nor_threads_change_the_answer(monkeypatch):
+def test_blocks_do_not_change_the_answer(monkeypatch):
     batch = 3 * compiled.FEWEST + 5
     game = CompiledGame(**vars(RandomGame.draw(batch, states=10, actions=4, seed=8, prior=True)))
     noise = gumbel_noise(
         torch.rand(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     )
     trees = []
-    for cache, threads in ((2**40, 1), (1, 1), (1, 2), (1, 4)):
+    for cache in (2**40, 1):
         monkeypatch.setattr(compiled, "CACHE", cache)
-        monkeypatch.setattr(torch, "get_num_threads", lambda count=threads: count)
         tree = plant(game.root(), 31, dtype=torch.float64)
         effort = search(tree, game, 30, policy_of("gumbel", noise, 30), 0.95, 6)
         trees.append((tree, effort))
-    for tree, effort in trees[1:]:
-        assert_same(trees[0][0], tree)
-        assert torch.equal(trees[0][1].steps, effort.steps)
+    (whole, whole_effort), (parts, effort) = trees
+    assert_same(whole, parts)
+    assert torch.equal(whole_effort.steps, effort.steps)
 
 
 @pytest.mark.parametrize("name", POLICIES)
