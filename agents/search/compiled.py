@@ -131,7 +131,6 @@ def simulate(
     if isinstance(tree.state, Tensor) and hasattr(problem, "compiled_step"):
         step = checked(problem.compiled_step, states.dtype, values)
         block = rows_together([*arrays, states], batch)
-
         turns = (0, batch, block, 0, simulations, step, problem.parameters)
         with alone():
             grow(*turns, states, np.empty_like(there), there, *fixed, after, *outcome, scratch)
@@ -140,10 +139,8 @@ def simulate(
     with torch.no_grad():
         for number in range(simulations + 1):
             turn = (0, batch, batch, number, simulations, None, None, None, None, None)
-            if not grow(
-                *turn, *fixed, after, *outcome, scratch
-            ):  # every root is terminal, or this was the last
-                break
+            if not grow(*turn, *fixed, after, *outcome, scratch):
+                break  # every root is terminal, or this was the last turn
             taken = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
             after = scatter(tree, taken.state, stepped)
             outcome = step_arrays(taken, tree.q_values.dtype)
