@@ -3,7 +3,7 @@
 from agents.search.compaction import compact
 from agents.search.edges import Described, Edges, Policy, Rule, Selector, most_visited, visit_share
 from agents.search.gumbel import considered_visits, gumbel
-from agents.search.kernels import compiled_step
+from agents.search.jit import compiled_step
 from agents.search.noise import dirichlet_noise, gumbel_noise, mix
 from agents.search.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
 from agents.search.search import Effort, search

@@ -1,7 +1,12 @@
-"""The search with its walk compiled: one call of compiled code a simulation, and one of the problem."""
+"""The search with its walk compiled: one call of compiled code a simulation, and one of the problem.
+
+Where the problem's step is compiled as well, a search is a single call, and its rows are searched in blocks
+whose trees are small enough to stay in a core's own cache.
+"""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -11,15 +16,24 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule
-from agents.search.kernels import Array, StepFunction, run, turn
-from agents.search.tree import Step, Tree
+from agents.search.arrays import (
+    gather,
+    rule_arrays,
+    scatter,
+    states_array,
+    step_arrays,
+    tree_array,
+)
+from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule, most_visited
+from agents.search.jit import Array, CompiledStep
+from agents.search.kernels import decide, grow
+from agents.search.tree import Tree
 
 DTYPES = (torch.float32, torch.float64)
 """Of values, that are compiled for."""
 
 PAIRS = ((UCT, UCT), (PUCT, PUCT), (HALVING, IMPROVED))
-"""Kinds of rules at the roots and below that are compiled for, in the order in which `turn` takes them."""
+"""Kinds of rules at the roots and below that are compiled for, in the order in which `grow` takes them."""
 
 UNLIMITED = 2**31 - 1
 
@@ -42,16 +56,28 @@ TENSORS = (
     "low",
     "high",
 )
-"""Of the tree, in the order in which `turn` takes them."""
+"""Of the tree, in the order in which `grow` takes them."""
 
-BY_NODE = set(TENSORS) - {"root", "used", "before", "order", "low", "high"}
-"""Those that have an axis of nodes."""
+DECIDING = ("root", "before", "terminal", "raw_value", "visits", "q_values", "best", "prior")
+"""Those that `decide` takes."""
+
+CACHE = 3 * 2**18
+"""Bytes of trees that are searched together: they fit a core's own cache."""
+
+FEWEST = 16
+"""Rows that are stepped together at least: products of fewer cost more a row."""
+
+Outcome = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def supports(tree: Tree, policy: Policy) -> bool:
     """Whether the walk can be compiled: on the CPU, for selectors that say what they do."""
-    known = rules_of(policy) is not None
-    return known and tree.root.device.type == "cpu" and tree.q_values.dtype in DTYPES
+    return rules_of(policy) is not None and is_plain(tree)
+
+
+def is_plain(tree: Tree) -> bool:
+    """Whether the tree is on the CPU, with values that are compiled for."""
+    return tree.q_values.dtype in DTYPES and tree.root.device.type == "cpu"
 
 
 def rules_of(policy: Policy) -> tuple[Rule, Rule] | None:
@@ -71,142 +97,115 @@ def simulate(
     max_depth: int | None,
 ) -> tuple[Tensor, Tensor]:
     """As `search`, which checks what goes in; the steps and edges of its `Effort`, i64 `[B]`."""
-    if isinstance(tree.state, Tensor):
-        tree.state = tree.state.contiguous()
-        states = tree.state.view(tree.state.shape[0] * tree.capacity, -1)
-    else:
-        states = torch.empty(0, 0)
-    values = tree.q_values.numpy().dtype
+    rules = rules_of(policy)
+    if rules is None:
+        raise TypeError(f"{policy}: plain functions cannot be compiled")
+    constants, noise, table = rule_arrays(*rules, tree.q_values.dtype)
+    kind = rules[0].kind, rules[1].kind
     batch, actions = tree.before.shape
+    arrays, states = [tree_array(tree, name) for name in TENSORS], states_array(tree)
+    values = tree_array(tree, "q_values").dtype
     leaf, action, depth, steps, edges = np.zeros((5, batch), np.int64)
     needed = np.zeros(batch, np.bool_)
     fixed = (
-        *tree_arrays(tree),
-        as_bytes(states),
-        *rule_arrays(policy),
+        *arrays,
+        states.view(np.uint8),
+        *(constants if kind == pair else None for pair in PAIRS),
+        noise,
+        table,
         UNLIMITED if max_depth is None else max_depth,
         float(discount),
         *(leaf, action, depth, needed, steps, edges),
     )
-    scratch = np.empty(actions, values)
     effort = torch.from_numpy(steps), torch.from_numpy(edges)
-    # What a step is written to where it is compiled, and what there is before the first where it is not.
-    room = np.zeros((batch, states.shape[1]), states.numpy().dtype)
-    after = room.view(np.uint8)
+    # Where a compiled step writes; of one that is not, these stand for what there is before the first.
+    there = np.empty((batch, states.shape[1]), states.dtype)
+    after, scratch = there.view(np.uint8), np.empty(actions, values)
     outcome: tuple[Array, ...] = (
-        np.zeros(batch, values),
-        np.zeros(batch, np.bool_),
-        np.ones((batch, actions), np.bool_),
-        np.zeros(batch, values),
-        np.zeros((batch, actions), values),
+        np.empty(batch, values),
+        np.empty(batch, np.bool_),
+        np.empty((batch, actions), np.bool_),
+        np.empty(batch, values),
+        np.empty((batch, actions), values),
     )
     if isinstance(tree.state, Tensor) and hasattr(problem, "compiled_step"):
-        step_function = handle(problem.compiled_step, room.dtype, values)
-        arrays = (states.numpy(), np.empty_like(room), room, leaf, action, needed, *outcome)
-        rest = (*fixed, after, *outcome, scratch)
-        with products().limit(limits=1):
-            run(simulations, step_function, problem.parameters, *arrays, *rest)
+        step = checked(problem.compiled_step, states.dtype, values)
+        block = rows_together([*arrays, states], batch)
+        turns = (0, batch, block, 0, simulations, step, problem.parameters)
+        with alone():
+            grow(*turns, states, np.empty_like(there), there, *fixed, after, *outcome, scratch)
         return effort
     nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
-    for number in range(simulations):
-        if not turn(number > 0, True, *fixed, after, *outcome, scratch):  # every root is terminal
-            return effort
-        step = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
-        after = scatter(tree, step.state, stepped)
-        outcome = step_arrays(step, tree.q_values.dtype)
-    if simulations > 0:
-        turn(True, False, *fixed, after, *outcome, scratch)
+    with torch.no_grad():
+        for number in range(simulations + 1):
+            turn = (0, batch, batch, number, simulations, None, None, None, None, None)
+            if not grow(*turn, *fixed, after, *outcome, scratch):
+                break  # every root is terminal, or this was the last turn
+            taken = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
+            after = scatter(tree, taken.state, stepped)
+            outcome = step_arrays(taken, tree.q_values.dtype)
     return effort
+
+
+def rows_together(arrays: list[Array], batch: int) -> int:
+    """Rows of a block."""
+    if batch <= FEWEST:
+        return FEWEST
+    rows = CACHE * batch // sum(array.nbytes for array in arrays)
+    return max(FEWEST, 1 << max(rows.bit_length() - 1, 0))
 
 
 @lru_cache(maxsize=1)
 def products() -> ThreadpoolController:
-    """The library behind matrix products in compiled steps, to be kept from starting threads of its own.
-
-    The products of one simulation are small, and its threads would fight for the cores with PyTorch's.
-    """
+    """The library behind matrix products in compiled steps."""
     import_module("scipy.linalg.cython_blas")  # where Numba takes products from: found only if it is loaded
     return ThreadpoolController().select(internal_api="openblas")
 
 
-@lru_cache(maxsize=16)
-def handle(step: Any, states: np.dtype[Any], values: np.dtype[Any]) -> StepFunction:
-    """The compiled step of a problem, as `run` takes it.
+def alone() -> AbstractContextManager[Any]:
+    """Keeps products in compiled steps from starting threads of their own.
+
+    The products of one simulation are small, and their threads would fight for the cores with PyTorch's.
+    """
+    library = products()
+    if all(found.num_threads == 1 for found in library.lib_controllers):
+        return nullcontext()  # to limit it costs as much as a few simulations
+    return library.limit(limits=1)
+
+
+def checked(step: Any, states: np.dtype[Any], values: np.dtype[Any]) -> CompiledStep:
+    """The compiled step of a problem.
 
     Raises:
-        ValueError: It was compiled for other dtypes.
+        ValueError: It is not one, or was made for other dtypes.
     """
-    function = StepFunction(step)
-    if function.dtypes != (states, values):
-        theirs = "{} states and {} values".format(*function.dtypes)
+    if not isinstance(step, CompiledStep):
+        raise ValueError(f"compiled_step: {step!r} is a plain function; put @compiled_step() above it")
+    if step.dtypes != (states, values):
+        theirs = "{} states and {} values".format(*step.dtypes)
         raise ValueError(
             f"compiled_step: made for {theirs}, but the tree has {states} and {values}; "
             f"use @compiled_step({states}, {values})"
         )
-    return function
+    return step
 
 
-def gather(tree: Tree, leaf: Tensor) -> Any:
-    """The states of a node a row, counted through, i64 `[B]`."""
-    if isinstance(tree.state, Tensor):
-        return tree.state.flatten(0, 1).index_select(0, leaf)
-    return tree.state[torch.arange(len(leaf)), leaf % tree.capacity]
-
-
-def scatter(tree: Tree, states: Any, needed: Tensor) -> Array:
-    """The states that follow as bytes, for `turn` to store; tensor classes are stored here, and give none."""
-    if isinstance(tree.state, Tensor):
-        return as_bytes(plain(states, tree.state.dtype))
-    made = (needed & (tree.used < tree.capacity)).nonzero().squeeze(1)
-    tree.state[made, tree.used[made]] = states[made]
-    return np.zeros((len(needed), 0), np.uint8)
-
-
-def tree_arrays(tree: Tree) -> list[Array]:
-    """The tree's tensors as arrays that share their memory, with rows and nodes in one axis."""
-    arrays = []
-    for name in TENSORS:
-        tensor = getattr(tree, name)
-        if not tensor.is_contiguous():
-            tensor = tensor.contiguous()
-            setattr(tree, name, tensor)
-        array = tensor.numpy()
-        arrays.append(array.reshape(-1, *array.shape[2:]) if name in BY_NODE else array)
-    return arrays
-
-
-def rule_arrays(policy: Policy) -> tuple[Array | None, ...]:
-    """What the walk goes by: constants `[2, 2]` of one of the `PAIRS`, Gumbel's noise and its table."""
-    rules = rules_of(policy)
-    if rules is None:
-        raise TypeError(f"{policy}: plain functions cannot be compiled")
-    root, interior = rules
-    constants = np.array([[rule.first, rule.second] for rule in rules], np.float64)
-    noise = torch.empty(0, 0) if root.noise is None else root.noise
-    table = torch.empty(0, 0) if root.table is None else root.table
-    return (
-        *(constants if pair == (root.kind, interior.kind) else None for pair in PAIRS),
-        plain(noise, torch.float64).numpy(),
-        plain(table, torch.int64).numpy(),
-    )
-
-
-def step_arrays(step: Step, dtype: torch.dtype) -> tuple[Array, ...]:
-    """All of a step but its states as arrays, with zeros for a missing value and `[B, 0]` for a prior."""
-    reward = plain(step.reward, dtype)
-    value = torch.zeros_like(reward) if step.value is None else plain(step.value, dtype)
-    prior = reward.new_empty(len(reward), 0) if step.prior is None else plain(step.prior, dtype)
-    terminal, mask = plain(step.terminal, torch.bool), plain(step.mask, torch.bool)
-    return reward.numpy(), terminal.numpy(), mask.numpy(), value.numpy(), prior.numpy()
-
-
-def plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor, contiguous, of that dtype and without a history."""
-    if tensor.dtype is dtype and tensor.is_contiguous() and not tensor.requires_grad:
-        return tensor
-    return tensor.detach().to(dtype).contiguous()
-
-
-def as_bytes(states: Tensor) -> Array:
-    """States `[n, ...]` as bytes, uint8 `[n, bytes]`, whatever they are made of; shares their memory."""
-    return states.flatten(1).view(torch.uint8).numpy() if states.dim() > 1 else as_bytes(states.unsqueeze(1))
+def outcome(tree: Tree, policy: Policy | None) -> Outcome | None:
+    """The action, visits, values and best of a `Summary`, where that is compiled for such a policy."""
+    decides = most_visited if policy is None else policy.decide
+    if not is_plain(tree):
+        return None
+    arrays = [tree_array(tree, name) for name in DECIDING]
+    constants, noise = None, arrays[5]  # whatever has the right type
+    if isinstance(decides, Described) and decides.rule.kind == HALVING:
+        constants, noise, _ = rule_arrays(decides.rule, decides.rule, tree.q_values.dtype)
+        if policy is not None and policy.simulations == 0:  # what an earlier search found out counts
+            arrays[1] = np.zeros_like(arrays[1])
+    elif decides is not most_visited:
+        return None
+    batch, actions = tree.before.shape
+    values = arrays[5].dtype
+    action, visits = np.empty(batch, np.int64), np.empty((batch, actions), np.int32)
+    means, best = np.empty((2, batch, actions), values)
+    decide(*arrays, constants, noise, action, visits, means, best, np.empty(actions, values))
+    return torch.from_numpy(action), torch.from_numpy(visits), torch.from_numpy(means), torch.from_numpy(best)

@@ -55,7 +55,7 @@ UCT, PUCT, HALVING, IMPROVED = range(4)
 
 
 class Rule(NamedTuple):
-    """What a selector does, said so that compiled code can do it (`kernels.py`).
+    """What a selector does, said so that compiled code can do it (`kernels_rules.py`).
 
     Attributes:
         kind: `UCT`, `PUCT`, or Gumbel's `HALVING` at the root and `IMPROVED` policy below it.

@@ -77,10 +77,11 @@ def gumbel(
         legal = edges.prior > -torch.inf
         return torch.where(legal, improved(edges).softmax(-1), 0.0)
 
+    halving = Rule(HALVING, value_scale, maxvisit_init, noise, table)
     return Policy(
-        Described(root, Rule(HALVING, value_scale, maxvisit_init, noise, table)),
+        Described(root, halving),
         Described(interior, Rule(IMPROVED, value_scale, maxvisit_init)),
-        decide,
+        Described(decide, halving),
         target,
         simulations,
     )

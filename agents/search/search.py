@@ -31,7 +31,6 @@ class Effort(NamedTuple):
     edges: Tensor
 
 
-@torch.no_grad()
 def search(
     tree: Tree,
     problem: Problem,
@@ -76,10 +75,18 @@ def search(
     if int(tree.used.max()) + simulations > tree.capacity:
         short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
         compact(tree, short)
-    rows = torch.arange(tree.root.shape[0], device=tree.root.device)
-    tree.before = tree.visits[rows, tree.root]
     if compiled.supports(tree, policy):
         return Effort(*compiled.simulate(tree, problem, simulations, policy, discount, max_depth))
+    return _search(tree, problem, simulations, policy, discount, max_depth)
+
+
+@torch.no_grad()
+def _search(
+    tree: Tree, problem: Problem, simulations: int, policy: Policy, discount: float, max_depth: int | None
+) -> Effort:
+    """In tensors."""
+    rows = torch.arange(tree.root.shape[0], device=tree.root.device)
+    tree.before = tree.visits[rows, tree.root]
     steps, edges = torch.zeros_like(rows), torch.zeros_like(rows)
     tight = int(tree.used.max()) + simulations > tree.capacity
     top = tree.level[rows, tree.root]

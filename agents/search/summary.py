@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.search.compiled import outcome
 from agents.search.edges import Policy, most_visited
 from agents.search.tree import Tree
 from agents.search.walk import root_edges
@@ -52,6 +53,9 @@ def summarize(tree: Tree, policy: Policy | None = None) -> Summary:
         tree: After a search.
         policy: The one it was searched with, which decides; without it the most visits do.
     """
+    compiled = outcome(tree, policy)
+    if compiled is not None:
+        return Summary(*compiled)
     edges = root_edges(tree)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     action = most_visited(edges) if policy is None else policy.decide(edges)

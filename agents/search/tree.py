@@ -9,10 +9,13 @@ and not the game.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 UNVISITED = -1
@@ -21,8 +24,22 @@ UNVISITED = -1
 NO_PARENT = -1
 """Parent of the node the tree was planted with."""
 
-PLAIN = (torch.bool, torch.int32, torch.int64, torch.float32, torch.float64)
-"""Dtypes of tensors that NumPy can fill."""
+PLAIN: dict[torch.dtype, type[np.generic]] = {
+    torch.bool: np.bool_,
+    torch.int32: np.int32,
+    torch.int64: np.int64,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+}
+"""Dtypes of tensors that NumPy can make."""
+
+BY_NODE = frozenset(
+    [
+        *("parent", "parent_action", "level", "terminal", "raw_value"),
+        *("children", "visits", "q_values", "best", "rewards", "prior"),
+    ]
+)
+"""Tensors of a tree that have an axis of nodes."""
 
 
 class Root(NamedTuple):
@@ -83,10 +100,11 @@ class CompiledProblem(Protocol):
     For problems so small that to ask Python, or PyTorch, for every step is most of the work.
 
     Attributes:
-        compiled_step: A function under `kernels.compiled_step()`. It takes `parameters`, `state` `[B, D]`
-            (the tensors `[B, ...]` of the tree, flattened), `action` i64 `[B]` and `needed` bool `[B]`, and
-            writes to the arrays that follow: the next state `[B, D]`, and `reward`, `terminal`, `mask`,
-            `value` and `prior` as in `Step`.
+        compiled_step: A function under `compiled_step()`. It takes `parameters`, `state` `[b, D]`
+            (the tensors `[B, ...]` of the tree, flattened), `action` i64 `[b]` and `needed` bool `[b]`, and
+            writes to the arrays that follow: the next state `[b, D]`, and `reward`, `terminal`, `mask`,
+            `value` and `prior` as in `Step`. It is asked for some of the rows at a time, so what it needs to
+            know of a row is in the row's state.
         parameters: What else it needs: one array `[n]` of the values' dtype.
     """
 
@@ -119,6 +137,8 @@ class Tree:
         low: Smallest edge value so far, float `[B]` (`+inf` before the first).
         high: Largest edge value so far, float `[B]` (`-inf` before the first).
         state: The problem's states, a tensor `[B, N, ...]` or a tensor class `[B, N]`.
+        arrays: Tensors by name, and the same memory as compiled code takes it (`arrays.py`), where that is
+            known; such an array counts as long as its tensor is the one above.
     """
 
     root: Tensor
@@ -139,6 +159,7 @@ class Tree:
     low: Tensor
     high: Tensor
     state: Any
+    arrays: dict[str, tuple[Tensor, NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def capacity(self) -> int:
@@ -184,43 +205,47 @@ def plant(
     else:
         order = torch.zeros((batch, 1, actions), dtype=dtype, device=device)
 
-    def full(value: float, *shape: int, kind: torch.dtype = torch.int32) -> Tensor:
-        if device.type != "cpu" or kind not in PLAIN:
-            return torch.full((batch, *shape), value, dtype=kind, device=device)
-        room = torch.empty((batch, *shape), dtype=kind)
-        room.numpy().fill(
-            value
-        )  # without PyTorch's threads, which then wait busily for more, on others' cores
-        return room
-
-    tree = Tree(
-        root=full(0, kind=torch.int64),
-        used=full(1, kind=torch.int64),
-        parent=full(NO_PARENT, capacity),
-        parent_action=full(0, capacity),
-        level=full(0, capacity),
-        terminal=full(False, capacity, kind=torch.bool),
-        raw_value=full(0.0, capacity, kind=dtype),
-        children=full(UNVISITED, capacity, actions),
-        visits=full(0, capacity, actions),
-        q_values=full(0.0, capacity, actions, kind=dtype),
-        best=full(float("-inf"), capacity, actions, kind=dtype),
-        rewards=full(0.0, capacity, actions, kind=dtype),
-        before=full(0, actions),
-        prior=full(0.0, capacity, actions, kind=dtype),
-        order=order,
-        low=full(float("inf"), kind=dtype),
-        high=full(float("-inf"), kind=dtype),
-        state=_allocate(root.state, capacity),
-    )
-    tree.prior[:, 0] = order[:, 0] if root.prior is None else root.prior.to(dtype)
-    tree.prior[:, 0].masked_fill_(~root.mask, float("-inf"))
-    tree.terminal[:, 0] = ~root.mask.any(-1)
+    tensors: dict[str, Tensor] = {}
+    arrays: dict[str, tuple[Tensor, NDArray[Any]]] = {}
+    nodes, edges = (batch, capacity), (batch, capacity, actions)
+    on_cpu = device.type == "cpu"
+    for name, fill, shape, kind in (
+        ("root", 0, (batch,), torch.int64),
+        ("used", 1, (batch,), torch.int64),
+        ("parent", NO_PARENT, nodes, torch.int32),
+        ("parent_action", 0, nodes, torch.int32),
+        ("level", 0, nodes, torch.int32),
+        ("terminal", False, nodes, torch.bool),
+        ("raw_value", 0.0, nodes, dtype),
+        ("children", UNVISITED, edges, torch.int32),
+        ("visits", 0, edges, torch.int32),
+        ("q_values", 0.0, edges, dtype),
+        ("best", -math.inf, edges, dtype),
+        ("rewards", 0.0, edges, dtype),
+        ("before", 0, (batch, actions), torch.int32),
+        ("prior", 0.0, edges, dtype),
+        ("low", math.inf, (batch,), dtype),
+        ("high", -math.inf, (batch,), dtype),
+    ):
+        if not on_cpu or kind not in PLAIN:
+            tensors[name] = torch.full(shape, fill, dtype=kind, device=device)
+            continue
+        # Without PyTorch's threads, which then wait busily for more, on others' cores.
+        array = np.zeros(shape, PLAIN[kind])
+        if fill:
+            array.fill(fill)
+        tensor = tensors[name] = torch.from_numpy(array)
+        arrays[name] = tensor, array.reshape(-1, *shape[2:]) if name in BY_NODE else array
+    first = order[:, 0] if root.prior is None else root.prior.detach().to(dtype)
+    tensors["prior"].select(1, 0).copy_(first.masked_fill(root.mask.logical_not(), -math.inf))
+    terminal = torch.any(root.mask, -1).logical_not_()
     if root.terminal is not None:
-        tree.terminal[:, 0] |= root.terminal
+        terminal |= root.terminal
+    tensors["terminal"].select(1, 0).copy_(terminal)
     if root.value is not None:
-        tree.raw_value[:, 0] = root.value.to(dtype).masked_fill(tree.terminal[:, 0], 0.0)
-    return tree
+        value = root.value.detach().to(dtype).masked_fill(terminal, 0.0)
+        tensors["raw_value"].select(1, 0).copy_(value)
+    return Tree(**tensors, order=order, state=_allocate(root.state, capacity), arrays=arrays)
 
 
 def advance(tree: Tree, action: Tensor) -> Tree:
@@ -252,8 +277,13 @@ def close(tree: Tree, rows: Tensor) -> Tree:
 def _allocate(state: Any, capacity: int) -> Any:
     """Room for `capacity` states a row, the first of which is there."""
     if isinstance(state, Tensor):
-        room = state.new_empty((state.shape[0], capacity, *state.shape[1:]))
-    else:
-        room = state.unsqueeze(1).expand(state.batch_size[0], capacity).clone()
+        shape = (state.shape[0], capacity, *state.shape[1:])
+        if state.device.type == "cpu" and state.dtype in PLAIN:
+            room = torch.from_numpy(np.empty(shape, PLAIN[state.dtype]))
+        else:
+            room = state.new_empty(shape)
+        room.select(1, 0).copy_(state.detach())
+        return room
+    room = state.unsqueeze(1).expand(state.batch_size[0], capacity).clone()
     room[:, 0] = state
     return room

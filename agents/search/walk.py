@@ -1,6 +1,7 @@
 """The walk in tensors: down from all roots together, one step of the problem, the returns back up.
 
-The reference for `kernels.py`, and what runs on a GPU, in a policy of your own and in unusual dtypes.
+The reference for `kernels.py` and `kernels_rules.py`, and what runs on a GPU, in a policy of your own and in
+unusual dtypes.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from agents.search import (
     search,
     summarize,
 )
-from agents.search.kernels import StepFunction
 from experiments.benchmarks.search_child import (
     ACTIONS,
     DEPTH,
@@ -91,26 +90,28 @@ def perceptron(
     three = two + HIDDEN * HIDDEN
     four = three + HIDDEN
     five = four + HIDDEN * OUTPUTS
+    # Loops rather than slices that are assigned to: those take three times as long to compile.
     hidden = np.zeros((batch, inputs), np.float32)
     for b in range(batch):
-        hidden[b, :STATE] = state[b]
+        for i in range(STATE):
+            hidden[b, i] = state[b, i]
         hidden[b, STATE + action[b]] = 1
-    first = np.dot(hidden, parameters[:one].reshape(inputs, HIDDEN))
+    first = np.dot(hidden, parameters[:one].reshape((inputs, HIDDEN)))
     for b in range(batch):
         for i in range(HIDDEN):
             first[b, i] = max(first[b, i] + parameters[one + i], np.float32(0))
-    second = np.dot(first, parameters[two:three].reshape(HIDDEN, HIDDEN))
+    second = np.dot(first, parameters[two:three].reshape((HIDDEN, HIDDEN)))
     for b in range(batch):
         for i in range(HIDDEN):
             second[b, i] = max(second[b, i] + parameters[three + i], np.float32(0))
-    output = np.dot(second, parameters[four:five].reshape(HIDDEN, OUTPUTS))
+    output = np.dot(second, parameters[four:five].reshape((HIDDEN, OUTPUTS)))
     for b in range(batch):
-        for i in range(OUTPUTS):
-            output[b, i] += parameters[five + i]
-        reward[b], value[b], terminal[b] = output[b, 0], output[b, 1], False
-        mask[b] = True
-        logits[b] = output[b, 2 : 2 + ACTIONS]
-        after[b] = output[b, 2 + ACTIONS :]
+        reward[b], value[b] = output[b, 0] + parameters[five], output[b, 1] + parameters[five + 1]
+        terminal[b] = False
+        for i in range(ACTIONS):
+            mask[b, i], logits[b, i] = True, output[b, 2 + i] + parameters[five + 2 + i]
+        for i in range(STATE):
+            after[b, i] = output[b, 2 + ACTIONS + i] + parameters[five + 2 + ACTIONS + i]
 
 
 def problem(name: str, batch: int, inputs: dict[str, Any]) -> Dynamics:
@@ -154,7 +155,7 @@ def dynamics(name: str, batch: int, inputs: dict[str, Any], threads: int) -> Cal
     model = problem(name, batch, inputs)
     action = torch.zeros(batch, dtype=torch.int64)
     if isinstance(model, CompiledDynamics):
-        function, state = StepFunction(perceptron), inputs["state"]
+        function, state = perceptron, inputs["state"]
         ends = [model.terminal.numpy().copy(), model.mask.numpy().copy()]
         line, table = np.empty(batch, np.float32), np.empty((batch, ACTIONS), np.float32)
         arrays = (action.numpy(), ends[0], state.copy(), line.copy(), *ends, line, table)

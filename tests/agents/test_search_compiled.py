@@ -17,11 +17,13 @@ from agents.search import (
     Step,
     Tree,
     advance,
+    compiled,
     compiled_step,
     dirichlet_noise,
     gumbel,
     gumbel_noise,
     mix,
+    most_visited,
     plant,
     puct,
     search,
@@ -75,13 +77,13 @@ def test_both_walks_grow_the_same_tree(name, seed, batch, actions, discount, cap
     if name == "puct":
         root = root._replace(prior=mix(root.prior, dirichlet_noise(uniforms, root.mask, 0.3), 0.25))
     trees = []
-    for compiled in (True, False):
+    for is_compiled in (True, False):
         tree = plant(root, capacity, torch.Generator().manual_seed(seed), dtype=torch.float64)
         efforts = []
         for simulations in (15, 7):
             policy = policy_of(name, noise, simulations)
-            policy = policy if compiled else in_tensors(policy)
-            assert supports(tree, policy) is compiled
+            policy = policy if is_compiled else in_tensors(policy)
+            assert supports(tree, policy) is is_compiled
             efforts.append(search(tree, game, simulations, policy, discount, max_depth))
             summary = summarize(tree, policy)
             playable = tree.children[torch.arange(batch), tree.root, summary.action] >= 0
@@ -181,6 +183,48 @@ def test_a_compiled_problem_is_searched_alike(name, capacity):
         trees.append(tree)
     assert_same(*trees)
     assert torch.equal(trees[0].state[:, 0], trees[1].state[:, 0])
+
+
+def test_blocks_do_not_change_the_answer(monkeypatch):
+    batch = 3 * compiled.FEWEST + 5
+    game = CompiledGame(**vars(RandomGame.draw(batch, states=10, actions=4, seed=8, prior=True)))
+    noise = gumbel_noise(
+        torch.rand(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    )
+    trees = []
+    for cache in (2**40, 1):
+        monkeypatch.setattr(compiled, "CACHE", cache)
+        tree = plant(game.root(), 31, dtype=torch.float64)
+        effort = search(tree, game, 30, policy_of("gumbel", noise, 30), 0.95, 6)
+        trees.append((tree, effort))
+    (whole, whole_effort), (parts, effort) = trees
+    assert_same(whole, parts)
+    assert torch.equal(whole_effort.steps, effort.steps)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_roots_are_read_alike(name):
+    """Compiled or in tensors, whatever was searched, if anything, and with equal values."""
+    game = RandomGame.draw(6, states=9, actions=4, seed=2, ended=0.2, prior=True)
+    noise = gumbel_noise(torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    tree = plant(game.root(), 40, dtype=torch.float64)
+    for simulations in (0, 1, 7, 20, 0):
+        policy = policy_of(name, noise, simulations)
+        search(tree, game, simulations, policy, 0.9)
+        for asked in (policy, None):
+            ours = summarize(tree, asked)
+            decide = most_visited if asked is None else asked.decide
+            theirs = summarize(tree, policy._replace(decide=lambda edges, decide=decide: decide(edges)))
+            assert torch.equal(ours.action, theirs.action)
+            for field in ("visits", "values", "best"):
+                assert torch.equal(getattr(ours, field), getattr(theirs, field))
+
+
+def test_a_plain_step_is_not_taken_for_a_compiled_one():
+    game = CompiledGame(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
+    game.compiled_step = table_step.function
+    with pytest.raises(ValueError, match="put @compiled_step"):
+        search(plant(game.root(), 5, dtype=torch.float64), game, 4, puct())
 
 
 def test_a_compiled_step_for_other_numbers_is_named():
