@@ -7,10 +7,10 @@ vector instructions (a library call for each would cost more than all else).
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from compiling import kept
 from models.evidence import CHANNELS, COUNT_OFFSETS, EVIDENCE, SPECTRUM_GAIN, WIDTHS
 from models.light import LightShapes, LightTexts
 
@@ -79,7 +79,7 @@ def _checked(
     return queries, rows
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _exp2(x: NDArray[np.float32], bits: NDArray[np.int32], count: int) -> None:
     """Powers of two in place, within 3e-7 of the true ones: 2^f by its Taylor series, |f| <= 1/2."""
     powers = bits.view(np.float32)
@@ -99,7 +99,7 @@ def _exp2(x: NDArray[np.float32], bits: NDArray[np.int32], count: int) -> None:
         x[i] *= powers[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _strength(spectrum: NDArray[np.uint8], repetitions: np.float32) -> np.float32:
     """Linear interpolation of ``[F]`` strengths of 1 to F repetitions; zero at none and beyond F."""
     last = len(spectrum)
@@ -111,7 +111,7 @@ def _strength(spectrum: NDArray[np.uint8], repetitions: np.float32) -> np.float3
     return low + share * (high - low)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _widen(codes: NDArray[np.int8], scales: NDArray[np.float32], row: int, out: NDArray[np.float32]) -> None:
     """A shape's nodes as floats ``[N, d]``."""
     source = codes[row]
@@ -121,7 +121,7 @@ def _widen(codes: NDArray[np.int8], scales: NDArray[np.float32], row: int, out: 
             out[node, column] = np.float32(source[node, column]) * scale
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _best(products: NDArray[np.float32], first: int, nodes: int, best: NDArray[np.float32]) -> None:
     """The largest of ``nodes`` rows of products, column by column."""
     columns = products.shape[1]
@@ -133,7 +133,7 @@ def _best(products: NDArray[np.float32], first: int, nodes: int, best: NDArray[n
             best[t] = max(best[t], row[t])
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _add_evidence(
     quantities: Floats,
     weights: Floats,
@@ -191,7 +191,7 @@ def _add_evidence(
         out[slot[j]] += total / mass
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _interact_with_shapes(asked: Floats, wide: Floats, own: Floats, best: Floats) -> None:
     """Late interaction ``[C]`` of a text's tokens ``[T, d]`` with shapes ``[C, N, d]``."""
     count, nodes, width = wide.shape
@@ -204,7 +204,7 @@ def _interact_with_shapes(asked: Floats, wide: Floats, own: Floats, best: Floats
         own[c] = total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _interact_with_texts(
     tokens: Floats, first: Ints, rows: Ints, nodes: Floats, own: Floats, gathered: Floats, best: Floats
 ) -> None:
@@ -227,7 +227,7 @@ def _interact_with_texts(
         own[c] = total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _look(along: Floats, node: Floats) -> np.float32:
     total = np.float32(0)
     for column in range(len(along)):
@@ -235,7 +235,7 @@ def _look(along: Floats, node: Floats) -> np.float32:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _most(first: Ints) -> int:
     """The largest piece of those that begin at ``first``."""
     most = 1
@@ -244,7 +244,7 @@ def _most(first: Ints) -> int:
     return most
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def _score(
     tokens: Floats,
     first_token: Ints,

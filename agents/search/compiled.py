@@ -6,14 +6,10 @@ whose trees are small enough to stay in a core's own cache.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from agents.search.arrays import (
@@ -28,6 +24,7 @@ from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy,
 from agents.search.jit import Array, CompiledStep
 from agents.search.kernels import decide, grow
 from agents.search.tree import Tree
+from compiling import single_threaded_products
 
 DTYPES = (torch.float32, torch.float64)
 """Of values, that are compiled for."""
@@ -132,7 +129,7 @@ def simulate(
         step = checked(problem.compiled_step, states.dtype, values)
         block = rows_together([*arrays, states], batch)
         turns = (0, batch, block, 0, simulations, step, problem.parameters)
-        with alone():
+        with single_threaded_products():
             grow(*turns, states, np.empty_like(there), there, *fixed, after, *outcome, scratch)
         return effort
     nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
@@ -153,24 +150,6 @@ def rows_together(arrays: list[Array], batch: int) -> int:
         return FEWEST
     rows = CACHE * batch // sum(array.nbytes for array in arrays)
     return max(FEWEST, 1 << max(rows.bit_length() - 1, 0))
-
-
-@lru_cache(maxsize=1)
-def products() -> ThreadpoolController:
-    """The library behind matrix products in compiled steps."""
-    import_module("scipy.linalg.cython_blas")  # where Numba takes products from: found only if it is loaded
-    return ThreadpoolController().select(internal_api="openblas")
-
-
-def alone() -> AbstractContextManager[Any]:
-    """Keeps products in compiled steps from starting threads of their own.
-
-    The products of one simulation are small, and their threads would fight for the cores with PyTorch's.
-    """
-    library = products()
-    if all(found.num_threads == 1 for found in library.lib_controllers):
-        return nullcontext()  # to limit it costs as much as a few simulations
-    return library.limit(limits=1)
 
 
 def checked(step: Any, states: np.dtype[Any], values: np.dtype[Any]) -> CompiledStep:

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+import compiling
+
 Array = NDArray[Any]
 
-# What makes a function callable from Python or C takes time to compile, so it is left out where nobody calls.
-# `_nrt` counts who uses an array, which would cost as much as the walk, and is there for those that allocate.
-ENTRY: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
-INNER: dict[str, Any] = ENTRY | {"no_cpython_wrapper": True}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+"""Without `_nrt`: counting who uses an array is for those that allocate, and would cost as much as a walk."""
 
+inner = compiling.inner(**OPTIONS)
+"""For functions that only compiled ones call."""
 
-def inner(function: Callable[..., Any]) -> Any:
-    """For functions that only compiled ones call."""
-    return numba.njit(**INNER)(function)
+inlined = compiling.inner(**OPTIONS, forceinline=True)
+"""For inner functions that are given so much that to hand it over would take longer than what they do."""
 
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """For inner functions that are given so much that to hand it over would take longer than what they do."""
-    return numba.njit(**INNER, forceinline=True)(function)
-
-
-def entry(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
-    try:
-        compiled = numba.njit(cache=True, **ENTRY)(function)
-    except RuntimeError:  # no folder that may be written to
-        return numba.njit(**ENTRY)(function)
-    # Numba compiles again when a function's own file has changed, but parts of it are in others.
-    kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if kept is not None:
-        kept._source_stamp = sources()
-    return compiled
-
-
-@lru_cache(maxsize=1)
-def sources() -> str:
-    """A fingerprint of all files that compiled functions are written in."""
-    here = Path(__file__)
-    files = [here, *sorted(here.parent.glob("kernels*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+entry = compiling.kept(**OPTIONS, no_cfunc_wrapper=True)
+"""For functions that Python calls."""
 
 
 class CompiledStep:

@@ -1,0 +1,64 @@
+"""Compiled functions whose machine code is kept on disk, and is made anew when any part of them has changed.
+
+Numba keeps machine code for the next process and forgets it when the file of the function changes. But a
+function is made of all that it calls, and that is in other files: without more, the code of a release before
+would go on running after an update. Here all files of its folder that hold compiled functions count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numba
+
+Decorator = Callable[[Callable[..., Any]], Any]
+
+HINTS = (b"import numba", b"from numba", b"from compiling")
+"""What a file with compiled functions has in it."""
+
+
+def kept(**options: Any) -> Decorator:
+    """Decorator: compile at the first call, and keep the machine code where a folder may be written to.
+
+    Args:
+        options: Of `numba.njit`. The interpreter's lock is released unless they say otherwise.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            compiled: Any = numba.njit(cache=True, **{"nogil": True} | options)(function)
+        except RuntimeError:  # no folder that may be written to
+            return numba.njit(**{"nogil": True} | options)(function)
+        stamped(compiled, Path(function.__code__.co_filename).parent)
+        return compiled
+
+    return decorate
+
+
+def inner(**options: Any) -> Decorator:
+    """Decorator for what only compiled functions call: without a way in from Python, compiled with each."""
+    unreachable = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    decorator: Decorator = numba.njit(**unreachable | options)
+    return decorator
+
+
+def stamped(compiled: Any, folder: Path) -> None:
+    """Lets the kept machine code hold for as long as the folder's kernels are as they are.
+
+    Numba has no public way to say so. Where its attributes are not as they were, its own rule stays.
+    """
+    files: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(files, "_source_stamp"):
+        files._source_stamp = fingerprint(folder)
+
+
+@lru_cache
+def fingerprint(folder: Path) -> str:
+    """Of all files of a folder that hold compiled functions."""
+    contents = [file.read_bytes() for file in sorted(folder.glob("*.py"))]
+    kernels = [content for content in contents if any(hint in content for hint in HINTS)]
+    return hashlib.sha256(b"\0".join(kernels)).hexdigest()

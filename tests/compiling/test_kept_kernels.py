@@ -1,0 +1,65 @@
+"""Machine code on disk is used again, and never after a change of what it was made from."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from compiling import kept
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / f"{name}.py").write_text(textwrap.dedent(text))
+
+
+def answer(folder: Path) -> list[int]:
+    """The answer of `outer.six` and how often its machine code was found on disk, in a new process."""
+    run = "import outer; print(outer.six(2), sum(outer.six.stats.cache_hits.values()))"
+    paths = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "NUMBA_CACHE_DIR": str(folder / "kept")}
+    done = subprocess.run(
+        [sys.executable, "-c", run], env=os.environ | paths, capture_output=True, text=True, check=True
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_a_change_in_another_file_is_seen(tmp_path):
+    write(
+        tmp_path,
+        "outer",
+        """
+        from compiling import kept
+        from part import times
+
+        @kept()
+        def six(number):
+            return times(number)
+        """,
+    )
+    part = """
+        from compiling import inner
+
+        @inner()
+        def times(number):
+            return {} * number
+        """
+    write(tmp_path, "part", part.format(3))
+    assert answer(tmp_path) == [6, 0]
+    assert answer(tmp_path) == [6, 1]
+    write(tmp_path, "part", part.format(4))
+    assert answer(tmp_path) == [8, 0]
+
+
+def test_a_file_without_kernels_changes_nothing(tmp_path):
+    write(tmp_path, "outer", "from compiling import kept\nsix = kept()(lambda number: 3 * number)\n")
+    assert answer(tmp_path) == [6, 0]
+    write(tmp_path, "other", "x = 1")
+    assert answer(tmp_path) == [6, 1]
+
+
+def test_it_compiles_where_nothing_can_be_kept():
+    namespace = {}
+    exec("def twice(number):\n    return 2 * number", namespace)  # of no file
+    assert kept()(namespace["twice"])(3) == 6
