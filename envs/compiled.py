@@ -14,6 +14,7 @@ from torch import Tensor
 
 from envs import kernels
 from envs.groundwork import Groundwork
+from envs.kernels_observation import diverge, tell
 from envs.kernels_paired import pairs
 from envs.kernels_statistics import renew
 from envs.layout import Layout
@@ -116,7 +117,7 @@ class CompiledReevaluation:
         if self.touched[rows].any():
             renew(
                 rows, self.starts, self.agrees, self.length, self.touched, self.sharpness, self.pooling,
-                self.logits, _array(work.top), self.centers, self.region, self.regions, self.statistics,
+                self.logits, self.centers, self.region, self.regions, self.statistics,
             )  # fmt: skip
 
     def paired(self, every: Tensor, rows: Tensor) -> None:
@@ -148,6 +149,47 @@ class CompiledReevaluation:
         )
         lines = [np.empty((size, width), np.float32) for width in widths]
         return (*lines, np.empty((size, 4), np.int64))
+
+
+def divergence(
+    attention: AttentionState, maps: Tensor, calibration: Calibration, head_logits: Tensor
+) -> Tensor:
+    """As `Evaluator.divergence`, out of that of the maps `[B, C, L]` and HAF's own head logits `[L, H]`."""
+    result = maps.new_empty(len(maps))
+    changed = (
+        (attention.gate_logits, calibration.level),
+        (attention.token_logits, calibration.token),
+        (head_logits, calibration.head),
+    )
+    arrays = [_array(tensor) for pair in changed for tensor in pair]
+    diverge(_array(maps), _array(attention.mask), *arrays, result.numpy())
+    return result
+
+
+def observe(
+    attention: AttentionState,
+    group: Tensor,
+    before: Tensor,
+    score: Tensor,
+    statistics: Tensor,
+    calibration: Calibration,
+    divergence: Tensor,
+    steps_left: Tensor,
+    *,
+    size: int,
+    leading: int,
+    limit: float,
+    bound: float,
+) -> Tensor:
+    """As `envs.observation.observe`, which see; `size` is the length of an observation."""
+    result = score.new_empty(len(score), size)
+    tensors = (
+        attention.mask, attention.gate_logits, attention.token_logits, group, before, score, statistics,
+        calibration.level, calibration.temperature, calibration.head, calibration.token,
+        calibration.association, divergence, steps_left,
+    )  # fmt: skip
+    tell(*map(_array, tensors), leading, limit, bound, result.numpy())
+    return result
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

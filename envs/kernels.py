@@ -19,36 +19,11 @@ Sums may be added up in another order than they are written in, so that they can
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-
-ENTRY: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,  # takes time to compile, and nobody calls it
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
-}
-INNER = ENTRY | {"no_cpython_wrapper": True}
-
-
-def inner(function: Callable[..., Any]) -> Any:
-    """For functions that only compiled ones call."""
-    return numba.njit(**INNER)(function)
-
-
-def entry(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
-    try:
-        return numba.njit(cache=True, **ENTRY)(function)
-    except RuntimeError:  # no folder that may be written to
-        return numba.njit(**ENTRY)(function)
-
+from envs.jit import Array, entry, inner
 
 F = np.float32
 LOWEST, HIGHEST = F(-87), F(88)  # beyond, a float32 is 0 or infinite
@@ -158,6 +133,36 @@ def mix_heads(gathered: Array, share: Array, line: Array, more: bool) -> None:
     else:
         for k in range(len(line)):
             line[k] = gathered[k] * share[k]
+
+
+@inner
+def mix_levels(tokens: int, again: Array, gathered: Array, shares: Array, lines: Array, more: bool) -> None:
+    """The same of all tokens and of all levels that need not gather anew.
+
+    Levels go inside tokens: what is read next is then more of the same streams.
+
+    Args:
+        tokens: How many of the `T`.
+        again: bool `[L]`.
+        gathered: `[L, T, D]`.
+        shares: `[L, T, D]`.
+        lines: `[tokens or more, D]`.
+        more: Add to the lines.
+    """
+    if len(again) == 3 and not again.any():  # the usual case, in one pass
+        for t in range(tokens):
+            one, two, three = gathered[0, t], gathered[1, t], gathered[2, t]
+            first, second, third = shares[0, t], shares[1, t], shares[2, t]
+            line = lines[t]
+            for k in range(len(line)):
+                line[k] = one[k] * first[k] + two[k] * second[k] + three[k] * third[k]
+        return
+    for t in range(tokens):
+        begun = more
+        for level in range(len(again)):
+            if not again[level]:
+                mix_heads(gathered[level, t], shares[level, t], lines[t], begun)
+                begun = True
 
 
 @inner
@@ -364,18 +369,18 @@ def every(
             if pairs + length[row] > len(lines):
                 conclude(pairs, count, asked, scores, model, room)
                 pairs, count = 0, 0
+            more = False
             for level in range(levels):
                 if again[row, level]:
                     kl = gather(
                         length[row], starts[level], starts[level + 1], logits[row, c], values[row, c],
                         sharpness[row, level], weight[row, :, :, level], share[row],
-                        log_sums[row, level, c], maps, totals, fresh, level > 0, lines[pairs:],
+                        log_sums[row, level, c], maps, totals, fresh, more, lines[pairs:],
                     )  # fmt: skip
+                    more = True
                     if renewed[row, level]:
                         divergence[row, c, level] = kl
-                else:
-                    for t in range(length[row]):
-                        mix_heads(gathered[row, level, c, t], shares[level, t], lines[pairs + t], level > 0)
+            mix_levels(length[row], again[row], gathered[row, :, c], shares, lines[pairs:], more)
             for t in range(length[row]):
                 finish(row, c, t, numbers[row, t], pairs, count, model, room)
                 if numbers[row, t]:
