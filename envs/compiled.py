@@ -14,9 +14,10 @@ from torch import Tensor
 
 from envs import kernels
 from envs.groundwork import Groundwork
-from envs.kernels_observation import diverge, tell
+from envs.kernels_observation import tell
 from envs.kernels_paired import pairs
 from envs.kernels_statistics import renew
+from envs.kernels_weights import diverge, weigh
 from envs.layout import Layout
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
@@ -70,8 +71,9 @@ class CompiledReevaluation:
         self.temperature = _array(after.temperature)
         self.touched = self.temperature != _array(before.temperature)  # [B, L]: these levels' maps are new
         self.sharpness = np.exp(self.temperature)
-        gate_logits = attention.gate_logits + after.level.unsqueeze(1)
-        self.weight = _array(haf.weigh(gate_logits, haf.head + after.head)[1])  # [B, H, T, L]
+        tokens, levels = attention.gate_logits.shape[1:]
+        self.weight = np.empty((len(self.touched), haf.heads, tokens, levels), np.float32)
+        weigh(*map(_array, (attention.gate_logits, after.level, haf.head, after.head)), self.weight)
         self.share = _array(attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1))
         self.pooling = _array(attention.token_logits.softmax(-1))
         self.logits, self.values, self.evidence = map(

@@ -139,8 +139,6 @@ def mix_heads(gathered: Array, share: Array, line: Array, more: bool) -> None:
 def mix_levels(tokens: int, again: Array, gathered: Array, shares: Array, lines: Array, more: bool) -> None:
     """The same of all tokens and of all levels that need not gather anew.
 
-    Levels go inside tokens: what is read next is then more of the same streams.
-
     Args:
         tokens: How many of the `T`.
         again: bool `[L]`.
@@ -157,12 +155,11 @@ def mix_levels(tokens: int, again: Array, gathered: Array, shares: Array, lines:
             for k in range(len(line)):
                 line[k] = one[k] * first[k] + two[k] * second[k] + three[k] * third[k]
         return
-    for t in range(tokens):
-        begun = more
-        for level in range(len(again)):
-            if not again[level]:
-                mix_heads(gathered[level, t], shares[level, t], lines[t], begun)
-                begun = True
+    for level in range(len(again)):
+        if not again[level]:
+            for t in range(tokens):
+                mix_heads(gathered[level, t], shares[level, t], lines[t], more)
+            more = True
 
 
 @inner
