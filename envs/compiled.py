@@ -157,14 +157,14 @@ def divergence(
     attention: AttentionState, maps: Tensor, calibration: Calibration, head_logits: Tensor
 ) -> Tensor:
     """As `Evaluator.divergence`, out of that of the maps `[B, C, L]` and HAF's own head logits `[L, H]`."""
-    result = maps.new_empty(len(maps))
+    result = maps.mean((-1, -2))
     changed = (
         (attention.gate_logits, calibration.level),
         (attention.token_logits, calibration.token),
         (head_logits, calibration.head),
     )
     arrays = [_array(tensor) for pair in changed for tensor in pair]
-    diverge(_array(maps), _array(attention.mask), *arrays, result.numpy())
+    diverge(_array(attention.mask), *arrays, result.numpy())
     return result
 
 
@@ -185,13 +185,14 @@ def observe(
 ) -> Tensor:
     """As `envs.observation.observe`, which see; `size` is the length of an observation."""
     result = score.new_empty(len(score), size)
+    changes = (calibration.level, calibration.temperature, calibration.head.flatten(1))
     tensors = (
-        attention.mask, attention.gate_logits, attention.token_logits, group, before, score, statistics,
-        calibration.level, calibration.temperature, calibration.head, calibration.token,
+        attention.mask, attention.gate_logits, attention.token_logits, group, before, score,
+        statistics.mean(1).flatten(1), torch.cat(changes, -1) / limit, calibration.level, calibration.token,
         calibration.association, divergence, steps_left,
     )  # fmt: skip
-    tell(*map(_array, tensors), leading, limit, bound, result.numpy())
-    return result
+    tell(*map(_array, tensors), leading, limit, result.numpy())
+    return result.clamp_(-bound, bound)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -30,3 +30,8 @@ def entry(function: Callable[..., Any]) -> Any:
         return numba.njit(cache=True, **ENTRY)(function)
     except RuntimeError:  # no folder that may be written to
         return numba.njit(**ENTRY)(function)
+
+
+def once(function: Callable[..., Any]) -> Any:
+    """For functions with one caller, in one place: to compile them as a part of it takes less time."""
+    return numba.njit(inline="always", **INNER)(function)

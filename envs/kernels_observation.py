@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from envs.jit import Array, entry, inner
+from envs.jit import Array, entry, inner, once
 from envs.kernels_weights import soften
 
 F = np.float32
@@ -22,13 +22,13 @@ def entropy(probability: Array) -> np.float32:
     return result / F(math.log(max(len(probability), 2)))
 
 
-@inner
+@once
 def squash(value: np.float32) -> np.float32:
     """From [0, ∞) to [0, 1)."""
     return value / (F(1) + value)
 
 
-@inner
+@once
 def tell_scores(score: Array, before: Array, leading: int, room: Array, out: Array) -> int:
     """`SCORE_FEATURES` and the leading candidates' probabilities, see `observation`; how many they are.
 
@@ -39,7 +39,7 @@ def tell_scores(score: Array, before: Array, leading: int, room: Array, out: Arr
         room: Room for `[C]`.
         out: Written to.
     """
-    none = np.zeros_like(score)
+    none = np.zeros(len(score), np.float32)
     soften(before, none, room)
     out[5] = entropy(room)
     soften(score, none, room)
@@ -62,18 +62,14 @@ def tell_scores(score: Array, before: Array, leading: int, room: Array, out: Arr
 
 
 @inner
-def tell_statistics(statistics: Array, out: Array) -> int:
-    """Statistics `[K, L, H, F]`, mean over candidates; how many they are."""
-    count = statistics[0].size
-    flat = statistics.reshape(len(statistics), count)
-    out[:count] = F(0)
-    for c in range(len(flat)):
-        for i in range(count):
-            out[i] += flat[c, i] / F(len(flat))
-    return count
+def copy(values: Array, out: Array) -> int:
+    """Values that are known, `[n]`; how many they are."""
+    for i in range(len(values)):
+        out[i] = values[i]
+    return len(values)
 
 
-@inner
+@once
 def tell_weights(
     mask: Array,
     gate_logits: Array,
@@ -97,13 +93,15 @@ def tell_weights(
         out: Written to.
     """
     levels, groups = len(level), len(group)
-    real = max(mask.sum(), 1)
+    real = 0
+    for t in range(len(mask)):
+        real += mask[t]
     out[: levels + groups] = F(0)
     for t in range(len(mask)):
         if mask[t]:
             soften(gate_logits[t], level, room[:levels])
             for i in range(levels):
-                out[i] += room[i] / F(real)
+                out[i] += room[i] / F(max(real, 1))
     weights = room[: len(mask)]
     soften(token_logits, token, weights)
     for k in range(groups):
@@ -113,58 +111,36 @@ def tell_weights(
     return levels + groups + 1
 
 
-@inner
-def tell_changes(
-    level: Array,
-    temperature: Array,
-    head: Array,
-    token: Array,
-    association: Array,
-    group: Array,
-    limit: float,
-    out: Array,
-) -> int:
-    """Changes so far in units of the limit, and which groups there are; how many numbers that is.
+@once
+def tell_groups(token: Array, association: Array, group: Array, limit: float, out: Array) -> int:
+    """Changes of groups of tokens in units of the limit, and which there are; how many numbers that is.
 
     Args:
-        level: `[L]`.
-        temperature: `[L]`.
-        head: `[L, H]`.
         token: `[T]`.
         association: `[T, R]`.
         group: `[K, T]`.
         limit: The unit.
         out: Written to.
     """
-    groups, regions, i = len(group), association.shape[1], 0
-    for value in level:
-        out[i] = value / limit
-        i += 1
-    for value in temperature:
-        out[i] = value / limit
-        i += 1
-    for value in head.reshape(head.size):
-        out[i] = value / limit
-        i += 1
-    tokens, groups_of, regions_of = out[i:], out[i + groups :], out[i + 2 * groups :]
-    exists = out[i + 2 * groups + regions :]
-    regions_of[:regions] = F(0)
+    groups, regions = len(group), association.shape[1]
+    for r in range(regions):
+        out[2 * groups + r] = F(0)
     for k in range(groups):
-        size, own, total = F(0), F(0), F(0)
-        exists[k] = F(0)
-        for t in range(group.shape[1]):
+        size, own, total, exists = F(0), F(0), F(0), F(0)
+        for t in range(len(token)):
             size += group[k, t]
-            exists[k] = max(exists[k], group[k, t])
+            exists = max(exists, group[k, t])
         part = F(1) / (max(size, F(1)) * limit)
-        for t in range(group.shape[1]):
-            if group[k, t] != F(0):
-                own += group[k, t] * token[t] * part
+        for t in range(len(token)):
+            amount = group[k, t] * part
+            if amount != F(0):
+                own += amount * token[t]
                 for r in range(regions):
-                    more = group[k, t] * association[t, r] * part
+                    more = amount * association[t, r]
                     total += more
-                    regions_of[r] += more / F(groups)
-        tokens[k], groups_of[k] = own, total / F(regions)
-    return i + 3 * groups + regions
+                    out[2 * groups + r] += more / F(groups)
+        out[k], out[groups + k], out[2 * groups + regions + k] = own, total / F(regions), exists
+    return 3 * groups + regions
 
 
 @entry
@@ -176,19 +152,17 @@ def tell(
     before: Array,
     score: Array,
     statistics: Array,
+    changes: Array,
     level: Array,
-    temperature: Array,
-    head: Array,
     token: Array,
     association: Array,
     divergence: Array,
     steps_left: Array,
     leading: int,
     limit: float,
-    bound: float,
     out: Array,
 ) -> None:
-    """See `observation.observe`.
+    """See `observation.observe`, but for the bound.
 
     Args:
         mask: bool `[B, T]`.
@@ -197,17 +171,15 @@ def tell(
         group: `[B, K, T]`.
         before: Scores before any change, `[B, C]`.
         score: `[B, C]`.
-        statistics: `[B, leading, L, H, F]`.
+        statistics: Mean over the leading candidates, `[B, L * H * F]`.
+        changes: Of levels, temperatures and heads, in units of the limit, `[B, L + L + L * H]`.
         level: `[B, L]`.
-        temperature: `[B, L]`.
-        head: `[B, L, H]`.
         token: `[B, T]`.
         association: `[B, T, R]`.
         divergence: `[B]`.
         steps_left: `[B]`.
         leading: Candidates whose probabilities are told.
         limit: Largest change of an entry.
-        bound: What observations are clamped to.
         out: Written to, `[B, O]`.
     """
     unit = F(limit)
@@ -215,14 +187,11 @@ def tell(
     probability = np.empty(score.shape[1], np.float32)
     for row in range(len(out)):
         line = out[row]
-        i = tell_statistics(statistics[row], line)
+        i = copy(statistics[row], line)
         i += tell_weights(
             mask[row], gate_logits[row], level[row], token_logits[row], token[row], group[row], room, line[i:]
         )
         i += tell_scores(score[row], before[row], leading, probability, line[i:])
-        i += tell_changes(
-            level[row], temperature[row], head[row], token[row], association[row], group[row], unit, line[i:]
-        )
+        i += copy(changes[row], line[i:])
+        i += tell_groups(token[row], association[row], group[row], unit, line[i:])
         line[i], line[i + 1] = squash(divergence[row]), steps_left[row]
-        for j in range(len(line)):
-            line[j] = min(max(line[j], -F(bound)), F(bound))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.jit import Array, entry, inner
-from envs.kernels import conclude, finish, look
+from envs.jit import Array, entry, inner, once
+from envs.kernels import NONE, conclude, finish, look
 from envs.kernels_statistics import (
     ENTROPY,
     FOUND,
@@ -27,7 +27,7 @@ from envs.kernels_statistics import (
 F = np.float32
 
 
-@inner
+@once
 def find(mask: Array, fresh: bool, before: Array, after: Array, association: Array, moved: Array) -> int:
     """The number `G` of tokens whose associations have moved, from none where they are evaluated afresh.
 
@@ -52,15 +52,22 @@ def find(mask: Array, fresh: bool, before: Array, after: Array, association: Arr
     return count
 
 
-@inner
+@once
 def lay_out(
-    tokens: Array, logits: Array, sharpness: float, association: Array, region: Array, changed: Array
+    tokens: Array,
+    logits: Array,
+    begin: int,
+    sharpness: float,
+    association: Array,
+    region: Array,
+    changed: Array,
 ) -> None:
     """Logits of one level under what associations were and are.
 
     Args:
         tokens: i64 `[G]`.
-        logits: `[H, T, n]`.
+        logits: `[H, T, N]`.
+        begin: The level's first node.
         sharpness: Of the level.
         association: `[2, T, R + 1]`, of which the first `G` are those of `tokens`.
         region: `[n]`.
@@ -71,18 +78,21 @@ def lay_out(
         for h in range(heads):
             line, m = logits[h, tokens[g]], g * heads + h
             for j in range(len(region)):
-                logit = line[j] * sharpness
+                logit = line[begin + j] * sharpness
                 changed[j, m] = logit + association[0, g, region[j]]
                 changed[j, half + m] = logit + association[1, g, region[j]]
 
 
-@inner
-def divergences(tokens: Array, logits: Array, share: Array, mass: Array, found: Array) -> np.float32:
+@once
+def divergences(
+    tokens: Array, logits: Array, begin: int, share: Array, mass: Array, found: Array
+) -> np.float32:
     """What has been added to the KL of one level, mean over heads.
 
     Args:
         tokens: i64 `[G]`.
-        logits: Before any change, `[H, T, n]`.
+        logits: Before any change, `[H, T, N]`.
+        begin: The level's first node.
         share: How much each token counts, `[T]`.
         mass: From `survey`, `[n, 2 * G * H]`.
         found: From `survey`, `[FOUND, 2 * G * H]`.
@@ -93,8 +103,8 @@ def divergences(tokens: Array, logits: Array, share: Array, mass: Array, found: 
             line, was, now = logits[h, tokens[g]], g * heads + h, half + g * heads + h
             before, after = F(0), F(0)
             for j in range(len(mass)):
-                before += mass[j, was] * line[j]
-                after += mass[j, now] * line[j]
+                before += mass[j, was] * line[begin + j]
+                after += mass[j, now] * line[begin + j]
             # KL but for the initial map's own sum, which is the same on both sides
             one = found[OWN, was] - before / found[TOTAL, was] - F(math.log(found[TOTAL, was]))
             other = found[OWN, now] - after / found[TOTAL, now] - F(math.log(found[TOTAL, now]))
@@ -102,16 +112,17 @@ def divergences(tokens: Array, logits: Array, share: Array, mass: Array, found: 
     return result / F(heads)
 
 
-@inner
-def weigh(tokens: Array, weight: Array, mass: Array, total: Array, maps: Array) -> None:
+@once
+def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, maps: Array) -> None:
     """The maps of one level as they are now, weighed by level and head.
 
     Args:
         tokens: i64 `[G]`.
+        begin: The level's first node.
         weight: Of the level and its heads, `[H, T]`.
         mass: From `survey`, `[n, 2 * G * H]`.
         total: Its sums, `[2 * G * H]`.
-        maps: Written to, `[H, G, n]`.
+        maps: Written to, `[H, G or more, N]`.
     """
     heads, half = len(maps), len(tokens) * len(maps)
     for h in range(heads):
@@ -119,10 +130,10 @@ def weigh(tokens: Array, weight: Array, mass: Array, total: Array, maps: Array) 
             m = half + g * heads + h
             amount, line = weight[h, tokens[g]] / total[m], maps[h, g]
             for j in range(len(mass)):
-                line[j] = mass[j, m] * amount
+                line[begin + j] = mass[j, m] * amount
 
 
-@inner
+@once
 def gather(maps: Array, values: Array, gathered: Array, lines: Array) -> None:
     """What tokens gather by maps `[H, G or more, N]` out of values `[H, N, d]`: `lines` `[G or more, D]`.
 
@@ -132,7 +143,8 @@ def gather(maps: Array, values: Array, gathered: Array, lines: Array) -> None:
     for h in range(len(maps)):
         np.dot(maps[h, : len(gathered)], values[h], gathered)
         for g in range(len(gathered)):
-            lines[g, h * width : (h + 1) * width] = gathered[g]
+            for k in range(width):
+                lines[g, h * width + k] = gathered[g, k]
 
 
 @inner
@@ -145,7 +157,7 @@ def differ(tokens: Array, found: Array, pooling: Array, out: Array, step: int) -
             out[h, step] += pooling[tokens[g]] * more
 
 
-@inner
+@once
 def agree(
     tokens: Array,
     renewed: Array,
@@ -172,9 +184,17 @@ def agree(
             differ(tokens, overlap, pooling, statistics[level], OVERLAP)
 
 
-@inner
-def look_along(number: bool, maps: Array, first: int, evidence: Array, out: Array) -> int:
-    """Evidence `[3, E]` along the axes, the first of which is node `first` of maps `[H, N]`: `out` `[H * E]`.
+@once
+def look_along(number: bool, maps: Array, g: int, first: int, evidence: Array, out: Array) -> int:
+    """Evidence `[3, E]` along the axes of a token: `out` `[H * E]`.
+
+    Args:
+        number: Whether the token is a number.
+        maps: `[H, G, N]`.
+        g: Which of the `G` it is.
+        first: The node of the first axis.
+        evidence: `[3, E]`.
+        out: Written to.
 
     Returns:
         How many lines of evidence that makes: none if the token is not a number.
@@ -183,7 +203,7 @@ def look_along(number: bool, maps: Array, first: int, evidence: Array, out: Arra
         return 0
     width = evidence.shape[1]
     for h in range(len(maps)):
-        look(maps[h, first : first + 3], evidence, out[h * width : (h + 1) * width])
+        look(maps[h, g, first : first + 3], evidence, out[h * width : (h + 1) * width])
     return 1
 
 
@@ -262,7 +282,7 @@ def pairs(
     maps = np.empty((heads, mask.shape[1], nodes), np.float32)
     gathered = np.empty((mask.shape[1], values.shape[4]), np.float32)
     lines, seen, _, _, _ = room
-    full, count = 0, 0
+    full, count = NONE, NONE
     for row in rows:
         g = find(mask[row], afresh[row], before[row], after[row], association, moved)
         if g == 0:
@@ -271,7 +291,7 @@ def pairs(
         leads = c < statistics.shape[1]
         if full + g > len(lines):
             conclude(full, count, asked, scores, model, room)
-            full, count = 0, 0
+            full, count = NONE, NONE
         shares = all_shares[: levels * (REGIONS + regions + 1) * columns].reshape(levels, -1, columns)
         found = facts[: FOUND * columns].reshape(FOUND, columns)
         for level in range(levels):
@@ -279,15 +299,15 @@ def pairs(
             changed = space[: (end - begin) * columns].reshape(end - begin, columns)
             mass = other[: (end - begin) * columns].reshape(end - begin, columns)
             nodes_of, place = region[row, c, begin:end], centers[row, c, begin:end]
-            raw = logits[row, c, :, :, begin:end]
-            lay_out(tokens, raw, sharpness[row, level], association, nodes_of, changed)
+            raw = logits[row, c]
+            lay_out(tokens, raw, begin, sharpness[row, level], association, nodes_of, changed)
             survey(changed, nodes_of, place, leads, mass, shares[level], found)
             if renewed[row, level]:
-                divergence[row, c, level] += divergences(tokens, raw, share[row], mass, found)
+                divergence[row, c, level] += divergences(tokens, raw, begin, share[row], mass, found)
             if renewed[row, level] and leads:
                 for f in range(OVERLAP):
                     differ(tokens, found[ENTROPY + f], pooling[row], statistics[row, c, level], f)
-            weigh(tokens, weight[row, :, :, level], mass, found[TOTAL], maps[:, :g, begin:end])
+            weigh(tokens, begin, weight[row, :, :, level], mass, found[TOTAL], maps)
         gather(maps, values[row, c], gathered[:g], lines[full:])
         if leads:
             agree(tokens, renewed[row], agrees, shares, pooling[row], overlap[:columns], statistics[row, c])
@@ -295,5 +315,5 @@ def pairs(
             t = tokens[i]
             finish(row, c, t, numbers[row, t], full, count, model, room)
             full += 1
-            count += look_along(numbers[row, t], maps[:, i], first, evidence[row, c, t], seen[count])
+            count += look_along(numbers[row, t], maps, i, first, evidence[row, c, t], seen[count])
     conclude(full, count, asked, scores, model, room)

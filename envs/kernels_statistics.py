@@ -10,16 +10,16 @@ import math
 
 import numpy as np
 
-from envs.jit import Array, entry, inner
+from envs.jit import Array, entry, inner, once
 from envs.kernels import exponentials
 
 F = np.float32
 TOTAL, OWN, ENTROPY, PEAK, MOST, SPREAD = 0, 1, 2, 3, 4, 5
 """Rows of what `survey` finds: the sum of a map, the mean of its logits under it, and the statistics."""
 FOUND = 6
-OVERLAP = 4
+OVERLAP = np.int64(4)
 """Which statistic is the overlap; the others come before it, in the order of the rows above."""
-REGIONS = 7
+REGIONS = 9
 """Rows of the room of `survey` before those of regions."""
 
 
@@ -40,7 +40,7 @@ def survey(
     """
     nodes, maps = changed.shape
     exponentials(changed.reshape(changed.size), F(1), mass.reshape(mass.size))
-    found[:], room[:] = F(0), F(0)
+    found[:] = F(0)
     total, own = found[TOTAL], found[OWN]
     for j in range(nodes):
         one, logit = mass[j], changed[j]
@@ -49,69 +49,66 @@ def survey(
             own[m] += one[m] * logit[m]
     for m in range(maps):
         own[m] /= total[m]
-    if described:
-        for j in range(nodes):
-            share = room[REGIONS + region[j]]
-            one = mass[j]
-            for m in range(maps):
-                share[m] += one[m]
-        for r in range(REGIONS, len(room)):
-            share = room[r]
-            for m in range(maps):
-                share[m] /= total[m]
-        largest(mass, room, found)
-        scatter(mass, centers, room, found)
-        uniform = F(math.log(max(nodes, 2)))
-        for m in range(maps):
-            found[ENTROPY, m] = (F(math.log(total[m])) - own[m]) / uniform
-
-
-@inner
-def largest(mass: Array, room: Array, found: Array) -> None:
-    """The largest entry of each map, and the sum of its four largest, or of all."""
-    nodes, maps = mass.shape
-    total, rest = found[TOTAL], room[0]
-    first, second, third, fourth = room[1], room[2], room[3], room[4]
-    first[:], second[:], third[:], fourth[:] = F(0), F(0), F(0), F(0)
+    if not described:
+        return
+    room[:] = F(0)
     for j in range(nodes):
+        share = room[REGIONS + region[j]]
         one = mass[j]
-        for m in range(maps):  # the two largest, and what is left over
+        for m in range(maps):
+            share[m] += one[m]
+    for r in range(REGIONS, len(room)):
+        share = room[r]
+        for m in range(maps):
+            share[m] /= total[m]
+    largest(mass, room)
+    scatter(mass, centers, room)
+    uniform = F(1 / math.log(max(nodes, 2)))
+    for m in range(maps):
+        part = F(1) / total[m]
+        found[ENTROPY, m] = (F(math.log(total[m])) - own[m]) * uniform
+        found[PEAK, m] = room[1, m] * part
+        found[MOST, m] = (room[1, m] + room[2, m] + room[3, m] + room[4, m]) * part
+        a, b, c = room[5, m] * part, room[6, m] * part, room[7, m] * part
+        found[SPREAD, m] = math.sqrt(max(room[8, m] * part - a * a - b * b - c * c, F(0)))
+
+
+@once
+def largest(mass: Array, room: Array) -> None:
+    """The four largest entries of each map, or all and 0, to rows 1 to 4 of the room, which are 0."""
+    rest, first, second, third, fourth = room[0], room[1], room[2], room[3], room[4]
+    for j in range(len(mass)):
+        one = mass[j]
+        for m in range(len(one)):  # the two largest, and what is left over
             x = one[m]
             y = min(first[m], x)
             first[m] = max(first[m], x)
             rest[m] = min(second[m], y)
             second[m] = max(second[m], y)
-        for m in range(maps):
+        for m in range(len(one)):
             x = rest[m]
             y = min(third[m], x)
             third[m] = max(third[m], x)
             fourth[m] = max(fourth[m], y)
-    for m in range(maps):
-        found[PEAK, m] = first[m] / total[m]
-        found[MOST, m] = (first[m] + second[m] + third[m] + fourth[m]) / total[m]
 
 
-@inner
-def scatter(mass: Array, centers: Array, room: Array, found: Array) -> None:
-    """Root mean square distance of each map's mass from its centre, see `models.statistics.spread`."""
-    nodes, maps = mass.shape
-    total = found[TOTAL]
-    x, y, z, square = room[0], room[1], room[2], room[3]
-    x[:], y[:], z[:], square[:] = F(0), F(0), F(0), F(0)
-    for j in range(nodes):
+@once
+def scatter(mass: Array, centers: Array, room: Array) -> None:
+    """Sums of each map's mass times x, y, z and their squared norm: rows 5 to 8 of the room, which are 0.
+
+    The distance from the mass's centre is made of these, see `models.statistics.spread`.
+    """
+    x, y, z, square = room[5], room[6], room[7], room[8]
+    for j in range(len(mass)):
         a, b, c = centers[j, 0], centers[j, 1], centers[j, 2]
         norm = a * a + b * b + c * c
         one = mass[j]
-        for m in range(maps):
+        for m in range(len(one)):
             x[m] += one[m] * a
             y[m] += one[m] * b
-        for m in range(maps):
+        for m in range(len(one)):
             z[m] += one[m] * c
             square[m] += one[m] * norm
-    for m in range(maps):
-        part = F(1) / total[m]
-        a, b, c = x[m] * part, y[m] * part, z[m] * part
-        found[SPREAD, m] = math.sqrt(max(square[m] * part - a * a - b * b - c * c, F(0)))
 
 
 @inner
@@ -169,7 +166,8 @@ def renew(
             new = touched[row, level]
             finer = level > 0 and agrees[level - 1] and touched[row, level - 1]
             coarser = level + 1 < levels and agrees[level] and touched[row, level + 1]
-            if not (new or finer or coarser):
+            wanted = new or finer or coarser
+            if not wanted:
                 continue
             begin, end = starts[level], starts[level + 1]
             changed = space[: (end - begin) * maps].reshape(end - begin, maps)
@@ -178,7 +176,13 @@ def renew(
                 for j in range(begin, end):
                     changed[j - begin, t] = logits[row, c, h, t, j] * sharpness[row, level]
             survey(
-                changed, region[row, c, begin:end], centers[row, c, begin:end], True, mass, room[level], found
+                changed,
+                region[row, c, begin:end],
+                centers[row, c, begin:end],
+                wanted,
+                mass,
+                room[level],
+                found,
             )
             if new:
                 for f in range(OVERLAP):

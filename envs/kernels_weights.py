@@ -35,6 +35,11 @@ def kl(logits: Array, change: Array, none: Array, room: Array) -> np.float32:
     `none` are as many zeros, and `room` is written to. The logarithm of the ratio of the two is the change
     but for a constant, so that no change is no divergence, whatever the rounding.
     """
+    changed = False
+    for j in range(len(change)):
+        changed |= change[j] != F(0)
+    if not changed:
+        return F(0)
     initial = soften(logits, none, room)
     now = soften(logits, change, room)
     mean = F(0)
@@ -45,7 +50,6 @@ def kl(logits: Array, change: Array, none: Array, room: Array) -> np.float32:
 
 @entry
 def diverge(
-    maps: Array,
     mask: Array,
     gate_logits: Array,
     level: Array,
@@ -55,10 +59,9 @@ def diverge(
     head: Array,
     out: Array,
 ) -> None:
-    """See `Evaluator.divergence`.
+    """See `Evaluator.divergence`, of which what the maps add is there.
 
     Args:
-        maps: `[B, C, L]`.
         mask: Real tokens, bool `[B, T]`.
         gate_logits: `[B, T, L]`.
         level: Their change, `[B, L]`.
@@ -66,25 +69,21 @@ def diverge(
         token: Their change, `[B, T]`.
         head_logits: `[L, H]`.
         head: Their change, `[B, L, H]`.
-        out: Written to, `[B]`.
+        out: Added to, `[B]`.
     """
     tokens, levels = token.shape[1], level.shape[1]
     longest = max(tokens, levels, head.shape[2])
     none, room = np.zeros(longest, np.float32), np.empty(longest, np.float32)
     for row in range(len(out)):
-        result, gates, real = F(maps[row].mean()), F(0), 0
-        if level[row].any():
-            for t in range(tokens):
-                if mask[row, t]:
-                    gates += kl(gate_logits[row, t], level[row], none, room)
-                    real += 1
-            result += gates / F(max(real, 1))
-        if token[row].any():
-            result += kl(token_logits[row], token[row], none, room)
-        if head[row].any():
-            for i in range(levels):
-                result += kl(head_logits[i], head[row, i], none, room) / F(levels)
-        out[row] = result
+        gates, real = F(0), 0
+        for t in range(tokens):
+            if mask[row, t]:
+                gates += kl(gate_logits[row, t], level[row], none, room)
+                real += 1
+        result = gates / F(max(real, 1)) + kl(token_logits[row], token[row], none, room)
+        for i in range(levels):
+            result += kl(head_logits[i], head[row, i], none, room) / F(levels)
+        out[row] += result
 
 
 @entry
