@@ -123,8 +123,9 @@ def tell_groups(token: Array, association: Array, group: Array, limit: float, ou
         out: Written to.
     """
     groups, regions = len(group), association.shape[1]
-    for r in range(regions):
-        out[2 * groups + r] = F(0)
+    share = F(1) / F(groups)
+    regions_of = out[2 * groups : 2 * groups + regions]
+    regions_of[:] = F(0)
     for k in range(groups):
         size, own, total, exists = F(0), F(0), F(0), F(0)
         for t in range(len(token)):
@@ -138,7 +139,7 @@ def tell_groups(token: Array, association: Array, group: Array, limit: float, ou
                 for r in range(regions):
                     more = amount * association[t, r]
                     total += more
-                    out[2 * groups + r] += more / F(groups)
+                    regions_of[r] += more * share
         out[k], out[groups + k], out[2 * groups + regions + k] = own, total / F(regions), exists
     return 3 * groups + regions
 
