@@ -14,8 +14,10 @@ from torch import Tensor
 
 from envs import kernels
 from envs.groundwork import Groundwork
+from envs.kernels_observation import tell
 from envs.kernels_paired import pairs
 from envs.kernels_statistics import renew
+from envs.kernels_weights import diverge, weigh
 from envs.layout import Layout
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
@@ -69,8 +71,9 @@ class CompiledReevaluation:
         self.temperature = _array(after.temperature)
         self.touched = self.temperature != _array(before.temperature)  # [B, L]: these levels' maps are new
         self.sharpness = np.exp(self.temperature)
-        gate_logits = attention.gate_logits + after.level.unsqueeze(1)
-        self.weight = _array(haf.weigh(gate_logits, haf.head + after.head)[1])  # [B, H, T, L]
+        tokens, levels = attention.gate_logits.shape[1:]
+        self.weight = np.empty((len(self.touched), haf.heads, tokens, levels), np.float32)
+        weigh(*map(_array, (attention.gate_logits, after.level, haf.head, after.head)), self.weight)
         self.share = _array(attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1))
         self.pooling = _array(attention.token_logits.softmax(-1))
         self.logits, self.values, self.evidence = map(
@@ -116,7 +119,7 @@ class CompiledReevaluation:
         if self.touched[rows].any():
             renew(
                 rows, self.starts, self.agrees, self.length, self.touched, self.sharpness, self.pooling,
-                self.logits, _array(work.top), self.centers, self.region, self.regions, self.statistics,
+                self.logits, self.centers, self.region, self.regions, self.statistics,
             )  # fmt: skip
 
     def paired(self, every: Tensor, rows: Tensor) -> None:
@@ -148,6 +151,48 @@ class CompiledReevaluation:
         )
         lines = [np.empty((size, width), np.float32) for width in widths]
         return (*lines, np.empty((size, 4), np.int64))
+
+
+def divergence(
+    attention: AttentionState, maps: Tensor, calibration: Calibration, head_logits: Tensor
+) -> Tensor:
+    """As `Evaluator.divergence`, out of that of the maps `[B, C, L]` and HAF's own head logits `[L, H]`."""
+    result = maps.mean((-1, -2))
+    changed = (
+        (attention.gate_logits, calibration.level),
+        (attention.token_logits, calibration.token),
+        (head_logits, calibration.head),
+    )
+    arrays = [_array(tensor) for pair in changed for tensor in pair]
+    diverge(_array(attention.mask), *arrays, result.numpy())
+    return result
+
+
+def observe(
+    attention: AttentionState,
+    group: Tensor,
+    before: Tensor,
+    score: Tensor,
+    statistics: Tensor,
+    calibration: Calibration,
+    divergence: Tensor,
+    steps_left: Tensor,
+    *,
+    size: int,
+    leading: int,
+    limit: float,
+    bound: float,
+) -> Tensor:
+    """As `envs.observation.observe`, which see; `size` is the length of an observation."""
+    result = score.new_empty(len(score), size)
+    changes = (calibration.level, calibration.temperature, calibration.head.flatten(1))
+    tensors = (
+        attention.mask, attention.gate_logits, attention.token_logits, group, before, score,
+        statistics.mean(1).flatten(1), torch.cat(changes, -1) / limit, calibration.level, calibration.token,
+        calibration.association, divergence, steps_left,
+    )  # fmt: skip
+    tell(*map(_array, tensors), leading, limit, result.numpy())
+    return result.clamp_(-bound, bound)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
+from envs import compiled
 from envs.compiled import CompiledReevaluation, supports
 from envs.groundwork import Groundwork, chunks, lay, paired_columns, top_logits
 from envs.layout import Layout, Reach
@@ -50,6 +51,10 @@ class Evaluator:
         self.haf = haf
         self.layout = layout
         self.leading = leading
+
+    def compiles(self, attention: AttentionState) -> bool:
+        """Whether what is made of an episode can be worked out by compiled kernels."""
+        return supports(self.haf, attention)
 
     @torch.no_grad()
     def prepare(self, attention: AttentionState) -> tuple[Groundwork, Tensor, Tensor]:
@@ -119,7 +124,7 @@ class Evaluator:
             token_scores, divergence = token_scores.clone(), divergence.clone()
             statistics = statistics.clone()
             with without_dropout(self.haf):
-                kind = CompiledReevaluation if supports(self.haf, attention) else Reevaluation
+                kind = CompiledReevaluation if self.compiles(attention) else Reevaluation
                 anew = kind(
                     self.haf,
                     self.layout,
@@ -141,27 +146,29 @@ class Evaluator:
             batch_size=evaluation.batch_size,
         )
 
+    @torch.no_grad()
+    def divergence(
+        self, attention: AttentionState, evaluation: Evaluation, calibration: Calibration
+    ) -> Tensor:
+        """KL(calibrated ‖ initial) of everything that a calibration changes, in nats, `[B]`.
 
-def divergence(
-    attention: AttentionState, evaluation: Evaluation, calibration: Calibration, head_logits: Tensor
-) -> Tensor:
-    """KL(calibrated ‖ initial) of everything that a calibration changes, in nats, `[B]`.
+        The maps' (mean over candidates, levels, heads, tokens), the level gates' (mean over tokens), the
+        token weights' and the head weights' (mean over levels), added up, so that no family is free.
 
-    The maps' (mean over candidates, levels, heads, tokens), the level gates' (mean over tokens), the token
-    weights' and the head weights' (mean over levels), added up, so that no family is free.
-
-    Args:
-        attention: Of the episode, batch `[B]`.
-        evaluation: Under the calibration.
-        calibration: Batch `[B]`.
-        head_logits: HAF's own, `[L, H]`.
-    """
-    real = attention.mask
-    gates = _kl(attention.gate_logits + calibration.level.unsqueeze(1), attention.gate_logits)  # [B, T]
-    tokens = _kl(attention.token_logits + calibration.token, attention.token_logits)
-    heads = _kl(head_logits + calibration.head, head_logits.expand_as(calibration.head))  # [B, L]
-    gates = (gates * real).sum(-1) / real.sum(-1).clamp_min(1)
-    return evaluation.divergence.mean((-1, -2)) + gates + tokens + heads.mean(-1)
+        Args:
+            attention: Of the episode, batch `[B]`.
+            evaluation: Under the calibration.
+            calibration: Batch `[B]`.
+        """
+        own = self.haf.head.detach()  # [L, H]
+        if self.compiles(attention):
+            return compiled.divergence(attention, evaluation.divergence, calibration, own)
+        real = attention.mask
+        gates = _kl(attention.gate_logits + calibration.level.unsqueeze(1), attention.gate_logits)  # [B, T]
+        tokens = _kl(attention.token_logits + calibration.token, attention.token_logits)
+        heads = _kl(own + calibration.head, own.expand_as(calibration.head))  # [B, L]
+        gates = (gates * real).sum(-1) / real.sum(-1).clamp_min(1)
+        return evaluation.divergence.mean((-1, -2)) + gates + tokens + heads.mean(-1)
 
 
 def _kl(logits: Tensor, reference: Tensor) -> Tensor:

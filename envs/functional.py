@@ -13,11 +13,12 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
+from envs import compiled
 from envs.catalogue import ActionCatalogue
 from envs.episodes import Episode, build_episode
-from envs.evaluation import Evaluation, Evaluator, divergence
+from envs.evaluation import Evaluation, Evaluator
 from envs.layout import Layout, Reach
-from envs.observation import observation_names, observe
+from envs.observation import BOUND, observation_names, observe
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
@@ -213,7 +214,7 @@ class CalibrationCore:
         # Rounding must not make a reward out of a row in which nothing has happened.
         still = ~moves | stops
         evaluation.score = torch.where(still.unsqueeze(-1), state.evaluation.score, evaluation.score)
-        kl = divergence(episode.attention, evaluation, calibration, self.haf.head.detach())
+        kl = self.evaluator.divergence(episode.attention, evaluation, calibration)
         legal = self.catalogue.mask(calibration, episode)
         internal = internal_potential(evaluation.score, episode.positives)
         external = external_potential(evaluation.score, episode.positives)
@@ -252,6 +253,22 @@ class CalibrationCore:
 
     def observation(self, episode: Episode, state: EnvState) -> Tensor:
         """What an agent sees, float32 `[B, O]`; see `observation_names`."""
+        steps_left = 1 - state.step / self.config.horizon
+        if self.evaluator.compiles(episode.attention):
+            return compiled.observe(
+                episode.attention,
+                episode.group,
+                episode.initial.score,
+                state.evaluation.score,
+                state.evaluation.statistics,
+                state.calibration,
+                state.kl,
+                steps_left,
+                size=self.observation_size,
+                leading=self.config.leading,
+                limit=self.config.limit,
+                bound=BOUND,
+            )
         return observe(
             episode.attention,
             episode.group,
@@ -259,7 +276,7 @@ class CalibrationCore:
             state.evaluation,
             state.calibration,
             state.kl,
-            1 - state.step / self.config.horizon,
+            steps_left,
             leading=self.config.leading,
             limit=self.config.limit,
         )

@@ -19,38 +19,15 @@ Sums may be added up in another order than they are written in, so that they can
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-
-ENTRY: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,  # takes time to compile, and nobody calls it
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
-}
-INNER = ENTRY | {"no_cpython_wrapper": True}
-
-
-def inner(function: Callable[..., Any]) -> Any:
-    """For functions that only compiled ones call."""
-    return numba.njit(**INNER)(function)
-
-
-def entry(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
-    try:
-        return numba.njit(cache=True, **ENTRY)(function)
-    except RuntimeError:  # no folder that may be written to
-        return numba.njit(**ENTRY)(function)
-
+from envs.jit import Array, entry, inner, once
 
 F = np.float32
+# A literal has a type of its own, for which every function that is given it would be compiled again.
+NONE = np.int64(0)
 LOWEST, HIGHEST = F(-87), F(88)  # beyond, a float32 is 0 or infinite
 PER_OCTAVE = F(1 / math.log(2))
 OCTAVE, OCTAVE_REST = (
@@ -84,7 +61,7 @@ def exponentials(logits: Array, sharpness: float, out: Array) -> tuple[np.float3
     return total, mean
 
 
-@inner
+@once
 def gather(
     tokens: int,
     begin: int,
@@ -138,7 +115,7 @@ def gather(
     return divergence / F(len(logits))
 
 
-@inner
+@once
 def mix(gathered: Array, weight: float, line: Array, more: bool) -> None:
     """Write or add what one level and head has gathered for a token, weighed: both `[d]`."""
     if more:
@@ -149,7 +126,7 @@ def mix(gathered: Array, weight: float, line: Array, more: bool) -> None:
             line[k] = gathered[k] * weight
 
 
-@inner
+@once
 def mix_heads(gathered: Array, share: Array, line: Array, more: bool) -> None:
     """The same of all heads at once, whose weights are repeated for each feature: all `[D]`."""
     if more:
@@ -160,7 +137,37 @@ def mix_heads(gathered: Array, share: Array, line: Array, more: bool) -> None:
             line[k] = gathered[k] * share[k]
 
 
-@inner
+@once
+def mix_levels(
+    tokens: int, c: int, again: Array, gathered: Array, shares: Array, lines: Array, more: bool
+) -> None:
+    """The same of all tokens and of all levels that need not gather anew.
+
+    Args:
+        tokens: How many of the `T`.
+        c: The candidate.
+        again: bool `[L]`.
+        gathered: `[L, C, T, D]`.
+        shares: `[L, T, D]`.
+        lines: `[tokens or more, D]`.
+        more: Add to the lines.
+    """
+    if len(again) == 3 and not (again[0] or again[1] or again[2]):  # the usual case, in one pass
+        for t in range(tokens):
+            one, two, three = gathered[0, c, t], gathered[1, c, t], gathered[2, c, t]
+            first, second, third = shares[0, t], shares[1, t], shares[2, t]
+            line = lines[t]
+            for k in range(len(line)):
+                line[k] = one[k] * first[k] + two[k] * second[k] + three[k] * third[k]
+        return
+    for level in range(len(again)):
+        if not again[level]:
+            for t in range(tokens):
+                mix_heads(gathered[level, c, t], shares[level, t], lines[t], more)
+            more = True
+
+
+@once
 def normalize(line: Array, gain: Array, offset: Array, epsilon: float) -> None:
     """Layer norm of one line `[D]`, in place."""
     width = len(line)
@@ -183,7 +190,7 @@ def look(axes: Array, evidence: Array, out: Array) -> None:
         out[e] = axes[0] * evidence[0, e] + axes[1] * evidence[1, e] + axes[2] * evidence[2, e]
 
 
-@inner
+@once
 def look_about(
     t: int,
     begin: int,
@@ -217,7 +224,7 @@ def look_about(
         look(axes, evidence, out[h * width : (h + 1) * width])
 
 
-@inner
+@once
 def repeat(weight: Array, tokens: int, width: int, out: Array) -> None:
     """Weights `[H, T, L]` of the heads, for each of their `width` features: `out` `[L, T, D]`."""
     for level in range(weight.shape[2]):
@@ -227,7 +234,7 @@ def repeat(weight: Array, tokens: int, width: int, out: Array) -> None:
                     out[level, t, k] = weight[h, t, level]
 
 
-@inner
+@once
 def verdict(
     asked: Array,
     line: Array,
@@ -357,25 +364,25 @@ def every(
     shares = np.empty((levels, tokens, lines.shape[1]), np.float32)
     maps = np.empty(tokens * logits.shape[4], np.float32)
     fresh, totals = np.empty((tokens, width), np.float32), np.empty(tokens, np.float32)
-    pairs, count = 0, 0
+    pairs, count = NONE, NONE
     for row in rows:
         repeat(weight[row], length[row], width, shares)
         for c in range(logits.shape[1]):
             if pairs + length[row] > len(lines):
                 conclude(pairs, count, asked, scores, model, room)
-                pairs, count = 0, 0
+                pairs, count = NONE, NONE
+            more = False
             for level in range(levels):
                 if again[row, level]:
                     kl = gather(
                         length[row], starts[level], starts[level + 1], logits[row, c], values[row, c],
                         sharpness[row, level], weight[row, :, :, level], share[row],
-                        log_sums[row, level, c], maps, totals, fresh, level > 0, lines[pairs:],
+                        log_sums[row, level, c], maps, totals, fresh, more, lines[pairs:],
                     )  # fmt: skip
+                    more = True
                     if renewed[row, level]:
                         divergence[row, c, level] = kl
-                else:
-                    for t in range(length[row]):
-                        mix_heads(gathered[row, level, c, t], shares[level, t], lines[pairs + t], level > 0)
+            mix_levels(length[row], c, again[row], gathered[row], shares, lines[pairs:], more)
             for t in range(length[row]):
                 finish(row, c, t, numbers[row, t], pairs, count, model, room)
                 if numbers[row, t]:

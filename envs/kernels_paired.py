@@ -1,4 +1,8 @@
-"""Associations of the paired candidate, compiled for the CPU; see `kernels.py`."""
+"""Associations of the paired candidate, compiled for the CPU; see `kernels.py`.
+
+The maps of all tokens whose associations have moved, of all heads, without and with what has moved, are
+worked out together, side by side as in `kernels_statistics.py`: in column `(side * G + g) * H + h`.
+"""
 
 from __future__ import annotations
 
@@ -7,137 +11,200 @@ from typing import Any
 
 import numpy as np
 
-from envs.kernels import Array, conclude, entry, exponentials, finish, inner, look
-from envs.kernels_statistics import largest, overlap, regions_of, scatter
+from envs.jit import Array, entry, inner, once
+from envs.kernels import NONE, conclude, finish, look
+from envs.kernels_statistics import (
+    ENTROPY,
+    FOUND,
+    OVERLAP,
+    OWN,
+    REGIONS,
+    TOTAL,
+    overlaps,
+    survey,
+)
 
 F = np.float32
 
 
-@inner
-def moves(mask: bool, fresh: bool, before: Array, after: Array, association: Array) -> bool:
-    """Whether the associations `[R]` of a token have moved, from none where it is evaluated afresh.
+@once
+def find(mask: Array, fresh: bool, before: Array, after: Array, association: Array, moved: Array) -> int:
+    """The number `G` of tokens whose associations have moved, from none where they are evaluated afresh.
 
-    Writes what they were and are to `association` `[2, R + 1]`.
+    Args:
+        mask: Real tokens, bool `[T]`.
+        fresh: Whether they are.
+        before: `[T, R]`.
+        after: `[T, R]`.
+        association: The first `G` are what they were and are, `[2, T, R + 1]`, the last of which stays 0.
+        moved: The first `G` are which, `[T]`.
     """
-    moved = False
-    for r in range(len(before)):
-        association[0, r] = F(0) if fresh else before[r]
-        association[1, r] = after[r]
-        moved |= association[0, r] != association[1, r]
-    return mask and moved
+    count = 0
+    for t in range(len(mask)):
+        differs = False
+        for r in range(before.shape[1]):
+            association[0, count, r] = F(0) if fresh else before[t, r]
+            association[1, count, r] = after[t, r]
+            differs |= association[0, count, r] != association[1, count, r]
+        if mask[t] and differs:
+            moved[count] = t
+            count += 1
+    return count
 
 
-@inner
-def describe(
+@once
+def lay_out(
+    tokens: Array,
     logits: Array,
+    begin: int,
     sharpness: float,
     association: Array,
     region: Array,
-    centers: Array,
-    seen: bool,
-    maps: Array,
     changed: Array,
-    features: Array,
-    shares: Array,
-) -> tuple[float, float]:
-    """One map of one level under an association: its sum, and its KL up to a constant.
+) -> None:
+    """Logits of one level under what associations were and are.
 
     Args:
-        logits: `[n]`.
+        tokens: i64 `[G]`.
+        logits: `[H, T, N]`.
+        begin: The level's first node.
         sharpness: Of the level.
-        association: `[R + 1]`, the last of which is 0.
+        association: `[2, T, R + 1]`, of which the first `G` are those of `tokens`.
         region: `[n]`.
-        centers: `[n, 3]`.
-        seen: The candidate has statistics.
-        maps: Written to, times the sum, `[n]`.
-        changed: Room for `[n]`.
-        features: The statistics but the overlap, `[4]`.
-        shares: Of regions, `[R + 1]`.
+        changed: Written to, `[n, 2 * G * H]`.
     """
-    nodes = len(logits)
-    for j in range(nodes):
-        changed[j] = logits[j] * sharpness + association[region[j]]
-    total, own = exponentials(changed[:nodes], F(1), maps)
-    mean = F(0)
-    for j in range(nodes):
-        mean += maps[j] * logits[j]
-    log_total, own = math.log(total), own / total
-    if seen:
-        peak, most = largest(maps, nodes)
-        features[0] = (log_total - own) / F(math.log(max(nodes, 2)))
-        features[1], features[2] = peak / total, most / total
-        features[3] = scatter(maps, total, centers)
-        regions_of(maps, total, region, shares)
-    return total, own - mean / total - log_total
+    heads, half = len(logits), len(tokens) * len(logits)
+    for g in range(len(tokens)):
+        for h in range(heads):
+            line, m = logits[h, tokens[g]], g * heads + h
+            for j in range(len(region)):
+                logit = line[begin + j] * sharpness
+                changed[j, m] = logit + association[0, g, region[j]]
+                changed[j, half + m] = logit + association[1, g, region[j]]
 
 
-@inner
-def compare(
-    logits: Array,
-    starts: Array,
-    sharpness: Array,
-    weight: Array,
-    share: float,
-    renewed: Array,
-    association: Array,
-    region: Array,
-    centers: Array,
-    leads: bool,
-    divergence: Array,
-    heads: int,
-    maps: Array,
-    changed: Array,
-    features: Array,
-    shares: Array,
-) -> None:
-    """The maps of one token and head without and with what has moved.
+@once
+def divergences(
+    tokens: Array, logits: Array, begin: int, share: Array, mass: Array, found: Array
+) -> np.float32:
+    """What has been added to the KL of one level, mean over heads.
 
     Args:
-        logits: `[N]`.
-        starts: `[L + 1]`.
-        sharpness: `[L]`.
-        weight: `[L]`.
-        share: How much the token counts in KL.
-        renewed: bool `[L]`.
-        association: `[2, R + 1]`.
-        region: `[N]`.
-        centers: `[N, 3]`.
-        leads: The candidate has statistics.
-        divergence: What has changed is added, `[L]`.
-        heads: `H`.
-        maps: Written to, `[2, N]`: the second are the maps now, weighed.
-        changed: Room for `[N]`.
-        features: As in `describe`, `[2, L, 4]`.
-        shares: As in `describe`, `[2, L, R + 1]`.
+        tokens: i64 `[G]`.
+        logits: Before any change, `[H, T, N]`.
+        begin: The level's first node.
+        share: How much each token counts, `[T]`.
+        mass: From `survey`, `[n, 2 * G * H]`.
+        found: From `survey`, `[FOUND, 2 * G * H]`.
     """
-    for level in range(len(starts) - 1):
-        begin, end = starts[level], starts[level + 1]
-        kl, total = F(0), F(1)
-        for side in range(2):
-            total, more = describe(
-                logits[begin:end], sharpness[level], association[side], region[begin:end], centers[begin:end],
-                leads, maps[side, begin:end], changed, features[side, level], shares[side, level],
-            )  # fmt: skip
-            kl = more - kl
-        if renewed[level]:
-            divergence[level] += kl * share / F(heads)
-        for j in range(begin, end):
-            maps[1, j] *= weight[level] / total
+    heads, half, result = len(logits), len(tokens) * len(logits), F(0)
+    for g in range(len(tokens)):
+        for h in range(heads):
+            line, was, now = logits[h, tokens[g]], g * heads + h, half + g * heads + h
+            before, after = F(0), F(0)
+            for j in range(len(mass)):
+                before += mass[j, was] * line[begin + j]
+                after += mass[j, now] * line[begin + j]
+            # KL but for the initial map's own sum, which is the same on both sides
+            one = found[OWN, was] - before / found[TOTAL, was] - F(math.log(found[TOTAL, was]))
+            other = found[OWN, now] - after / found[TOTAL, now] - F(math.log(found[TOTAL, now]))
+            result += share[tokens[g]] * (other - one)
+    return result / F(heads)
+
+
+@once
+def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, maps: Array) -> None:
+    """The maps of one level as they are now, weighed by level and head.
+
+    Args:
+        tokens: i64 `[G]`.
+        begin: The level's first node.
+        weight: Of the level and its heads, `[H, T]`.
+        mass: From `survey`, `[n, 2 * G * H]`.
+        total: Its sums, `[2 * G * H]`.
+        maps: Written to, `[H, G or more, N]`.
+    """
+    heads, half = len(maps), len(tokens) * len(maps)
+    for h in range(heads):
+        for g in range(len(tokens)):
+            m = half + g * heads + h
+            amount, line = weight[h, tokens[g]] / total[m], maps[h, g]
+            for j in range(len(mass)):
+                line[begin + j] = mass[j, m] * amount
+
+
+@once
+def gather(maps: Array, values: Array, gathered: Array, lines: Array) -> None:
+    """What tokens gather by maps `[H, G or more, N]` out of values `[H, N, d]`: `lines` `[G or more, D]`.
+
+    `gathered` is room for `[G, d]`.
+    """
+    width = values.shape[2]
+    for h in range(len(maps)):
+        np.dot(maps[h, : len(gathered)], values[h], gathered)
+        for g in range(len(gathered)):
+            for k in range(width):
+                lines[g, h * width + k] = gathered[g, k]
 
 
 @inner
-def change(
-    renewed: Array, agrees: Array, pooling: float, features: Array, shares: Array, statistics: Array
+def differ(tokens: Array, found: Array, pooling: Array, out: Array, step: int) -> None:
+    """Add to column `step` of `out` `[H, F]` what tokens have changed about a statistic `[2 * G * H]`."""
+    heads, half = len(out), len(tokens) * len(out)
+    for g in range(len(tokens)):
+        for h in range(heads):
+            more = found[half + g * heads + h] - found[g * heads + h]
+            out[h, step] += pooling[tokens[g]] * more
+
+
+@once
+def agree(
+    tokens: Array,
+    renewed: Array,
+    agrees: Array,
+    shares: Array,
+    pooling: Array,
+    overlap: Array,
+    statistics: Array,
 ) -> None:
-    """Add to statistics `[L, F]` of a head what a token has changed about them."""
-    for level in range(len(renewed)):
-        if renewed[level]:
-            for f in range(4):
-                statistics[level, f] += pooling * (features[1, level, f] - features[0, level, f])
+    """Add to the overlaps of levels with the next coarser one what tokens have changed about them.
+
+    Args:
+        tokens: i64 `[G]`.
+        renewed: bool `[L]`.
+        agrees: bool `[L]`.
+        shares: Of each level, from `survey`.
+        pooling: `[T]`.
+        overlap: Room for `[2 * G * H]`.
+        statistics: `[L, H, F]`.
+    """
+    for level in range(len(renewed) - 1):
         if agrees[level] and (renewed[level] or renewed[level + 1]):
-            now = overlap(shares[1, level], shares[1, level + 1])
-            was = overlap(shares[0, level], shares[0, level + 1])
-            statistics[level, 4] += pooling * (now - was)
+            overlaps(shares[level], shares[level + 1], overlap)
+            differ(tokens, overlap, pooling, statistics[level], OVERLAP)
+
+
+@once
+def look_along(number: bool, maps: Array, g: int, first: int, evidence: Array, out: Array) -> int:
+    """Evidence `[3, E]` along the axes of a token: `out` `[H * E]`.
+
+    Args:
+        number: Whether the token is a number.
+        maps: `[H, G, N]`.
+        g: Which of the `G` it is.
+        first: The node of the first axis.
+        evidence: `[3, E]`.
+        out: Written to.
+
+    Returns:
+        How many lines of evidence that makes: none if the token is not a number.
+    """
+    if not number:
+        return 0
+    width = evidence.shape[1]
+    for h in range(len(maps)):
+        look(maps[h, g, first : first + 3], evidence, out[h * width : (h + 1) * width])
+    return 1
 
 
 @entry
@@ -204,36 +271,49 @@ def pairs(
         model: As there.
         room: As there.
     """
-    levels, regions = len(starts) - 1, after.shape[2]
-    maps = np.empty((2, logits.shape[4]), np.float32)
-    changed = np.empty(logits.shape[4], np.float32)
-    association = np.zeros((2, regions + 1), np.float32)  # the last column stays 0
-    features = np.empty((2, levels, 4), np.float32)
-    shares = np.empty((2, levels, regions + 1), np.float32)
-    first, width = starts[levels - 1] + axis, values.shape[4]
+    levels, regions, nodes = len(starts) - 1, after.shape[2], logits.shape[4]
+    heads, first = logits.shape[2], starts[levels - 1] + axis
+    columns = 2 * heads * mask.shape[1]
+    space, other = np.empty(nodes * columns, np.float32), np.empty(nodes * columns, np.float32)
+    all_shares = np.empty(levels * (REGIONS + regions + 1) * columns, np.float32)
+    facts, overlap = np.empty(FOUND * columns, np.float32), np.empty(columns, np.float32)
+    association = np.zeros((2, mask.shape[1], regions + 1), np.float32)
+    moved = np.empty(mask.shape[1], np.int64)
+    maps = np.empty((heads, mask.shape[1], nodes), np.float32)
+    gathered = np.empty((mask.shape[1], values.shape[4]), np.float32)
     lines, seen, _, _, _ = room
-    full, count = 0, 0
+    full, count = NONE, NONE
     for row in rows:
-        c = paired[row]
-        for t in range(mask.shape[1]):
-            if not moves(mask[row, t], afresh[row], before[row, t], after[row, t], association):
-                continue
-            if full == len(lines):
-                conclude(full, count, asked, scores, model, room)
-                full, count = 0, 0
-            for h in range(logits.shape[2]):
-                compare(
-                    logits[row, c, h, t], starts, sharpness[row], weight[row, h, t], share[row, t],
-                    renewed[row], association, region[row, c], centers[row, c], c < statistics.shape[1],
-                    divergence[row, c], len(weight[row]), maps, changed, features, shares,
-                )  # fmt: skip
-                np.dot(maps[1], values[row, c, h], lines[full, h * width : (h + 1) * width])
-                if numbers[row, t]:
-                    per_head = evidence.shape[4]
-                    look(maps[1, first:], evidence[row, c, t], seen[count, h * per_head : (h + 1) * per_head])
-                if c < statistics.shape[1]:
-                    change(renewed[row], agrees, pooling[row, t], features, shares, statistics[row, c, :, h])
+        g = find(mask[row], afresh[row], before[row], after[row], association, moved)
+        if g == 0:
+            continue
+        c, tokens, columns = paired[row], moved[:g], 2 * g * heads
+        leads = c < statistics.shape[1]
+        if full + g > len(lines):
+            conclude(full, count, asked, scores, model, room)
+            full, count = NONE, NONE
+        shares = all_shares[: levels * (REGIONS + regions + 1) * columns].reshape(levels, -1, columns)
+        found = facts[: FOUND * columns].reshape(FOUND, columns)
+        for level in range(levels):
+            begin, end = starts[level], starts[level + 1]
+            changed = space[: (end - begin) * columns].reshape(end - begin, columns)
+            mass = other[: (end - begin) * columns].reshape(end - begin, columns)
+            nodes_of, place = region[row, c, begin:end], centers[row, c, begin:end]
+            raw = logits[row, c]
+            lay_out(tokens, raw, begin, sharpness[row, level], association, nodes_of, changed)
+            survey(changed, nodes_of, place, leads, mass, shares[level], found)
+            if renewed[row, level]:
+                divergence[row, c, level] += divergences(tokens, raw, begin, share[row], mass, found)
+            if renewed[row, level] and leads:
+                for f in range(OVERLAP):
+                    differ(tokens, found[ENTROPY + f], pooling[row], statistics[row, c, level], f)
+            weigh(tokens, begin, weight[row, :, :, level], mass, found[TOTAL], maps)
+        gather(maps, values[row, c], gathered[:g], lines[full:])
+        if leads:
+            agree(tokens, renewed[row], agrees, shares, pooling[row], overlap[:columns], statistics[row, c])
+        for i in range(g):
+            t = tokens[i]
             finish(row, c, t, numbers[row, t], full, count, model, room)
             full += 1
-            count += numbers[row, t]
+            count += look_along(numbers[row, t], maps, i, first, evidence[row, c, t], seen[count])
     conclude(full, count, asked, scores, model, room)

@@ -104,10 +104,12 @@ def test_compiled_and_with_tensors_the_numbers_are_the_same(monkeypatch, size, c
         with monkeypatch.context() as patch:
             patch.setattr(evaluation, "supports", lambda haf, attention: False)
             theirs = core.transition(episode, theirs, action)
+            observed = core.observation(episode, theirs)
         for name in ("score", "divergence", "statistics"):
             found, expected = getattr(ours.evaluation, name), getattr(theirs.evaluation, name)
             torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
         torch.testing.assert_close(ours.kl, theirs.kl, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(core.observation(episode, ours), observed, atol=5e-6, rtol=1e-5)
 
 
 def test_doubles_are_evaluated_with_tensors():
