@@ -17,8 +17,8 @@ import numba
 
 Decorator = Callable[[Callable[..., Any]], Any]
 
-HINTS = (b"import numba", b"from numba", b"from compiling")
-"""What a file with compiled functions has in it."""
+HINTS = (b"compiling", b"jit")
+"""A file with compiled functions has one of these in it: it imports this, Numba's `njit`, or a `jit.py`."""
 
 
 def kept(**options: Any) -> Decorator:

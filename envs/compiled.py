@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from compiling import single_threaded_products
 from envs import kernels
 from envs.groundwork import Groundwork
 from envs.kernels_observation import tell
@@ -25,17 +23,6 @@ from models.statistics import has_agreement
 
 PAIRS = 256
 """Pairs of a candidate and a token that are multiplied together: they stay in a core's own cache."""
-
-
-@lru_cache(maxsize=1)
-def _library() -> ThreadpoolController:
-    """What is behind the products in the kernels, to be kept from starting threads of its own.
-
-    The products are small: threads that wait for each other cost many times what they save, above all where
-    the cores have something else to do.
-    """
-    import_module("scipy.linalg.cython_blas")  # where Numba takes products from: found only if it is loaded
-    return ThreadpoolController().select(internal_api="openblas")
 
 
 def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
@@ -109,7 +96,7 @@ class CompiledReevaluation:
             return
         again = self.touched | (self.temperature != 0)  # the maps of these are not those of the groundwork
         work = self.work
-        with _library().limit(limits=1):
+        with single_threaded_products():
             kernels.every(
                 rows, self.starts, AXIS_NODES.start, self.length, again, self.touched, self.sharpness,
                 self.weight, self.share, self.numbers, self.logits, self.values, self.evidence,
@@ -130,7 +117,7 @@ class CompiledReevaluation:
         if len(rows) == 0:
             return
         afresh, chosen = _array(every), _array(rows)
-        with _library().limit(limits=1):
+        with single_threaded_products():
             pairs(
                 chosen, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
                 _array(self.before.association), _array(self.after.association), self.mask, self.column,

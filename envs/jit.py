@@ -1,37 +1,22 @@
-"""How what is compiled for the CPU is compiled. Imports nothing of ours."""
+"""How the environment's compiled functions are compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 from numpy.typing import NDArray
+
+import compiling
 
 Array = NDArray[Any]
 
-ENTRY: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,  # takes time to compile, and nobody calls it
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
-}
-INNER = ENTRY | {"no_cpython_wrapper": True}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
+inner = compiling.inner(**OPTIONS)
+"""For functions that only compiled ones call."""
 
-def inner(function: Callable[..., Any]) -> Any:
-    """For functions that only compiled ones call."""
-    return numba.njit(**INNER)(function)
+once = compiling.inner(**OPTIONS, inline="always")
+"""For functions with one caller, in one place: to compile them as a part of it takes less time."""
 
-
-def entry(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the machine code on disk for the next process where that can be."""
-    try:
-        return numba.njit(cache=True, **ENTRY)(function)
-    except RuntimeError:  # no folder that may be written to
-        return numba.njit(**ENTRY)(function)
-
-
-def once(function: Callable[..., Any]) -> Any:
-    """For functions with one caller, in one place: to compile them as a part of it takes less time."""
-    return numba.njit(inline="always", **INNER)(function)
+entry = compiling.kept(**OPTIONS, no_cfunc_wrapper=True)
+"""For functions that Python calls."""

@@ -1,12 +1,14 @@
 """Machine code on disk is used again, and never after a change of what it was made from."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 from compiling import kept
+from compiling.cache import HINTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,9 +41,9 @@ def test_a_change_in_another_file_is_seen(tmp_path):
         """,
     )
     part = """
-        from compiling import inner
+        import compiling
 
-        @inner()
+        @compiling.inner()
         def times(number):
             return {} * number
         """
@@ -63,3 +65,14 @@ def test_it_compiles_where_nothing_can_be_kept():
     namespace = {}
     exec("def twice(number):\n    return 2 * number", namespace)  # of no file
     assert kept()(namespace["twice"])(3) == 6
+
+
+def test_all_files_of_kernels_count():
+    """Each package's kernels are in files that the fingerprint is made of."""
+    for folder in ("envs", "agents/search", "retrieval", "models"):
+        files = [path.read_text() for path in (ROOT / folder).glob("*.py")]
+        compiled = [
+            text for text in files if re.search(r"^@(numba|kept|inner|inlined|entry|once)", text, re.M)
+        ]
+        assert compiled
+        assert all(any(hint.decode() in text for hint in HINTS) for text in compiled)
