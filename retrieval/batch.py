@@ -1,7 +1,7 @@
 """The search of a batch in one compiled call: down the tree, over the codes, through the exact vectors.
 
-Queries that go to the same leaf stand together in the batch (`_together`), and a leaf that several of them
-visit is scanned for one after the other while its codes are near:
+Queries whose best leaves are neighbours stand together in the batch, and a leaf that several of them visit is
+scanned for one after the other while its codes are near:
 
 1. *Routing* (`retrieval.routing`) of all queries, which are then ordered by their best leaf.
 2. Of some queries at a time the *tables*, and a *scan* (`retrieval.scan`) of each one's best leaves, which
@@ -15,75 +15,77 @@ for bit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.keys import float_of_key, number_of
-from retrieval.routing import BINS, route
-from retrieval.scan import BIN, best_rows, fill_tables, scan_leaf
-from retrieval.simd import BLOCK, LINE, TABLE_MAX, prefetch_lines
+from retrieval.routing import route
+from retrieval.scan import BIN, best_rows, fill_tables, scan_visits
+from retrieval.simd import BLOCK, LINE, NODES, TABLE_MAX
 from retrieval.vectors import refine_one
 
 ROUTED = 1024  # queries routed, and ordered, at a time
 TOGETHER = 64  # queries scanned at a time: their lists and tables fit in a core's own memory
 ALONE = 4  # best leaves scanned query by query
-NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor sees what follows
 WIDEST_BIAS = np.float32(1 << 18)  # further off no table entries could make up for it, and a key holds it
 
 
 @numba.njit(cache=True, nogil=True)
-def _visit(
-    key: int,
-    origin: np.float32,
-    unit: np.float32,
+def _visits(
+    leaf_keys: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    chosen: NDArray[np.int64],
     prior: NDArray[np.float32],
-    lists: NDArray[np.int64],
-    place_bits: int,
-    tables: int,
-    size: int,
-    allowed: NDArray[np.uint8],
-    wanted: int,
-    who: int,
-    state: NDArray[np.int64],
-    counts: NDArray[np.int32],
-    keys: NDArray[np.int64],
-    sums: NDArray[np.uint16],
-) -> None:
-    """Scans the leaf that a key of `route` names; its similarity is the key's rank without the prior."""
-    node = number_of(key)
-    steps = np.round((float_of_key(key) - prior[node - 1] - origin) * unit)
-    bias: Any = np.int64(min(max(steps, -WIDEST_BIAS), WIDEST_BIAS))
-    leaf = node + len(lists) - len(prior) - 1  # the numbers of leaves are the last ones
-    scan_leaf(lists, leaf, place_bits, bias, tables, size, allowed, wanted, who, state, counts, keys, sums)
+    units: NDArray[np.float32],
+    first_leaf: int,
+    ends: NDArray[np.int64],
+    whose: NDArray[np.int64],
+    leaves: NDArray[np.int64],
+    biases: NDArray[np.int64],
+) -> int:
+    """What to scan, in this order: of each query the first `ALONE` leaves, then leaf by leaf for all queries.
 
-
-@numba.njit(cache=True, nogil=True)
-def _by_leaf(
-    leaf_keys: NDArray[np.int64], kept: NDArray[np.int64], chosen: NDArray[np.int64], nodes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs of a query and one of its leaves beyond the first `ALONE`, in the order of the leaves.
+    Args:
+        leaf_keys: ``[Q, W]`` of `route`, a leaf's similarity being its rank without the prior.
+        kept: ``[Q]`` how many of them.
+        chosen: ``[G]`` the queries.
+        prior: see `search`.
+        units: ``[G]`` of the tables.
+        first_leaf: its node's number.
+        ends: ``[M + 1]`` to work in.
+        whose: ``[G W]`` for the query of each visit, as its place in ``chosen``.
+        leaves: ``[G W]`` for the leaf.
+        biases: ``[G W]`` for the bias, see `retrieval.scan.scan_visits`.
 
     Returns:
-        Each pair's query, as its place in ``chosen``, and its key.
+        How many.
     """
-    starts = np.zeros(nodes + 2, np.int64)
+    ends[:] = 0
     for query in chosen:
-        for slot in range(ALONE, kept[query]):
-            starts[number_of(leaf_keys[query, slot]) + 1] += 1
-    for node in range(nodes + 1):
-        starts[node + 1] += starts[node]
-    whose = np.empty(starts[nodes + 1], np.int64)
-    keys = np.empty(starts[nodes + 1], np.int64)
+        alone = min(ALONE, kept[query]) if len(chosen) > 1 else kept[query]
+        ends[0] += alone
+        for slot in range(alone, kept[query]):
+            ends[number_of(leaf_keys[query, slot]) - first_leaf + 1] += 1
+    total = 0
+    for place in range(len(ends)):  # now where each leaf's begin
+        total, ends[place] = total + ends[place], total
     for who in range(len(chosen)):
-        for slot in range(ALONE, kept[chosen[who]]):
-            key = leaf_keys[chosen[who], slot]
-            node = number_of(key)
-            whose[starts[node]], keys[starts[node]] = who, key
-            starts[node] += 1
-    return whose, keys
+        query = chosen[who]
+        best = leaf_keys[query, 0]
+        origin = float_of_key(best) - prior[number_of(best) - 1]
+        alone = min(ALONE, kept[query]) if len(chosen) > 1 else kept[query]
+        for slot in range(kept[query]):
+            node = number_of(leaf_keys[query, slot])
+            leaf = node - first_leaf
+            group = 0 if slot < alone else leaf + 1
+            visit = ends[group]
+            ends[group] += 1
+            similarity = float_of_key(leaf_keys[query, slot]) - prior[node - 1]
+            steps = np.round((similarity - origin) * units[who])
+            whose[visit], leaves[visit] = who, leaf
+            biases[visit] = np.int64(min(max(steps, -WIDEST_BIAS), WIDEST_BIAS))
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -92,7 +94,9 @@ def search(
     k: int,
     wanted: int,
     widths: NDArray[np.int64],
-    centroids: NDArray[np.int16],
+    node_bytes: NDArray[np.int8],
+    starts: NDArray[np.int32],
+    blocks: NDArray[np.int64],
     unit: float,
     children: NDArray[np.int64],
     prior: NDArray[np.float32],
@@ -111,11 +115,13 @@ def search(
         k: how many.
         wanted: candidates to refine.
         widths: ``[L]`` nodes kept on each level.
-        centroids: ``[N, D']`` of all levels' nodes in order, see `retrieval.routing.rounded`.
-        unit: what 1 of them is.
+        node_bytes: the nodes of all levels, see `retrieval.routing.in_bytes`, as the next three.
+        starts: of their products.
+        blocks: where each node's children begin.
+        unit: what 1 of a byte is.
         children: ``[N_inner + 2]``: children of node ``i`` (the root is 0) are numbers ``children[i]`` to
-            ``children[i + 1]``, and node ``i`` is row ``i - 1`` of ``centroids`` and ``prior``.
-        prior: ``[N]``.
+            ``children[i + 1]``, and node ``i`` is place ``i - 1`` of ``prior``.
+        prior: ``[N + NODES]``, the last of no meaning.
         codebook: ``[parts, dimensions, 16]``.
         lists: ``[M, 3]``, see `retrieval.leaves.Leaves.lists`.
         place_bits: see `retrieval.scan.scan_leaf`.
@@ -129,13 +135,12 @@ def search(
     """
     best = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
-    nodes = len(prior)
+    nodes = len(prior) - NODES
     routed, together = min(len(queries), ROUTED), min(len(queries), TOGETHER)
     found = np.empty(nodes + 1, np.int64)
-    ranks = np.empty(nodes + 1, np.float32)
-    bins = np.empty(BINS, np.int64)
+    ranks = np.empty(nodes + BLOCK, np.float32)
     parents = np.empty(nodes + 1, np.int64)
-    shorts = np.zeros(centroids.shape[1], np.int16)
+    rounded = np.zeros(4 * node_bytes.shape[1], np.uint8)
     leaf_keys = np.empty((routed, widths[-1]), np.int64)
     kept = np.empty(routed, np.int64)
     best_leaf = np.empty(routed, np.int64)
@@ -144,9 +149,11 @@ def search(
     room = np.zeros(together * size + LINE, np.uint8)
     skip = (-room.ctypes.data) % LINE
     tables = room[skip : skip + together * size].reshape(together, size)
-    at_tables = tables.ctypes.data
     units = np.empty(together, np.float32)
-    origins = np.empty(together, np.float32)
+    ends = np.empty(len(lists) + 1, np.int64)
+    whose = np.empty(together * widths[-1], np.int64)
+    leaves = np.empty(together * widths[-1], np.int64)
+    biases = np.empty(together * widths[-1], np.int64)
     state = np.empty((together, 3), np.int64)
     counts = np.empty((together, (TABLE_MAX * len(codebook) >> BIN) + 1), np.int32)
     keys = np.empty((together, 8 * wanted + 2 * BLOCK), np.int64)
@@ -156,8 +163,9 @@ def search(
         for number in range(len(some)):
             query = some[number]
             kept[number] = route(
-                query, centroids, unit, children, prior, widths, found, shorts, ranks, bins, parents
-            )
+                query, node_bytes, starts, blocks, unit, children, prior, widths,
+                found, rounded, ranks, parents,
+            )  # fmt: skip
             leaf_keys[number, : kept[number]] = found[: kept[number]]
             best_leaf[number] = number_of(found[0])
         order = np.argsort(best_leaf[: len(some)])
@@ -166,26 +174,14 @@ def search(
             state[:] = 0
             counts[:] = 0
             for who in range(len(chosen)):
-                number = chosen[who]
-                units[who] = fill_tables(some[number], codebook, exact, tables[who])
-                origins[who] = float_of_key(leaf_keys[number, 0]) - prior[best_leaf[number] - 1]
-                alone = kept[number] if len(chosen) == 1 else min(ALONE, kept[number])
-                for slot in range(alone):
-                    if slot + 1 < alone:
-                        after = number_of(leaf_keys[number, slot + 1]) + len(lists) - nodes - 1
-                        prefetch_lines(lists[after, 0], NEXT)
-                    _visit(
-                        leaf_keys[number, slot], origins[who], units[who], prior, lists, place_bits,
-                        at_tables + who * size, size, allowed, wanted, who, state, counts, keys, sums,
-                    )  # fmt: skip
-            if len(chosen) > 1:
-                whose, pair_keys = _by_leaf(leaf_keys, kept, chosen, nodes)
-                for pair in range(len(whose)):
-                    who = whose[pair]
-                    _visit(
-                        pair_keys[pair], origins[who], units[who], prior, lists, place_bits,
-                        at_tables + who * size, size, allowed, wanted, who, state, counts, keys, sums,
-                    )  # fmt: skip
+                units[who] = fill_tables(some[chosen[who]], codebook, exact, tables[who])
+            visits = _visits(
+                leaf_keys, kept, chosen, prior, units, nodes - len(lists) + 1, ends, whose, leaves, biases
+            )
+            scan_visits(
+                whose, leaves, biases, visits, lists, place_bits, tables.ctypes.data, size, allowed, wanted,
+                state, counts, keys, sums,
+            )  # fmt: skip
             for who in range(len(chosen)):
                 number = chosen[who]
                 row = start + number

@@ -16,8 +16,8 @@ from retrieval.batch import search
 from retrieval.descent import level_widths
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.leaves import Leaves
-from retrieval.routing import rounded
-from retrieval.simd import BLOCK, LANES, TABLE_MAX
+from retrieval.routing import in_bytes
+from retrieval.simd import BLOCK, LANES, NODES, TABLE_MAX
 from retrieval.vectors import VectorStore
 
 _NONE = np.empty(0, np.uint8)
@@ -33,12 +33,12 @@ class FastPath:
     def __init__(self, tree: SemanticHierarchy, leaves: Leaves) -> None:
         index = leaves.index
         self._tree, self._leaves = tree, leaves
-        self._centroids, self._unit = rounded(np.concatenate(tree.centroids))
         first, bounds = 1, []
         for level, nodes in enumerate(tree.centroids):
             bounds.append(tree.first_child[level][:-1] + first)
             first += len(nodes)
         self._children = np.concatenate([*bounds, [first]]).astype(np.int64)
+        self._nodes = in_bytes(np.concatenate(tree.centroids), self._children)
         centroids = faiss.vector_to_array(index.pq.centroids)
         grouped = centroids.reshape(index.pq.M, 16, index.pq.dsub)
         self._codebook = np.ascontiguousarray(grouped.transpose(0, 2, 1))
@@ -99,7 +99,7 @@ class FastPath:
             self._widths[beam] = widths
         known = self._prior
         if known is None or known[0] is not priors:
-            known = (priors, np.concatenate(priors).astype(np.float32))
+            known = (priors, np.concatenate([*priors, np.zeros(NODES)]).astype(np.float32))
             self._prior = known
         lists = self._leaves.lists()
         return search(
@@ -107,8 +107,7 @@ class FastPath:
             k,
             refine,
             widths,
-            self._centroids,
-            self._unit,
+            *self._nodes,
             self._children,
             known[1],
             self._codebook,

@@ -17,10 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.keys import drop_below, keep_largest, number_of_whole, whole_key
-from retrieval.simd import BLOCK, TABLE_MAX, load_long, prefetch, scan_block, trailing_zeros
+from retrieval.simd import (
+    BLOCK,
+    TABLE_MAX,
+    load_long,
+    prefetch,
+    prefetch_lines,
+    scan_block,
+    trailing_zeros,
+)
 
 _FAST = {"reassoc", "contract", "nsz", "nnan"}
 BIN = 2  # bits of a code score that its bin does without
+NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor sees what follows
 FOUND, ABOVE, LEAST = 0, 1, 2  # columns of a query's state: keys held, scores in or above its least bin, that
 
 
@@ -66,71 +75,78 @@ def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)
-def scan_leaf(
+def scan_visits(
+    whose: NDArray[np.int64],
+    leaves: NDArray[np.int64],
+    biases: NDArray[np.int64],
+    count: int,
     lists: NDArray[np.int64],
-    leaf: int,
     place_bits: int,
-    bias: int,
     tables: int,
     size: int,
     allowed: NDArray[np.uint8],
     wanted: int,
-    who: int,
     state: NDArray[np.int64],
     counts: NDArray[np.int32],
     keys: NDArray[np.int64],
     sums: NDArray[np.uint16],
 ) -> None:
-    """Adds the rows of a leaf to those that a query has met.
+    """Adds the rows of leaves to those that queries have met.
 
     ``counts`` of the scores met, in bins, tell at every moment what the ``wanted``-th best at least is.
 
     Args:
+        whose: ``[V]`` the query of each visit.
+        leaves: ``[V]`` its leaf.
+        biases: ``[V]`` of the leaf for the query, in units of table entries.
+        count: of visits.
         lists: ``[M, 3]``, see `retrieval.leaves.Leaves.lists`.
-        leaf: row of ``lists``.
         place_bits: bits that hold every place in a leaf: those of keys above them are the leaf's.
-        bias: of the leaf for the query, in units of table entries.
-        tables: address of the query's.
-        size: bytes of the tables, and of a block of codes.
+        tables: address of the queries', one after the other.
+        size: bytes of a query's tables, and of a block of codes.
         allowed: bits of rows, empty for all.
         wanted: rows to keep.
-        who: row of the query in the next three.
-        state: ``[G, 3]``.
-        counts: ``[G, bins]``.
-        keys: ``[G, room]``.
+        state: ``[Q, 3]``.
+        counts: ``[Q, bins]``.
+        keys: ``[Q, room]``.
         sums: ``[32]`` to work in.
     """
-    codes, numbers, members = lists[leaf, 0], lists[leaf, 1], lists[leaf, 2]
-    found, above, least_bin = state[who, FOUND], state[who, ABOVE], state[who, LEAST]
     last_bin, room = counts.shape[1] - 1, keys.shape[1]
     at_sums = sums.ctypes.data
-    for block in range((members + BLOCK - 1) // BLOCK):
-        least = (least_bin << BIN) - bias if least_bin > 0 else 0
-        if least > 65535:
-            break
-        mask: Any = scan_block(codes + block * size, tables, size, np.uint16(max(least, 0)), at_sums)
-        mask &= np.uint32((1 << min(members - BLOCK * block, BLOCK)) - 1)  # the last block has gaps
-        while mask != 0:
-            place = trailing_zeros(mask)
-            mask &= mask - np.uint32(1)
-            at = BLOCK * block + place
-            if _hidden(allowed, numbers + 8 * at):
-                continue
-            prefetch(numbers + 8 * at)
-            if found == room:
-                keep_largest(keys[who], found, wanted)
-                found = wanted
-            score: Any = np.int64(sums[place]) + bias
-            keys[who, found] = whole_key(score, (leaf << place_bits) | at)
-            found += 1
-            place = min(max(score >> BIN, 0), last_bin)
-            if place >= least_bin:
-                counts[who, place] += 1
-                above += 1
-                while above - counts[who, least_bin] >= wanted:
-                    above -= counts[who, least_bin]
-                    least_bin += 1
-    state[who, FOUND], state[who, ABOVE], state[who, LEAST] = found, above, least_bin
+    for visit in range(count):
+        who, leaf, bias = whose[visit], leaves[visit], biases[visit]
+        if visit + 1 < count and leaves[visit + 1] != leaf:
+            prefetch_lines(lists[leaves[visit + 1], 0], NEXT)
+        codes, numbers, members = lists[leaf, 0], lists[leaf, 1], lists[leaf, 2]
+        found, above, least_bin = state[who, FOUND], state[who, ABOVE], state[who, LEAST]
+        for block in range((members + BLOCK - 1) // BLOCK):
+            least = (least_bin << BIN) - bias if least_bin > 0 else 0
+            if least > 65535:
+                break
+            at_codes = codes + block * size
+            mask: Any = scan_block(at_codes, tables + who * size, size, np.uint16(max(least, 0)), at_sums)
+            mask &= np.uint32((1 << min(members - BLOCK * block, BLOCK)) - 1)  # the last block has gaps
+            while mask != 0:
+                place = trailing_zeros(mask)
+                mask &= mask - np.uint32(1)
+                at = BLOCK * block + place
+                if _hidden(allowed, numbers + 8 * at):
+                    continue
+                prefetch(numbers + 8 * at)
+                if found == room:
+                    keep_largest(keys[who], found, wanted)
+                    found = wanted
+                score: Any = np.int64(sums[place]) + bias
+                keys[who, found] = whole_key(score, (leaf << place_bits) | at)
+                found += 1
+                place = min(max(score >> BIN, 0), last_bin)
+                if place >= least_bin:
+                    counts[who, place] += 1
+                    above += 1
+                    while above - counts[who, least_bin] >= wanted:
+                        above -= counts[who, least_bin]
+                        least_bin += 1
+        state[who, FOUND], state[who, ABOVE], state[who, LEAST] = found, above, least_bin
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """The few processor instructions that neither NumPy nor Numba offers, as functions for compiled code.
 
 `scan_block` sums 4-bit product codes of 32 vectors with table look-ups in a register ("fast scan", André,
-Kermarrec, Le Scouarnec, VLDB 2015), `short_products` multiplies vectors of 16-bit numbers, `prefetch` asks
+Kermarrec, Le Scouarnec, VLDB 2015), `rank_nodes` multiplies vectors of 8-bit numbers, `prefetch` asks
 for memory ahead of its use, `from_half` reads half precision. They are emitted as LLVM code by Numba, so
 that no compiler is needed to install, and in the width that the processor has: 64, 32 or 16 bytes on x86, 16
 on ARM. `LANES` is 0 where there is none.
@@ -49,13 +49,16 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
-SHORTS = max(LANES, 16) // 2
-"""16-bit numbers that one instruction of this processor multiplies."""
+NODES = 8
+"""Vectors that `rank_nodes` multiplies a query with."""
+NODE_BYTES = 16
+"""Of which their lengths are a multiple."""
 _LOOKUP = {
     64: "llvm.x86.avx512.pshuf.b.512",
     32: "llvm.x86.avx2.pshuf.b",
     16: "llvm.x86.ssse3.pshuf.b.128",
 }
+_HAS_DOT_BYTES = LANES == 64 and bool(llvm.get_host_cpu_features().get("avx512vnni"))
 _LOOKUP_ARM = "llvm.aarch64.neon.tbl1.v16i8"
 
 _BYTE, _SHORT, _INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
@@ -74,10 +77,20 @@ def _shuffle(builder: Any, value: Any, places: list[int], other: Any = None) -> 
     return builder.shuffle_vector(value, value if other is None else other, mask)
 
 
-def _load(builder: Any, address: Any, count: int) -> Any:
-    value = builder.load(builder.inttoptr(address, _vector(_BYTE, count).as_pointer()))
+def _unaligned(builder: Any, address: Any, kind: ir.Type) -> Any:
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
     return value
+
+
+def _load(builder: Any, address: Any, count: int) -> Any:
+    return _unaligned(builder, address, _vector(_BYTE, count))
+
+
+def _spread(builder: Any, value: Any, count: int) -> Any:
+    """A vector of which every element is the value."""
+    first = builder.insert_element(ir.Constant(_vector(value.type, count), ir.Undefined), value, _INT(0))
+    return _shuffle(builder, first, [0] * count)
 
 
 class _Sums:
@@ -188,53 +201,100 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
         total = sums.total()
         target = builder.inttoptr(out, _vector(_SHORT, BLOCK).as_pointer())
         builder.store(total, target).align = 2
-        spread = builder.insert_element(ir.Constant(_vector(_SHORT, BLOCK), ir.Undefined), least, _INT(0))
-        spread = _shuffle(builder, spread, [0] * BLOCK)
-        return builder.bitcast(builder.icmp_unsigned(">=", total, spread), _INT)
+        return builder.bitcast(builder.icmp_unsigned(">=", total, _spread(builder, least, BLOCK)), _INT)
 
     return signature, emit
+
+
+def _dot_bytes(builder: Any, total: Any, factors: Any, numbers: Any) -> Any:
+    """Adds to each of `NODES` sums four products of a byte without a sign and one with a sign."""
+    count = 4 * NODES
+    if _HAS_DOT_BYTES:
+        sums = _vector(_INT, NODES)
+        kind, name = ir.FunctionType(sums, [sums, sums, sums]), "llvm.x86.avx512.vpdpbusd.256"
+        dot = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(dot, [total, builder.bitcast(factors, sums), builder.bitcast(numbers, sums)])
+    wide = _vector(_INT, count)
+    terms = builder.mul(builder.zext(factors, wide), builder.sext(numbers, wide))
+    while count > NODES:
+        even = _shuffle(builder, terms, list(range(0, count, 2)))
+        terms = builder.add(even, _shuffle(builder, terms, list(range(1, count, 2))))
+        count //= 2
+    return builder.add(total, terms)
 
 
 @intrinsic
-def short_products(typingctx: Any, query: Any, row: Any, other: Any, size: Any) -> Any:
-    """``short_products(query, row, other, size) -> (int, int)``: of 16-bit vectors, two at a time.
+def rank_nodes(
+    typingctx: Any,
+    query: Any,
+    block: Any,
+    size: Any,
+    start: Any,
+    unit: Any,
+    prior: Any,
+    out: Any,
+) -> Any:
+    """``rank_nodes(query, block, size, start, unit, prior, out)``: products of a query with `NODES` vectors.
 
     Args:
         typingctx: Numba's.
-        query: address of a vector.
-        row: address of a vector to multiply it with.
-        other: address of one more.
-        size: bytes of each, a multiple of `SHORTS` times 2; sums must stay within 32 bits.
-
-    Returns:
-        The two products, int32.
+        query: address of ``size`` bytes without signs.
+        block: address of the vectors' bytes, with signs: four of each vector, then the next four of each.
+        size: bytes of the query and of each vector, a multiple of `NODE_BYTES`.
+        start: address of `NODES` int32 which are added to the products.
+        unit: by which those sums are multiplied.
+        prior: address of `NODES` float32 which are added to that.
+        out: address of `NODES` float32 for the result.
     """
     address = types.intp
-    signature = types.UniTuple(types.int32, 2)(address, address, address, address)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        query, row, other, size = args
-        step, half, wide = ir.Constant(size.type, 2 * SHORTS), SHORTS // 2, _vector(_INT, SHORTS // 2)
-        totals = [cgutils.alloca_once_value(builder, _splat(_INT, half, 0)) for _ in range(2)]
-
-        def numbers(address: Any) -> Any:
-            shorts = builder.bitcast(_load(builder, address, 2 * SHORTS), _vector(_SHORT, SHORTS))
-            return builder.sext(shorts, _vector(_INT, SHORTS))
-
+        query, block, size, start, unit, prior, out = args
+        sums, floats = _vector(_INT, NODES), _vector(ir.FloatType(), NODES)
+        chains = NODE_BYTES // 4  # sums of their own: each would wait for the one before
+        totals = [cgutils.alloca_once_value(builder, _splat(_INT, NODES, 0)) for _ in range(chains)]
+        builder.store(_unaligned(builder, start, sums), totals[0])
+        step = ir.Constant(size.type, NODE_BYTES)
         with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
             at = builder.mul(loop.index, step)
-            factor = numbers(builder.add(query, at))
-            for total, begin in zip(totals, (row, other), strict=True):
-                terms = builder.mul(factor, numbers(builder.add(begin, at)))
-                even = _shuffle(builder, terms, list(range(0, SHORTS, 2)))
-                odd = _shuffle(builder, terms, list(range(1, SHORTS, 2)))  # one instruction: pmaddwd
-                builder.store(builder.add(builder.load(total), builder.add(even, odd)), total)
-        name = f"llvm.vector.reduce.add.v{half}i32"
-        reduce = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_INT, [wide]), name)
-        sums = [builder.call(reduce, [builder.load(total)]) for total in totals]
-        return context.make_tuple(builder, sig.return_type, sums)
+            for chain, total in enumerate(totals):
+                here = builder.add(at, ir.Constant(size.type, 4 * chain))
+                four = _spread(builder, _unaligned(builder, builder.add(query, here), _INT), NODES)
+                of_nodes = builder.add(block, builder.mul(here, ir.Constant(size.type, NODES)))
+                factors = builder.bitcast(four, _vector(_BYTE, 4 * NODES))
+                numbers = _load(builder, of_nodes, 4 * NODES)
+                builder.store(_dot_bytes(builder, builder.load(total), factors, numbers), total)
+        result = builder.load(totals[0])
+        for total in totals[1:]:
+            result = builder.add(result, builder.load(total))
+        scaled = builder.fmul(builder.sitofp(result, floats), _spread(builder, unit, NODES))
+        ranks = builder.fadd(scaled, _unaligned(builder, prior, floats))
+        builder.store(ranks, builder.inttoptr(out, floats.as_pointer())).align = 4
+        return context.get_dummy_value()
 
-    return signature, emit
+    return types.void(address, address, address, address, types.float32, address, address), emit
+
+
+@intrinsic
+def at_least(typingctx: Any, values: Any, least: Any) -> Any:
+    """``at_least(values, least) -> mask``: which of `BLOCK` float32 at an address are that or more."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address, least = args
+        values = _unaligned(builder, address, _vector(ir.FloatType(), BLOCK))
+        return builder.bitcast(builder.fcmp_ordered(">=", values, _spread(builder, least, BLOCK)), _INT)
+
+    return types.uint32(types.intp, types.float32), emit
+
+
+@intrinsic
+def ones(typingctx: Any, mask: Any) -> Any:
+    """``ones(mask) -> int``: how many bits are set."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.zext(builder.ctpop(args[0]), context.get_value_type(types.intp))
+
+    return types.intp(types.uint32), emit
 
 
 @intrinsic

@@ -7,8 +7,8 @@ import pytest
 from retrieval import ErsIndex
 from retrieval.batch import ROUTED
 from retrieval.fast_path import FastPath
-from retrieval.routing import rounded
-from retrieval.simd import BLOCK, LANES, SHORTS, TABLE_MAX, scan_block, short_products
+from retrieval.routing import in_bytes
+from retrieval.simd import BLOCK, LANES, NODES, TABLE_MAX, rank_nodes, scan_block
 
 pytestmark = pytest.mark.skipif(not LANES, reason="this processor has no table look-ups: faiss scans")
 PERMUTED = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
@@ -52,7 +52,8 @@ def test_finds_what_faiss_finds_in_the_same_leaves(precision: str, width: int, d
     found, scores = index.search(queries, 10)
     content.fast = None
     theirs, their_scores = index.search(queries, 10)
-    assert np.mean([np.isin(theirs[q], found[q]).mean() for q in range(60)]) > 0.985
+    # Leaves at the edge of the beam may change places: routing rounds what it multiplies.
+    assert np.mean([np.isin(theirs[q], found[q]).mean() for q in range(60)]) > 0.975
     same = (found == theirs).all(1)
     np.testing.assert_allclose(scores[same], their_scores[same], atol=1e-6)
 
@@ -94,15 +95,33 @@ def test_filter_acts_during_the_scan_and_moved_codes_are_found() -> None:
 
 
 @numba.njit
-def multiplied(query: np.ndarray, row: np.ndarray, other: np.ndarray) -> tuple[int, int]:
-    return short_products(query.ctypes.data, row.ctypes.data, other.ctypes.data, 2 * len(query))
+def ranked(query, nodes, starts, unit, prior, out) -> None:  # type: ignore[no-untyped-def]
+    for block in range(len(nodes)):
+        rank_nodes(
+            query.ctypes.data,
+            nodes[block].ctypes.data,
+            len(query),
+            starts[block].ctypes.data,
+            np.float32(unit),
+            prior[block].ctypes.data,
+            out[block].ctypes.data,
+        )
 
 
-@pytest.mark.parametrize("width", [1, 32, 100, 256])
-def test_routing_products_are_sums_of_whole_numbers(width: int) -> None:
-    vectors = 7 * unit(width, 3, width)
-    shorts, step = rounded(vectors)
-    whole = shorts.astype(np.int64) @ shorts[0].astype(np.int64)
-    assert multiplied(shorts[0], shorts[1], shorts[2]) == tuple(whole[1:])
-    np.testing.assert_allclose(whole * step**2, vectors @ vectors[0], atol=49 * 1e-4)
-    assert shorts.shape[1] % SHORTS == 0
+@pytest.mark.parametrize("width", [1, 16, 100, 256])
+def test_ranks_of_nodes_are_products_with_bytes(width: int) -> None:
+    """Three families of 1, 9 and 8 children; blocks hold one family each, and gaps count for nothing."""
+    centroids, children = unit(width, 18, width), np.array([1, 2, 11, 19])
+    nodes, starts, blocks, step = in_bytes(centroids, children)
+    assert blocks.tolist() == [0, 1, 3, 4]
+    padded = nodes.shape[1] * 4
+    rng = np.random.default_rng(0)
+    query = rng.integers(0, 256, padded).astype(np.uint8)
+    prior = rng.integers(-9, 9, (4, NODES)).astype(np.float32)
+    out = np.empty((4, NODES), np.float32)
+    ranked(query, nodes, starts, 0.5, prior, out)
+    numbers = nodes.transpose(0, 2, 1, 3).reshape(4, NODES, padded).astype(np.int64)
+    whole = numbers @ (query.astype(np.int64) - 128)
+    np.testing.assert_array_equal(out, whole.astype(np.float32) * np.float32(0.5) + prior)
+    rows = numbers.reshape(4 * NODES, padded)[[0, *range(8, 17), *range(24, 32)], :width]
+    np.testing.assert_allclose(rows * step, centroids - centroids.mean(0), atol=0.51 * step)
