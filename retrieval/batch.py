@@ -15,10 +15,10 @@ for bit.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from compiling import kept
 from retrieval.keys import float_of_key, number_of
 from retrieval.routing import route
 from retrieval.scan import BIN, best_rows, fill_tables, scan_visits
@@ -31,7 +31,7 @@ ALONE = 4  # best leaves scanned query by query
 WIDEST_BIAS = np.float32(1 << 18)  # further off no table entries could make up for it, and a key holds it
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _visits(
     leaf_keys: NDArray[np.int64],
     kept: NDArray[np.int64],
@@ -88,7 +88,7 @@ def _visits(
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def search(
     queries: NDArray[np.float32],
     k: int,

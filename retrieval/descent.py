@@ -8,10 +8,10 @@ more in calls than in arithmetic. The two differ by rounding only.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from compiling import kept
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 
 FEW_QUERIES = 16  # up to here the compiled loop is faster than grouped products
@@ -83,7 +83,7 @@ def _products_by_parent(queries: Floats, centroids: Floats, bounds: Ints, parent
     return products.reshape(query_count, width, most)
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _insert(
     node: int,
     rank: np.float32,
@@ -113,7 +113,7 @@ def _insert(
     return filled
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _keep_best(
     products: NDArray[np.float32],
     bounds: NDArray[np.int64],
@@ -137,7 +137,7 @@ def _keep_best(
             filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _select(
     products: NDArray[np.float32],
     bounds: NDArray[np.int64],
@@ -153,7 +153,7 @@ def _select(
     return nodes, similarities
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kept(fastmath={"reassoc", "contract"})
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     total = np.float32(0)
     for column in range(len(a)):
@@ -161,7 +161,7 @@ def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _level_by_query(
     queries: NDArray[np.float32],
     centroids: NDArray[np.float32],

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from compiling import kept
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -196,7 +197,7 @@ class Timed:
         return scores
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kept(fastmath={"reassoc", "contract"})
 def _products(queries: Floats, vectors: Floats, rows: Ints) -> Floats:
     """Inner products ``[B, C]`` of each query with vectors of its own; zero where there is none."""
     out = np.zeros(rows.shape, np.float32)

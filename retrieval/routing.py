@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from compiling import kept
 from retrieval.hierarchy import Floats, Ints
 from retrieval.keys import float_key, keep_largest, number_of, sort_down
 from retrieval.simd import BLOCK, NODE_BYTES, NODES, at_least, ones, rank_nodes, trailing_zeros
@@ -49,7 +49,7 @@ def in_bytes(centroids: Floats, children: Ints) -> tuple[NDArray[np.int8], NDArr
     return np.ascontiguousarray(grouped), starts.reshape(-1, NODES), blocks.astype(np.int64), unit
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@kept(fastmath={"nnan", "nsz"})
 def _round(query: NDArray[np.float32], result: NDArray[np.uint8]) -> float:
     """The query in bytes, in front of what is there already; returns what 1 is."""
     most = np.float32(0)
@@ -61,7 +61,7 @@ def _round(query: NDArray[np.float32], result: NDArray[np.uint8]) -> float:
     return float(most) / _MOST
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@kept(fastmath={"nnan", "nsz"})
 def _mark(ranks: NDArray[np.float32], count: int, wanted: int) -> np.float32:
     """A mark that at least ``wanted`` of ``ranks[:count]`` reach, and seldom more: by halving.
 
@@ -85,7 +85,7 @@ def _mark(ranks: NDArray[np.float32], count: int, wanted: int) -> np.float32:
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _keep_best(
     ranks: NDArray[np.float32],
     count: int,
@@ -117,7 +117,7 @@ def _keep_best(
         keep_largest(keys, found, wanted)
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def route(
     query: NDArray[np.float32],
     nodes: NDArray[np.int8],

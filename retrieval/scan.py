@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from compiling import kept
 from retrieval.keys import drop_below, keep_largest, number_of_whole, whole_key
 from retrieval.simd import (
     BLOCK,
@@ -33,7 +33,7 @@ NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor s
 FOUND, ABOVE, LEAST = 0, 1, 2  # columns of a query's state: keys held, scores in or above its least bin, that
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@kept(fastmath=_FAST)
 def fill_tables(
     query: NDArray[np.float32],
     codebook: NDArray[np.float32],
@@ -65,7 +65,7 @@ def fill_tables(
     return unit
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@kept(inline="always")
 def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
     """Whether a filter leaves out the row whose number is at an address."""
     if len(allowed) == 0:
@@ -74,7 +74,7 @@ def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
     return (allowed[row >> 3] >> (row & 7)) & 1 == 0
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def scan_visits(
     whose: NDArray[np.int64],
     leaves: NDArray[np.int64],
@@ -149,7 +149,7 @@ def scan_visits(
         state[who, FOUND], state[who, ABOVE], state[who, LEAST] = found, above, least_bin
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def best_rows(
     wanted: int,
     lists: NDArray[np.int64],

@@ -21,10 +21,11 @@ import platform
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
+
+from compiling import kept
 
 intrinsic: Any = extending.intrinsic  # called without the typing context that its definition takes
 
@@ -311,7 +312,7 @@ def prefetch(typingctx: Any, address: Any) -> Any:
     return types.void(types.intp), emit
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def prefetch_lines(address: int, size: int) -> None:
     """Brings so many bytes of memory nearer."""
     for at in range(0, size, LINE):

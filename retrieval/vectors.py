@@ -9,6 +9,7 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from compiling import kept
 from retrieval.hierarchy import Floats, Ints
 from retrieval.simd import from_half, prefetch_lines
 
@@ -94,7 +95,7 @@ class VectorStore:
         return self.base, self._tail
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def keep(
     key: int, score: np.float32, filled: int, keys: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> int:
@@ -118,7 +119,7 @@ def keep(
     return filled
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kept(fastmath={"reassoc", "contract"})
 def _product_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> np.float32:
     total = np.float32(0)
     for column in range(len(query)):
@@ -126,7 +127,7 @@ def _product_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> 
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kept(fastmath={"reassoc", "contract"})
 def _product_half(query: NDArray[np.float32], bits: NDArray[np.uint16]) -> np.float32:
     total = np.float32(0)
     for column in range(len(query)):
@@ -153,7 +154,7 @@ def _by_single(query: Any, vector: Any) -> Any:
     return _product_single(query, vector)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kept(fastmath={"reassoc", "contract"})
 def well_formed(vectors: NDArray[np.float32]) -> bool:
     """Whether all rows ``[N, D]`` are surely finite and not zero; of extreme lengths it says no."""
     for row in vectors:
@@ -165,7 +166,7 @@ def well_formed(vectors: NDArray[np.float32]) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def refine_one(
     query: NDArray[np.float32],
     rows: NDArray[np.int64],
@@ -188,7 +189,7 @@ def refine_one(
             filled = keep(ids[row], exact_product(query, vector), filled, best, scores)
 
 
-@numba.njit(cache=True, nogil=True)
+@kept()
 def _refine(
     queries: NDArray[np.float32],
     rows: NDArray[np.int64],
