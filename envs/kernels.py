@@ -54,10 +54,10 @@ def exponentials(logits: Array, sharpness: float, out: Array) -> tuple[np.float3
         octaves = F(power - BIAS)
         rest = x - octaves * OCTAVE - octaves * OCTAVE_REST
         series = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5
-        value = (series * rest * rest + rest + F(1)) * np.int32(power << MANTISSA).view(np.float32)
-        out[j] = value
-        total += value
-        mean += value * logits[j]
+        out[j] = (series * rest * rest + rest + F(1)) * np.int32(power << MANTISSA).view(np.float32)
+    for j in range(len(logits)):  # not above: beside a store, the order of a sum depends on where arrays lie
+        total += out[j]
+        mean += out[j] * logits[j]
     return total, mean
 
 

@@ -22,6 +22,7 @@ def soften(logits: Array, change: Array, out: Array) -> np.float32:
         top = max(top, logits[j] + change[j])
     for j in range(len(logits)):
         out[j] = math.exp(logits[j] + change[j] - top)
+    for j in range(len(logits)):  # not above: beside a store, the order of a sum depends on where arrays lie
         total += out[j]
     for j in range(len(logits)):
         out[j] /= total
