@@ -16,11 +16,12 @@ from retrieval.ers_files import read_parts, write_parts
 from retrieval.ers_ids import IdMap, check_ids
 from retrieval.ers_locks import ReadersWriterLock
 from retrieval.ers_metadata import Columns, Metadata, Where
-from retrieval.ers_rerank import Reranker, reranked
 from retrieval.ers_statistics import EdgeStatistics
 from retrieval.hierarchy import SAMPLE_PER_LEAF, Floats, Ints, SemanticHierarchy, leaves_for
 from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
 from retrieval.protocol import check_vectors
+from retrieval.reranker import Reranker
+from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
 from retrieval.vectors import PRECISIONS, Precision, VectorStore, well_formed
 
@@ -280,7 +281,7 @@ class ErsIndex:
                     kept, similarities = descend(content.tree, content.priors, queries, beam)
                     candidates = content.leaves.scan(queries, kept[-1], similarities, depth)
                 ids, scores = content.vectors.refine(queries, candidates, content.ids.of_row, wanted)
-        return (ids, scores) if reranker is None else reranked(ids, reranker, k)
+        return (ids, scores) if reranker is None else reranked(np.arange(len(ids)), ids, reranker, k)
 
     def learn(self) -> None:
         """From now on feedback is counted and changes the order in which leaves are visited."""
