@@ -2,7 +2,8 @@
 
 Numba keeps machine code for the next process and forgets it when the file of the function changes. But a
 function is made of all that it calls, and that is in other files: without more, the code of a release before
-would go on running after an update. Here all files of its folder that hold compiled functions count.
+would go on running after an update. Here all files of its folder that hold compiled functions count, and
+this package's own.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def stamped(compiled: Any, folder: Path) -> None:
 
 @lru_cache
 def fingerprint(folder: Path) -> str:
-    """Of all files of a folder that hold compiled functions."""
-    contents = [file.read_bytes() for file in sorted(folder.glob("*.py"))]
+    """Of all files of a folder, and of this package, that hold compiled functions."""
+    folders = (folder, Path(__file__).parent)
+    contents = [file.read_bytes() for folder in folders for file in sorted(folder.glob("*.py"))]
     kernels = [content for content in contents if any(hint in content for hint in HINTS)]
     return hashlib.sha256(b"\0".join(kernels)).hexdigest()

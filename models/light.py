@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.alignment import TextEmbedding
-from models.compact import quantise
+from models.byte_products import BLOCK, ByteVectors, in_blocks, in_bytes
 from models.evidence import EVIDENCE, quantity_evidence
 from models.layers import perceptron
 from models.points import AXIS_NODES, OBJECT_NODES, PointHierarchy
@@ -37,14 +37,14 @@ class LightShapes:
     """``M`` shapes as `models.light_kernel` reads them.
 
     Attributes:
-        codes: ``[M, N, d]`` int8, the axes' nodes last.
+        codes: ``[M, N / 16, d / 4, 16, 4]`` uint8, the axes' nodes last: `models.byte_products.in_blocks`.
         scales: ``[M, N]`` float32, what a node's codes are multiplied by.
         extent: ``[M, 3]`` float32, see `models.points.PointHierarchy`.
         spectrum: ``[M, 3, CHANNELS, F]`` uint8.
         spectrum_scales: ``[M, 3, CHANNELS]`` float32.
     """
 
-    codes: NDArray[np.int8]
+    codes: NDArray[np.uint8]
     scales: NDArray[np.float32]
     extent: NDArray[np.float32]
     spectrum: NDArray[np.uint8]
@@ -65,17 +65,17 @@ class LightTexts:
     """``Q`` texts as `models.light_kernel` reads them, one text's tokens and numbers behind the other's.
 
     Attributes:
-        tokens: ``[sum of T, d]`` float32.
+        tokens: ``sum of T`` of length ``d``.
         first_token: ``[Q + 1]`` int64, where each text's tokens begin.
-        along: ``[K, d]`` float32, by which a number looks for its axis.
+        along: ``K`` of length ``d``, by which a number looks for its axis.
         evidence: ``[K, EVIDENCE]`` float32, what it makes of the evidence.
         quantities: ``[K, 2]`` float32, the value, and the binary logarithm of the length in millimetres.
         first_number: ``[Q + 1]`` int64, where each text's numbers begin.
     """
 
-    tokens: NDArray[np.float32]
+    tokens: ByteVectors
     first_token: NDArray[np.int64]
-    along: NDArray[np.float32]
+    along: ByteVectors
     evidence: NDArray[np.float32]
     quantities: NDArray[np.float32]
     first_number: NDArray[np.int64]
@@ -137,13 +137,13 @@ class LightHead(nn.Module):
     @torch.no_grad()
     def compress_shapes(self, shapes: PointHierarchy) -> LightShapes:
         """Keeps of shapes what the kernel needs."""
-        codes, scales = quantise(self.encode_shapes(shapes))
+        codes, scales = in_bytes(self.encode_shapes(shapes))
         spectrum = shapes.spectrum.float()
         peak = spectrum.amax(-1).clamp_min(1e-7) / _LARGEST_BYTE
         bytes_ = (spectrum / peak.unsqueeze(-1)).round().to(torch.uint8)
         return LightShapes(
-            codes.cpu().numpy(),
-            scales.float().cpu().numpy(),
+            in_blocks(codes),
+            np.pad(scales, ((0, 0), (-scales.shape[1] % BLOCK, 0)), mode="edge"),
             shapes.extent.float().cpu().numpy(),
             bytes_.cpu().numpy(),
             peak.cpu().numpy(),
@@ -156,9 +156,9 @@ class LightHead(nn.Module):
         mask = text.mask.cpu()
         value, length = text.quantities[row, token].clamp_min(1e-9).unbind(-1)
         return LightTexts(
-            tokens=tokens.cpu()[mask].numpy(),
+            tokens=ByteVectors.of(tokens.cpu()[mask]),
             first_token=_starts(mask.sum(1)),
-            along=along.cpu().numpy(),
+            along=ByteVectors.of(along),
             evidence=evidence.cpu().numpy(),
             quantities=torch.stack([value, length.log2()], -1).float().cpu().numpy(),
             first_number=_starts(torch.bincount(row.cpu(), minlength=len(mask))),

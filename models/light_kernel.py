@@ -1,6 +1,6 @@
 """The light re-ranker's scores for lists of candidates, compiled: see `models.light` for the formula.
 
-One matrix product a query, on codes of 8 bits that are widened as they are gathered. Exponentials
+Tokens and nodes are multiplied in 8 bits (`models.byte_products`). Exponentials
 are evaluated for all numbers and candidates of a query together, by a polynomial that the compiler turns into
 vector instructions (a library call for each would cost more than all else).
 """
@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import kept
+from compiling.instructions import prefetch_lines
+from models.byte_products import BLOCK, QUAD, multiply
 from models.evidence import CHANNELS, COUNT_OFFSETS, EVIDENCE, SPECTRUM_GAIN, WIDTHS
 from models.light import LightShapes, LightTexts
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bytes = NDArray[np.int8]
+Counts = NDArray[np.int32]
 _AXES = 3
 _FAST = {"reassoc", "contract", "nsz", "nnan", "arcp"}
 _LOG2E = float(np.log2(np.e))
@@ -46,10 +50,17 @@ def scores_of_texts(
 
 
 def _run(texts: LightTexts, shapes: LightShapes, queries: Ints, rows: Ints, of_shapes: bool) -> Floats:
+    width, expected = texts.tokens.codes.shape[1], shapes.codes.shape[2] * QUAD
+    if width != expected:
+        raise ValueError(f"tokens of length {width}, nodes of {expected}: are they from the same head?")
     return _score(
-        texts.tokens,
+        texts.tokens.codes,
+        texts.tokens.scales,
+        texts.tokens.starts,
         texts.first_token,
-        texts.along,
+        texts.along.codes,
+        texts.along.scales,
+        texts.along.starts,
         texts.evidence,
         texts.quantities,
         texts.first_number,
@@ -112,28 +123,6 @@ def _strength(spectrum: NDArray[np.uint8], repetitions: np.float32) -> np.float3
 
 
 @kept(fastmath=_FAST)
-def _widen(codes: NDArray[np.int8], scales: NDArray[np.float32], row: int, out: NDArray[np.float32]) -> None:
-    """A shape's nodes as floats ``[N, d]``."""
-    source = codes[row]
-    for node in range(source.shape[0]):
-        scale = scales[row, node]
-        for column in range(source.shape[1]):
-            out[node, column] = np.float32(source[node, column]) * scale
-
-
-@kept(fastmath=_FAST)
-def _best(products: NDArray[np.float32], first: int, nodes: int, best: NDArray[np.float32]) -> None:
-    """The largest of ``nodes`` rows of products, column by column."""
-    columns = products.shape[1]
-    for t in range(columns):
-        best[t] = products[first, t]
-    for node in range(first + 1, first + nodes):
-        row = products[node]
-        for t in range(columns):
-            best[t] = max(best[t], row[t])
-
-
-@kept(fastmath=_FAST)
 def _add_evidence(
     quantities: Floats,
     weights: Floats,
@@ -192,46 +181,29 @@ def _add_evidence(
 
 
 @kept(fastmath=_FAST)
-def _interact_with_shapes(asked: Floats, wide: Floats, own: Floats, best: Floats) -> None:
-    """Late interaction ``[C]`` of a text's tokens ``[T, d]`` with shapes ``[C, N, d]``."""
-    count, nodes, width = wide.shape
-    products = np.dot(wide.reshape(count * nodes, width), asked.T)
-    for c in range(count):
-        _best(products, c * nodes, nodes, best)
-        total = np.float32(0)
-        for t in range(products.shape[1]):
-            total += best[t]
-        own[c] = total
-
-
-@kept(fastmath=_FAST)
-def _interact_with_texts(
-    tokens: Floats, first: Ints, rows: Ints, nodes: Floats, own: Floats, gathered: Floats, best: Floats
-) -> None:
-    """Late interaction ``[C]`` of a shape's nodes ``[N, d]`` with the tokens of texts ``[C]``."""
-    filled = 0
-    for c in range(len(rows)):
-        row = max(rows[c], 0)
-        for token in range(first[row], first[row + 1]):
-            gathered[filled] = tokens[token]
-            filled += 1
-    products = np.dot(nodes, gathered[:filled].T)
-    _best(products, 0, len(nodes), best)
-    filled = 0
-    for c in range(len(rows)):
-        row = max(rows[c], 0)
-        total = np.float32(0)
-        for _ in range(first[row + 1] - first[row]):
-            total += best[filled]
-            filled += 1
-        own[c] = total
-
-
-@kept(fastmath=_FAST)
-def _look(along: Floats, node: Floats) -> np.float32:
+def _interact(
+    tokens: Bytes,
+    token_scales: Floats,
+    starts: Counts,
+    first: int,
+    last: int,
+    codes: NDArray[np.uint8],
+    scales: Floats,
+    row: int,
+    products: Counts,
+) -> np.float32:
+    """Late interaction of the tokens from ``first`` to ``last`` with one shape's nodes."""
+    width = tokens.shape[1]
+    nodes = scales.shape[1]
+    asked, block, out = tokens.ctypes.data, codes.ctypes.data + row * nodes * width, products.ctypes.data
     total = np.float32(0)
-    for column in range(len(along)):
-        total += along[column] * node[column]
+    for t in range(first, last):
+        for node in range(0, nodes, BLOCK):
+            multiply(asked + t * width, block + node * width, width, starts[t], out + 4 * node)
+        best = np.float32(-np.inf)
+        for node in range(nodes):
+            best = max(best, scales[row, node] * np.float32(products[node]))
+        total += token_scales[t] * best
     return total
 
 
@@ -246,13 +218,17 @@ def _most(first: Ints) -> int:
 
 @kept(fastmath=_FAST)
 def _score(
-    tokens: Floats,
+    tokens: Bytes,
+    token_scales: Floats,
+    token_starts: Counts,
     first_token: Ints,
-    along: Floats,
+    along: Bytes,
+    along_scales: Floats,
+    along_starts: Counts,
     weights: Floats,
     quantities: Floats,
     first_number: Ints,
-    codes: NDArray[np.int8],
+    codes: NDArray[np.uint8],
     scales: Floats,
     extent: Floats,
     spectrum: NDArray[np.uint8],
@@ -263,11 +239,9 @@ def _score(
 ) -> Floats:
     """Scores ``[B, C]``; the queries are texts and the candidates shapes, or the other way round."""
     batch, count = rows.shape
-    _, nodes, width = codes.shape
+    nodes, width = scales.shape[1], tokens.shape[1]
     out = np.zeros((batch, count), np.float32)
-    wide = np.empty((count if of_shapes else 1, nodes, width), np.float32)
-    gathered = np.empty((1 if of_shapes else count * _most(first_token), width), np.float32)
-    best = np.empty(max(_most(first_token), len(gathered)), np.float32)
+    products = np.empty(nodes, np.int32)
     pairs = count * _most(first_number)
     number, shape, slot = np.empty(pairs, np.int64), np.empty(pairs, np.int64), np.empty(pairs, np.int64)
     attention = np.empty((pairs, _AXES), np.float32)
@@ -275,25 +249,27 @@ def _score(
     bits = np.empty(len(powers), np.int32)
     for b in range(batch):
         query, own = queries[b], out[b]
-        for c in range(len(wide)):
-            _widen(codes, scales, max(rows[b, c], 0) if of_shapes else query, wide[c])
-        if of_shapes:
-            _interact_with_shapes(tokens[first_token[query] : first_token[query + 1]], wide, own, best)
-        else:
-            _interact_with_texts(tokens, first_token, rows[b], wide[0], own, gathered, best)
         filled = 0
         for c in range(count):
-            row = max(rows[b, c], 0)
+            row = rows[b, c]
+            if row < 0:
+                own[c] = -np.inf
+                continue
             text, seen = (query, row) if of_shapes else (row, query)
-            place = wide[c if of_shapes else 0]
+            if of_shapes and c + 1 < count:
+                prefetch_lines(codes.ctypes.data + rows[b, c + 1] * nodes * width, nodes * width)
+            first, last = first_token[text], first_token[text + 1]
+            own[c] = _interact(tokens, token_scales, token_starts, first, last, codes, scales, seen, products)
             for k in range(first_number[text], first_number[text + 1]):
                 number[filled], shape[filled], slot[filled] = k, seen, c
+                asked, block = along.ctypes.data + k * width, codes.ctypes.data + (seen + 1) * nodes * width
+                multiply(asked, block - BLOCK * width, width, along_starts[k], products.ctypes.data)
                 for axis in range(_AXES):
-                    attention[filled, axis] = _look(along[k], place[nodes - _AXES + axis])
+                    scale = along_scales[k] * scales[seen, nodes - _AXES + axis]
+                    attention[filled, axis] = scale * np.float32(products[BLOCK - _AXES + axis])
                 filled += 1
         pair = (number[:filled], shape[:filled], slot[:filled])
         _add_evidence(
             quantities, weights, extent, spectrum, spectrum_scales, pair, attention, powers, bits, own
         )
-        own[rows[b] < 0] = -np.inf
     return out

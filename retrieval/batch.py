@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import kept
+from compiling.instructions import LINE
 from retrieval.keys import float_of_key, number_of
 from retrieval.routing import route
 from retrieval.scan import BIN, best_rows, fill_tables, scan_visits
-from retrieval.simd import BLOCK, LINE, NODES, TABLE_MAX
+from retrieval.simd import BLOCK, NODES, TABLE_MAX
 from retrieval.vectors import refine_one
 
 ROUTED = 1024  # queries routed, and ordered, at a time

@@ -12,12 +12,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from compiling.instructions import LANES
 from retrieval.batch import search
 from retrieval.descent import level_widths
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.leaves import Leaves
 from retrieval.routing import in_bytes
-from retrieval.simd import BLOCK, LANES, NODES, TABLE_MAX
+from retrieval.simd import BLOCK, NODES, TABLE_MAX
 from retrieval.vectors import VectorStore
 
 _NONE = np.empty(0, np.uint8)

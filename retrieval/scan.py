@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import kept
+from compiling.instructions import prefetch, prefetch_lines
 from retrieval.keys import drop_below, keep_largest, number_of_whole, whole_key
 from retrieval.simd import (
     BLOCK,
     TABLE_MAX,
     load_long,
-    prefetch,
-    prefetch_lines,
     scan_block,
     trailing_zeros,
 )

@@ -1,10 +1,8 @@
 """The few processor instructions that neither NumPy nor Numba offers, as functions for compiled code.
 
 `scan_block` sums 4-bit product codes of 32 vectors with table look-ups in a register ("fast scan", André,
-Kermarrec, Le Scouarnec, VLDB 2015), `rank_nodes` multiplies vectors of 8-bit numbers, `prefetch` asks
-for memory ahead of its use, `from_half` reads half precision. They are emitted as LLVM code by Numba, so
-that no compiler is needed to install, and in the width that the processor has: 64, 32 or 16 bytes on x86, 16
-on ARM. `LANES` is 0 where there is none.
+Kermarrec, Le Scouarnec, VLDB 2015), `rank_nodes` multiplies vectors of 8-bit numbers, `from_half` reads
+half precision. They are made as `compiling.instructions` says; where its `LANES` is 0 there are no look-ups.
 
 faiss lays codes out for this (``pq4_pack_codes``): blocks of 32 vectors; in a block 16 bytes for each
 sub-quantiser, the low halves of byte ``j`` being vector ``PERMUTED[j]``'s code, the high halves vector
@@ -20,36 +18,27 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import extending
 from numba.core import cgutils, types
 
-from compiling import kept
-
-intrinsic: Any = extending.intrinsic  # called without the typing context that its definition takes
+from compiling.instructions import (
+    BYTE,
+    INT,
+    LANES,
+    SHORT,
+    dot_bytes,
+    intrinsic,
+    load,
+    shuffle,
+    splat,
+    spread,
+    vector,
+)
 
 TABLE_MAX = 31
 """Largest entry of a look-up table: eight of them fit in a byte."""
 _GROUP = 8
-LINE = 64  # bytes that memory hands out at once
 BLOCK = 32
-
-
-def _lanes() -> int:
-    """Bytes that one look-up instruction of this processor takes."""
-    machine = platform.machine().lower()
-    if machine in ("x86_64", "amd64"):
-        features = llvm.get_host_cpu_features()
-        if features.get("avx512bw") and features.get("avx512vl"):
-            return 64
-        if features.get("avx2"):
-            return 32
-        return 16 if features.get("ssse3") else 0
-    return 16 if machine in ("arm64", "aarch64") else 0
-
-
-LANES = _lanes()
 NODES = 8
 """Vectors that `rank_nodes` multiplies a query with."""
 NODE_BYTES = 16
@@ -59,39 +48,7 @@ _LOOKUP = {
     32: "llvm.x86.avx2.pshuf.b",
     16: "llvm.x86.ssse3.pshuf.b.128",
 }
-_HAS_DOT_BYTES = LANES == 64 and bool(llvm.get_host_cpu_features().get("avx512vnni"))
 _LOOKUP_ARM = "llvm.aarch64.neon.tbl1.v16i8"
-
-_BYTE, _SHORT, _INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
-
-
-def _vector(element: ir.Type, count: int) -> ir.Type:
-    return ir.VectorType(element, count)
-
-
-def _splat(element: ir.Type, count: int, value: int) -> ir.Constant:
-    return ir.Constant(_vector(element, count), [value] * count)
-
-
-def _shuffle(builder: Any, value: Any, places: list[int], other: Any = None) -> Any:
-    mask = ir.Constant(_vector(_INT, len(places)), places)
-    return builder.shuffle_vector(value, value if other is None else other, mask)
-
-
-def _unaligned(builder: Any, address: Any, kind: ir.Type) -> Any:
-    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
-    value.align = 1
-    return value
-
-
-def _load(builder: Any, address: Any, count: int) -> Any:
-    return _unaligned(builder, address, _vector(_BYTE, count))
-
-
-def _spread(builder: Any, value: Any, count: int) -> Any:
-    """A vector of which every element is the value."""
-    first = builder.insert_element(ir.Constant(_vector(value.type, count), ir.Undefined), value, _INT(0))
-    return _shuffle(builder, first, [0] * count)
 
 
 class _Sums:
@@ -99,12 +56,12 @@ class _Sums:
 
     def __init__(self, builder: Any, lanes: int) -> None:
         self.builder, self.lanes = builder, lanes
-        wide = _vector(_SHORT, lanes // 2)
+        wide = vector(SHORT, lanes // 2)
         self.wide = [cgutils.alloca_once(builder, wide) for _ in range(4)]
         for slot in self.wide:
-            builder.store(_splat(_SHORT, lanes // 2, 0), slot)
+            builder.store(splat(SHORT, lanes // 2, 0), slot)
         name = _LOOKUP[lanes] if platform.machine().lower() in ("x86_64", "amd64") else _LOOKUP_ARM
-        kind = _vector(_BYTE, lanes)
+        kind = vector(BYTE, lanes)
         self.lookup = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(kind, [kind, kind]), name
         )
@@ -112,17 +69,17 @@ class _Sums:
     def looked_up(self, codes: Any, table: Any) -> tuple[Any, Any]:
         """Entries for the low and for the high halves of the bytes."""
         builder = self.builder
-        low = builder.and_(codes, _splat(_BYTE, self.lanes, 15))
-        high = builder.lshr(codes, _splat(_BYTE, self.lanes, 4))
+        low = builder.and_(codes, splat(BYTE, self.lanes, 15))
+        high = builder.lshr(codes, splat(BYTE, self.lanes, 4))
         return builder.call(self.lookup, [table, low]), builder.call(self.lookup, [table, high])
 
     def widen(self, low: Any, high: Any) -> None:
         """Adds 8-bit sums to the 16-bit ones: even bytes and odd bytes apart."""
         builder, half = self.builder, self.lanes // 2
         for part, value in enumerate((low, high)):
-            pairs = builder.bitcast(value, _vector(_SHORT, half))
-            even = builder.and_(pairs, _splat(_SHORT, half, 255))
-            odd = builder.lshr(pairs, _splat(_SHORT, half, 8))
+            pairs = builder.bitcast(value, vector(SHORT, half))
+            even = builder.and_(pairs, splat(SHORT, half, 255))
+            odd = builder.lshr(pairs, splat(SHORT, half, 8))
             for slot, term in ((self.wide[2 * part], even), (self.wide[2 * part + 1], odd)):
                 builder.store(builder.add(builder.load(slot), term), slot)
 
@@ -133,15 +90,15 @@ class _Sums:
             value, count = self.builder.load(slot), self.lanes // 2
             while count > 8:  # each 16 bytes are another sub-quantiser
                 count //= 2
-                low = _shuffle(self.builder, value, list(range(count)))
-                high = _shuffle(self.builder, value, list(range(count, 2 * count)))
+                low = shuffle(self.builder, value, list(range(count)))
+                high = shuffle(self.builder, value, list(range(count, 2 * count)))
                 value = self.builder.add(low, high)
             parts.append(value)
         halves = [
-            _shuffle(self.builder, parts[0], list(range(16)), parts[1]),
-            _shuffle(self.builder, parts[2], list(range(16)), parts[3]),
+            shuffle(self.builder, parts[0], list(range(16)), parts[1]),
+            shuffle(self.builder, parts[2], list(range(16)), parts[3]),
         ]
-        return _shuffle(self.builder, halves[0], list(range(32)), halves[1])
+        return shuffle(self.builder, halves[0], list(range(32)), halves[1])
 
 
 @intrinsic
@@ -178,8 +135,8 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
             high: Any = None
             for step in range(_GROUP):
                 here = builder.add(at, number(step * LANES))
-                chunk = _load(builder, builder.add(codes, here), LANES)
-                table = _load(builder, builder.add(tables, here), LANES)
+                chunk = load(builder, builder.add(codes, here), vector(BYTE, LANES))
+                table = load(builder, builder.add(tables, here), vector(BYTE, LANES))
                 first, second = sums.looked_up(chunk, table)
                 low = builder.add(low, first) if step else first
                 high = builder.add(high, second) if step else second
@@ -188,40 +145,24 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
         rest = builder.udiv(builder.sub(size, done), number(LANES))
         with cgutils.for_range(builder, rest) as loop:
             here = builder.add(done, builder.mul(loop.index, number(LANES)))
-            chunk = _load(builder, builder.add(codes, here), LANES)
-            table = _load(builder, builder.add(tables, here), LANES)
+            chunk = load(builder, builder.add(codes, here), vector(BYTE, LANES))
+            table = load(builder, builder.add(tables, here), vector(BYTE, LANES))
             sums.widen(*sums.looked_up(chunk, table))
         if LANES == 64:  # a last pair of sub-quantisers
             done = builder.add(done, builder.mul(rest, number(LANES)))
             with builder.if_then(builder.icmp_unsigned("<", done, size)):
                 pads = list(range(32)) + [32] * 32
-                zeros = _splat(_BYTE, 32, 0)
-                chunk = _shuffle(builder, _load(builder, builder.add(codes, done), 32), pads, zeros)
-                table = _shuffle(builder, _load(builder, builder.add(tables, done), 32), pads, zeros)
+                zeros = splat(BYTE, 32, 0)
+                pair = vector(BYTE, 32)
+                chunk = shuffle(builder, load(builder, builder.add(codes, done), pair), pads, zeros)
+                table = shuffle(builder, load(builder, builder.add(tables, done), pair), pads, zeros)
                 sums.widen(*sums.looked_up(chunk, table))
         total = sums.total()
-        target = builder.inttoptr(out, _vector(_SHORT, BLOCK).as_pointer())
+        target = builder.inttoptr(out, vector(SHORT, BLOCK).as_pointer())
         builder.store(total, target).align = 2
-        return builder.bitcast(builder.icmp_unsigned(">=", total, _spread(builder, least, BLOCK)), _INT)
+        return builder.bitcast(builder.icmp_unsigned(">=", total, spread(builder, least, BLOCK)), INT)
 
     return signature, emit
-
-
-def _dot_bytes(builder: Any, total: Any, factors: Any, numbers: Any) -> Any:
-    """Adds to each of `NODES` sums four products of a byte without a sign and one with a sign."""
-    count = 4 * NODES
-    if _HAS_DOT_BYTES:
-        sums = _vector(_INT, NODES)
-        kind, name = ir.FunctionType(sums, [sums, sums, sums]), "llvm.x86.avx512.vpdpbusd.256"
-        dot = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(dot, [total, builder.bitcast(factors, sums), builder.bitcast(numbers, sums)])
-    wide = _vector(_INT, count)
-    terms = builder.mul(builder.zext(factors, wide), builder.sext(numbers, wide))
-    while count > NODES:
-        even = _shuffle(builder, terms, list(range(0, count, 2)))
-        terms = builder.add(even, _shuffle(builder, terms, list(range(1, count, 2))))
-        count //= 2
-    return builder.add(total, terms)
 
 
 @intrinsic
@@ -251,25 +192,25 @@ def rank_nodes(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         query, block, size, start, unit, prior, out = args
-        sums, floats = _vector(_INT, NODES), _vector(ir.FloatType(), NODES)
+        sums, floats = vector(INT, NODES), vector(ir.FloatType(), NODES)
         chains = NODE_BYTES // 4  # sums of their own: each would wait for the one before
-        totals = [cgutils.alloca_once_value(builder, _splat(_INT, NODES, 0)) for _ in range(chains)]
-        builder.store(_unaligned(builder, start, sums), totals[0])
+        totals = [cgutils.alloca_once_value(builder, splat(INT, NODES, 0)) for _ in range(chains)]
+        builder.store(load(builder, start, sums), totals[0])
         step = ir.Constant(size.type, NODE_BYTES)
         with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
             at = builder.mul(loop.index, step)
             for chain, total in enumerate(totals):
                 here = builder.add(at, ir.Constant(size.type, 4 * chain))
-                four = _spread(builder, _unaligned(builder, builder.add(query, here), _INT), NODES)
+                four = spread(builder, load(builder, builder.add(query, here), INT), NODES)
                 of_nodes = builder.add(block, builder.mul(here, ir.Constant(size.type, NODES)))
-                factors = builder.bitcast(four, _vector(_BYTE, 4 * NODES))
-                numbers = _load(builder, of_nodes, 4 * NODES)
-                builder.store(_dot_bytes(builder, builder.load(total), factors, numbers), total)
+                factors = builder.bitcast(four, vector(BYTE, 4 * NODES))
+                numbers = load(builder, of_nodes, vector(BYTE, 4 * NODES))
+                builder.store(dot_bytes(builder, builder.load(total), factors, numbers, NODES), total)
         result = builder.load(totals[0])
         for total in totals[1:]:
             result = builder.add(result, builder.load(total))
-        scaled = builder.fmul(builder.sitofp(result, floats), _spread(builder, unit, NODES))
-        ranks = builder.fadd(scaled, _unaligned(builder, prior, floats))
+        scaled = builder.fmul(builder.sitofp(result, floats), spread(builder, unit, NODES))
+        ranks = builder.fadd(scaled, load(builder, prior, floats))
         builder.store(ranks, builder.inttoptr(out, floats.as_pointer())).align = 4
         return context.get_dummy_value()
 
@@ -282,8 +223,8 @@ def at_least(typingctx: Any, values: Any, least: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         address, least = args
-        values = _unaligned(builder, address, _vector(ir.FloatType(), BLOCK))
-        return builder.bitcast(builder.fcmp_ordered(">=", values, _spread(builder, least, BLOCK)), _INT)
+        values = load(builder, address, vector(ir.FloatType(), BLOCK))
+        return builder.bitcast(builder.fcmp_ordered(">=", values, spread(builder, least, BLOCK)), INT)
 
     return types.uint32(types.intp, types.float32), emit
 
@@ -296,27 +237,6 @@ def ones(typingctx: Any, mask: Any) -> Any:
         return builder.zext(builder.ctpop(args[0]), context.get_value_type(types.intp))
 
     return types.intp(types.uint32), emit
-
-
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """``prefetch(address)``: brings a line of memory nearer; the address need not be valid."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], _BYTE.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, _INT(0), _INT(3), _INT(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), emit
-
-
-@kept()
-def prefetch_lines(address: int, size: int) -> None:
-    """Brings so many bytes of memory nearer."""
-    for at in range(0, size, LINE):
-        prefetch(address + at)
 
 
 @intrinsic
@@ -334,7 +254,7 @@ def bits_of(typingctx: Any, value: Any) -> Any:
     """``bits_of(value) -> int32``: the bits of a single-precision number."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], _INT)
+        return builder.bitcast(args[0], INT)
 
     return types.int32(types.float32), emit
 

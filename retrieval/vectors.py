@@ -10,8 +10,9 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from compiling import kept
+from compiling.instructions import prefetch_lines
 from retrieval.hierarchy import Floats, Ints
-from retrieval.simd import from_half, prefetch_lines
+from retrieval.simd import from_half
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 import torch
 
+import compiling.instructions
 from models import SIZES, AlignmentModel, PointHierarchy, TextEmbedding
+from models.byte_products import BLOCK, ByteVectors, in_blocks, multiply
 from models.compact import compact_shapes, compact_texts, fine_scores, quantise
 from models.light import LightHead
 from models.light_kernel import scores_of_shapes, scores_of_texts
@@ -88,6 +91,42 @@ def test_the_kernel_scores_as_the_formula(world, head):
     found = scores_of_shapes(head.compress_texts(text), head.compress_shapes(shapes), queries, rows)
     assert found == pytest.approx(expected.numpy(), abs=0.03)
     assert np.std(found) > 0.1
+
+
+def products(asked, blocks, starts, out) -> None:  # type: ignore[no-untyped-def]
+    for token in range(len(asked)):
+        for block in range(len(blocks)):
+            multiply(
+                asked[token].ctypes.data,
+                blocks[block].ctypes.data,
+                asked.shape[1],
+                starts[token],
+                out[token, block].ctypes.data,
+            )
+
+
+@pytest.mark.parametrize("with_instruction", [True, False])
+def test_products_of_bytes_are_exact(monkeypatch, with_instruction):
+    if not with_instruction:
+        monkeypatch.setattr(compiling.instructions, "_HAS_DOT_BYTES", False)
+    draw = np.random.default_rng(0)
+    nodes = draw.integers(-127, 128, (1, 19, 48)).astype(np.int8)
+    blocks = in_blocks(nodes)
+    vectors = ByteVectors.of(torch.from_numpy(draw.normal(size=(5, 40)).astype(np.float32)))
+    out = np.empty((5, 2, BLOCK), np.int32)
+    numba.njit(products)(vectors.codes, blocks[0], vectors.starts, out)
+    expected = vectors.codes.astype(np.int64) @ nodes[0].T.astype(np.int64)
+    np.testing.assert_array_equal(out.reshape(5, -1)[:, -19:], expected)
+    assert (out.reshape(5, -1)[:, :-19] == expected[:, :1]).all()  # the first node, repeated in front
+
+
+def test_texts_and_shapes_of_different_heads_are_refused(world, head):
+    _, shapes, text = world
+    other = LightHead(SIZE.width, world[0].points.level_sizes, nodes=16, width=24)
+    with pytest.raises(ValueError, match="tokens of length 32, nodes of 16"):
+        scores_of_shapes(
+            other.compress_texts(text), head.compress_shapes(shapes), np.array([0]), np.array([[0]])
+        )
 
 
 def test_both_directions_agree(world, head):

@@ -4,11 +4,12 @@ import numba
 import numpy as np
 import pytest
 
+from compiling.instructions import LANES
 from retrieval import ErsIndex
 from retrieval.batch import ROUTED
 from retrieval.fast_path import FastPath
 from retrieval.routing import in_bytes
-from retrieval.simd import BLOCK, LANES, NODES, TABLE_MAX, rank_nodes, scan_block
+from retrieval.simd import BLOCK, NODES, TABLE_MAX, rank_nodes, scan_block
 
 pytestmark = pytest.mark.skipif(not LANES, reason="this processor has no table look-ups: faiss scans")
 PERMUTED = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])

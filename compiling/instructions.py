@@ -1,0 +1,117 @@
+"""What functions that emit LLVM code themselves share: vectors, products of bytes, prefetching.
+
+Numba offers no vector instructions. A function made with `numba.extending.intrinsic` may emit them as LLVM
+code, in the width that the processor has, and needs no compiler to be installed.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import extending
+from numba.core import cgutils, types
+
+from compiling.cache import kept
+
+intrinsic: Any = extending.intrinsic  # called without the typing context that its definition takes
+
+LINE = 64
+"""Bytes that memory hands out at once."""
+BYTE, SHORT, INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+
+
+def _lanes() -> int:
+    """Bytes that a look-up instruction of this processor takes."""
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        features = llvm.get_host_cpu_features()
+        if features.get("avx512bw") and features.get("avx512vl"):
+            return 64
+        if features.get("avx2"):
+            return 32
+        return 16 if features.get("ssse3") else 0
+    return 16 if machine in ("arm64", "aarch64") else 0
+
+
+LANES = _lanes()
+"""Bytes of a vector of this processor: 64, 32 or 16 on x86, 16 on ARM, 0 where none of it is known."""
+_HAS_DOT_BYTES = LANES == 64 and bool(llvm.get_host_cpu_features().get("avx512vnni"))
+_DOT_BYTES = {8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.512"}
+
+
+def vector(element: ir.Type, count: int) -> ir.Type:
+    """The type of so many elements."""
+    return ir.VectorType(element, count)
+
+
+def splat(element: ir.Type, count: int, value: int) -> ir.Constant:
+    """A constant vector of which every element is the value."""
+    return ir.Constant(vector(element, count), [value] * count)
+
+
+def shuffle(builder: Any, value: Any, places: list[int], other: Any = None) -> Any:
+    """Elements of one vector, or of two, in the order of their places."""
+    mask = ir.Constant(vector(INT, len(places)), places)
+    return builder.shuffle_vector(value, value if other is None else other, mask)
+
+
+def spread(builder: Any, value: Any, count: int) -> Any:
+    """A vector of which every element is the value."""
+    first = builder.insert_element(ir.Constant(vector(value.type, count), ir.Undefined), value, INT(0))
+    return shuffle(builder, first, [0] * count)
+
+
+def load(builder: Any, address: Any, kind: ir.Type) -> Any:
+    """What is at an address, which need not be aligned."""
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    value.align = 1
+    return value
+
+
+def dot_bytes(builder: Any, total: Any, factors: Any, numbers: Any, count: int) -> Any:
+    """Adds to each of ``count`` sums, 8 or 16, four products of a byte without a sign and one with a sign.
+
+    Args:
+        builder: Numba's.
+        total: ``<count x i32>``.
+        factors: ``<4 count x i8>``, without signs.
+        numbers: ``<4 count x i8>``, with signs.
+        count: of the sums.
+    """
+    if _HAS_DOT_BYTES:
+        sums = vector(INT, count)
+        kind = ir.FunctionType(sums, [sums, sums, sums])
+        dot = cgutils.get_or_insert_function(builder.module, kind, _DOT_BYTES[count])
+        return builder.call(dot, [total, builder.bitcast(factors, sums), builder.bitcast(numbers, sums)])
+    left = 4 * count
+    wide = vector(INT, left)
+    terms = builder.mul(builder.zext(factors, wide), builder.sext(numbers, wide))
+    while left > count:
+        even = shuffle(builder, terms, list(range(0, left, 2)))
+        terms = builder.add(even, shuffle(builder, terms, list(range(1, left, 2))))
+        left //= 2
+    return builder.add(total, terms)
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """``prefetch(address)``: brings a line of memory nearer; the address need not be valid."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], BYTE.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT, INT, INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, INT(0), INT(3), INT(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), emit
+
+
+@kept()
+def prefetch_lines(address: int, size: int) -> None:
+    """Brings so many bytes of memory nearer."""
+    for at in range(0, size, LINE):
+        prefetch(address + at)
