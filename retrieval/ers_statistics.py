@@ -6,23 +6,9 @@ the descent adds to the similarity of a node, ``w·N_success/N + c·sqrt(ln N / 
 edge. One visit is added to each, so that a tree without history has a prior of 0 everywhere and is searched
 by similarity alone.
 
-The prior decides which leaves are looked at, not how what they hold is ranked. Share of queries whose target
-is among 10, on a stream of 1,200 in which 200 of 6,000 shapes are asked for with Zipf-like popularity, after
-1,200 feedbacks of an earlier one (the stream of ``tests/retrieval/test_learning.py``):
-
-====  ====  ======  ======  ======
-w     c     beam 2  beam 4  beam 8
-====  ====  ======  ======  ======
-0     0     0.663   0.835   0.896
-0.1   0     0.698   0.843   0.899
-0.3   0     0.733   0.848   0.901
-1     0     0.762   0.855   0.916
-0     0.03  0.618   0.819   0.897
-0.3   0.03  0.701   0.838   0.902
-====  ====  ======  ======  ======
-
-Successes are worth most where the beam is narrow; exploration costs, at this price its use is only to gather
-feedback on what is not looked at.
+The prior decides which leaves are looked at, not how what they hold is ranked. ``python -m
+experiments.benchmark feedback`` shows what each term gives where few shapes are asked for often: successes
+are worth most where the beam is narrow. Exploration costs, its use is to gather feedback on the rest.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 BLOCK = 20_000
 MEMBERS = 4
 """Vectors of the target's kind whose differences lead a query away from it."""
+REWORDING = 0.3
+"""Typical length of the difference between two queries of a stream for the same vector."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,34 @@ def queries_of(recipe: Mixture, count: int, queries: int, seed: int = 0) -> Quer
         found[here] = _views(recipe, vectors[rows], alike, gap, draw)
     order = draw.permutation(queries)  # neighbours in time must not be neighbours in space
     return Queries(found[order], targets[order])
+
+
+def stream_of(
+    recipe: Mixture, count: int, *, targets: int, length: int, part: int = 0, seed: int = 0
+) -> Queries:
+    """A stream of queries in which few vectors are asked for, and some of them often.
+
+    The popularity of the targets falls as 1 / rank (Zipf). Whoever asks for a target says it in nearly the
+    same way: each query is that of `queries_of` and a random vector of length `REWORDING`.
+
+    Args:
+        recipe: the mixture.
+        count: vectors that there are.
+        targets: how many of them are asked for.
+        length: queries in all.
+        part: parts differ in who asks when, not in what is asked for how often.
+        seed: the same as that of the vectors.
+
+    Raises:
+        ValueError: see `queries_of`; or a length below 1.
+    """
+    _at_least_one("length", length)
+    known = queries_of(recipe, count, targets, seed)
+    draw = _World(recipe, seed).generator(4, part)
+    chosen = draw.choice(targets, length, p=_zipf(targets, 1.0))
+    other_words = draw.standard_normal((length, recipe.width), dtype=np.float32)
+    queries = known.vectors[chosen] + REWORDING / np.sqrt(np.float32(recipe.width)) * other_words
+    return Queries(_unit(queries), known.targets[chosen])
 
 
 def write(folder: Path, recipe: Mixture, count: int, queries: int, seed: int = 0) -> None:

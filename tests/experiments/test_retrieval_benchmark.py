@@ -117,3 +117,15 @@ def test_engines_are_built_compared_and_written(tmp_path, monkeypatch, capsys):
 def test_a_mistake_is_one_line(argument, hint, capsys):
     assert benchmark.main(["retrieval", argument]) == 2
     assert hint in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_feedback_is_measured_against_similarity_alone(tmp_path):
+    out = tmp_path / "rows.json"
+    settings = ["size=2000", "width=32", "beams=1", "targets=50", "lessons=300", "queries=200"]
+    assert benchmark.main(["feedback", *settings, f"out={out}"]) == 0
+    rows = json.loads(out.read_text())
+    assert len(rows) == 5
+    assert {row["peer_name"] for row in rows} == {"w=0, c=0"}
+    strongest = next(row for row in rows if "w=1, c=0" in row["case"])
+    assert strongest["ours"] > strongest["peer"]
+    assert benchmark.main(["feedback", "size=10", "targets=50"]) == 2

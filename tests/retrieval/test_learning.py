@@ -6,31 +6,20 @@ import numpy as np
 import pytest
 
 from retrieval import ErsIndex
-from retrieval.mixtures import MIXTURES, queries_of, vectors_of
+from retrieval.mixtures import MIXTURES, stream_of, vectors_of
 
 COUNT, ASKED, STREAM = 6000, 200, 1200
 RECIPE = replace(MIXTURES["harder"], width=64)
-
-
-def stream(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy views of targets whose popularity falls as 1 / rank: queries ``[S, D]`` and target rows."""
-    draw = np.random.default_rng(seed)
-    known = queries_of(RECIPE, COUNT, ASKED)
-    share = 1 / np.arange(1, ASKED + 1)
-    chosen = draw.choice(ASKED, STREAM, p=share / share.sum())
-    queries = known.vectors[chosen] + 0.3 * draw.standard_normal((STREAM, 64)) / 8
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    return queries.astype(np.float32), known.targets[chosen]
 
 
 @pytest.fixture(scope="module")
 def found_with() -> dict[tuple[float, float], tuple[float, float]]:
     """For each (w, c): the share of a later stream whose target is among 10, before and after learning."""
     vectors = np.concatenate(list(vectors_of(RECIPE, COUNT)))
-    (taught, answers), (asked, targets) = stream(1), stream(2)
+    taught, asked = (stream_of(RECIPE, COUNT, targets=ASKED, length=STREAM, part=part) for part in (1, 2))
 
     def share(index: ErsIndex) -> float:
-        return float((index.search(asked, 10)[0] == targets[:, None]).any(1).mean())
+        return float((index.search(asked.vectors, 10)[0] == asked.targets[:, None]).any(1).mean())
 
     found = {}
     for weight, exploration in [(0.0, 0.0), (0.3, 0.0), (0.0, 0.03)]:
@@ -38,7 +27,7 @@ def found_with() -> dict[tuple[float, float], tuple[float, float]]:
         index.build(vectors, np.arange(COUNT))
         before = share(index)
         index.learn()
-        for query, answer in zip(taught, answers.tolist(), strict=True):
+        for query, answer in zip(taught.vectors, taught.targets.tolist(), strict=True):
             index.feedback(query, answer)
         index.freeze()
         found[weight, exploration] = before, share(index)
