@@ -14,6 +14,7 @@ from torch import Tensor
 
 from experiments.config import TrainConfig
 from experiments.data import Corpus
+from experiments.named_parts import NamedParts, PartLabels
 from experiments.runtime import generator
 from models import ShapeBatch, TextFeatures
 
@@ -28,6 +29,7 @@ class Batch:
         text: ``[B, T, ...]``.
         positives: ``[B, B]`` bool, texts × shapes.
         candidates: ``[B, G]`` int64: the members of each row's own group.
+        parts: what the captions name of their shapes; None where attention is not taught by it.
     """
 
     indices: Tensor
@@ -35,6 +37,7 @@ class Batch:
     text: TextFeatures
     positives: Tensor
     candidates: Tensor
+    parts: NamedParts | None = None
 
 
 class Batches:
@@ -59,6 +62,7 @@ class Batches:
         self.total = self.random_steps + config.hard_epochs * self.per_epoch
         self.hard_groups = round(config.hard_share * (config.batch_size // config.group))
         self.neighbours: Tensor | None = None
+        self._labels = PartLabels(corpus, self.train) if config.grounding else None
 
     def mines_at(self, step: int) -> bool:
         """Whether look-alikes are due to be mined before this step."""
@@ -99,6 +103,7 @@ class Batches:
             text=corpus.text.select(texts).to(self.device),
             positives=corpus.positives(texts, indices).to(self.device),
             candidates=candidates.to(self.device),
+            parts=None if self._labels is None else self._labels.of(indices, texts, self.device),
         )
 
 

@@ -60,6 +60,7 @@ class TrainConfig:
     warmup: Share
     clip: PositiveFloat
     fine_weight: Weight
+    grounding: Weight
     text_encoder: str
     max_tokens: Annotated[int, Field(ge=1, le=64)]
     images_every: Count

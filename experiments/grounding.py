@@ -19,24 +19,19 @@ Shapes are the unit of the intervals (95 %, bootstrap): the captions of one shap
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
-from align3d.naming import mentions
 from experiments.data import Corpus
 from experiments.embedding import frozen
 from experiments.evaluation import Calibrations, Gallery, without_association
-from experiments.lifting import lift, points_of_patches, token_maps
+from experiments.lifting import lift, mass_on_part, mean_of, points_of_patches, token_maps
+from experiments.named_parts import Pairs, find_pairs
 from experiments.progress import Tracker
 from experiments.runtime import generator
 from models import AlignmentModel
 
 BEFORE, AFTER, CHANGE, COVERAGE = "before", "after", "change", "coverage"
-#: Parts with fewer points are left out: their share of the surface is not known well enough.
-LEAST_POINTS = 8
 RESAMPLES = 2000
 #: Figures that come with the ends of their interval, as in ``mass_ratio_low``.
 WITH_INTERVAL = (
@@ -48,32 +43,7 @@ WITH_INTERVAL = (
     "other_words_pointing",
     "spatial_share",
 )
-COUNTS = ("shapes", "unlabelled", "unnamed", "captions", "captions_naming")
 _LEAST_RATIO = 1e-9  # a float's zero is a very small share of the attention, its logarithm finite
-_SCAN = 64
-
-
-@dataclass
-class Pairs:
-    """Places of captions that name a part. ``K`` pairs.
-
-    Attributes:
-        shape: ``[K]`` int64, the shape's place among those asked for.
-        text: ``[K]`` int64, the caption's number in the corpus.
-        words: ``[K, T]`` bool, the words that name the part.
-        on_part: ``[K, N_0]`` how many points of each patch are on the part.
-        coverage: what was looked through for them: shapes, those without part labels, those without a named
-            part; captions of shapes with labels, and how many of them name a part.
-    """
-
-    shape: Tensor
-    text: Tensor
-    words: Tensor
-    on_part: Tensor
-    coverage: dict[str, float] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.shape)
 
 
 def grounding(
@@ -120,67 +90,6 @@ def flat(found: dict[str, dict[str, float]]) -> dict[str, float]:
     return {
         f"grounding/{row}/{name}": value for row, values in found.items() for name, value in values.items()
     }
-
-
-def find_pairs(corpus: Corpus, indices: Tensor, shapes: int, draws: torch.Generator) -> Pairs:
-    """Looks through shapes in random order until enough of them have a caption that names a part.
-
-    A part that is all of the surface, or has fewer than `LEAST_POINTS` points, cannot be pointed at and is
-    left out.
-
-    Args:
-        corpus: the data.
-        indices: ``[M]`` shapes.
-        shapes: how many with a named part; fewer are found where there are no more.
-        draws: decides the order.
-    """
-    patches, length = corpus.shapes.centers.shape[1], corpus.text.mask.shape[1]
-    points = corpus.shapes.patch_of_point.shape[1]
-    found: list[tuple[int, int, tuple[int, ...], Tensor]] = []
-    count: dict[str, float] = dict.fromkeys(COUNTS, 0)
-    order = torch.randperm(len(indices), generator=draws)
-    for place, labels in _labels(corpus, indices, order, points):
-        if count["shapes"] - count["unlabelled"] - count["unnamed"] >= shapes:
-            break
-        index = int(indices[place])
-        count["shapes"] += 1
-        if not corpus.dataset.part_names[index] or not bool((labels >= 0).any()):
-            count["unlabelled"] += 1
-            continue
-        texts = [text for text in corpus.texts_of[index].tolist() if text >= 0]
-        own = [(place, text, *pair) for text in texts for pair in _named(corpus, index, text, labels)]
-        count["captions"] += len(texts)
-        count["captions_naming"] += len({text for _, text, _, _ in own})
-        count["unnamed"] += not own
-        found += own
-    words = torch.zeros(len(found), length, dtype=torch.bool)
-    on_part = torch.zeros(len(found), patches)
-    for row, (place, _, named, on) in enumerate(found):
-        words[row, list(named)] = True
-        on_part[row] = points_of_patches(corpus.shapes.patch_of_point[indices[place]].long(), patches, on)
-    return Pairs(
-        shape=torch.tensor([place for place, _, _, _ in found], dtype=torch.int64),
-        text=torch.tensor([text for _, text, _, _ in found], dtype=torch.int64),
-        words=words,
-        on_part=on_part,
-        coverage=count,
-    )
-
-
-def _labels(corpus: Corpus, indices: Tensor, order: Tensor, points: int) -> Iterator[tuple[int, Tensor]]:
-    """Each place in ``order`` with its shape's part labels ``[P]``; the model reads the first points."""
-    for places in order.split(_SCAN):
-        rows = corpus.dataset.part(indices[places].numpy())[:, :points]
-        yield from zip(places.tolist(), torch.from_numpy(rows), strict=True)
-
-
-def _named(corpus: Corpus, index: int, text: int, labels: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """The words of a caption that name a part of a shape, and the points ``[P]`` of that part."""
-    names, kind = corpus.dataset.part_names[index], corpus.dataset.categories[index]
-    for mention in mentions(corpus.text.strings[text], names, kind):
-        on_part = torch.isin(labels, torch.tensor(mention.parts, dtype=labels.dtype))
-        if LEAST_POINTS <= int(on_part.sum()) < len(labels):
-            yield mention.words, on_part
 
 
 def measure(
@@ -251,11 +160,11 @@ def figures(
         Figures ``[B]`` by the names of the module's docstring, and ``mass``. Where a caption has no other
         word, those of the other words are NaN.
     """
-    own, others = _mean_of(lifted, words), _mean_of(lifted, mask & ~words)
+    own, others = mean_of(lifted, words), mean_of(lifted, mask & ~words)
     chance = on_part.sum(-1) / points.sum(-1)
-    mass = (own * on_part).sum(-1) / (own * points).sum(-1)
+    mass = mass_on_part(own, points, on_part)
     ratio = mass / chance
-    other_ratio = (others * on_part).sum(-1) / (others * points).sum(-1) / chance
+    other_ratio = mass_on_part(others, points, on_part) / chance
     return {
         "mass": mass,
         "mass_ratio": ratio,
@@ -268,11 +177,6 @@ def figures(
         "random_patch_pointing": (on_part / points.clamp_min(1)).sum(-1) / (points > 0).sum(-1),
         "spatial_share": (own * points).sum(-1),
     }
-
-
-def _mean_of(lifted: Tensor, tokens: Tensor) -> Tensor:
-    """Mean attention ``[B, N_0]`` of the chosen tokens ``[B, T]``; NaN where none is chosen."""
-    return torch.einsum("bt,btn->bn", tokens.to(lifted), lifted) / tokens.sum(-1, keepdim=True)
 
 
 def _pointing(attention: Tensor, points: Tensor, on_part: Tensor) -> Tensor:

@@ -71,6 +71,22 @@ def lift(maps: Tensor, region: Tensor, points: Tensor, level_sizes: tuple[int, .
     return _scaled(fine, points, fine.sum(-1)) + _scaled(inherited, points, coarse.sum(-1))
 
 
+def mean_of(lifted: Tensor, tokens: Tensor) -> Tensor:
+    """Mean attention ``[B, N_0]`` of the chosen tokens ``[B, T]``; NaN where none is chosen."""
+    return torch.einsum("bt,btn->bn", tokens.to(lifted), lifted) / tokens.sum(-1, keepdim=True)
+
+
+def mass_on_part(attention: Tensor, points: Tensor, on_part: Tensor) -> Tensor:
+    """Share ``[B]`` of the attention on points that is on a part.
+
+    Args:
+        attention: ``[B, N_0]`` of one point of each patch, see `lift`.
+        points: ``[B, N_0]`` points of each patch.
+        on_part: ``[B, N_0]`` those that are on the part.
+    """
+    return (attention * on_part).sum(-1) / (attention * points).sum(-1)
+
+
 def _scaled(bright: Tensor, points: Tensor, total: Tensor) -> Tensor:
     """Brightness ``[B, T, N_0]`` such that all points together have ``total`` ``[B, T]``."""
     now = torch.einsum("btn,bn->bt", bright, points).clamp_min(_LEAST)

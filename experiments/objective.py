@@ -8,8 +8,12 @@ from torch import Tensor, nn
 from experiments.batches import Batch
 from experiments.config import RunConfig
 from experiments.dap import CalibratedRows
+from experiments.lifting import lift, mass_on_part, mean_of, token_maps
+from experiments.named_parts import NamedParts
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
+
+_LEAST_MASS = 1e-6
 
 
 class Objective(nn.Module):
@@ -43,6 +47,9 @@ class Objective(nn.Module):
             terms |= self._calibrated(text, shapes, calibrated, substitute)
         haf = terms["loss/fine"] + terms.get("loss/alone", 0.0)
         total = terms["loss/global"] + self.train_config.fine_weight * haf
+        if batch.parts is not None and len(batch.parts.rows):
+            terms["loss/grounding"] = self._grounding(text, shapes, batch.parts)
+            total = total + self.train_config.grounding * terms["loss/grounding"]
         if "loss/distill" in terms:
             total = total + self.dap.weight * terms["loss/distill"]
         return {"loss/total": total, **terms}
@@ -62,6 +69,15 @@ class Objective(nn.Module):
             "loss/fine": symmetric_contrastive_loss(score.view(-1, group, group), positives),
             "loss/alone": symmetric_contrastive_loss(alone.view(-1, group, group), positives),
         }
+
+    def _grounding(self, text: TextEmbedding, shapes: PointHierarchy, parts: NamedParts) -> Tensor:
+        """Minus the logarithm of the attention's share on the part that its words name, mean over pairs."""
+        haf, rows, length = self.model.haf, parts.rows, text.tokens.shape[1]
+        output = haf.fuse(self.model.attend(text.select(rows), shapes, rows.unsqueeze(1)))
+        region = shapes.region[rows, : haf.level_sizes[0]]
+        lifted = lift(token_maps(haf, output), region, parts.points, haf.level_sizes)
+        mass = mass_on_part(mean_of(lifted, parts.words[:, :length]), parts.points, parts.on_part)
+        return -mass.clamp_min(_LEAST_MASS).log().mean()
 
     def _calibrated(
         self, text: TextEmbedding, shapes: PointHierarchy, calibrated: CalibratedRows, substitute: bool

@@ -241,6 +241,7 @@ def _score(
     batch, count = rows.shape
     nodes, width = scales.shape[1], tokens.shape[1]
     out = np.zeros((batch, count), np.float32)
+    strengths = spectrum.itemsize * _AXES * _CHANNELS * spectrum.shape[3]
     products = np.empty(nodes, np.int32)
     pairs = count * _most(first_number)
     number, shape, slot = np.empty(pairs, np.int64), np.empty(pairs, np.int64), np.empty(pairs, np.int64)
@@ -257,7 +258,11 @@ def _score(
                 continue
             text, seen = (query, row) if of_shapes else (row, query)
             if of_shapes and c + 1 < count:
-                prefetch_lines(codes.ctypes.data + rows[b, c + 1] * nodes * width, nodes * width)
+                after = rows[b, c + 1]
+                prefetch_lines(codes.ctypes.data + after * nodes * width, nodes * width)
+                prefetch_lines(scales.ctypes.data + after * nodes * scales.itemsize, nodes * scales.itemsize)
+                if first_number[query] < first_number[query + 1]:
+                    prefetch_lines(spectrum.ctypes.data + after * strengths, strengths)
             first, last = first_token[text], first_token[text + 1]
             own[c] = _interact(tokens, token_scales, token_starts, first, last, codes, scales, seen, products)
             for k in range(first_number[text], first_number[text + 1]):

@@ -14,7 +14,7 @@ from align3d.build import build
 from align3d.hashing import hash_json, item_generator
 from experiments.data import Corpus, unify
 from experiments.evaluation import Gallery, encode_split
-from experiments.grounding import LEAST_POINTS
+from experiments.named_parts import LEAST_POINTS
 from models import SIZES, AlignmentModel, TextFeatures, prepare_shapes
 from models.text import tokenize
 

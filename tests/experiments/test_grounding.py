@@ -16,8 +16,9 @@ from experiments import plots
 from experiments.data import Corpus
 from experiments.embedding import frozen
 from experiments.evaluation import Calibrations, Gallery, encode_split
-from experiments.grounding import WITH_INTERVAL, figures, find_pairs, flat, grounding, summary
+from experiments.grounding import WITH_INTERVAL, figures, flat, grounding, summary
 from experiments.lifting import lift, points_of_patches, token_maps
+from experiments.named_parts import find_pairs
 from experiments.plots import Row
 from models import AlignmentModel, Calibration
 from tests.experiments.masts import CONFIG, LEVEL_SIZES, PATCHES, REGIONS
