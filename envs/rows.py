@@ -79,7 +79,7 @@ class Rows:
         self.episodes = episodes
         self.count = count
         self._now: Snapshot | None = None
-        self._shared = False  # a snapshot outside has the same tensors
+        self._shared = False  # a snapshot outside, or the source, has the same tensors
 
     @property
     def begun(self) -> bool:
@@ -108,7 +108,7 @@ class Rows:
         state = self.core.initial(episode)
         ended = torch.zeros_like(self.core.done(state))
         self._now = Snapshot(episode=episode, state=state, ended=ended, batch_size=[self.count])
-        self._shared = False
+        self._shared = True
 
     def renew(self, rows: Tensor, generator: torch.Generator) -> None:
         """Draw new episodes for some rows, bool `[B]`.

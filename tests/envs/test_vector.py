@@ -119,6 +119,22 @@ def test_a_restored_state_goes_on_the_same(mode):
             close(again_info, info, exact=True)
 
 
+def test_episodes_stay_as_the_source_has_them():
+    """A source may hand out pieces of what it keeps."""
+    core, queue = queues(1)
+    kept = queue.sample(ROWS, torch.Generator())
+    untouched = kept.clone()
+
+    class Pool:
+        def sample(self, count, generator):
+            return kept[:count]
+
+    env = envs.AttentionCalibrationVectorEnv(ROWS, core, Pool(), autoreset_mode="Disabled")
+    env.reset()
+    env.reset(options={"reset_mask": np.array([False, True, True])})  # with the first two
+    assert bool((kept == untouched).all())
+
+
 def test_one_state_tries_every_action():
     core, queue = queues(1)
     single = envs.AttentionCalibrationEnv(core, queue)
