@@ -161,6 +161,14 @@ class MctsAgent(Agent):
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         return self._plan(core, episode, generator, self.budget)[0]
 
+    def tree(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> Tree:
+        """One search from the start that spends the whole budget, with labels: to be drawn or exported."""
+        game = Game(core, episode)
+        problem, tree, chance = self._begin(core, episode, game, generator, self.budget)
+        policy = self._policy(tree, chance[:, 0], self.budget)
+        search(tree, problem, self.budget, policy, self.discount)
+        return tree
+
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         return roll(core, episode, lambda observation, mask: self.act(core, observation, mask), self.budget)
@@ -261,17 +269,10 @@ class MctsAgent(Agent):
         self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
     ) -> tuple[PlanResult, list[_Decision]]:
         game = Game(core, episode)
-        device, batch = game.alive.device, len(game.alive)
-        guide = self._bind(core, device).network if self.guide else None
-        searches = min(self.searches or core.horizon, core.horizon)
-        uniforms = uniform((batch, budget + 1 + searches, core.actions), generator, device)
-        chance = self._chance((batch, searches, core.actions), generator, device)
-        problem = PlanningProblem(
-            core, episode, guide, self.width, self.history, gumbel_noise(uniforms), self.policy != "uct"
-        )
-        tree = plant(problem.root(game.state), budget + 1)
+        problem, tree, chance = self._begin(core, episode, game, generator, budget)
+        searches = self._searches(core)
         shares = split_budget(budget, searches) + [0] * (core.horizon - searches)
-        rows = torch.arange(batch, device=device)
+        rows = torch.arange(len(game.alive), device=game.alive.device)
         spent, edges = torch.zeros_like(rows), torch.zeros_like(rows)
         decisions: list[_Decision] = []
         first: Summary | None = None
@@ -312,6 +313,22 @@ class MctsAgent(Agent):
             statistics["search/visit_entropy"] = float(first.entropy.mean())
             statistics["search/root_value"] = float(first.value.mean())
         return game.result(spent, statistics), decisions
+
+    def _begin(
+        self, core: DecisionProcess, episode: Any, game: Game, generator: torch.Generator, budget: int
+    ) -> tuple[PlanningProblem, Tree, Tensor]:
+        """The problem, its tree with the roots alone, and the roots' noise for each search."""
+        device, batch, searches = game.alive.device, len(game.alive), self._searches(core)
+        guide = self._bind(core, device).network if self.guide else None
+        uniforms = uniform((batch, budget + 1 + searches, core.actions), generator, device)
+        chance = self._chance((batch, searches, core.actions), generator, device)
+        problem = PlanningProblem(
+            core, episode, guide, self.width, self.history, gumbel_noise(uniforms), self.policy != "uct"
+        )
+        return problem, plant(problem.root(game.state), budget + 1), chance
+
+    def _searches(self, core: DecisionProcess) -> int:
+        return min(self.searches or core.horizon, core.horizon)
 
     def _chance(self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
         """Uniform numbers for the roots' noise, `[B, searches, A]`; none are drawn where there is none."""

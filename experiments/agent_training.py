@@ -9,12 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.mcts import MctsAgent
+from agents.search.drawing import draw_search
 from envs import NearestEpisodes
 from experiments.crossfit import fold_models
 from experiments.dap import Policy, split_episodes
+from experiments.layout import SEARCH
 from experiments.progress import Tracker
 from experiments.runtime import generator
 from experiments.session import Session
+
+_SHOWN = 16
 
 
 def train_agent(session: Session) -> None:
@@ -49,6 +54,7 @@ def _learn(session: Session) -> None:
             if spent == 0:
                 break  # an agent that never acts would never be done
             tracker.advance(spent, note=f"return {values['reward/return']:.3f}")
+        show_search(session, validation)
 
 
 def sources(session: Session) -> tuple[list[NearestEpisodes], NearestEpisodes]:
@@ -95,6 +101,18 @@ def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict
         "validation/recall@1_gain": right - _mean(before),
         "validation/acted": _mean(acted),
     }
+
+
+def show_search(session: Session, episodes: NearestEpisodes) -> None:
+    """Draws a search, if the agent searches: of the first queries, the one in which it found most."""
+    agent, core = session.policy.agent, episodes.core
+    if not isinstance(agent, MctsAgent):
+        return
+    rows = torch.arange(min(_SHOWN, len(episodes)), device=episodes.candidates.device)
+    tree = agent.tree(core, episodes.take(rows), generator(session.config.seed, "picture"))
+    row = int(tree.high.argmax())
+    picture = draw_search(tree, row, core.action_names, path=session.folder / SEARCH)
+    session.journal.image(session.step, "search", picture)
 
 
 def _due(session: Session, before: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: Of results.json; a change that readers would stumble over counts it up.
 SCHEMA = 1
-RESULTS, CONFIG, JOURNAL = "results.json", "config.yaml", "metrics.jsonl"
+RESULTS, CONFIG, JOURNAL, SEARCH = "results.json", "config.yaml", "metrics.jsonl", "search.png"
 #: The rankings in results.json: exact search; HAF; HAF as the agent calibrates it.
 BASELINE, RERANKED, FINAL = "baseline", "reranked", "final"
 #: Settings that may differ between a run and its resumption.

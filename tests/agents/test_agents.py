@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from agents import AGENTS, make_agent
+from agents.search import summarize
+from agents.search.drawing import best_line
 from envs import DemoSource, EnvConfig, demo_core
 from tests.agents.toys import bandit, corridor, trap
 
@@ -106,6 +108,15 @@ def test_planning_does_not_lose_and_more_budget_gains(demo):
         for budget in (4, 32, 128)
     ]
     assert 0 <= returns[0] < returns[1] < returns[2]
+
+
+def test_a_search_to_look_at_spends_the_whole_budget(demo):
+    core, episode = demo
+    tree = make_agent("mcts", budget=40).tree(core, episode, seeded())
+    visits = summarize(tree).visits.sum(-1)
+    assert bool((visits == 40).all())
+    assert bool((tree.used <= 41).all())
+    assert len(best_line(tree)) >= 1
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -66,6 +66,7 @@ def test_a_run_leaves_what_is_promised(uninterrupted: Path) -> None:
         "metrics.jsonl",
         "results.json",
         "attention.png",
+        "search.png",
         "checkpoints",
         "tensorboard",
     }
