@@ -20,15 +20,17 @@ import torch
 from filelock import FileLock, Timeout
 
 import models
+from align3d import naming
 from align3d.build import default_cache
-from experiments import batches, checkpoint, objective, session
+from experiments import batches, checkpoint, lifting, named_parts, objective, session
 from experiments.config import RunConfig
 from experiments.data import Corpus
 
 #: Settings of training that leave its numbers alone.
 FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
 #: Code that decides how a warm-up ends.
-CODE = (*sorted(Path(str(models.__file__)).parent.glob("*.py")), *(m.__file__ for m in (batches, objective)))
+_TRAINING = (batches, lifting, naming, named_parts, objective)
+CODE = (*sorted(Path(str(models.__file__)).parent.glob("*.py")), *(module.__file__ for module in _TRAINING))
 
 
 def first_calibrated(config: RunConfig, total: int) -> int:
