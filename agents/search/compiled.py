@@ -103,15 +103,6 @@ def simulate(
     numbers = torch.empty(batch * (2 + actions) + actions, dtype=dtype)
     reward, value, logits, out = numbers.split((batch, batch, batch * actions, actions))
     ended, mask = torch.empty(batch, dtype=torch.bool), torch.empty(batch, actions, dtype=torch.bool)
-    places = np.array(
-        [
-            *(*of_tree(tree, LONGS), *where(*walks, table)),
-            *(*of_tree(tree, INTS), *of_tree(tree, FLAGS), *where(needed, ended, mask)),
-            *(*of_tree(tree, NUMBERS), *where(noise, reward, value, logits, out), parameters.ctypes.data),
-            *(states, *where(after, here)),
-        ],
-        np.int64,
-    )
     depth = UNLIMITED if max_depth is None else max_depth
     sizes = np.array(
         [
@@ -120,10 +111,19 @@ def simulate(
         ],
         np.int64,
     )
+    places = np.array(
+        [
+            *(*of_tree(tree, LONGS), *where(*walks, table), sizes.ctypes.data),
+            *(*of_tree(tree, INTS), *of_tree(tree, FLAGS), *where(needed, ended, mask)),
+            *(*of_tree(tree, NUMBERS), *where(noise, reward, value, logits, out), parameters.ctypes.data),
+            *(states, *where(after, here)),
+        ],
+        np.int64,
+    )
     root, interior = rules
     constants = constants_of(root.first, root.second, interior.first, interior.second, discount)
     chosen = [True if (root.kind, interior.kind) == pair else None for pair in PAIRS]
-    fixed = (places, sizes, constants, *chosen, np.empty(0, values), np.empty(0, kind))
+    fixed = (places, constants, *chosen, np.empty(0, values), np.empty(0, kind))
     if step is not None:
         sizes[BLOCK] = rows_together(tree, batch)
         with single_threaded_products():

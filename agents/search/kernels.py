@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from agents.search.jit import Array, Pointer, call_step, entry, inner, onwards, pointers, written_out
-from agents.search.kernels_rules import due, first_of, improve, lag, preferred, puct, uct, visited
+from agents.search.kernels_rules import due, first_of, improve, lag, preferred, puct, uct
 
 UNVISITED = -1
 
@@ -158,17 +158,15 @@ def descend(
         if by_puct is not None:
             a = puct(actions, edge, visits, values, prior, raw_value[at], scale, other, out)
         if by_gumbel is not None:
-            total = visited(actions, edge, visits)
-            if length > 0 and total == 0:  # as at most nodes
-                a = preferred(actions, edge, prior)
-            else:
+            a = -1 if length == 0 else preferred(actions, edge, visits, prior)
+            if a < 0:
                 highest = improve(actions, edge, visits, values, prior, raw_value[at], scale, other, out)
                 if length == 0:
                     past, chance = onwards(before, b * actions), onwards(noise, b * actions)
                     wanted = due(actions, edge, visits, prior, past, table, considered, planned)
                     a = first_of(actions, edge, visits, prior, past, wanted, chance, highest, out)
                 else:
-                    a = lag(actions, edge, visits, prior, total, out)
+                    a = lag(actions, edge, visits, prior, out)
         own = 2
         child = children[edge + a]
         length += 1
@@ -182,7 +180,6 @@ def descend(
 @entry
 def grow(
     places: Array,
-    sizes: Array,
     constants: Array,
     by_uct: bool | None,
     by_puct: bool | None,
@@ -205,11 +202,10 @@ def grow(
             a terminal root, and `needed`, the rows that take a step; `steps` and `edges` count on. What the
             steps led to: the states `after`, `[B, D]`, and `reward` to `logits`, as in `Step`. `here` are
             the states that steps are taken from, `[B, D]`; `out` is room for `A` numbers;
-            `parameters` are those of a compiled step.
-        sizes: How many there are of what, i64, in the order of the lines below: `width` is `D`, of
-            `state_like` each, `orders` are the lines `N` or 1 of `order`, `priors` is 0 if steps come without
-            logits, and Gumbel's table is `[considered + 1, planned]`; `count` are the
-            parameters.
+            `parameters` are those of a compiled step. `sizes` say how many there are of what, in the order of
+            the lines below: `width` is `D`, of `state_like` each, `orders` are the lines `N` or 1 of `order`,
+            `priors` is 0 if steps come without logits, Gumbel's table is `[considered + 1, planned]`, and
+            `count` are the parameters.
         constants: `first` and `second` of the roots' `Rule` and of the other nodes', and the discount, f64.
         by_uct: Whether this is the policy; None for the others, whose code is then left out.
         by_puct: As well.
@@ -221,14 +217,15 @@ def grow(
     Returns:
         Whether any row had somewhere to go at last.
     """
+    longs, ints = pointers(places, 0, np.int64), pointers(places, 9, np.int32)
+    flags, numbers = pointers(places, 15, np.uint8), pointers(places, 19, number_like)
+    others = pointers(places, 33, state_like)
+    sizes = longs[8]
     number, simulations, block = sizes[0], sizes[1], sizes[2]
     batch, nodes, actions = sizes[3], sizes[4], sizes[5]
     width, orders, priors = sizes[6], sizes[7], sizes[8]
     max_depth, considered, planned = sizes[9], sizes[10], sizes[11]
     count, discount = sizes[12], constants[4]
-    longs, ints = pointers(places, 0, np.int64), pointers(places, 8, np.int32)
-    flags, numbers = pointers(places, 14, np.uint8), pointers(places, 18, number_like)
-    others = pointers(places, 32, state_like)
     root, used = longs[0], longs[1]
     leaf, action, depth = longs[2], longs[3], longs[4]
     steps, edges, table = longs[5], longs[6], longs[7]

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from agents.search.jit import Pointer, inner
+from agents.search.jit import Pointer, inner, written_out
 
 EPSILON = 1e-8
 LEAST_LOGIT = -1e9
@@ -86,7 +86,7 @@ def puct(
     return best
 
 
-@inner
+@written_out
 def softmax(actions: int, logits: Pointer) -> float:
     """Replace logits by `exp(logits - top)` and return their sum."""
     top = logits[0]
@@ -186,31 +186,30 @@ def first_of(
 
 
 @inner
-def visited(actions: int, edge: int, visits: Pointer) -> int:
-    """Visits of all edges of a node."""
-    total = 0
-    for a in range(edge, edge + actions):
-        total += visits[a]
-    return total
+def preferred(actions: int, edge: int, visits: Pointer, prior: Pointer) -> int:
+    """The action of highest prior, or -1 if any was visited.
 
-
-@inner
-def lag(actions: int, edge: int, visits: Pointer, prior: Pointer, total: int, out: Pointer) -> int:
-    """The selector of `gumbel.gumbel` below the root, from the improved logits `out`."""
-    best, highest = 0, -math.inf
-    mass = softmax(actions, out)
+    It is what `lag` comes to at a node from which no walk has gone on, as from most.
+    """
+    best = 0
     for a in range(actions):
-        behind = out[a] / mass - visits[edge + a] / (1 + total)
-        if behind > highest and prior[edge + a] > -math.inf:
-            highest, best = behind, a
+        if visits[edge + a] > 0:
+            return -1
+        if prior[edge + a] > prior[edge + best]:
+            best = a
     return best
 
 
 @inner
-def preferred(actions: int, edge: int, prior: Pointer) -> int:
-    """The action of highest prior: what `lag` comes to at a node from which no walk has gone on."""
-    best = 0
-    for a in range(1, actions):
-        if prior[edge + a] > prior[edge + best]:
-            best = a
+def lag(actions: int, edge: int, visits: Pointer, prior: Pointer, out: Pointer) -> int:
+    """The selector of `gumbel.gumbel` below the root, from the improved logits `out`."""
+    total = 1
+    for a in range(edge, edge + actions):
+        total += visits[a]
+    mass = softmax(actions, out)
+    best, highest = 0, -math.inf
+    for a in range(actions):
+        behind = out[a] / mass - visits[edge + a] / total
+        if behind > highest and prior[edge + a] > -math.inf:
+            highest, best = behind, a
     return best

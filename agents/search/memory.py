@@ -24,7 +24,7 @@ NUMBERS = ("raw_value", "q_values", "best", "rewards", "prior", "order", "low", 
 """The tree's tensors by what they are made of, in the order in which `grow` takes them."""
 
 ORDER = (
-    *(*LONGS, "leaf", "action", "depth", "steps", "edges", "table"),
+    *(*LONGS, "leaf", "action", "depth", "steps", "edges", "table", "sizes"),
     *(*INTS, *FLAGS, "needed", "ended", "mask"),
     *(*NUMBERS, "noise", "reward", "value", "logits", "out", "parameters"),
     *("states", "after", "here"),
