@@ -96,13 +96,11 @@ def simulate(
     states, width = states_of(tree)
     parameters = np.empty(0, values) if step is None else parameters_of(problem, values)
     noise, table = rule_tensors(rules[0], dtype)
-    walks = leaf, action, _, steps, edges = torch.zeros(5, batch, dtype=torch.int64)
-    needed = torch.zeros(batch, dtype=torch.bool)
+    walks, needed = torch.zeros(5, batch, dtype=torch.int64), torch.zeros(batch, dtype=torch.bool)
     # Where a compiled step writes; of one that is not, these stand for what there is before the first.
     here, after = torch.empty(2, batch if step else 0, width, dtype=torch.uint8)
     numbers = torch.empty(batch * (2 + actions) + actions, dtype=dtype)
-    reward, value, logits, out = numbers.split((batch, batch, batch * actions, actions))
-    ended, mask = torch.empty(batch, dtype=torch.bool), torch.empty(batch, actions, dtype=torch.bool)
+    flags = torch.empty(batch * (1 + actions), dtype=torch.bool)
     depth = UNLIMITED if max_depth is None else max_depth
     sizes = np.array(
         [
@@ -111,12 +109,16 @@ def simulate(
         ],
         np.int64,
     )
+    line, first, ended = batch * values.itemsize, numbers.data_ptr(), flags.data_ptr()
     places = np.array(
         [
-            *(*of_tree(tree, LONGS), *where(*walks, table), sizes.ctypes.data),
-            *(*of_tree(tree, INTS), *of_tree(tree, FLAGS), *where(needed, ended, mask)),
-            *(*of_tree(tree, NUMBERS), *where(noise, reward, value, logits, out), parameters.ctypes.data),
-            *(states, *where(after, here)),
+            *of_tree(tree, LONGS),
+            *(walks.data_ptr() + 8 * batch * i for i in range(5)),
+            *(table.data_ptr(), sizes.ctypes.data),
+            *(*of_tree(tree, INTS), *of_tree(tree, FLAGS), needed.data_ptr(), ended, ended + batch),
+            *(*of_tree(tree, NUMBERS), noise.data_ptr()),
+            *(first, first + line, first + 2 * line, first + (2 + actions) * line),
+            *(parameters.ctypes.data, states, after.data_ptr(), here.data_ptr()),
         ],
         np.int64,
     )
@@ -128,7 +130,8 @@ def simulate(
         sizes[BLOCK] = rows_together(tree, batch)
         with single_threaded_products():
             grow(*fixed, step.address)
-        return steps, edges
+        return walks[3], walks[4]
+    leaf, action = walks[0], walks[1]
     with torch.no_grad():
         for number in range(simulations + 1):
             sizes[NUMBER] = number
@@ -144,7 +147,7 @@ def simulate(
             for at, place in zip(FOUND, where(after, *found), strict=True):
                 places[at] = place
             sizes[PRIORS] = len(found[-1])
-    return steps, edges
+    return walks[3], walks[4]
 
 
 def rows_together(tree: Tree, batch: int) -> int:
