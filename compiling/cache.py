@@ -52,7 +52,7 @@ def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
     """The function, without garbage collection while it runs.
 
     To compile makes millions of objects. Collections look through all of them and through PyTorch's again and
-    again, and that is a fifth of the time.
+    again, for up to a fifth of the time.
     """
 
     @wraps(compile_)

@@ -22,8 +22,8 @@ def _product(typing: Any, left: Any, numbers: Any, start: Any, out: Any) -> Any:
     """In compiled functions: write `left` `[m, k]` times a matrix `[k, n]` to `out` `[m, n]`.
 
     The matrix is in a line of `numbers`, row by row from position `start` on. All are contiguous, and of one
-    dtype, f32 or f64. Shapes are not checked. `np.dot` of a slice, reshaped, does the same and takes a second
-    to compile.
+    dtype, f32 or f64. Shapes are not checked. `np.dot` of slices, reshaped, does the same and takes twice as
+    long to compile.
     """
     ensure_blas()
     tables = numba.types.Array(left.dtype, 2, "C")

@@ -18,7 +18,7 @@ import compiling
 Array = NDArray[Any]
 
 Pointer = Any
-"""Numbers in a row in memory, read by position: half of compiling would otherwise go into arrays' layouts."""
+"""Numbers in a row in memory, read by position: much less to compile than an array with its layout."""
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 """Without `_nrt`: counting who uses an array is for those that allocate, and would cost as much as a walk."""
@@ -80,7 +80,7 @@ def call_step(
 ) -> Any:
     """Call the step at an address with the arrays that a `CompiledStep` takes, from row `first` on.
 
-    Numba's own ways, slices and functions as values, take as long to compile as all the rest of a search.
+    Numba's own ways, slices of arrays and functions as values, take longer to compile.
     """
     number, flag = value.dtype, numba.types.bool_
     dtypes = (number, state.dtype, action.dtype, flag, state.dtype, number, flag, flag, number, number)

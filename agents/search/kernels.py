@@ -6,7 +6,7 @@ to read the tree from memory.
 
 Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, and its edges are
 `at * A` to `at * A + A - 1`. Memory is read through pointers, out of which Numba makes a fraction of the code
-that it makes out of arrays: what is compiled for half as long. It is compiled for one policy at a time,
+that it makes out of arrays, in less than half the time. It is compiled for one policy at a time,
 because nobody should wait for the others.
 """
 
