@@ -12,18 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.search.arrays import (
-    gather,
-    rule_arrays,
-    scatter,
-    states_array,
-    step_arrays,
-    tree_array,
-)
 from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule, most_visited
 from agents.search.jit import Array, CompiledStep
 from agents.search.kernels import decide, grow
-from agents.search.tree import Tree
+from agents.search.memory import (
+    FLAGS,
+    INTS,
+    LONGS,
+    NUMBERS,
+    ORDER,
+    constants_of,
+    gather,
+    of_tree,
+    rule_tensors,
+    scatter,
+    states_of,
+    step_tensors,
+    where,
+)
+from agents.search.tree import PLAIN, Tree
 from compiling import single_threaded_products
 
 DTYPES = (torch.float32, torch.float64)
@@ -34,35 +41,18 @@ PAIRS = ((UCT, UCT), (PUCT, PUCT), (HALVING, IMPROVED))
 
 UNLIMITED = 2**31 - 1
 
-TENSORS = (
-    "root",
-    "used",
-    "parent",
-    "parent_action",
-    "level",
-    "terminal",
-    "raw_value",
-    "children",
-    "visits",
-    "q_values",
-    "best",
-    "rewards",
-    "before",
-    "prior",
-    "order",
-    "low",
-    "high",
-)
-"""Of the tree, in the order in which `grow` takes them."""
-
-DECIDING = ("root", "before", "terminal", "raw_value", "visits", "q_values", "best", "prior")
-"""Those that `decide` takes."""
-
 CACHE = 3 * 2**18
 """Bytes of trees that are searched together: they fit a core's own cache."""
 
 FEWEST = 16
 """Rows that are stepped together at least: products of fewer cost more a row."""
+
+NUMBER, BLOCK, PRIORS = 0, 2, 8
+"""Positions among the sizes that `grow` is given."""
+
+HERE = ORDER.index("here")
+FOUND = tuple(ORDER.index(name) for name in ("after", "reward", "ended", "mask", "value", "logits"))
+"""Positions among the places: of the states to step from, and of what a step led to."""
 
 Outcome = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -97,69 +87,90 @@ def simulate(
     rules = rules_of(policy)
     if rules is None:
         raise TypeError(f"{policy}: plain functions cannot be compiled")
-    constants, noise, table = rule_arrays(*rules, tree.q_values.dtype)
-    kind = rules[0].kind, rules[1].kind
-    batch, actions = tree.before.shape
-    arrays, states = [tree_array(tree, name) for name in TENSORS], states_array(tree)
-    values = tree_array(tree, "q_values").dtype
-    leaf, action, depth, steps, edges = np.zeros((5, batch), np.int64)
-    needed = np.zeros(batch, np.bool_)
-    fixed = (
-        *arrays,
-        states.view(np.uint8),
-        *(constants if kind == pair else None for pair in PAIRS),
-        noise,
-        table,
-        UNLIMITED if max_depth is None else max_depth,
-        float(discount),
-        *(leaf, action, depth, needed, steps, edges),
-    )
-    effort = torch.from_numpy(steps), torch.from_numpy(edges)
+    batch, capacity, actions = tree.children.shape
+    dtype = tree.q_values.dtype
+    values = np.dtype(PLAIN[dtype])
+    step = compiled_step_of(problem, tree, values)
+    # A compiled step takes states as the numbers they are; else they are copied as the bytes that they are.
+    kind = np.dtype(np.uint8) if step is None else step.dtypes[0]
+    states, width = states_of(tree)
+    parameters = np.empty(0, values) if step is None else parameters_of(problem, values)
+    noise, table = rule_tensors(rules[0], dtype)
+    walks, needed = torch.zeros(5, batch, dtype=torch.int64), torch.zeros(batch, dtype=torch.bool)
     # Where a compiled step writes; of one that is not, these stand for what there is before the first.
-    there = np.empty((batch, states.shape[1]), states.dtype)
-    after, scratch = there.view(np.uint8), np.empty(actions, values)
-    outcome: tuple[Array, ...] = (
-        np.empty(batch, values),
-        np.empty(batch, np.bool_),
-        np.empty((batch, actions), np.bool_),
-        np.empty(batch, values),
-        np.empty((batch, actions), values),
+    here, after = torch.empty(2, batch if step else 0, width, dtype=torch.uint8)
+    numbers = torch.empty(batch * (2 + actions) + actions, dtype=dtype)
+    flags = torch.empty(batch * (1 + actions), dtype=torch.bool)
+    depth = UNLIMITED if max_depth is None else max_depth
+    sizes = np.array(
+        [
+            *(0, simulations, batch, batch, capacity, actions, width // kind.itemsize, tree.order.shape[1]),
+            *(1, depth, len(table) - 1, table.shape[1], len(parameters)),
+        ],
+        np.int64,
     )
-    if isinstance(tree.state, Tensor) and hasattr(problem, "compiled_step"):
-        step = checked(problem.compiled_step, states.dtype, values)
-        block = rows_together([*arrays, states], batch)
-        turns = (0, batch, block, 0, simulations, step, problem.parameters)
+    line, first, ended = batch * values.itemsize, numbers.data_ptr(), flags.data_ptr()
+    places = np.array(
+        [
+            *of_tree(tree, LONGS),
+            *(walks.data_ptr() + 8 * batch * i for i in range(5)),
+            *(table.data_ptr(), sizes.ctypes.data),
+            *(*of_tree(tree, INTS), *of_tree(tree, FLAGS), needed.data_ptr(), ended, ended + batch),
+            *(*of_tree(tree, NUMBERS), noise.data_ptr()),
+            *(first, first + line, first + 2 * line, first + (2 + actions) * line),
+            *(parameters.ctypes.data, states, after.data_ptr(), here.data_ptr()),
+        ],
+        np.int64,
+    )
+    root, interior = rules
+    constants = constants_of(root.first, root.second, interior.first, interior.second, discount)
+    chosen = [True if (root.kind, interior.kind) == pair else None for pair in PAIRS]
+    fixed = (places, constants, *chosen, np.empty(0, values), np.empty(0, kind))
+    if step is not None:
+        sizes[BLOCK] = rows_together(tree, batch)
         with single_threaded_products():
-            grow(*turns, states, np.empty_like(there), there, *fixed, after, *outcome, scratch)
-        return effort
-    nodes, chosen, stepped = torch.from_numpy(leaf), torch.from_numpy(action), torch.from_numpy(needed)
+            grow(*fixed, step.address)
+        return walks[3], walks[4]
+    leaf, action = walks[0], walks[1]
     with torch.no_grad():
         for number in range(simulations + 1):
-            turn = (0, batch, batch, number, simulations, None, None, None, None, None)
-            if not grow(*turn, *fixed, after, *outcome, scratch):
+            sizes[NUMBER] = number
+            if width > 0:  # a problem may keep what it is given
+                here = torch.empty(batch, *tree.state.shape[2:], dtype=tree.state.dtype)
+                places[HERE] = here.data_ptr()
+            if not grow(*fixed, None):
                 break  # every root is terminal, or this was the last turn
-            taken = problem.step(gather(tree, nodes), chosen.clone(), stepped.clone())
-            after = scatter(tree, taken.state, stepped)
-            outcome = step_arrays(taken, tree.q_values.dtype)
-    return effort
+            given = here if width > 0 else gather(tree, leaf)
+            taken = problem.step(given, action.clone(), needed.clone())
+            after = scatter(tree, taken.state, needed)
+            found = step_tensors(taken, dtype, batch, actions)
+            for at, place in zip(FOUND, where(after, *found), strict=True):
+                places[at] = place
+            sizes[PRIORS] = len(found[-1])
+    return walks[3], walks[4]
 
 
-def rows_together(arrays: list[Array], batch: int) -> int:
+def rows_together(tree: Tree, batch: int) -> int:
     """Rows of a block."""
     if batch <= FEWEST:
         return FEWEST
-    rows = CACHE * batch // sum(array.nbytes for array in arrays)
+    tensors = [value for value in vars(tree).values() if isinstance(value, Tensor)]
+    rows = CACHE * batch // sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     return max(FEWEST, 1 << max(rows.bit_length() - 1, 0))
 
 
-def checked(step: Any, states: np.dtype[Any], values: np.dtype[Any]) -> CompiledStep:
-    """The compiled step of a problem.
+def compiled_step_of(problem: Any, tree: Tree, values: np.dtype[Any]) -> CompiledStep | None:
+    """The compiled step of a problem, if it has one that can be used here.
 
     Raises:
         ValueError: It is not one, or was made for other dtypes.
     """
+    step = getattr(problem, "compiled_step", None)
+    if step is None or not isinstance(tree.state, Tensor) or tree.state.dtype not in PLAIN:
+        return None
     if not isinstance(step, CompiledStep):
         raise ValueError(f"compiled_step: {step!r} is a plain function; put @compiled_step() above it")
+    states = np.dtype(PLAIN[tree.state.dtype])
     if step.dtypes != (states, values):
         theirs = "{} states and {} values".format(*step.dtypes)
         raise ValueError(
@@ -169,22 +180,48 @@ def checked(step: Any, states: np.dtype[Any], values: np.dtype[Any]) -> Compiled
     return step
 
 
+def parameters_of(problem: Any, values: np.dtype[Any]) -> Array:
+    """What a compiled step needs to know.
+
+    Raises:
+        ValueError: It is not one line of numbers of the values' dtype.
+    """
+    parameters: Array = np.ascontiguousarray(problem.parameters)
+    if parameters.dtype != values or parameters.ndim != 1:
+        found = f"{parameters.dtype} {list(parameters.shape)}"
+        raise ValueError(f"parameters: {found}; a compiled step takes one array [n] of {values}")
+    return parameters
+
+
 def outcome(tree: Tree, policy: Policy | None) -> Outcome | None:
     """The action, visits, values and best of a `Summary`, where that is compiled for such a policy."""
     decides = most_visited if policy is None else policy.decide
     if not is_plain(tree):
         return None
-    arrays = [tree_array(tree, name) for name in DECIDING]
-    constants, noise = None, arrays[5]  # whatever has the right type
+    batch, capacity, actions = tree.children.shape
+    dtype = tree.q_values.dtype
+    halving, noise, constants = None, torch.empty(0), (0.0, 0.0)
+    (before,) = of_tree(tree, ("before",))
     if isinstance(decides, Described) and decides.rule.kind == HALVING:
-        constants, noise, _ = rule_arrays(decides.rule, decides.rule, tree.q_values.dtype)
+        halving, constants = True, (decides.rule.first, decides.rule.second)
+        noise, _ = rule_tensors(decides.rule, dtype)
         if policy is not None and policy.simulations == 0:  # what an earlier search found out counts
-            arrays[1] = np.zeros_like(arrays[1])
+            none = torch.zeros_like(tree.before)
+            before = none.data_ptr()
     elif decides is not most_visited:
         return None
-    batch, actions = tree.before.shape
-    values = arrays[5].dtype
-    action, visits = np.empty(batch, np.int64), np.empty((batch, actions), np.int32)
-    means, best = np.empty((2, batch, actions), values)
-    decide(*arrays, constants, noise, action, visits, means, best, np.empty(actions, values))
-    return torch.from_numpy(action), torch.from_numpy(visits), torch.from_numpy(means), torch.from_numpy(best)
+    action = torch.empty(batch, dtype=torch.int64)
+    visits = torch.empty(batch, actions, dtype=torch.int32)
+    means, best = torch.empty(2, batch, actions, dtype=dtype)
+    out = torch.empty(actions, dtype=dtype)
+    (root, _), (terminal,) = of_tree(tree, LONGS), of_tree(tree, FLAGS)
+    places = np.array(
+        [
+            *(root, *where(action), *of_tree(tree, ("visits",)), before, *where(visits), terminal),
+            *(*of_tree(tree, ("raw_value", "q_values", "best", "prior")), *where(noise, means, best, out)),
+        ],
+        np.int64,
+    )
+    sizes = np.array([batch, capacity, actions], np.int64)
+    decide(places, sizes, constants_of(*constants), halving, np.empty(0, PLAIN[dtype]))
+    return action, visits, means, best

@@ -4,23 +4,25 @@ A simulation is a few hundred numbers a row. Tensor operations cost microseconds
 them, and a simulation takes a hundred operations; here it costs what the arithmetic costs, and what it takes
 to read the tree from memory.
 
-Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, in arrays `[B * N, A]`
-and `[B * N]`. A call takes arrays one by one because a tuple of them would cost more than the walk, at small
-batches. It is compiled for one policy at a time, because nobody should wait for the others.
+Nodes of all rows are counted through here: node `n` of row `b` is `at = b * N + n`, and its edges are
+`at * A` to `at * A + A - 1`. Memory is read through pointers, out of which Numba makes a fraction of the code
+that it makes out of arrays, in less than half the time. It is compiled for one policy at a time,
+because nobody should wait for the others.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from agents.search.jit import Array, entry, inlined
-from agents.search.kernels_rules import choose, first_of, improve
+import numpy as np
+
+from agents.search.jit import Array, Pointer, call_step, entry, inner, onwards, pointers, written_out
+from agents.search.kernels_rules import due, first_of, improve, lag, preferred, puct, uct
 
 UNVISITED = -1
 
 
-@inlined
+@inner
 def learn(
     b: int,
     at: int,
@@ -29,22 +31,24 @@ def learn(
     discount: float,
     first: int,
     top: int,
-    parent: Array,
-    parent_action: Array,
-    visits: Array,
-    values: Array,
-    best: Array,
-    rewards: Array,
-    low: Array,
-    high: Array,
+    actions: int,
+    parent: Pointer,
+    parent_action: Pointer,
+    visits: Pointer,
+    values: Pointer,
+    best: Pointer,
+    rewards: Pointer,
+    low: Pointer,
+    high: Pointer,
 ) -> None:
     """`walk.backup` of one row, from the edge `a` of node `at`, which gave `gain`, up to node `top`."""
     while True:
-        visits[at, a] += 1
-        mean = values[at, a] + (gain - values[at, a]) / visits[at, a]
-        values[at, a] = mean
-        if gain > best[at, a]:
-            best[at, a] = gain
+        edge = at * actions + a
+        visits[edge] += 1
+        mean = values[edge] + (gain - values[edge]) / visits[edge]
+        values[edge] = mean
+        if gain > best[edge]:
+            best[edge] = gain
         if mean < low[b]:
             low[b] = mean
         if mean > high[b]:
@@ -52,96 +56,119 @@ def learn(
         if at == top:
             return
         a, at = parent_action[at], first + parent[at]
-        gain = rewards[at, a] + discount * gain
+        gain = rewards[at * actions + a] + discount * gain
 
 
-@inlined
+@inner
 def expand(
     b: int,
     nodes: int,
+    actions: int,
+    width: int,
+    orders: int,
+    priors: int,
     at: int,
     a: int,
     discount: float,
-    used: Array,
-    parent: Array,
-    parent_action: Array,
-    level: Array,
-    terminal: Array,
-    raw_value: Array,
-    children: Array,
-    values: Array,
-    rewards: Array,
-    prior: Array,
-    order: Array,
-    states: Array,
-    needed: Array,
-    after: Array,
-    reward: Array,
-    ended: Array,
-    mask: Array,
-    value: Array,
-    logits: Array,
+    used: Pointer,
+    parent: Pointer,
+    parent_action: Pointer,
+    level: Pointer,
+    terminal: Pointer,
+    raw_value: Pointer,
+    children: Pointer,
+    values: Pointer,
+    rewards: Pointer,
+    prior: Pointer,
+    order: Pointer,
+    states: Pointer,
+    needed: Pointer,
+    after: Pointer,
+    reward: Pointer,
+    ended: Pointer,
+    mask: Pointer,
+    value: Pointer,
+    logits: Pointer,
 ) -> float:
     """`walk.expand` of one row, whose walk ended with the edge `a` of node `at`; what the edge gave."""
-    child = children[at, a]
+    edge, line = at * actions + a, b * actions
+    child = children[edge]
     if not needed[b]:
         if child == UNVISITED:  # no room for its node: it gives what it gave before
-            return float(values[at, a])
-        return rewards[at, a] + discount * raw_value[b * nodes + child]
-    done = ended[b]
-    if not done:
-        done = True
-        for i in range(mask.shape[1]):
-            done &= not mask[b, i]
+            return float(values[edge])
+        return rewards[edge] + discount * raw_value[b * nodes + child]
+    legal = 0
+    for i in range(line, line + actions):
+        legal |= mask[i]
+    done = ended[b] or not legal
     ahead = 0.0 if done else value[b]
-    rewards[at, a] = reward[b]
+    rewards[edge] = reward[b]
     if used[b] < nodes:
         new = b * nodes + used[b]
-        children[at, a] = used[b]
+        children[edge] = used[b]
         parent[new], parent_action[new], level[new] = at - b * nodes, a, level[at] + 1
         terminal[new], raw_value[new] = done, ahead
-        for i in range(mask.shape[1]):
-            own = logits[b, i] if logits.shape[1] > 0 else order[b, used[b] % order.shape[1], i]
-            prior[new, i] = own if mask[b, i] else -math.inf
-        for i in range(states.shape[1]):
-            states[new, i] = after[b, i]
+        place = (b * orders + used[b] % orders) * actions
+        for i in range(actions):
+            own = logits[line + i] if priors > 0 else order[place + i]
+            prior[new * actions + i] = own if mask[line + i] else -math.inf
+        for i in range(width):
+            states[new * width + i] = after[b * width + i]
         used[b] += 1
     return reward[b] + discount * ahead
 
 
-@inlined
+@written_out
 def descend(
     b: int,
     first: int,
     top: int,
     max_depth: int,
-    terminal: Array,
-    raw_value: Array,
-    children: Array,
-    visits: Array,
-    values: Array,
-    before: Array,
-    prior: Array,
-    low: Array,
-    high: Array,
-    uct_rule: Array | None,
-    puct_rule: Array | None,
-    gumbel_rule: Array | None,
-    noise: Array,
-    table: Array,
-    leaf: Array,
-    action: Array,
-    out: Array,
+    actions: int,
+    considered: int,
+    planned: int,
+    terminal: Pointer,
+    raw_value: Pointer,
+    children: Pointer,
+    visits: Pointer,
+    values: Pointer,
+    before: Pointer,
+    prior: Pointer,
+    low: Pointer,
+    high: Pointer,
+    by_uct: bool | None,
+    by_puct: bool | None,
+    by_gumbel: bool | None,
+    constants: Array,
+    noise: Pointer,
+    table: Pointer,
+    leaf: Pointer,
+    action: Pointer,
+    out: Pointer,
 ) -> int:
     """`walk.select` of one row, whose last node and action are written to `leaf` and `action`; its edges."""
     at, a, length = top, 0, 0
     walking = not terminal[top]
+    own = 0  # where the constants of the node's rule are: those of the roots come first
     while walking:
-        a = choose(
-            b, at, length == 0, visits, values, prior, raw_value[at], low[b], high[b], before,
-            uct_rule, puct_rule, gumbel_rule, noise, table, out,
-        )  # fmt: skip
-        child = children[at, a]
+        edge = at * actions
+        scale, other = constants[own], constants[own + 1]
+        if by_uct is not None:
+            a = uct(actions, edge, visits, values, prior, low[b], high[b], scale)
+        if by_puct is not None:
+            a = puct(actions, edge, visits, values, prior, raw_value[at], scale, other, out)
+        if by_gumbel is not None:
+            a = -1 if length == 0 else preferred(actions, edge, visits, prior)
+            if a < 0:
+                highest = improve(actions, edge, visits, values, prior, raw_value[at], scale, other, out)
+                if length == 0:
+                    past, chance = onwards(before, b * actions), onwards(noise, b * actions)
+                    wanted = due(actions, edge, visits, prior, past, table, considered, planned)
+                    a = first_of(actions, edge, visits, prior, past, wanted, chance, highest, out)
+                else:
+                    a = lag(actions, edge, visits, prior, out)
+        own = 2
+        child = children[edge + a]
         length += 1
         walking = child != UNVISITED and length < max_depth and not terminal[first + child]
         if walking:
@@ -150,185 +177,164 @@ def descend(
     return length
 
 
-@inlined
-def collect(start: int, stop: int, inputs: Array, leaf: Array, here: Array) -> None:
-    """The states that some rows step from."""
-    for b in range(start, stop):
-        for i in range(inputs.shape[1]):
-            here[b, i] = inputs[leaf[b], i]
-
-
 @entry
 def grow(
-    # which rows and simulations
-    begin: int,
-    end: int,
-    block: int,
-    number: int,
-    simulations: int,
-    # the step of the problem, where it is compiled, and what it takes; else None
-    step: Any,
-    parameters: Any,
-    inputs: Any,
-    here: Any,
-    there: Any,
-    # the tree, as in `Tree`
-    root: Array,
-    used: Array,
-    parent: Array,
-    parent_action: Array,
-    level: Array,
-    terminal: Array,
-    raw_value: Array,
-    children: Array,
-    visits: Array,
-    values: Array,
-    best: Array,
-    rewards: Array,
-    before: Array,
-    prior: Array,
-    order: Array,
-    low: Array,
-    high: Array,
-    states: Array,
-    # the policy: the constants of one, None for the others, whose code is then left out
-    uct_rule: Array | None,
-    puct_rule: Array | None,
-    gumbel_rule: Array | None,
-    noise: Array,
-    table: Array,
-    max_depth: int,
-    discount: float,
-    # where the walks ended
-    leaf: Array,
-    action: Array,
-    depth: Array,
-    needed: Array,
-    steps: Array,
-    edges: Array,
-    # what the step of the problem led to, as in `Step`
-    after: Array,
-    reward: Array,
-    ended: Array,
-    mask: Array,
-    value: Array,
-    logits: Array,
-    out: Array,
+    places: Array,
+    constants: Array,
+    by_uct: bool | None,
+    by_puct: bool | None,
+    by_gumbel: bool | None,
+    number_like: Array,
+    state_like: Array,
+    step: int | None,
 ) -> bool:
     """Take in the steps of simulation `number - 1`, then walk for simulation `number`, and so on.
 
-    The rows `begin` to `end` take part. With a compiled `step` this is the whole search, from `number` 0 to
-    the last step that is taken in, for `block` rows after another, whose trees then stay in the core's cache.
-    Without one it is a single turn, and the caller takes the step between it and the next: first `number` 0,
-    where there is nothing to take in (`walk.expand`, `walk.backup`), last `simulations`, where there is
-    nowhere to walk (`walk.select`).
+    With a compiled `step` this is the whole search, from `number` 0 to the last step that is taken in, for
+    `block` rows after another, whose trees then stay in the core's cache. Without one it is a single turn,
+    and the caller takes the step between it and the next: first `number` 0, where there is nothing to take in
+    (`walk.expand`, `walk.backup`), last `simulations`, where there is nowhere to walk (`walk.select`).
 
-    `root` to `high` are the tensors of the tree, rows and nodes in one axis where they have nodes. `states`
-    are as bytes, uint8 `[B * N, bytes]`, without any where the caller stores them; to a compiled step they
-    are numbers, `inputs` `[B * N, D]`, and it takes them from `here` and writes the next to `there`, `[B, D]`
-    each, the latter being `after` as numbers. One of the three rules is given, `first, second` of the roots'
-    `Rule` and of the other nodes', f64 `[2, 2]`; `noise` `[B, A]` and `table` belong to Gumbel's.
-
-    Written to: `before` at number 0, and `[B]` each: `leaf`, the node at which a walk ended, counted through,
-    `action` and `depth`, both 0 in rows with a terminal root, and `needed`, the rows that take a step;
-    `steps` and `edges` count on.
-
-    What the step led to: the states `after` as bytes `[B, bytes]`, and `reward` to `logits`, as in `Step`;
-    logits are `[B, 0]` without a prior. `out` is room for `A` numbers.
+    Args:
+        places: Where all is in memory, i64, in the order of the lines below. Of the tree, its tensors, and
+            its `states`; `noise` `[B, A]` and `table` are Gumbel's. Where the walks ended, `[B]` each:
+            `leaf`, the node at which a walk ended, counted through, `action` and `depth`, both 0 in rows with
+            a terminal root, and `needed`, the rows that take a step; `steps` and `edges` count on. What the
+            steps led to: the states `after`, `[B, D]`, and `reward` to `logits`, as in `Step`. `here` are
+            the states that steps are taken from, `[B, D]`; `out` is room for `A` numbers;
+            `parameters` are those of a compiled step. `sizes` say how many there are of what, in the order of
+            the lines below: `width` is `D`, of `state_like` each, `orders` are the lines `N` or 1 of `order`,
+            `priors` is 0 if steps come without logits, Gumbel's table is `[considered + 1, planned]`, and
+            `count` are the parameters.
+        constants: `first` and `second` of the roots' `Rule` and of the other nodes', and the discount, f64.
+        by_uct: Whether this is the policy; None for the others, whose code is then left out.
+        by_puct: As well.
+        by_gumbel: As well.
+        number_like: An array of the dtype of the tree's values.
+        state_like: An array of the dtype in which states are copied.
+        step: Address of the problem's step, where it is compiled; else None.
 
     Returns:
         Whether any row had somewhere to go at last.
     """
-    nodes = len(terminal) // len(root)
+    longs, ints = pointers(places, 0, np.int64), pointers(places, 9, np.int32)
+    flags, numbers = pointers(places, 15, np.uint8), pointers(places, 19, number_like)
+    others = pointers(places, 33, state_like)
+    sizes = longs[8]
+    number, simulations, block = sizes[0], sizes[1], sizes[2]
+    batch, nodes, actions = sizes[3], sizes[4], sizes[5]
+    width, orders, priors = sizes[6], sizes[7], sizes[8]
+    max_depth, considered, planned = sizes[9], sizes[10], sizes[11]
+    count, discount = sizes[12], constants[4]
+    root, used = longs[0], longs[1]
+    leaf, action, depth = longs[2], longs[3], longs[4]
+    steps, edges, table = longs[5], longs[6], longs[7]
+    parent, parent_action, level = ints[0], ints[1], ints[2]
+    children, visits, before = ints[3], ints[4], ints[5]
+    terminal, needed = flags[0], flags[1]
+    ended, mask = flags[2], flags[3]
+    raw_value, values, best = numbers[0], numbers[1], numbers[2]
+    rewards, prior, order = numbers[3], numbers[4], numbers[5]
+    low, high, noise = numbers[6], numbers[7], numbers[8]
+    reward, value, logits = numbers[9], numbers[10], numbers[11]
+    out, parameters = numbers[12], numbers[13]
+    states, after, here = others[0], others[1], others[2]
     busy = False
-    for start in range(begin, end, block):
-        stop = min(start + block, end)
+    for start in range(0, batch, block):
+        stop = start + block if start + block < batch else batch
         turn = number
         if turn == 0:
             for b in range(start, stop):
-                for i in range(before.shape[1]):
-                    before[b, i] = visits[b * nodes + root[b], i]
+                top = (b * nodes + root[b]) * actions
+                for i in range(actions):
+                    before[b * actions + i] = visits[top + i]
         while turn <= simulations:
             busy = False
             for b in range(start, stop):
                 first = b * nodes
                 top = first + root[b]
-                if turn > 0 and depth[b] > 0:
+                if depth[b] > 0:
                     at, a = leaf[b], action[b]
                     gain = expand(
-                        b, nodes, at, a, discount, used, parent, parent_action, level, terminal, raw_value,
-                        children, values, rewards, prior, order, states, needed,
-                        after, reward, ended, mask, value, logits,
+                        b, nodes, actions, width, orders, priors, at, a, discount, used, parent,
+                        parent_action, level, terminal, raw_value, children, values, rewards, prior, order,
+                        states, needed, after, reward, ended, mask, value, logits,
                     )  # fmt: skip
                     learn(
-                        b, at, a, gain, discount, first, top,
+                        b, at, a, gain, discount, first, top, actions,
                         parent, parent_action, visits, values, best, rewards, low, high,
                     )  # fmt: skip
                 if turn < simulations:
                     length = descend(
-                        b, first, top, max_depth, terminal, raw_value, children, visits, values, before,
-                        prior, low, high, uct_rule, puct_rule, gumbel_rule, noise, table, leaf, action, out,
+                        b, first, top, max_depth, actions, considered, planned, terminal, raw_value, children,
+                        visits, values, before, prior, low, high, by_uct, by_puct, by_gumbel, constants,
+                        noise, table, leaf, action, out,
                     )  # fmt: skip
-                    child = children[leaf[b], action[b]]
-                    fresh = used[b] < nodes or visits[leaf[b], action[b]] == 0
-                    needed[b] = length > 0 and child == UNVISITED and fresh
-                    steps[b] += needed[b]
+                    edge = leaf[b] * actions + action[b]
+                    fresh = used[b] < nodes or visits[edge] == 0
+                    taken = length > 0 and children[edge] == UNVISITED and fresh
+                    needed[b] = taken
+                    steps[b] += taken
                     depth[b] = length
                     edges[b] += length
+                    for i in range(width):
+                        here[b * width + i] = states[leaf[b] * width + i]
                     busy |= length > 0
             if step is None:
                 return busy
             if not busy:  # every root is terminal, or it was the last turn
                 break
-            collect(start, stop, inputs, leaf, here)
-            step(
-                parameters, here[start:stop], action[start:stop], needed[start:stop], there[start:stop],
-                reward[start:stop], ended[start:stop], mask[start:stop], value[start:stop],
-                logits[start:stop],
+            call_step(
+                step, parameters, count, here, action, needed, after, reward, ended, mask, value, logits,
+                start, stop - start, width, actions,
             )  # fmt: skip
             turn += 1
     return busy
 
 
 @entry
-def decide(
-    root: Array,
-    before: Array,
-    terminal: Array,
-    raw_value: Array,
-    visits: Array,
-    values: Array,
-    best: Array,
-    prior: Array,
-    gumbel_rule: Array | None,
-    noise: Array,
-    action: Array,
-    root_visits: Array,
-    root_values: Array,
-    root_best: Array,
-    out: Array,
-) -> None:
-    """What `summarize` reads of the roots, written to `action` `[B]` and the three `[B, A]` behind it.
+def decide(places: Array, sizes: Array, constants: Array, halving: bool | None, number_like: Array) -> None:
+    """What `summarize` reads of the roots: the action `[B]`, and visits, values and best `[B, A]`.
 
-    With a `gumbel_rule`, as in `grow`, the policy of `gumbel.gumbel` decides, from `noise` and the visits
-    since `before`; without, the visits do.
+    Args:
+        places: Where all is in memory, as in `grow`: first what is read of the tree and Gumbel's `noise`,
+            `out` is room for `A` numbers, the others are written to.
+        sizes: How many there are of what.
+        constants: Gumbel's.
+        halving: Whether its policy decides; None if the visits do.
+        number_like: An array of the dtype of the tree's values.
     """
-    nodes = len(terminal) // len(root)
-    for b in range(len(root)):
+    batch, nodes, actions = sizes[0], sizes[1], sizes[2]
+    longs, ints = pointers(places, 0, np.int64), pointers(places, 2, np.int32)
+    flags, numbers = pointers(places, 5, np.uint8), pointers(places, 6, number_like)
+    root, action = longs[0], longs[1]
+    visits, before, root_visits = ints[0], ints[1], ints[2]
+    terminal = flags[0]
+    raw_value, values, best = numbers[0], numbers[1], numbers[2]
+    prior, noise = numbers[3], numbers[4]
+    root_values, root_best, out = numbers[5], numbers[6], numbers[7]
+    for b in range(batch):
         at = b * nodes + root[b]
-        for a in range(visits.shape[1]):
-            root_visits[b, a] = visits[at, a]
-            root_values[b, a] = values[at, a]
-            root_best[b, a] = best[at, a]
+        edge, line = at * actions, b * actions
+        for a in range(actions):
+            root_visits[line + a] = visits[edge + a]
+            root_values[line + a] = values[edge + a]
+            root_best[line + a] = best[edge + a]
         most, chosen, highest = 0, 0, -math.inf
-        if gumbel_rule is not None:
-            for a in range(visits.shape[1]):
-                most = max(most, visits[at, a] - before[b, a])
-            improve(visits, values, prior, at, raw_value[at], gumbel_rule[0, 0], gumbel_rule[0, 1], out)
-            chosen = first_of(visits, prior, at, before, most, noise, b, out)
+        if halving is not None:
+            wanted = visits[edge] - before[line]
+            for a in range(1, actions):
+                count = visits[edge + a] - before[line + a]
+                wanted = count if count > wanted else wanted
+            top = improve(
+                actions, edge, visits, values, prior, raw_value[at], constants[0], constants[1], out
+            )
+            chosen = first_of(
+                actions, edge, visits, prior, onwards(before, line), wanted, onwards(noise, line), top, out
+            )
         else:
-            for a in range(visits.shape[1]):
-                count = visits[at, a]
-                if count > most or (count == most and count > 0 and values[at, a] > highest):
-                    most, chosen, highest = count, a, values[at, a]
+            for a in range(actions):
+                count = visits[edge + a]
+                if count > most or (count == most and count > 0 and values[edge + a] > highest):
+                    most, chosen, highest = count, a, values[edge + a]
         action[b] = 0 if terminal[at] else chosen

@@ -1,7 +1,7 @@
 """Which action a policy takes at one node, compiled: as in `selection.py`, `gumbel.py` and `qtransforms.py`.
 
-The formulas and their sources are there; tests hold both to the same trees. Node `at` is a line of the arrays
-`[B * N, A]`, as in `kernels.py`.
+The formulas and their sources are there; tests hold both to the same trees. The node's edges are `actions` in
+number, from position `edge` on in the memory of the tree's tensors, as in `kernels.py`.
 """
 
 from __future__ import annotations
@@ -10,70 +10,40 @@ import math
 
 import numpy as np
 
-from agents.search.jit import Array, inlined, inner
+from agents.search.jit import Pointer, inner, written_out
 
 EPSILON = 1e-8
 LEAST_LOGIT = -1e9
 TINY = float(np.finfo(np.float32).tiny)
 
 
-@inlined
-def choose(
-    b: int,
-    at: int,
-    is_root: bool,
-    visits: Array,
-    values: Array,
-    prior: Array,
-    raw: float,
-    low: float,
-    high: float,
-    before: Array,
-    uct_rule: Array | None,
-    puct_rule: Array | None,
-    gumbel_rule: Array | None,
-    noise: Array,
-    table: Array,
-    out: Array,
-) -> int:
-    """The action that the policy takes at one node."""
-    rule = 0 if is_root else 1
-    a = 0
-    if uct_rule is not None:
-        a = uct(visits, values, prior, at, low, high, uct_rule[rule, 0])
-    if puct_rule is not None:
-        a = puct(visits, values, prior, at, raw, puct_rule[rule, 0], puct_rule[rule, 1], out)
-    if gumbel_rule is not None:
-        scale, init = gumbel_rule[rule, 0], gumbel_rule[rule, 1]
-        if is_root:
-            improve(visits, values, prior, at, raw, scale, init, out)
-            wanted = due(visits, prior, at, before, table, b)
-            a = first_of(visits, prior, at, before, wanted, noise, b, out)
-        else:
-            a = lag(visits, values, prior, at, raw, scale, init, out)
-    return a
-
-
 @inner
 def uct(
-    visits: Array, values: Array, prior: Array, at: int, low: float, high: float, exploration: float
+    actions: int,
+    edge: int,
+    visits: Pointer,
+    values: Pointer,
+    prior: Pointer,
+    low: float,
+    high: float,
+    exploration: float,
 ) -> int:
     """`selection.uct` at one node."""
     total = 1
-    for a in range(visits.shape[1]):
-        total += visits[at, a]
+    for a in range(edge, edge + actions):
+        total += visits[a]
     log_total, spread = math.log(total), high - low
     untried, best = -1, 0
     first, highest = -math.inf, -math.inf
-    for a in range(visits.shape[1]):
-        count, preference = visits[at, a], prior[at, a]
+    for a in range(actions):
+        count, preference = visits[edge + a], prior[edge + a]
         if count == 0:
             if preference > first:
                 first, untried = preference, a
         else:
             score = exploration * math.sqrt(log_total / count)
             if spread > 0:
-                score += (values[at, a] - low) / spread
+                score += (values[edge + a] - low) / spread
             if score > highest:
                 highest, best = score, a
     return untried if untried >= 0 else best
@@ -81,41 +51,49 @@ def uct(
 
 @inner
 def puct(
-    visits: Array, values: Array, prior: Array, at: int, raw: float, init: float, base: float, out: Array
+    actions: int,
+    edge: int,
+    visits: Pointer,
+    values: Pointer,
+    prior: Pointer,
+    raw: float,
+    init: float,
+    base: float,
+    out: Pointer,
 ) -> int:
     """`selection.puct` at one node."""
     total, earned = 1, 0.0
-    for a in range(visits.shape[1]):
-        total += visits[at, a]
-        earned += visits[at, a] * values[at, a]
-        out[a] = prior[at, a]
+    for a in range(actions):
+        total += visits[edge + a]
+        earned += visits[edge + a] * values[edge + a]
+        out[a] = prior[edge + a]
     own = (raw + earned) / total
     low = high = own
-    for a in range(visits.shape[1]):
-        if visits[at, a] > 0:
-            value = values[at, a]
+    for a in range(edge, edge + actions):
+        if visits[a] > 0:
+            value = values[a]
             low, high = value if value < low else low, value if value > high else high
     spread = high - low if high - low > EPSILON else EPSILON
-    weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / softmax(out)
+    weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / softmax(actions, out)
     best, highest = 0, -math.inf
-    for a in range(visits.shape[1]):
-        count = visits[at, a]
+    for a in range(actions):
+        count = visits[edge + a]
         score = weight * out[a] / (count + 1)
         if count > 0:
-            score += (values[at, a] - low) / spread
-        if score > highest and prior[at, a] > -math.inf:
+            score += (values[edge + a] - low) / spread
+        if score > highest and prior[edge + a] > -math.inf:
             highest, best = score, a
     return best
 
 
-@inner
-def softmax(logits: Array) -> float:
+@written_out
+def softmax(actions: int, logits: Pointer) -> float:
     """Replace logits by `exp(logits - top)` and return their sum."""
     top = logits[0]
-    for a in range(1, len(logits)):
+    for a in range(1, actions):
         top = logits[a] if logits[a] > top else top
     mass = 0.0
-    for a in range(len(logits)):
+    for a in range(actions):
         share = math.exp(logits[a] - top)
         logits[a] = share
         mass += share
@@ -124,21 +102,29 @@ def softmax(logits: Array) -> float:
 
 @inner
 def improve(
-    visits: Array, values: Array, prior: Array, at: int, raw: float, scale: float, init: float, out: Array
-) -> None:
-    """Write logits plus `qtransforms.completed_by_mixed_value` to `out`."""
-    top = prior[at, 0]
-    for a in range(1, visits.shape[1]):
-        top = prior[at, a] if prior[at, a] > top else top
+    actions: int,
+    edge: int,
+    visits: Pointer,
+    values: Pointer,
+    prior: Pointer,
+    raw: float,
+    scale: float,
+    init: float,
+    out: Pointer,
+) -> float:
+    """Write logits plus `qtransforms.completed_by_mixed_value` to `out`; the highest logit."""
+    top = prior[edge]
+    for a in range(edge + 1, edge + actions):
+        top = prior[a] if prior[a] > top else top
     total, most, untried = 0, 0, 0
     low, high = math.inf, -math.inf
     mass, mean = 0.0, 0.0
-    for a in range(visits.shape[1]):
-        count, value = visits[at, a], values[at, a]
+    for a in range(edge, edge + actions):
+        count, value = visits[a], values[a]
         if count == 0:
             untried += 1
             continue
-        weight = math.exp(prior[at, a] - top) + TINY
+        weight = math.exp(prior[a] - top) + TINY
         mass += weight
         mean += weight * value
         low, high = value if value < low else low, value if value > high else high
@@ -147,34 +133,52 @@ def improve(
     if untried > 0:
         low, high = mixed if mixed < low else low, mixed if mixed > high else high
     unit = (init + most) * scale / (high - low if high - low > EPSILON else EPSILON)
-    for a in range(visits.shape[1]):
-        value = values[at, a] if visits[at, a] > 0 else mixed
-        out[a] = prior[at, a] + unit * (value - low)
+    for a in range(actions):
+        value = values[edge + a] if visits[edge + a] > 0 else mixed
+        out[a] = prior[edge + a] + unit * (value - low)
+    return top
 
 
 @inner
-def due(visits: Array, prior: Array, at: int, before: Array, table: Array, b: int) -> int:
-    """How often the action that a root tries now was tried before: sequential halving."""
+def due(
+    actions: int,
+    edge: int,
+    visits: Pointer,
+    prior: Pointer,
+    before: Pointer,
+    table: Pointer,
+    considered: int,
+    simulations: int,
+) -> int:
+    """How often the action that a root tries now was tried before: sequential halving.
+
+    `before` is the root's line; the table is `[considered + 1, simulations]`.
+    """
     legal, fresh = 0, 0
-    for a in range(visits.shape[1]):
-        fresh += visits[at, a] - before[b, a]
-        if prior[at, a] > -math.inf and legal + 1 < table.shape[0]:
+    for a in range(actions):
+        fresh += visits[edge + a] - before[a]
+        if prior[edge + a] > -math.inf and legal < considered:
             legal += 1
-    return table[legal, fresh]
+    return table[legal * simulations + fresh]
 
 
 @inner
 def first_of(
-    visits: Array, prior: Array, at: int, before: Array, wanted: int, noise: Array, b: int, out: Array
+    actions: int,
+    edge: int,
+    visits: Pointer,
+    prior: Pointer,
+    before: Pointer,
+    wanted: int,
+    noise: Pointer,
+    top: float,
+    out: Pointer,
 ) -> int:
     """The best of a root's actions with so many visits since `before`, from the improved logits `out`."""
-    top = prior[at, 0]
-    for a in range(1, visits.shape[1]):
-        top = prior[at, a] if prior[at, a] > top else top
     best, highest = 0, -math.inf
-    for a in range(visits.shape[1]):
-        if visits[at, a] - before[b, a] == wanted and prior[at, a] > -math.inf:
-            score = noise[b, a] - top + out[a]
+    for a in range(actions):
+        if visits[edge + a] - before[a] == wanted and prior[edge + a] > -math.inf:
+            score = noise[a] - top + out[a]
             score = score if score > LEAST_LOGIT else LEAST_LOGIT
             if score > highest:
                 highest, best = score, a
@@ -182,22 +186,30 @@ def first_of(
 
 
 @inner
-def lag(
-    visits: Array, values: Array, prior: Array, at: int, raw: float, scale: float, init: float, out: Array
-) -> int:
-    """The selector of `gumbel.gumbel` below the root."""
-    total, best, highest = 0, 0, -math.inf
-    for a in range(visits.shape[1]):
-        total += visits[at, a]
-    if total == 0:  # as at most nodes: their policy is the prior
-        for a in range(visits.shape[1]):
-            if prior[at, a] > highest:
-                highest, best = prior[at, a], a
-        return best
-    improve(visits, values, prior, at, raw, scale, init, out)
-    mass = softmax(out)
-    for a in range(visits.shape[1]):
-        behind = out[a] / mass - visits[at, a] / (1 + total)
-        if behind > highest and prior[at, a] > -math.inf:
+def preferred(actions: int, edge: int, visits: Pointer, prior: Pointer) -> int:
+    """The action of highest prior, or -1 if any was visited.
+
+    It is what `lag` comes to at a node from which no walk has gone on, as from most.
+    """
+    best = 0
+    for a in range(actions):
+        if visits[edge + a] > 0:
+            return -1
+        if prior[edge + a] > prior[edge + best]:
+            best = a
+    return best
+
+
+@inner
+def lag(actions: int, edge: int, visits: Pointer, prior: Pointer, out: Pointer) -> int:
+    """The selector of `gumbel.gumbel` below the root, from the improved logits `out`."""
+    total = 1
+    for a in range(edge, edge + actions):
+        total += visits[a]
+    mass = softmax(actions, out)
+    best, highest = 0, -math.inf
+    for a in range(actions):
+        behind = out[a] / mass - visits[edge + a] / total
+        if behind > highest and prior[edge + a] > -math.inf:
             highest, best = behind, a
     return best

@@ -10,12 +10,11 @@ and not the game.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 UNVISITED = -1
@@ -32,14 +31,6 @@ PLAIN: dict[torch.dtype, type[np.generic]] = {
     torch.float64: np.float64,
 }
 """Dtypes of tensors that NumPy can make."""
-
-BY_NODE = frozenset(
-    [
-        *("parent", "parent_action", "level", "terminal", "raw_value"),
-        *("children", "visits", "q_values", "best", "rewards", "prior"),
-    ]
-)
-"""Tensors of a tree that have an axis of nodes."""
 
 
 class Root(NamedTuple):
@@ -137,8 +128,6 @@ class Tree:
         low: Smallest edge value so far, float `[B]` (`+inf` before the first).
         high: Largest edge value so far, float `[B]` (`-inf` before the first).
         state: The problem's states, a tensor `[B, N, ...]` or a tensor class `[B, N]`.
-        arrays: Tensors by name, and the same memory as compiled code takes it (`arrays.py`), where that is
-            known; such an array counts as long as its tensor is the one above.
     """
 
     root: Tensor
@@ -159,7 +148,6 @@ class Tree:
     low: Tensor
     high: Tensor
     state: Any
-    arrays: dict[str, tuple[Tensor, NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def capacity(self) -> int:
@@ -206,7 +194,6 @@ def plant(
         order = torch.zeros((batch, 1, actions), dtype=dtype, device=device)
 
     tensors: dict[str, Tensor] = {}
-    arrays: dict[str, tuple[Tensor, NDArray[Any]]] = {}
     nodes, edges = (batch, capacity), (batch, capacity, actions)
     on_cpu = device.type == "cpu"
     for name, fill, shape, kind in (
@@ -234,8 +221,7 @@ def plant(
         array = np.zeros(shape, PLAIN[kind])
         if fill:
             array.fill(fill)
-        tensor = tensors[name] = torch.from_numpy(array)
-        arrays[name] = tensor, array.reshape(-1, *shape[2:]) if name in BY_NODE else array
+        tensors[name] = torch.from_numpy(array)
     first = order[:, 0] if root.prior is None else root.prior.detach().to(dtype)
     tensors["prior"].select(1, 0).copy_(first.masked_fill(root.mask.logical_not(), -math.inf))
     terminal = torch.any(root.mask, -1).logical_not_()
@@ -245,7 +231,7 @@ def plant(
     if root.value is not None:
         value = root.value.detach().to(dtype).masked_fill(terminal, 0.0)
         tensors["raw_value"].select(1, 0).copy_(value)
-    return Tree(**tensors, order=order, state=_allocate(root.state, capacity), arrays=arrays)
+    return Tree(**tensors, order=order, state=_allocate(root.state, capacity))
 
 
 def advance(tree: Tree, action: Tensor) -> Tree:

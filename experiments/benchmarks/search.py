@@ -27,6 +27,7 @@ SPEED, ALONE, SHARE, START = (
     "rows with equal visits",
     "s to first answer",
 )
+IMPORTS = "s to import PyTorch and Numba"
 
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 """Variables that libraries take their number of threads from; the last is JAX's."""
@@ -40,6 +41,7 @@ def search(
     seconds: float = 1.0,
     rounds: int = 7,
     starts: int = 3,
+    speed: bool = True,
 ) -> Iterator[Row]:
     """Searches a second, and the time to the first answer: ours and mctx's (`bench` extra).
 
@@ -57,6 +59,7 @@ def search(
         seconds: for each peer and case.
         rounds: turns in that time; the median is reported.
         starts: fresh processes for the time to the first answer, of which the median is reported; 0 for none.
+        speed: whether to measure searches a second as well.
 
     Raises:
         UserError: an unknown policy, or more threads than there are cores.
@@ -70,7 +73,7 @@ def search(
     with_peer = importlib.util.find_spec("mctx") is not None
     if not with_peer:
         print("mctx is not installed (pip install 'align3d[bench]'): ours is measured alone", file=sys.stderr)
-    for count in threads:
+    for count in threads if speed else ():
         for policy in policies:
             for size in batch:
                 settings = {"policy": policy, "batch": size, "seconds": seconds, "rounds": rounds}
@@ -100,9 +103,10 @@ def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
     """Rows of the time from the start of a process to its first answer, at a batch of 64.
 
     Cold is a machine on which nothing was compiled before. Warm is every later process: with Numba's files of
-    ours, and with JAX's compilation cache, which is off unless a user turns it on.
+    ours, and with JAX's compilation cache, which is off unless a user turns it on. Beside it stands what
+    nobody who uses PyTorch and Numba can do without: their imports.
     """
-    names = [*KINDS, *([PEER] if with_peer else [])]
+    names = [*KINDS, *([PEER] if with_peer else []), "imports"]
     cold: dict[str, list[float]] = {name: [] for name in names}
     warm: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(starts):
@@ -124,6 +128,7 @@ def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
             yield SearchRow.of(
                 case, words, START, median(times[kind]), peer, goal=goal, higher_is_better=False
             )
+        yield SearchRow.of((policy, "start-up", state), "", IMPORTS, median(times["imports"]), None)
 
 
 def child(

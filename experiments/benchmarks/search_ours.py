@@ -25,6 +25,7 @@ from agents.search import (
     search,
     summarize,
 )
+from compiling import product
 from experiments.benchmarks.search_child import (
     ACTIONS,
     DEPTH,
@@ -90,26 +91,35 @@ def perceptron(
     three = two + HIDDEN * HIDDEN
     four = three + HIDDEN
     five = four + HIDDEN * OUTPUTS
-    # Loops rather than slices that are assigned to: those take three times as long to compile.
-    hidden = np.zeros((batch, inputs), np.float32)
+    # `product` and loops rather than `np.dot`, slices and `max`: those take three times as long to compile.
+    given = np.empty((batch, inputs), np.float32)
+    first = np.empty((batch, HIDDEN), np.float32)
+    second = np.empty((batch, HIDDEN), np.float32)
+    output = np.empty((batch, OUTPUTS), np.float32)
     for b in range(batch):
         for i in range(STATE):
-            hidden[b, i] = state[b, i]
-        hidden[b, STATE + action[b]] = 1
-    first = np.dot(hidden, parameters[:one].reshape((inputs, HIDDEN)))
+            given[b, i] = state[b, i]
+        for i in range(STATE, inputs):
+            given[b, i] = 0
+        given[b, STATE + action[b]] = 1
+    product(given, parameters, 0, first)
     for b in range(batch):
         for i in range(HIDDEN):
-            first[b, i] = max(first[b, i] + parameters[one + i], np.float32(0))
-    second = np.dot(first, parameters[two:three].reshape((HIDDEN, HIDDEN)))
+            found = first[b, i] + parameters[one + i]
+            first[b, i] = found if found > 0 else 0
+    product(first, parameters, two, second)
     for b in range(batch):
         for i in range(HIDDEN):
-            second[b, i] = max(second[b, i] + parameters[three + i], np.float32(0))
-    output = np.dot(second, parameters[four:five].reshape((HIDDEN, OUTPUTS)))
+            found = second[b, i] + parameters[three + i]
+            second[b, i] = found if found > 0 else 0
+    product(second, parameters, four, output)
     for b in range(batch):
-        reward[b], value[b] = output[b, 0] + parameters[five], output[b, 1] + parameters[five + 1]
+        reward[b] = output[b, 0] + parameters[five]
+        value[b] = output[b, 1] + parameters[five + 1]
         terminal[b] = False
         for i in range(ACTIONS):
-            mask[b, i], logits[b, i] = True, output[b, 2 + i] + parameters[five + 2 + i]
+            mask[b, i] = True
+            logits[b, i] = output[b, 2 + i] + parameters[five + 2 + i]
         for i in range(STATE):
             after[b, i] = output[b, 2 + ACTIONS + i] + parameters[five + 2 + ACTIONS + i]
 

@@ -233,6 +233,29 @@ def test_a_compiled_step_for_other_numbers_is_named():
         search(plant(game.root(), 5), game, 4, puct())
 
 
+def test_what_a_compiled_step_is_given_is_checked():
+    class Short(CompiledGame):
+        parameters = np.zeros(3, np.float32)
+
+    game = Short(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
+    with pytest.raises(ValueError, match=r"float32 \[3\].*one array \[n\] of float64"):
+        search(plant(game.root(), 5, dtype=torch.float64), game, 4, puct())
+
+
+@pytest.mark.parametrize("part", ["state", "reward", "terminal", "mask", "value", "prior"])
+def test_a_step_of_another_shape_is_refused(part):
+    """Compiled code would read beyond its end."""
+    game = RandomGame.draw(3, states=5, actions=4, seed=0, prior=True)
+
+    class Cut(RandomGame):
+        def step(self, state, action, needed):
+            step = super().step(state, action, needed)
+            return step._replace(**{part: getattr(step, part)[:-1]})
+
+    with pytest.raises(ValueError, match=rf"a step's {part} must be \[3.*not \[2"):
+        search(plant(game.root(), 5, dtype=torch.float64), Cut(**vars(game)), 4, puct())
+
+
 def test_rows_keep_what_a_problem_was_given():
     """A problem may hold on to what it is asked: the search does not write to it again."""
     game = RandomGame.draw(2, states=9, actions=3, seed=0, prior=True)
