@@ -282,10 +282,10 @@ def every(
     matrix, straight = np.empty((wide, pair), np.float32), np.empty(wide, np.float32)
     offset, projected = np.empty(pair, np.float32), np.empty((block, pair), np.float32)
     seen, measured = np.empty((block, len(to_measure)), np.float32), np.empty((block, pair), np.float32)
-    said = np.empty(block, np.float32)
     for row in rows:
         repeat(weight[row], length[row], width, shares)
-        for first in range(0, count, block):
+        for number in range((count + block - 1) // block):
+            first = number * block
             size = min(block, count - first)
             for i in range(size):
                 c, more = first + i, False
@@ -304,13 +304,14 @@ def every(
                 constant = narrow(asked[row, t], model, matrix, offset, straight)
                 normalize(lines[t, :size], gain, shift, epsilon)
                 np.dot(lines[t, :size], matrix, projected[:size])
-                said[:size] = constant
+                out = scores[row, first:, t]
+                for i in range(size):
+                    out[i] = constant
                 if numbers[row, t]:
                     look_about(
                         t, first, starts[levels - 1], logits[row], sharpness[row, levels - 1], weight[row],
                         axis, evidence[row], maps, seen[:size],
                     )  # fmt: skip
                     np.dot(seen[:size], to_measure, measured[:size])
-                    add_measured(asked[row, t, 2 * pair :], measured[:size], plain, projected, said)
-                sum_up(lines[t, :size], straight, projected, offset, relu, said)
-                scores[row, first : first + size, t] = said[:size]
+                    add_measured(asked[row, t, 2 * pair :], measured[:size], plain, projected, out)
+                sum_up(lines[t, :size], straight, projected, offset, relu, out)

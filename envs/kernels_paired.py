@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.jit import Array, entry, inner, once
+from envs.jit import Array, entry, inner
 from envs.kernels import look
 from envs.kernels_statistics import (
     ENTROPY,
@@ -30,7 +30,7 @@ F = np.float32
 NONE = np.int64(0)
 
 
-@once
+@inner
 def find(mask: Array, fresh: bool, before: Array, after: Array, association: Array, moved: Array) -> int:
     """The number `G` of tokens whose associations have moved, from none where they are evaluated afresh.
 
@@ -55,7 +55,7 @@ def find(mask: Array, fresh: bool, before: Array, after: Array, association: Arr
     return count
 
 
-@once
+@inner
 def lay_out(
     tokens: Array,
     logits: Array,
@@ -86,7 +86,7 @@ def lay_out(
                 changed[j, half + m] = logit + association[1, g, region[j]]
 
 
-@once
+@inner
 def divergences(
     tokens: Array, logits: Array, begin: int, share: Array, mass: Array, found: Array
 ) -> np.float32:
@@ -115,7 +115,7 @@ def divergences(
     return result / F(heads)
 
 
-@once
+@inner
 def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, maps: Array) -> None:
     """The maps of one level as they are now, weighed by level and head.
 
@@ -136,7 +136,7 @@ def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, m
                 line[begin + j] = mass[j, m] * amount
 
 
-@once
+@inner
 def gather(maps: Array, values: Array, gathered: Array, lines: Array) -> None:
     """What tokens gather by maps `[H, G or more, N]` out of values `[H, N, d]`: `lines` `[G or more, D]`.
 
@@ -160,7 +160,7 @@ def differ(tokens: Array, found: Array, pooling: Array, out: Array, step: int) -
             out[h, step] += pooling[tokens[g]] * more
 
 
-@once
+@inner
 def agree(
     tokens: Array,
     renewed: Array,
@@ -187,7 +187,7 @@ def agree(
             differ(tokens, overlap, pooling, statistics[level], OVERLAP)
 
 
-@once
+@inner
 def look_along(number: bool, maps: Array, g: int, first: int, evidence: Array, out: Array) -> int:
     """Evidence `[3, E]` along the axes of a token: `out` `[H * E]`.
 

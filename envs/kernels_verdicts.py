@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from envs.jit import Array, inner, once
+from envs.jit import Array, inner
 
 F = np.float32
 
 
-@once
+@inner
 def normalize(lines: Array, gain: Array, offset: Array, epsilon: float) -> None:
     """Layer norm of lines `[n, D]`, in place."""
     width = lines.shape[1]
@@ -40,7 +40,7 @@ def normalize(lines: Array, gain: Array, offset: Array, epsilon: float) -> None:
             line[k] = (line[k] - mean) * scale * gain[k] + offset[k]
 
 
-@once
+@inner
 def narrow(asked: Array, model: tuple[Any, ...], matrix: Array, offset: Array, straight: Array) -> np.float32:
     """What one token makes of the model.
 
@@ -74,7 +74,7 @@ def narrow(asked: Array, model: tuple[Any, ...], matrix: Array, offset: Array, s
     return result
 
 
-@once
+@inner
 def add_measured(sought: Array, measured: Array, plain: Array, products: Array, out: Array) -> None:
     """Add what was measured to the products of lines, and what it says without being cut off to `out`.
 
@@ -94,7 +94,7 @@ def add_measured(sought: Array, measured: Array, plain: Array, products: Array, 
         out[i] += result
 
 
-@once
+@inner
 def sum_up(lines: Array, straight: Array, products: Array, offset: Array, relu: Array, out: Array) -> None:
     """Add the verdicts on lines, but for the constant, to `out`, by what `narrow` made of the model.
 
@@ -115,14 +115,13 @@ def sum_up(lines: Array, straight: Array, products: Array, offset: Array, relu: 
         out[i] += direct + result
 
 
-@once
+@inner
 def verdict(
     asked: Array,
     line: Array,
     offset: Array,
     bias: Array,
     measured: Array,
-    has_measure: bool,
     relu: Array,
     plain: Array,
 ) -> np.float32:
@@ -133,8 +132,7 @@ def verdict(
         line: The product of a line, `[2 D_pair]`.
         offset: The bias of `from_aligned`, `[2 D_pair]`.
         bias: That of `from_evidence`, `[D_pair]`.
-        measured: `[D_pair]`.
-        has_measure: Whether it counts.
+        measured: `[D_pair]`, zeros where the token is no number.
         relu: The weights of `verdict`, `[D_pair]`.
         plain: Those of `agreement`, `[D_pair]`.
     """
@@ -143,14 +141,9 @@ def verdict(
     seen, found = line[:pair], line[pair:]
     to_seen, to_found = offset[:pair], offset[pair:]
     result = F(0)
-    if has_measure:
-        for k in range(pair):
-            product = sought[k] * (bias[k] + measured[k]) + wanted[k] * (found[k] + to_found[k])
-            result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
-    else:
-        for k in range(pair):
-            product = sought[k] * bias[k] + wanted[k] * (found[k] + to_found[k])
-            result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
+    for k in range(pair):
+        product = sought[k] * (bias[k] + measured[k]) + wanted[k] * (found[k] + to_found[k])
+        result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
     return result
 
 
@@ -172,13 +165,14 @@ def conclude(
     """
     _, _, _, to_pair, pair_bias, to_measure, measure_bias, relu, plain, constant = model
     lines, seen, projected, measured, place = room
+    none = np.zeros(len(relu), np.float32)
     if pairs > 0:
         np.dot(lines[:pairs], to_pair, projected[:pairs])
     if count > 0:
         np.dot(seen[:count], to_measure, measured[:count])
     for i in range(pairs):
         row, c, t, number = place[i, 0], place[i, 1], place[i, 2], place[i, 3]
+        evidence = measured[number] if number >= 0 else none
         scores[row, c, t] = constant[0] + verdict(
-            asked[row, t], projected[i], pair_bias, measure_bias, measured[max(number, 0)], number >= 0,
-            relu, plain,
-        )  # fmt: skip
+            asked[row, t], projected[i], pair_bias, measure_bias, evidence, relu, plain
+        )
