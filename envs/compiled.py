@@ -22,7 +22,7 @@ from models.points import AXIS_NODES
 from models.statistics import has_agreement
 
 PAIRS = 256
-"""Pairs of a candidate and a token that are multiplied together: they stay in a core's own cache."""
+"""Tokens whose associations have moved that are multiplied together: they stay in a core's own cache."""
 
 
 def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
@@ -101,7 +101,7 @@ class CompiledReevaluation:
                 rows, self.starts, AXIS_NODES.start, self.length, again, self.touched, self.sharpness,
                 self.weight, self.share, self.numbers, self.logits, self.values, self.evidence,
                 _array(work.gathered), _array(work.log_sums), self.asked, self.divergence, self.token_scores,
-                self.model, self._room(int(self.length[rows].sum()) * self.logits.shape[1]),
+                self.model,
             )  # fmt: skip
         if self.touched[rows].any():
             renew(
@@ -127,7 +127,7 @@ class CompiledReevaluation:
             )  # fmt: skip
 
     def _room(self, count: int) -> tuple[NDArray[Any], ...]:
-        """What the kernels write lines to, of `count` pairs in all, see `envs.kernels`."""
+        """What `pairs` writes lines to, of `count` tokens in all, see `conclude`."""
         size = max(min(count, PAIRS), self.mask.shape[1])
         haf = self.haf
         widths = (

@@ -1,17 +1,9 @@
-"""Re-evaluation compiled for the CPU: what `reevaluation.py` does with tensors, pair by pair in plain loops.
+"""Re-evaluation compiled for the CPU: what `reevaluation.py` does with tensors, row by row in plain loops.
 
 Between two matrix products there are a dozen passes over a few hundred kilobytes, each of which is an
-operation of its own with tensors; here a pair of a candidate and a token is finished while it lies in the
-cache, and padding is left out. What a token is aligned with is a line; as soon as some hundred lines are
-full they are multiplied by one matrix, and `conclude` makes verdicts of them. Associations are in
-`kernels_paired.py`, statistics in `kernels_statistics.py`.
-
-Kernels share two tuples. `model` is what is asked of HAF: the gain `[D]`, the offset `[D]` and the epsilon of
-its layer norm, the matrix of `from_aligned` `[D, 2 D_pair]` and its bias, that of `from_evidence`
-`[H * E, D_pair]` and its bias, the weights of `verdict` and `agreement` `[D_pair]`, and the bias of `verdict`
-`[1]`. `room` is what they write to: lines `[P, D]`, evidence on those that are numbers `[P, H * E]`, their
-products `[P, 2 D_pair]` and `[P, D_pair]`, and of each line the row, the candidate, the token and the number
-of its evidence, or -1, i64 `[P, 4]`. `P` is the number of tokens at least.
+operation of its own with tensors; here some candidates of one row are finished while they lie in the cache,
+and padding is left out. What a token is aligned with is a line; `kernels_verdicts.py`, which see for `model`,
+makes verdicts of them. Associations are in `kernels_paired.py`, statistics in `kernels_statistics.py`.
 
 Sums may be added up in another order than they are written in, so that they can be vectorised.
 """
@@ -24,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from envs.jit import Array, entry, inner, once
+from envs.kernels_verdicts import add_measured, narrow, normalize, sum_up
 
 F = np.float32
-# A literal has a type of its own, for which every function that is given it would be compiled again.
-NONE = np.int64(0)
+CANDIDATES = 32
+"""Candidates of a row that are evaluated together: their lines stay in a core's own cache."""
 LOWEST, HIGHEST = F(-87), F(88)  # beyond, a float32 is 0 or infinite
 PER_OCTAVE = F(1 / math.log(2))
 OCTAVE, OCTAVE_REST = (
@@ -77,8 +70,9 @@ def gather(
     gathered: Array,
     more: bool,
     lines: Array,
+    place: int,
 ) -> np.float32:
-    """What one level of one candidate gathers, weighed, written or added to `lines`, one a token.
+    """What one level of one candidate gathers, weighed, written or added to its lines, one a token.
 
     Args:
         tokens: How many of the `T` are worked out.
@@ -94,7 +88,8 @@ def gather(
         totals: Room for `[T]`.
         gathered: Room for `[T, d]`.
         more: Add to the lines.
-        lines: `[tokens or more, D]`.
+        lines: Of several candidates, `[tokens or more, block, D]`.
+        place: Of the candidate among them.
 
     Returns:
         KL from the maps before any change.
@@ -111,7 +106,8 @@ def gather(
             totals[t] = total
         np.dot(maps, values[h, begin:end], gathered[:tokens])
         for t in range(tokens):
-            mix(gathered[t], weight[h, t] / totals[t], lines[t, h * width : (h + 1) * width], more)
+            line = lines[t, place, h * width : (h + 1) * width]
+            mix(gathered[t], weight[h, t] / totals[t], line, more)
     return divergence / F(len(logits))
 
 
@@ -139,7 +135,14 @@ def mix_heads(gathered: Array, share: Array, line: Array, more: bool) -> None:
 
 @once
 def mix_levels(
-    tokens: int, c: int, again: Array, gathered: Array, shares: Array, lines: Array, more: bool
+    tokens: int,
+    c: int,
+    again: Array,
+    gathered: Array,
+    shares: Array,
+    more: bool,
+    lines: Array,
+    place: int,
 ) -> None:
     """The same of all tokens and of all levels that need not gather anew.
 
@@ -149,38 +152,23 @@ def mix_levels(
         again: bool `[L]`.
         gathered: `[L, C, T, D]`.
         shares: `[L, T, D]`.
-        lines: `[tokens or more, D]`.
         more: Add to the lines.
+        lines: Of several candidates, `[tokens or more, block, D]`.
+        place: Of the candidate among them.
     """
     if len(again) == 3 and not (again[0] or again[1] or again[2]):  # the usual case, in one pass
         for t in range(tokens):
             one, two, three = gathered[0, c, t], gathered[1, c, t], gathered[2, c, t]
             first, second, third = shares[0, t], shares[1, t], shares[2, t]
-            line = lines[t]
+            line = lines[t, place]
             for k in range(len(line)):
                 line[k] = one[k] * first[k] + two[k] * second[k] + three[k] * third[k]
         return
     for level in range(len(again)):
         if not again[level]:
             for t in range(tokens):
-                mix_heads(gathered[level, c, t], shares[level, t], lines[t], more)
+                mix_heads(gathered[level, c, t], shares[level, t], lines[t, place], more)
             more = True
-
-
-@once
-def normalize(line: Array, gain: Array, offset: Array, epsilon: float) -> None:
-    """Layer norm of one line `[D]`, in place."""
-    width = len(line)
-    total = F(0)
-    for k in range(width):
-        total += line[k]
-    mean = total / F(width)
-    square = F(0)
-    for k in range(width):
-        square += (line[k] - mean) * (line[k] - mean)
-    scale = F(1 / math.sqrt(square / F(width) + epsilon))
-    for k in range(width):
-        line[k] = (line[k] - mean) * scale * gain[k] + offset[k]
 
 
 @inner
@@ -193,6 +181,7 @@ def look(axes: Array, evidence: Array, out: Array) -> None:
 @once
 def look_about(
     t: int,
+    first: int,
     begin: int,
     logits: Array,
     sharpness: float,
@@ -202,26 +191,28 @@ def look_about(
     maps: Array,
     out: Array,
 ) -> None:
-    """Evidence on one number and candidate, under the coarsest level's maps.
+    """Evidence on one number, under the maps of the coarsest level of some candidates.
 
     Args:
         t: The token.
+        first: The first of the candidates.
         begin: The first node of the coarsest level.
-        logits: `[H, T, N]`.
+        logits: `[C, H, T, N]`.
         sharpness: Of the coarsest level.
         weight: `[H, T, L]`.
         axis: Where the first axis is among its nodes.
-        evidence: `[3, E]`.
+        evidence: `[C, T, 3, E]`.
         maps: Room for as many numbers as it has nodes.
-        out: `[H * E]`.
+        out: Of as many candidates as there are, `[n, H * E]`.
     """
-    width = evidence.shape[1]
-    for h in range(len(logits)):
-        total, _ = exponentials(logits[h, t, begin:], sharpness, maps)
-        axes = maps[axis : axis + 3]
-        for i in range(3):
-            axes[i] *= weight[h, t, -1] / total
-        look(axes, evidence, out[h * width : (h + 1) * width])
+    width = evidence.shape[3]
+    for i in range(len(out)):
+        for h in range(logits.shape[1]):
+            total, _ = exponentials(logits[first + i, h, t, begin:], sharpness, maps)
+            axes = maps[axis : axis + 3]
+            for j in range(3):
+                axes[j] *= weight[h, t, -1] / total
+            look(axes, evidence[first + i, t], out[i, h * width : (h + 1) * width])
 
 
 @once
@@ -232,81 +223,6 @@ def repeat(weight: Array, tokens: int, width: int, out: Array) -> None:
             for h in range(len(weight)):
                 for k in range(h * width, (h + 1) * width):
                     out[level, t, k] = weight[h, t, level]
-
-
-@once
-def verdict(
-    asked: Array,
-    line: Array,
-    offset: Array,
-    bias: Array,
-    measured: Array,
-    has_measure: bool,
-    relu: Array,
-    plain: Array,
-) -> np.float32:
-    """The verdict on one pair but for the constant, see `HierarchicalAttentionFusion.judge`."""
-    pair = len(bias)
-    said, wanted, sought = asked[:pair], asked[pair : 2 * pair], asked[2 * pair :]
-    seen, found = line[:pair], line[pair:]
-    to_seen, to_found = offset[:pair], offset[pair:]
-    result = F(0)
-    if has_measure:
-        for k in range(pair):
-            product = sought[k] * (bias[k] + measured[k]) + wanted[k] * (found[k] + to_found[k])
-            result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
-    else:
-        for k in range(pair):
-            product = sought[k] * bias[k] + wanted[k] * (found[k] + to_found[k])
-            result += max(seen[k] + to_seen[k] + product + said[k], F(0)) * relu[k] + product * plain[k]
-    return result
-
-
-@inner
-def finish(
-    row: int,
-    c: int,
-    t: int,
-    is_number: bool,
-    pairs: int,
-    count: int,
-    model: tuple[Any, ...],
-    room: tuple[Any, ...],
-) -> None:
-    """Normalize a line, number `pairs`, and note what it is about."""
-    gain, offset, epsilon = model[0], model[1], model[2]
-    lines, place = room[0], room[4]
-    normalize(lines[pairs], gain, offset, epsilon)
-    place[pairs, 0], place[pairs, 1], place[pairs, 2] = row, c, t
-    place[pairs, 3] = count if is_number else -1
-
-
-@inner
-def conclude(
-    pairs: int, count: int, asked: Array, scores: Array, model: tuple[Any, ...], room: tuple[Any, ...]
-) -> None:
-    """Verdicts on the pairs in the room, and evidence on `count` of them.
-
-    Args:
-        pairs: How many there are.
-        count: How many of them are numbers.
-        asked: `[B, T, 3 D_pair]`.
-        scores: Written to, `[B, C, T]`.
-        model: See above.
-        room: See above.
-    """
-    _, _, _, to_pair, pair_bias, to_measure, measure_bias, relu, plain, constant = model
-    lines, seen, projected, measured, place = room
-    if pairs > 0:
-        np.dot(lines[:pairs], to_pair, projected[:pairs])
-    if count > 0:
-        np.dot(seen[:count], to_measure, measured[:count])
-    for i in range(pairs):
-        row, c, t, number = place[i, 0], place[i, 1], place[i, 2], place[i, 3]
-        scores[row, c, t] = constant[0] + verdict(
-            asked[row, t], projected[i], pair_bias, measure_bias, measured[max(number, 0)], number >= 0,
-            relu, plain,
-        )  # fmt: skip
 
 
 @entry
@@ -333,7 +249,6 @@ def every(
     divergence: Array,
     scores: Array,
     model: tuple[Any, ...],
-    room: tuple[Any, ...],
 ) -> None:
     """Verdicts on all real tokens by all candidates of `rows`, as if there were no association.
 
@@ -356,40 +271,47 @@ def every(
         asked: `[B, T, 3 D_pair]`.
         divergence: `[B, C, L]`.
         scores: `[B, C, T]`.
-        model: See above.
-        room: See above.
+        model: See `kernels_verdicts.py`.
     """
-    levels, tokens, width = len(starts) - 1, logits.shape[3], values.shape[4]
-    lines, seen, _, _, _ = room
-    shares = np.empty((levels, tokens, lines.shape[1]), np.float32)
-    maps = np.empty(tokens * logits.shape[4], np.float32)
+    levels, (_, count, _, tokens, nodes) = len(starts) - 1, logits.shape
+    width, wide, pair, block = values.shape[4], len(model[3]), len(model[7]), min(count, CANDIDATES)
+    gain, shift, epsilon, to_measure, relu, plain = model[0], model[1], model[2], model[5], model[7], model[8]
+    lines, shares = np.empty((tokens, block, wide), np.float32), np.empty((levels, tokens, wide), np.float32)
+    maps = np.empty(tokens * nodes, np.float32)
     fresh, totals = np.empty((tokens, width), np.float32), np.empty(tokens, np.float32)
-    pairs, count = NONE, NONE
+    matrix, straight = np.empty((wide, pair), np.float32), np.empty(wide, np.float32)
+    offset, projected = np.empty(pair, np.float32), np.empty((block, pair), np.float32)
+    seen, measured = np.empty((block, len(to_measure)), np.float32), np.empty((block, pair), np.float32)
     for row in rows:
         repeat(weight[row], length[row], width, shares)
-        for c in range(logits.shape[1]):
-            if pairs + length[row] > len(lines):
-                conclude(pairs, count, asked, scores, model, room)
-                pairs, count = NONE, NONE
-            more = False
-            for level in range(levels):
-                if again[row, level]:
-                    kl = gather(
-                        length[row], starts[level], starts[level + 1], logits[row, c], values[row, c],
-                        sharpness[row, level], weight[row, :, :, level], share[row],
-                        log_sums[row, level, c], maps, totals, fresh, more, lines[pairs:],
-                    )  # fmt: skip
-                    more = True
-                    if renewed[row, level]:
-                        divergence[row, c, level] = kl
-            mix_levels(length[row], c, again[row], gathered[row], shares, lines[pairs:], more)
+        for number in range((count + block - 1) // block):
+            first = number * block
+            size = min(block, count - first)
+            for i in range(size):
+                c, more = first + i, False
+                for level in range(levels):
+                    if again[row, level]:
+                        kl = gather(
+                            length[row], starts[level], starts[level + 1], logits[row, c], values[row, c],
+                            sharpness[row, level], weight[row, :, :, level], share[row],
+                            log_sums[row, level, c], maps, totals, fresh, more, lines, i,
+                        )  # fmt: skip
+                        more = True
+                        if renewed[row, level]:
+                            divergence[row, c, level] = kl
+                mix_levels(length[row], c, again[row], gathered[row], shares, more, lines, i)
             for t in range(length[row]):
-                finish(row, c, t, numbers[row, t], pairs, count, model, room)
+                constant = narrow(asked[row, t], model, matrix, offset, straight)
+                normalize(lines[t, :size], gain, shift, epsilon)
+                np.dot(lines[t, :size], matrix, projected[:size])
+                out = scores[row, first:, t]
+                for i in range(size):
+                    out[i] = constant
                 if numbers[row, t]:
                     look_about(
-                        t, starts[levels - 1], logits[row, c], sharpness[row, levels - 1], weight[row],
-                        axis, evidence[row, c, t], maps, seen[count],
+                        t, first, starts[levels - 1], logits[row], sharpness[row, levels - 1], weight[row],
+                        axis, evidence[row], maps, seen[:size],
                     )  # fmt: skip
-                    count += 1
-                pairs += 1
-    conclude(pairs, count, asked, scores, model, room)
+                    np.dot(seen[:size], to_measure, measured[:size])
+                    add_measured(asked[row, t, 2 * pair :], measured[:size], plain, projected, out)
+                sum_up(lines[t, :size], straight, projected, offset, relu, out)

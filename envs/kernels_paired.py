@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.jit import Array, entry, inner, once
-from envs.kernels import NONE, conclude, finish, look
+from envs.jit import Array, entry, inner
+from envs.kernels import look
 from envs.kernels_statistics import (
     ENTROPY,
     FOUND,
@@ -23,11 +23,14 @@ from envs.kernels_statistics import (
     overlaps,
     survey,
 )
+from envs.kernels_verdicts import conclude, normalize
 
 F = np.float32
+# A literal has a type of its own, for which every function that is given it would be compiled again.
+NONE = np.int64(0)
 
 
-@once
+@inner
 def find(mask: Array, fresh: bool, before: Array, after: Array, association: Array, moved: Array) -> int:
     """The number `G` of tokens whose associations have moved, from none where they are evaluated afresh.
 
@@ -52,7 +55,7 @@ def find(mask: Array, fresh: bool, before: Array, after: Array, association: Arr
     return count
 
 
-@once
+@inner
 def lay_out(
     tokens: Array,
     logits: Array,
@@ -83,7 +86,7 @@ def lay_out(
                 changed[j, half + m] = logit + association[1, g, region[j]]
 
 
-@once
+@inner
 def divergences(
     tokens: Array, logits: Array, begin: int, share: Array, mass: Array, found: Array
 ) -> np.float32:
@@ -112,7 +115,7 @@ def divergences(
     return result / F(heads)
 
 
-@once
+@inner
 def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, maps: Array) -> None:
     """The maps of one level as they are now, weighed by level and head.
 
@@ -133,7 +136,7 @@ def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, m
                 line[begin + j] = mass[j, m] * amount
 
 
-@once
+@inner
 def gather(maps: Array, values: Array, gathered: Array, lines: Array) -> None:
     """What tokens gather by maps `[H, G or more, N]` out of values `[H, N, d]`: `lines` `[G or more, D]`.
 
@@ -157,7 +160,7 @@ def differ(tokens: Array, found: Array, pooling: Array, out: Array, step: int) -
             out[h, step] += pooling[tokens[g]] * more
 
 
-@once
+@inner
 def agree(
     tokens: Array,
     renewed: Array,
@@ -184,7 +187,7 @@ def agree(
             differ(tokens, overlap, pooling, statistics[level], OVERLAP)
 
 
-@once
+@inner
 def look_along(number: bool, maps: Array, g: int, first: int, evidence: Array, out: Array) -> int:
     """Evidence `[3, E]` along the axes of a token: `out` `[H * E]`.
 
@@ -269,7 +272,7 @@ def pairs(
         statistics: Of the leading candidates, `[B, K, L, H, F]`.
         scores: As there.
         model: As there.
-        room: As there.
+        room: See `kernels_verdicts.conclude`; `P` is the number of tokens at least.
     """
     levels, regions, nodes = len(starts) - 1, after.shape[2], logits.shape[4]
     heads, first = logits.shape[2], starts[levels - 1] + axis
@@ -281,7 +284,7 @@ def pairs(
     moved = np.empty(mask.shape[1], np.int64)
     maps = np.empty((heads, mask.shape[1], nodes), np.float32)
     gathered = np.empty((mask.shape[1], values.shape[4]), np.float32)
-    lines, seen, _, _, _ = room
+    lines, seen, _, _, place = room
     full, count = NONE, NONE
     for row in rows:
         g = find(mask[row], afresh[row], before[row], after[row], association, moved)
@@ -298,10 +301,10 @@ def pairs(
             begin, end = starts[level], starts[level + 1]
             changed = space[: (end - begin) * columns].reshape(end - begin, columns)
             mass = other[: (end - begin) * columns].reshape(end - begin, columns)
-            nodes_of, place = region[row, c, begin:end], centers[row, c, begin:end]
+            nodes_of, centers_of = region[row, c, begin:end], centers[row, c, begin:end]
             raw = logits[row, c]
             lay_out(tokens, raw, begin, sharpness[row, level], association, nodes_of, changed)
-            survey(changed, nodes_of, place, leads, mass, shares[level], found)
+            survey(changed, nodes_of, centers_of, leads, mass, shares[level], found)
             if renewed[row, level]:
                 divergence[row, c, level] += divergences(tokens, raw, begin, share[row], mass, found)
             if renewed[row, level] and leads:
@@ -311,9 +314,11 @@ def pairs(
         gather(maps, values[row, c], gathered[:g], lines[full:])
         if leads:
             agree(tokens, renewed[row], agrees, shares, pooling[row], overlap[:columns], statistics[row, c])
+        normalize(lines[full : full + g], model[0], model[1], model[2])
         for i in range(g):
             t = tokens[i]
-            finish(row, c, t, numbers[row, t], full, count, model, room)
+            place[full, 0], place[full, 1], place[full, 2] = row, c, t
+            place[full, 3] = count if numbers[row, t] else NONE - 1
             full += 1
             count += look_along(numbers[row, t], maps, i, first, evidence[row, c, t], seen[count])
     conclude(full, count, asked, scores, model, room)
