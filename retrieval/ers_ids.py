@@ -15,6 +15,8 @@ def check_ids(ids: NDArray[np.integer], count: int) -> Ints:
         raise ValueError(f"ids of shape {ids.shape} for {count} vectors: expected one id a vector")
     if count and ids.dtype.kind not in "iu":
         raise ValueError(f"ids of type {ids.dtype}: expected whole numbers")
+    if count and ids.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"id {ids.max()}: expected at most {np.iinfo(np.int64).max} (2**63 - 1)")
     whole: Ints = np.array(ids, dtype=np.int64)
     if count and whole.min() < 0:
         raise ValueError(f"id {whole.min()}: expected 0 or more (-1 means that nothing was found)")

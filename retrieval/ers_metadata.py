@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from retrieval.hierarchy import Ints
 
 Value = str | int | float
 Metadata = Mapping[str, Sequence[Any] | NDArray[Any]]
+_ENDLESS = (-math.inf, math.inf)
+_LEAST, _MOST = -(2**63), 2**63 - 1  # of int64
 
 
 @dataclass(frozen=True)
@@ -133,14 +136,18 @@ class Columns:
         if isinstance(condition, Between):
             if name in self.texts:
                 raise ValueError(f"filter on {name!r}: a column of text has no range; name the texts")
-            return (kept >= condition.low) & (kept <= condition.high)
+            low, high = _python(condition.low), _python(condition.high)
+            if kept.dtype.kind == "i":  # whole ends, for NumPy would compare with others as float64
+                low = low if low in _ENDLESS else math.ceil(low)
+                high = high if high in _ENDLESS else math.floor(high)
+            return (kept >= low) & (kept <= high)
         wanted = [condition] if isinstance(condition, str | int | float | np.generic) else list(condition)
         for value in wanted:
             if isinstance(value, str) != (name in self.texts):
                 kind = "text" if name in self.texts else "numbers"
                 raise ValueError(f"filter on {name!r} by {value!r}: the column holds {kind}")
         if name not in self.texts:
-            return np.isin(kept, np.array(wanted, np.float64))
+            return np.isin(kept, _storable(wanted, kept.dtype))
         fitting = np.zeros(len(self.texts[name]), bool)
         fitting[[self._codes[name][text] for text in wanted if text in self._codes[name]]] = True
         return fitting[kept]
@@ -177,6 +184,21 @@ class Columns:
         return cls({name: arrays[f"column.{name}"] for name in known["names"]}, known["texts"])
 
 
+def _python(number: float | np.generic) -> Any:
+    """A number as Python's own, which compares exactly with all others."""
+    return number.item() if isinstance(number, np.generic) else number
+
+
+def _storable(numbers: Collection[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Those that a column of int64 or float64 can hold without rounding: it can equal no others."""
+    exact = [_python(number) for number in numbers]
+    if dtype.kind == "i":
+        fitting = [number for number in exact if _LEAST <= number <= _MOST]
+        return np.array([int(number) for number in fitting if number == int(number)], np.int64)
+    fitting = [number for number in exact if isinstance(number, float) or abs(number) <= sys.float_info.max]
+    return np.array([number for number in fitting if float(number) == number], np.float64)
+
+
 def _column(name: str, given: Sequence[Any] | NDArray[Any], count: int) -> NDArray[Any]:
     """Values as ``[count]`` int64, float64, or text as objects."""
     if isinstance(given, str):
@@ -192,5 +214,14 @@ def _column(name: str, given: Sequence[Any] | NDArray[Any], count: int) -> NDArr
     if not all(issubclass(kind, int | float | np.number | np.bool_) for kind in kinds):
         named = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"metadata {name!r} has values of {named}: expected all text or all numbers")
-    numbers = np.asarray(items)
-    return numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
+    numbers = [_python(item) for item in items]
+    if any(issubclass(kind, float | np.floating) for kind in kinds):
+        return np.array(numbers, np.float64)
+    try:
+        return np.array(numbers, np.int64)
+    except OverflowError as error:
+        beyond = next(number for number in numbers if not _LEAST <= number <= _MOST)
+        raise ValueError(
+            f"metadata {name!r} has {beyond}: expected whole numbers of 64 bits, {_LEAST} to {_MOST}; "
+            "give them as text"
+        ) from error

@@ -84,6 +84,7 @@ BAD_CONTENT = [
     (unit(2), [0], "one id a vector"),
     (unit(2), [0, 0], "id 0 is given 2 times: expected distinct ids"),
     (unit(2), [-1, 0], "id -1: expected 0 or more"),
+    (unit(2), np.array([2**63 + 5, 0], np.uint64), f"id {2**63 + 5}: expected at most {2**63 - 1}"),
     (unit(2), [0.5, 1.0], "expected whole numbers"),
     (unit(0), [], "at least one vector"),
     (unit(2) * [[1], [np.nan]], [0, 1], "not finite"),

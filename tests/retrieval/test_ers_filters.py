@@ -133,6 +133,63 @@ def test_metadata_that_do_not_fit_are_named(given_metadata: Any, message: str) -
     assert len(index) == 0
 
 
+LARGE = 2**60  # where float64 steps by 256
+
+
+@pytest.mark.parametrize(
+    ("condition", "matching"),
+    [
+        (LARGE + 5, [5]),
+        (np.int64(LARGE + 5), [5]),
+        ([LARGE + 5, 7.5, float("nan"), float("inf"), 2**70, -(2**70)], [5]),
+        (float(LARGE), [0]),
+        (5.5, []),
+        (np.float32(LARGE), [0]),
+        (np.uint64(2**63 + 5), []),
+        (Between(LARGE + 5, LARGE + 6), [5, 6]),
+        (Between(np.int64(LARGE + 5), np.int64(LARGE + 6)), [5, 6]),
+        (Between(float(LARGE) - 0.5, float(LARGE)), [0]),
+        (Between(low=LARGE + 298), [298, 299]),
+        (Between(high=float(LARGE)), [0]),
+        (Between(-(2**70), LARGE + 1), [0, 1]),
+        (Between(2**70, 10**400), []),
+        (Between(float("inf"), float("inf")), []),
+    ],
+)
+def test_whole_numbers_are_compared_exactly(condition: Any, matching: list[int]) -> None:
+    index = ErsIndex()
+    index.build(unit(0, 300), np.arange(300), {"time": [LARGE + row for row in range(300)]})
+    found, _ = index.search(unit(1, 1), 300, where={"time": condition})
+    assert sorted(found[found >= 0]) == matching
+
+
+def test_a_real_column_is_not_rounded_to() -> None:
+    columns = Columns.build({"x": [float(LARGE), np.inf, 0.5]}, 3)
+    for wanted, rows in [(LARGE, [0]), (LARGE + 5, []), (10**400, []), (np.inf, [1]), ([0.5, 1e400], [1, 2])]:
+        assert np.flatnonzero(columns.matching({"x": wanted})).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(2, 2**63 + 5, np.uint64),
+        [2**63 + 5, -1],
+        [np.uint64(2**63 + 5), np.uint64(1)],
+    ],
+)
+def test_numbers_beyond_64_bits_are_refused(values: Any) -> None:
+    message = f"metadata 'size' has {2**63 + 5}: expected whole numbers of 64 bits, .* give them as text"
+    with pytest.raises(ValueError, match=message):
+        ErsIndex().build(unit(0, 2), np.arange(2), {"size": values})
+    index = ErsIndex()
+    index.build(unit(0, 2), np.arange(2), {"size": np.array([2**63 - 1, 1], np.uint64)})
+    assert index.search(unit(0, 1), 1, where={"size": 2**63 - 1})[0] == 0
+    with pytest.raises(ValueError, match=message):
+        index.update(None, np.arange(2), {"size": values})
+    with pytest.raises(ValueError, match=f"'size' has {2**70}"):
+        ErsIndex().build(unit(0, 2), np.arange(2), {"size": [0, 2**70]})
+
+
 def test_a_range_the_wrong_way_round_is_refused() -> None:
     with pytest.raises(ValueError, match="low <= high"):
         Between(2, 1)
