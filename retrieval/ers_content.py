@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.descent import descend
 from retrieval.ers_ids import IdMap
-from retrieval.ers_metadata import Between, Columns, Value, Where
+from retrieval.ers_metadata import Columns, Where, conditions
 from retrieval.ers_statistics import EdgeStatistics
 from retrieval.fast_path import FastPath
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
@@ -104,11 +103,12 @@ class Content:
         Raises:
             ValueError: if the filter names an unknown column, or does not fit its type.
         """
-        key = frozenset((name, _hashable(condition)) for name, condition in where.items())
+        chosen = conditions(where)
+        key = frozenset(chosen.items())
         known = self._selections.get(key)
         if known is not None:
             return known
-        mask = self.columns.matching(where) & self.ids.alive
+        mask = self.columns.matching(chosen) & self.ids.alive
         rows = np.flatnonzero(mask)
         matches = np.bincount(self.home[rows], minlength=self.tree.leaf_count)
         closed: list[Floats] = []
@@ -169,9 +169,3 @@ class Content:
         tree += sum(part.nbytes for part in (*self.statistics.visits, *self.statistics.successes))
         rows = self.ids.nbytes + self.home.nbytes + self.columns.resident_bytes()
         return tree + rows + self.leaves.nbytes + self.vectors.nbytes
-
-
-def _hashable(condition: Value | Between | Collection[Value]) -> object:
-    if isinstance(condition, Between | str | int | float | np.generic):
-        return condition
-    return frozenset(condition)

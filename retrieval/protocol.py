@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import whole
 from retrieval.ers_ids import check_ids
 
 
@@ -40,8 +41,8 @@ class Retriever(Protocol):
             ``(ids [Q, k], scores [Q, k])``.
 
         Raises:
-            ValueError: if the index is empty or holds fewer than k, k is below 1, or a query is zero, not
-                finite, or of another width than the index.
+            ValueError: if the index is empty or holds fewer than k, k is below 1 or no whole number, or a
+                query is zero, not finite, or of another width than the index.
         """
 
 
@@ -55,16 +56,17 @@ def check_content(
     return vectors, check_ids(ids, len(vectors))
 
 
-def check_search(queries: NDArray[np.float32], k: int, count: int, width: int) -> NDArray[np.float32]:
-    """Queries for an index of ``count`` vectors of ``width``, as contiguous float32; else a ValueError."""
+def check_search(
+    queries: NDArray[np.float32], k: int, count: int, width: int
+) -> tuple[NDArray[np.float32], int]:
+    """Contiguous float32 queries and k for an index of ``count`` vectors of ``width``; else a ValueError."""
     if not count:
         raise ValueError("search on an empty index: call build(vectors, ids) first")
-    if k < 1:
-        raise ValueError(f"k={k}: expected at least 1")
+    k = whole("k", k)
     queries = check_vectors(queries, "queries", width)
     if k > count:
         raise ValueError(f"k={k}: the index holds {count}; ask for at most as many")
-    return queries
+    return queries, k
 
 
 def check_vectors(vectors: NDArray[np.float32], name: str, width: int | None = None) -> NDArray[np.float32]:

@@ -62,6 +62,11 @@ def test_all_that_there_is_can_be_asked_for_and_no_more(built: Retriever) -> Non
         (unit(1, width=2), 1, "queries of width 2: the index was built with 16"),
         (unit(1)[0], 1, r"queries of shape \(16,\)"),
         (unit(1), 0, "k=0: expected at least 1"),
+        (unit(1), 3.0, "k=3.0: expected a whole number; give an int"),
+        (unit(1), True, "k=True: expected a whole number"),
+        (unit(1), "3", "k='3': expected a whole number"),
+        (unit(1), None, "k=None: expected a whole number"),
+        (unit(1), 2**40, "k=1099511627776: expected at most"),
         (np.full((1, WIDTH), np.nan), 1, r"queries\[0\] has a value that is not finite"),
         (np.full((1, WIDTH), np.inf), 1, r"queries\[0\] has a value that is not finite"),
         (unit(3) * [[1], [1], [0]], 1, "queries: row 2 is zero, expected a direction"),
@@ -74,6 +79,12 @@ def test_a_query_that_means_nothing_is_refused(
         built.search(queries, k)
 
 
+def test_numbers_of_any_library_will_do(built: Retriever) -> None:
+    expected = built.search(unit(2), 3)
+    for three in (np.int64(3), np.uint8(3), np.array(3)):
+        np.testing.assert_array_equal(built.search(unit(2), three), expected)  # type: ignore[arg-type]
+
+
 def test_no_queries_have_no_answers(built: Retriever) -> None:
     ids, scores = built.search(np.empty((0, WIDTH), np.float32), 3)
     assert ids.shape == scores.shape == (0, 3)
@@ -83,6 +94,7 @@ BAD_CONTENT = [
     (unit(1)[0], [0], r"shape \(16,\)"),
     (unit(2), [0], "one id a vector"),
     (unit(2), [0, 0], "id 0 is given 2 times: expected distinct ids"),
+    (unit(1), 5, r"ids of shape \(\): expected a list"),
     (unit(2), [-1, 0], "id -1: expected 0 or more"),
     (unit(2), np.array([2**63 + 5, 0], np.uint64), f"id {2**63 + 5}: expected at most {2**63 - 1}"),
     (unit(2), [0.5, 1.0], "expected whole numbers"),

@@ -185,6 +185,9 @@ def test_a_changed_index_is_saved_without_what_was_removed(tmp_path, codec: Code
         (lambda index: index.upsert(unit(1, 2), [7, 60]), "'n' is missing"),
         (lambda index: index.remove([7, 60]), "id 60: the index has no such id"),
         (lambda index: index.remove([7, 7]), "2 times"),
+        (lambda index: index.remove(7), "expected a list of ids"),
+        (lambda index: index.remove({7}), "expected a list of ids"),
+        (lambda index: index.update(None, 7, {"n": [1]}), "expected a list of ids"),
     ],
 )
 def test_a_refused_change_changes_nothing(change, message: str, tmp_path) -> None:

@@ -108,6 +108,13 @@ def test_filters_follow_changes() -> None:
         ({"category": Between(0, 1)}, "text has no range"),
         ({"size": "large"}, "'size' by 'large': the column holds numbers"),
         ({"parts": [1, "two"]}, "by 'two'"),
+        ({"parts": None}, "'parts' by None: expected a text or a number, several of them or Between"),
+        ({"parts": [1, None]}, "'parts' by None"),
+        ({"parts": [[1]]}, r"'parts' by \[1\]"),
+        ({"parts": np.ones((2, 2))}, "'parts' by array"),
+        ({"parts": 1j}, "'parts' by 1j"),
+        ({"category": b"lamp"}, "'category' by 108: the column holds text"),
+        (5, "where=5: expected a condition for each column"),
     ],
 )
 def test_a_filter_that_does_not_fit_is_named(index: ErsIndex, where: Any, message: str) -> None:
@@ -119,9 +126,13 @@ def test_a_filter_that_does_not_fit_is_named(index: ErsIndex, where: Any, messag
 @pytest.mark.parametrize(
     ("given_metadata", "message"),
     [
-        ({"kind": "chair"}, "is one text: expected 2 values"),
+        ({"kind": "chair"}, "is 'chair' alone: expected 2 values"),
         ({"kind": ["chair", 3]}, "values of int, str: expected all text or all numbers"),
         ({"kind": ["chair", None]}, "NoneType"),
+        ({"size": 1.0}, "'size' is 1.0 alone: expected 2 values"),
+        ({"size": np.array(1.0)}, r"'size' is array\(1\.\) alone: expected 2"),
+        ({"size": [1j, np.complex64(1)]}, "values of complex"),
+        ([1.0, 2.0], "metadata of type list: expected the values of each column by name"),
         ({"size": [1.0]}, "has 1 values: expected 2"),
         ({"size": [[1.0, 2.0], [1.0, 3.0]]}, "values of list"),
     ],
@@ -195,6 +206,22 @@ def test_a_range_the_wrong_way_round_is_refused() -> None:
         Between(2, 1)
     with pytest.raises(ValueError, match="low <= high"):
         Between(float("nan"), 1)
+    for low, high in (("a", "b"), (None, 1), (0, [1])):
+        with pytest.raises(ValueError, match="expected two numbers"):
+            Between(low, high)  # type: ignore[arg-type]
+
+
+def test_values_may_come_in_any_collection(index: ErsIndex) -> None:
+    expected, _ = index.search(unit(1, 3), 5, where={"parts": [7, 8]})
+    for values in (
+        {7, 8},
+        (8, 7),
+        np.array([7, 8]),
+        range(7, 9),
+        (part for part in (7, 8)),
+        np.array([7.0, 8]),
+    ):
+        np.testing.assert_array_equal(index.search(unit(1, 3), 5, where={"parts": values})[0], expected)
 
 
 TEXTS = st.lists(st.text('aé鳥\0"', max_size=3), min_size=1, max_size=30)
