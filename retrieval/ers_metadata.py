@@ -68,7 +68,7 @@ def conditions(where: Where) -> Conditions:
         for value in values:
             if not isinstance(value, (str, *NUMBERS)):
                 raise ValueError(
-                    f"filter on {name!r} by {value!r}: expected a text or a number, several of them or Between"
+                    f"filter on {name!r} by {value!r}: expected text or a number, several of them or Between"
                 )
         found[name] = values
     return found
