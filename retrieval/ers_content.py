@@ -151,15 +151,19 @@ class Content:
         priors = [prior + closed for prior, closed in zip(self.priors, chosen.closed, strict=True)]
         found = np.empty((len(queries), depth), np.int64)
         short = np.arange(len(queries))
-        while len(short):
+        while True:
             asking = np.ascontiguousarray(queries[short])
             kept, similarities = descend(self.tree, priors, asking, beam)
             visited = np.where(chosen.open_leaves[kept[-1]], kept[-1], -1)
             found[short] = self.leaves.scan(asking, visited, similarities, depth, chosen.bits)
-            if beam >= leaf_count:
-                break
             short = short[(found[short] >= 0).sum(axis=1) < min(wanted, matching)]
+            if not len(short) or beam >= leaf_count:
+                break
             beam = min(4 * beam, leaf_count)
+        if len(short):  # faiss's fast scan leaves out what scores lowest by the codes
+            rows = np.broadcast_to(chosen.rows, (len(short), matching))
+            best, _ = self.vectors.refine(queries[short], rows, self.ids.of_row, depth)
+            found[short] = self.ids.rows(best)
         return found
 
     def resident_bytes(self) -> int:

@@ -54,9 +54,9 @@ class IdMap:
         return sum(part.nbytes for part in (self.of_row, self.alive, self._ids, self._rows))
 
     def rows(self, ids: Ints) -> Ints:
-        """``[n]``: the row of each id, -1 where the index has it not."""
+        """The row of each id, of any shape; -1 where the index has it not."""
         if not len(self._ids):
-            return np.full(len(ids), -1, np.int64)
+            return np.full(np.shape(ids), -1, np.int64)
         places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         return np.where(self._ids[places] == ids, self._rows[places], -1)
 
