@@ -22,7 +22,7 @@ class IvfPq(FaissRival):
 
     Args:
         nlist: cells; None takes `cells_for` so many vectors.
-        m: sub-quantisers of 4 bits; None takes one for two dimensions.
+        m: sub-quantisers of 4 bits; None takes one for two dimensions, of odd widths one for each.
         nprobe: cells scanned a query.
         refine: candidates rescored exactly, at least k.
         by_residual: whether codes describe the offset from the cell's centroid instead of the vector: a
@@ -54,7 +54,7 @@ class IvfPq(FaissRival):
 
     def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
         count, width = vectors.shape
-        parts = self.m or max(1, width // 2)
+        parts = self.m or (width // 2 if width % 2 == 0 else width)
         if width % parts:
             raise ValueError(
                 f"m={parts}: vectors of width {width} cannot be cut so; give a divisor of {width}"

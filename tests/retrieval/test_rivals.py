@@ -160,7 +160,17 @@ def test_knobs_are_checked_when_they_are_turned(name):
 
 def test_a_width_that_cannot_be_cut_is_named():
     with pytest.raises(ValueError, match="divisor of 7"):
-        make_index("ivfpq").build(np.eye(7, dtype=np.float32), np.arange(7))
+        make_index("ivfpq", m=3).build(np.eye(7, dtype=np.float32), np.arange(7))
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("width", [2, 3, 7])
+def test_any_width_will_do(name, width):
+    engine = make(name)
+    vectors = np.random.default_rng(0).normal(size=(300, width)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    engine.build(vectors, np.arange(300))
+    assert (engine.search(vectors[:20], 1)[1] > 0.99).all()
 
 
 def test_flat_cells_keep_exact_scores(data):
