@@ -18,13 +18,13 @@ from retrieval.ers_ids import LARGEST_ID, IdMap, check_ids
 from retrieval.ers_locks import ReadersWriterLock
 from retrieval.ers_metadata import Columns, Metadata, Where
 from retrieval.ers_statistics import EdgeStatistics
-from retrieval.hierarchy import DEEPEST, SAMPLE_PER_LEAF, Floats, Ints, SemanticHierarchy, leaves_for
+from retrieval.hierarchy import DEEPEST, SAMPLE_PER_LEAF, Ints, SemanticHierarchy, leaves_for
 from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
 from retrieval.protocol import check_vectors
 from retrieval.reranker import Reranker
 from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
-from retrieval.vectors import PRECISIONS, Precision, VectorStore, well_formed
+from retrieval.vectors import PRECISIONS, Precision, VectorStore, fit_half
 
 _CHUNK = 16_384
 _SLICE = 1024  # vectors changed before searches get their turn
@@ -127,8 +127,8 @@ class ErsIndex:
             metadata: columns to filter by, ``N`` texts or numbers each.
 
         Raises:
-            ValueError: if there is no vector, one is zero or not finite, or ids or metadata do not fit. The
-                index stays as it was.
+            ValueError: if there is no vector, one is zero, not finite or out of range (of float16 too, where
+                they are kept so), or ids or metadata do not fit. The index stays as it was.
         """
         if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
             vectors = check_vectors(vectors, "vectors")
@@ -140,7 +140,9 @@ class ErsIndex:
         leaf_count = min(self._leaves or leaves_for(count), count)
         rng = np.random.default_rng(self._seed)
         size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
-        sample = _checked(vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors")
+        sample = check_vectors(
+            vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors"
+        )
         tree = SemanticHierarchy.train(sample, leaf_count, depth=self._depth, seed=self._seed)
         codec_sample = sample if size <= TRAINING_ROWS else rng.choice(sample, TRAINING_ROWS, replace=False)
         leaves = Leaves.train(tree.centroids[-1], codec_sample, self._codec)
@@ -148,7 +150,9 @@ class ErsIndex:
         stored = vectors if kept_as_is else np.empty(vectors.shape, self._precision)
         home = np.empty(count, np.int64)
         for at in range(0, count, _CHUNK):
-            chunk = _checked(vectors[at : at + _CHUNK], f"vectors[{at}:]")
+            chunk = check_vectors(vectors[at : at + _CHUNK], f"vectors[{at}:]")
+            if self._precision == "float16":
+                fit_half(chunk, f"vectors[{at}:]")
             rows = np.arange(at, at + len(chunk))
             home[rows] = nearest_leaves(tree, chunk)
             leaves.fill(chunk, rows, home[rows])
@@ -268,7 +272,7 @@ class ErsIndex:
         k, rerank = whole("k", k), whole("rerank", rerank)
         beam = self.beam if beam is None else whole("beam", beam)
         refine = self.refine if refine is None else whole("refine", refine)
-        queries = _checked(queries, "queries", content.tree.width)
+        queries = check_vectors(queries, "queries", content.tree.width)
         with self._lock.reading():
             if k > len(content.ids):
                 raise ValueError(f"k={k}: the index holds {len(content.ids)}; ask for at most as many")
@@ -313,7 +317,7 @@ class ErsIndex:
             content = self._built("feedback")
             if not self._learning:
                 raise ValueError("feedback to a frozen index: call learn() first")
-            queries = _checked(np.asarray(query)[None], "query", content.tree.width)
+            queries = check_vectors(np.asarray(query)[None], "query", content.tree.width)
             id = whole("id", id, least=0, most=LARGEST_ID)
             row = int(content.ids.rows(np.array([id]))[0])
             if row < 0:
@@ -392,7 +396,9 @@ class ErsIndex:
         content = self._built("put")
         checked = content.columns.check(metadata, len(ids), partial=partial)
         if vectors is not None:
-            vectors = _checked(vectors, "vectors", content.tree.width)
+            vectors = check_vectors(vectors, "vectors", content.tree.width)
+            if self._precision == "float16":
+                fit_half(vectors, "vectors")
         for at in range(0, len(ids), _SLICE):
             part = slice(at, at + _SLICE)
             some = None if vectors is None else vectors[part]
@@ -403,15 +409,3 @@ class ErsIndex:
         if self._content is None:
             raise ValueError(f"{what} on an empty index: call build(vectors, ids) first")
         return self._content
-
-
-def _checked(vectors: NDArray[np.floating], name: str, width: int | None = None) -> Floats:
-    """Contiguous float32 rows that point somewhere, or a ValueError that names the first that does not."""
-    plain = type(vectors) is np.ndarray and vectors.dtype == np.float32 and vectors.flags.carray
-    if plain and vectors.ndim == 2 and width == vectors.shape[1] and well_formed(vectors):
-        return vectors  # the rule, and a single query's time counts
-    vectors = check_vectors(np.asarray(vectors), name, width)
-    zero = np.flatnonzero(~vectors.any(axis=1))
-    if len(zero):
-        raise ValueError(f"{name}: row {zero[0]} is zero, expected a direction; leave it out")
-    return vectors

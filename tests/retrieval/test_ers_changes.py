@@ -204,6 +204,29 @@ def test_a_refused_change_changes_nothing(change, message: str, tmp_path) -> Non
             call()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e6, 1e-9])
+def test_what_half_precision_cannot_hold_is_refused(scale: float) -> None:
+    index = ErsIndex(precision="float16")
+    message = (
+        r"row 0 has .* as its largest value: float16 holds .*; scale the vectors or take precision='float32'"
+    )
+    with pytest.raises(ValueError, match=message):
+        index.build(unit(0, 300) * scale, np.arange(300))
+    assert len(index) == 0
+    index.build(unit(0, 300), np.arange(300))
+    before = index.search(unit(1, 5), 5)
+    for change in (index.update, index.upsert):
+        with pytest.raises(ValueError, match=message):
+            change(unit(0, 300) * scale, np.arange(300))
+    with pytest.raises(ValueError, match=message):
+        index.add(unit(0, 300) * scale, np.arange(300) + 300)
+    np.testing.assert_array_equal(index.search(unit(1, 5), 5), before)
+    exact = ErsIndex()
+    exact.build(unit(0, 300) * scale, np.arange(300))
+    assert (exact.search(unit(0, 300), 1, refine=300)[0][:, 0] == np.arange(300)).all()
+
+
 def test_replacing_three_tenths_costs_no_recall() -> None:
     """Against an index built afresh from the same content, by codes and beam as they are by default."""
     recipe = Mixture(width=32, coarse=12, fine=20, rank=10)
