@@ -108,6 +108,28 @@ class ErsIndex:
     def __len__(self) -> int:
         return 0 if self._content is None else len(self._content.ids)
 
+    def __contains__(self, id: object) -> bool:
+        if self._content is None or not isinstance(id, int | np.integer):
+            return False
+        with self._lock.reading():
+            return bool(self._content.ids.rows(np.array([id]))[0] >= 0)
+
+    def __repr__(self) -> str:
+        content = self._content
+        size = "empty" if content is None else f"{len(self)} vectors of width {content.tree.width}"
+        leaves = "" if content is None else f" in {content.tree.leaf_count} leaves"
+        state = "learning" if self._learning else "frozen"
+        codes = f"codec={self._codec!r}, precision={self._precision!r}"
+        return f"<ErsIndex: {size}{leaves}, beam={self.beam}, refine={self.refine}, {codes}, {state}>"
+
+    @property
+    def ids(self) -> Ints:
+        """``[N]``: the ids that the index has, ascending; a copy."""
+        if self._content is None:
+            return np.empty(0, np.int64)
+        with self._lock.reading():
+            return self._content.ids.living()
+
     @property
     def hierarchy(self) -> SemanticHierarchy:
         """The tree; ValueError before `build`."""

@@ -53,6 +53,10 @@ class IdMap:
         """Memory of its arrays."""
         return sum(part.nbytes for part in (self.of_row, self.alive, self._ids, self._rows))
 
+    def living(self) -> Ints:
+        """The ids, ascending; a copy."""
+        return self._ids.copy()
+
     def rows(self, ids: Ints) -> Ints:
         """The row of each id, of any shape; -1 where the index has it not."""
         if not len(self._ids):

@@ -204,6 +204,26 @@ def test_a_refused_change_changes_nothing(change, message: str, tmp_path) -> Non
             call()
 
 
+def test_an_index_tells_what_it_holds() -> None:
+    index = ErsIndex(beam=4)
+    assert repr(index) == "<ErsIndex: empty, beam=4, refine=100, codec='pq', precision='float32', frozen>"
+    assert index.ids.tolist() == []
+    assert 3 not in index
+    index.build(unit(0, 80), np.arange(80)[::-1] * 3)
+    index.remove(np.arange(3, 80) * 3)
+    index.add(unit(1, 1), np.array([2**63 - 1]))
+    index.learn()
+    assert index.ids.tolist() == [0, 3, 6, 2**63 - 1]
+    assert [one in index for one in (3, np.int64(6), 2**63 - 1)] == [True] * 3
+    assert [one in index for one in (9, -1, 4, 2**70, 3.5, "3", None)] == [False] * 7
+    assert repr(index).startswith(
+        "<ErsIndex: 4 vectors of width 16 in 10 leaves, beam=4, refine=100, codec='pq'"
+    )
+    assert repr(index).endswith("learning>")
+    index.ids[:] = 7  # a copy
+    assert 3 in index
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("scale", [1e6, 1e-9])
 def test_what_half_precision_cannot_hold_is_refused(scale: float) -> None:
