@@ -10,23 +10,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import MOST, Checked, real, whole
 from retrieval.descent import descend, nearest_leaves
 from retrieval.ers_content import Content
 from retrieval.ers_files import read_parts, write_parts
-from retrieval.ers_ids import IdMap, check_ids
+from retrieval.ers_ids import LARGEST_ID, IdMap, check_ids
 from retrieval.ers_locks import ReadersWriterLock
 from retrieval.ers_metadata import Columns, Metadata, Where
 from retrieval.ers_statistics import EdgeStatistics
-from retrieval.hierarchy import SAMPLE_PER_LEAF, Floats, Ints, SemanticHierarchy, leaves_for
+from retrieval.hierarchy import DEEPEST, SAMPLE_PER_LEAF, Ints, SemanticHierarchy, leaves_for
 from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
 from retrieval.protocol import check_vectors
 from retrieval.reranker import Reranker
 from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
-from retrieval.vectors import PRECISIONS, Precision, VectorStore, well_formed
+from retrieval.vectors import PRECISIONS, Precision, VectorStore, fit_half
 
 _CHUNK = 16_384
 _SLICE = 1024  # vectors changed before searches get their turn
+
+
+def _weight(name: str, value: Any) -> float:
+    """A weight of the descent's score: of other numbers no order of the nodes would come."""
+    return real(name, value, most=1e15)
 
 
 class ErsIndex:
@@ -42,11 +48,15 @@ class ErsIndex:
     Attributes:
         beam: leaves scanned a query; more finds more and costs more.
         refine: candidates rescored on exact vectors a query, at least ``k``.
-        success_weight: w of the descent's score (see `retrieval.ers_statistics`).
-        exploration: c of the descent's score.
+        success_weight: w of the descent's score (see `retrieval.ers_statistics`), 0 or more.
+        exploration: c of the descent's score, 0 or more.
     """
 
     name = "ers"
+    beam = Checked(whole)
+    refine = Checked(whole)
+    success_weight = Checked(_weight)
+    exploration = Checked(_weight)
 
     def __init__(
         self,
@@ -70,28 +80,26 @@ class ErsIndex:
             codec: of the scanned codes, see `retrieval.leaves.Leaves`.
             precision: of the exact vectors that are kept.
             leaves: of the tree; from the number of vectors if None.
-            depth: levels of the tree.
+            depth: levels of the tree, at most 32.
             success_weight: see the class.
             exploration: see the class.
-            half_life: feedbacks after which an old one counts half.
+            half_life: feedbacks after which an old one counts half, at least 1.
             seed: of the sample and of k-means.
 
         Raises:
             ValueError: if a setting is out of its range.
         """
-        for setting, value in {"beam": beam, "refine": refine, "depth": depth, "leaves": leaves}.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{setting}={value}: expected at least 1")
         if codec not in CODECS:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
-        if not half_life > 0:
-            raise ValueError(f"half_life={half_life}: expected above 0 (feedbacks)")
         self.beam, self.refine = beam, refine
         self.success_weight, self.exploration = success_weight, exploration
         self._codec, self._precision = codec, precision
-        self._leaves, self._depth, self._half_life, self._seed = leaves, depth, half_life, seed
+        self._leaves = None if leaves is None else whole("leaves", leaves)
+        self._depth = whole("depth", depth, most=DEEPEST)
+        self._half_life = real("half_life", half_life, least=1)
+        self._seed = whole("seed", seed, least=0, most=MOST - DEEPEST)
         self._learning = False
         self._content: Content | None = None
         self._one_change = threading.RLock()  # held through a change or a save; searches do not ask for it
@@ -99,6 +107,28 @@ class ErsIndex:
 
     def __len__(self) -> int:
         return 0 if self._content is None else len(self._content.ids)
+
+    def __contains__(self, id: object) -> bool:
+        if self._content is None or not isinstance(id, int | np.integer):
+            return False
+        with self._lock.reading():
+            return bool(self._content.ids.rows(np.array([id]))[0] >= 0)
+
+    def __repr__(self) -> str:
+        content = self._content
+        size = "empty" if content is None else f"{len(self)} vectors of width {content.tree.width}"
+        leaves = "" if content is None else f" in {content.tree.leaf_count} leaves"
+        state = "learning" if self._learning else "frozen"
+        codes = f"codec={self._codec!r}, precision={self._precision!r}"
+        return f"<ErsIndex: {size}{leaves}, beam={self.beam}, refine={self.refine}, {codes}, {state}>"
+
+    @property
+    def ids(self) -> Ints:
+        """``[N]``: the ids that the index has, ascending; a copy."""
+        if self._content is None:
+            return np.empty(0, np.int64)
+        with self._lock.reading():
+            return self._content.ids.living()
 
     @property
     def hierarchy(self) -> SemanticHierarchy:
@@ -119,8 +149,8 @@ class ErsIndex:
             metadata: columns to filter by, ``N`` texts or numbers each.
 
         Raises:
-            ValueError: if there is no vector, one is zero or not finite, or ids or metadata do not fit. The
-                index stays as it was.
+            ValueError: if there is no vector, one is zero, not finite or out of range (of float16 too, where
+                they are kept so), or ids or metadata do not fit. The index stays as it was.
         """
         if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
             vectors = check_vectors(vectors, "vectors")
@@ -132,7 +162,9 @@ class ErsIndex:
         leaf_count = min(self._leaves or leaves_for(count), count)
         rng = np.random.default_rng(self._seed)
         size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
-        sample = _checked(vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors")
+        sample = check_vectors(
+            vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors"
+        )
         tree = SemanticHierarchy.train(sample, leaf_count, depth=self._depth, seed=self._seed)
         codec_sample = sample if size <= TRAINING_ROWS else rng.choice(sample, TRAINING_ROWS, replace=False)
         leaves = Leaves.train(tree.centroids[-1], codec_sample, self._codec)
@@ -140,7 +172,9 @@ class ErsIndex:
         stored = vectors if kept_as_is else np.empty(vectors.shape, self._precision)
         home = np.empty(count, np.int64)
         for at in range(0, count, _CHUNK):
-            chunk = _checked(vectors[at : at + _CHUNK], f"vectors[{at}:]")
+            chunk = check_vectors(vectors[at : at + _CHUNK], f"vectors[{at}:]")
+            if self._precision == "float16":
+                fit_half(chunk, f"vectors[{at}:]")
             rows = np.arange(at, at + len(chunk))
             home[rows] = nearest_leaves(tree, chunk)
             leaves.fill(chunk, rows, home[rows])
@@ -250,23 +284,22 @@ class ErsIndex:
                 ``k`` are found.
             reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch;
                 ids are -1 where there is no candidate. Its scores decide and are returned.
-            rerank: C, the candidates that the re-ranker sees, at least ``k``.
+            rerank: C, the candidates that the re-ranker sees, at least ``k``, at most all that there are.
 
         Raises:
             ValueError: if the index is empty or holds fewer than k, a query or the filter does not fit, a
-                number is below 1, or the re-ranker returns another shape or NaN.
+                number is below 1 or not whole, or the re-ranker returns another shape or NaN.
         """
         content = self._built("search")
-        beam, refine = self.beam if beam is None else beam, self.refine if refine is None else refine
-        for setting, value in {"k": k, "beam": beam, "refine": refine, "rerank": rerank}.items():
-            if value < 1:
-                raise ValueError(f"{setting}={value}: expected at least 1")
-        queries = _checked(queries, "queries", content.tree.width)
-        wanted = max(k, rerank) if reranker is not None else k
-        depth = max(refine, wanted)
+        k, rerank = whole("k", k), whole("rerank", rerank)
+        beam = self.beam if beam is None else whole("beam", beam)
+        refine = self.refine if refine is None else whole("refine", refine)
+        queries = check_vectors(queries, "queries", content.tree.width)
         with self._lock.reading():
             if k > len(content.ids):
                 raise ValueError(f"k={k}: the index holds {len(content.ids)}; ask for at most as many")
+            wanted = k if reranker is None else min(max(k, rerank), len(content.ids))
+            depth = max(refine, wanted)
             if content.fast is not None and not where and depth < len(content.ids):
                 ids, scores = content.fast.search(
                     queries, wanted, beam, depth, content.priors, content.vectors, content.ids.of_row
@@ -306,7 +339,8 @@ class ErsIndex:
             content = self._built("feedback")
             if not self._learning:
                 raise ValueError("feedback to a frozen index: call learn() first")
-            queries = _checked(np.asarray(query)[None], "query", content.tree.width)
+            queries = check_vectors(np.asarray(query)[None], "query", content.tree.width)
+            id = whole("id", id, least=0, most=LARGEST_ID)
             row = int(content.ids.rows(np.array([id]))[0])
             if row < 0:
                 raise ValueError(f"feedback for id {id}: the index has no such id")
@@ -375,7 +409,7 @@ class ErsIndex:
     ) -> tuple[Ints, NDArray[np.bool_]]:
         """Checked ids and whether the index has each."""
         content = self._built(what)
-        ids = check_ids(ids, len(ids) if vectors is None else len(vectors))
+        ids = check_ids(ids, None if vectors is None else len(vectors))
         return ids, content.ids.rows(ids) >= 0
 
     def _put(
@@ -384,7 +418,9 @@ class ErsIndex:
         content = self._built("put")
         checked = content.columns.check(metadata, len(ids), partial=partial)
         if vectors is not None:
-            vectors = _checked(vectors, "vectors", content.tree.width)
+            vectors = check_vectors(vectors, "vectors", content.tree.width)
+            if self._precision == "float16":
+                fit_half(vectors, "vectors")
         for at in range(0, len(ids), _SLICE):
             part = slice(at, at + _SLICE)
             some = None if vectors is None else vectors[part]
@@ -395,15 +431,3 @@ class ErsIndex:
         if self._content is None:
             raise ValueError(f"{what} on an empty index: call build(vectors, ids) first")
         return self._content
-
-
-def _checked(vectors: NDArray[np.floating], name: str, width: int | None = None) -> Floats:
-    """Contiguous float32 rows that point somewhere, or a ValueError that names the first that does not."""
-    plain = type(vectors) is np.ndarray and vectors.dtype == np.float32 and vectors.flags.carray
-    if plain and vectors.ndim == 2 and width == vectors.shape[1] and well_formed(vectors):
-        return vectors  # the rule, and a single query's time counts
-    vectors = check_vectors(np.asarray(vectors), name, width)
-    zero = np.flatnonzero(~vectors.any(axis=1))
-    if len(zero):
-        raise ValueError(f"{name}: row {zero[0]} is zero, expected a direction; leave it out")
-    return vectors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.descent import descend
 from retrieval.ers_ids import IdMap
-from retrieval.ers_metadata import Between, Columns, Value, Where
+from retrieval.ers_metadata import Columns, Where, conditions
 from retrieval.ers_statistics import EdgeStatistics
 from retrieval.fast_path import FastPath
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
@@ -104,11 +103,12 @@ class Content:
         Raises:
             ValueError: if the filter names an unknown column, or does not fit its type.
         """
-        key = frozenset((name, _hashable(condition)) for name, condition in where.items())
+        chosen = conditions(where)
+        key = frozenset(chosen.items())
         known = self._selections.get(key)
         if known is not None:
             return known
-        mask = self.columns.matching(where) & self.ids.alive
+        mask = self.columns.matching(chosen) & self.ids.alive
         rows = np.flatnonzero(mask)
         matches = np.bincount(self.home[rows], minlength=self.tree.leaf_count)
         closed: list[Floats] = []
@@ -151,15 +151,19 @@ class Content:
         priors = [prior + closed for prior, closed in zip(self.priors, chosen.closed, strict=True)]
         found = np.empty((len(queries), depth), np.int64)
         short = np.arange(len(queries))
-        while len(short):
+        while True:
             asking = np.ascontiguousarray(queries[short])
             kept, similarities = descend(self.tree, priors, asking, beam)
             visited = np.where(chosen.open_leaves[kept[-1]], kept[-1], -1)
             found[short] = self.leaves.scan(asking, visited, similarities, depth, chosen.bits)
-            if beam >= leaf_count:
-                break
             short = short[(found[short] >= 0).sum(axis=1) < min(wanted, matching)]
+            if not len(short) or beam >= leaf_count:
+                break
             beam = min(4 * beam, leaf_count)
+        if len(short):  # faiss's fast scan leaves out what scores lowest by the codes
+            rows = np.broadcast_to(chosen.rows, (len(short), matching))
+            best, _ = self.vectors.refine(queries[short], rows, self.ids.of_row, depth)
+            found[short] = self.ids.rows(best)
         return found
 
     def resident_bytes(self) -> int:
@@ -169,9 +173,3 @@ class Content:
         tree += sum(part.nbytes for part in (*self.statistics.visits, *self.statistics.successes))
         rows = self.ids.nbytes + self.home.nbytes + self.columns.resident_bytes()
         return tree + rows + self.leaves.nbytes + self.vectors.nbytes
-
-
-def _hashable(condition: Value | Between | Collection[Value]) -> object:
-    if isinstance(condition, Between | str | int | float | np.generic):
-        return condition
-    return frozenset(condition)

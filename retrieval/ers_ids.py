@@ -6,15 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+LARGEST_ID = 2**63 - 1
 
 
-def check_ids(ids: NDArray[np.integer], count: int) -> Ints:
+def check_ids(ids: NDArray[np.integer], count: int | None = None) -> Ints:
     """Ids as ``[count]`` int64: whole numbers, 0 or more, each once; else a ValueError naming it."""
     ids = np.asarray(ids)
+    if ids.ndim != 1:
+        raise ValueError(f"ids of shape {ids.shape}: expected a list of ids, [n]")
+    count = len(ids) if count is None else count
     if ids.shape != (count,):
         raise ValueError(f"ids of shape {ids.shape} for {count} vectors: expected one id a vector")
     if count and ids.dtype.kind not in "iu":
         raise ValueError(f"ids of type {ids.dtype}: expected whole numbers")
+    if count and ids.max() > LARGEST_ID:
+        raise ValueError(f"id {ids.max()}: expected at most {LARGEST_ID} (2**63 - 1)")
     whole: Ints = np.array(ids, dtype=np.int64)
     if count and whole.min() < 0:
         raise ValueError(f"id {whole.min()}: expected 0 or more (-1 means that nothing was found)")
@@ -47,10 +53,14 @@ class IdMap:
         """Memory of its arrays."""
         return sum(part.nbytes for part in (self.of_row, self.alive, self._ids, self._rows))
 
+    def living(self) -> Ints:
+        """The ids, ascending; a copy."""
+        return self._ids.copy()
+
     def rows(self, ids: Ints) -> Ints:
-        """``[n]``: the row of each id, -1 where the index has it not."""
+        """The row of each id, of any shape; -1 where the index has it not."""
         if not len(self._ids):
-            return np.full(len(ids), -1, np.int64)
+            return np.full(np.shape(ids), -1, np.int64)
         places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         return np.where(self._ids[places] == ids, self._rows[places], -1)
 

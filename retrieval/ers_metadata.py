@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import NUMBERS
 from retrieval.hierarchy import Ints
 
 Value = str | int | float
 Metadata = Mapping[str, Sequence[Any] | NDArray[Any]]
+_ENDLESS = (-math.inf, math.inf)
+_LEAST, _MOST = -(2**63), 2**63 - 1  # of int64
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,47 @@ class Between:
     """A range of numbers, both ends within.
 
     Raises:
-        ValueError: if an end is NaN, or they are the wrong way round.
+        ValueError: if an end is no number or NaN, or they are the wrong way round.
     """
 
     low: float = -math.inf
     high: float = math.inf
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.low, NUMBERS) and isinstance(self.high, NUMBERS)):
+            raise ValueError(f"Between({self.low!r}, {self.high!r}): expected two numbers")
         if not self.low <= self.high:
             raise ValueError(f"Between({self.low}, {self.high}): expected low <= high")
 
 
 Where = Mapping[str, Value | Between | Collection[Value]]
+
+
+Conditions = dict[str, Between | tuple[Value, ...]]
+
+
+def conditions(where: Where) -> Conditions:
+    """A filter in one form: a range, or the values of which one must fit.
+
+    Raises:
+        ValueError: if it is no mapping, or a condition is of another kind.
+    """
+    if not isinstance(where, Mapping):
+        raise ValueError(f"where={where!r}: expected a condition for each column, such as {{'size': 3}}")
+    found: Conditions = {}
+    for name, condition in where.items():
+        if isinstance(condition, Between):
+            found[name] = condition
+            continue
+        alone = isinstance(condition, str) or not isinstance(condition, Iterable)
+        values: tuple[Any, ...] = (condition,) if alone else tuple(condition)  # type: ignore[arg-type]
+        for value in values:
+            if not isinstance(value, (str, *NUMBERS)):
+                raise ValueError(
+                    f"filter on {name!r} by {value!r}: expected text or a number, several of them or Between"
+                )
+        found[name] = values
+    return found
 
 
 class Columns:
@@ -63,7 +96,7 @@ class Columns:
         """
         blank: dict[str, NDArray[Any]] = {}
         columns = cls(blank, {})
-        for name, given in (metadata or {}).items():
+        for name, given in _by_column(metadata).items():
             values = _column(name, given, count)
             if values.dtype.kind == "O":
                 columns.texts[name], columns._codes[name] = [], {}
@@ -87,7 +120,7 @@ class Columns:
             ValueError: if a column is unknown, left out, or its values are of another type or number.
         """
         checked = {}
-        for name, given in (metadata or {}).items():
+        for name, given in _by_column(metadata).items():
             kept = self._named(name)
             values = _column(name, given, count)
             if not count:
@@ -125,24 +158,27 @@ class Columns:
         Raises:
             ValueError: if a column is unknown, or a condition does not fit its type.
         """
-        masks = [self._fits(name, condition) for name, condition in where.items()]
+        masks = [self._fits(name, condition) for name, condition in conditions(where).items()]
         return np.logical_and.reduce(masks)
 
-    def _fits(self, name: str, condition: Value | Between | Collection[Value]) -> NDArray[np.bool_]:
+    def _fits(self, name: str, condition: Between | tuple[Value, ...]) -> NDArray[np.bool_]:
         kept = self._named(name)
         if isinstance(condition, Between):
             if name in self.texts:
                 raise ValueError(f"filter on {name!r}: a column of text has no range; name the texts")
-            return (kept >= condition.low) & (kept <= condition.high)
-        wanted = [condition] if isinstance(condition, str | int | float | np.generic) else list(condition)
-        for value in wanted:
+            low, high = _python(condition.low), _python(condition.high)
+            if kept.dtype.kind == "i":  # whole ends, for NumPy would compare with others as float64
+                low = low if low in _ENDLESS else math.ceil(low)
+                high = high if high in _ENDLESS else math.floor(high)
+            return (kept >= low) & (kept <= high)
+        for value in condition:
             if isinstance(value, str) != (name in self.texts):
                 kind = "text" if name in self.texts else "numbers"
                 raise ValueError(f"filter on {name!r} by {value!r}: the column holds {kind}")
         if name not in self.texts:
-            return np.isin(kept, np.array(wanted, np.float64))
+            return np.isin(kept, _storable(condition, kept.dtype))
         fitting = np.zeros(len(self.texts[name]), bool)
-        fitting[[self._codes[name][text] for text in wanted if text in self._codes[name]]] = True
+        fitting[[self._codes[name][text] for text in condition if text in self._codes[name]]] = True
         return fitting[kept]
 
     def _named(self, name: str) -> NDArray[Any]:
@@ -177,11 +213,35 @@ class Columns:
         return cls({name: arrays[f"column.{name}"] for name in known["names"]}, known["texts"])
 
 
+def _python(number: float | np.generic) -> Any:
+    """A number as Python's own, which compares exactly with all others."""
+    return number.item() if isinstance(number, np.generic) else number
+
+
+def _storable(numbers: Collection[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Those that a column of int64 or float64 can hold without rounding: it can equal no others."""
+    exact = [_python(number) for number in numbers]
+    if dtype.kind == "i":
+        fitting = [number for number in exact if _LEAST <= number <= _MOST]
+        return np.array([int(number) for number in fitting if number == int(number)], np.int64)
+    fitting = [number for number in exact if isinstance(number, float) or abs(number) <= sys.float_info.max]
+    return np.array([number for number in fitting if float(number) == number], np.float64)
+
+
+def _by_column(metadata: Metadata | None) -> Metadata:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise ValueError(
+            f"metadata of type {type(metadata).__name__}: expected the values of each column by name"
+        )
+    return metadata or {}
+
+
 def _column(name: str, given: Sequence[Any] | NDArray[Any], count: int) -> NDArray[Any]:
     """Values as ``[count]`` int64, float64, or text as objects."""
-    if isinstance(given, str):
-        raise ValueError(f"metadata {name!r} is one text: expected {count} values")
-    items = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    values = given.tolist() if isinstance(given, np.ndarray) else given
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"metadata {name!r} is {given!r} alone: expected {count} values")
+    items = list(values)
     if len(items) != count:
         raise ValueError(f"metadata {name!r} has {len(items)} values: expected {count}, one a vector")
     kinds = {type(item) for item in items}
@@ -189,8 +249,17 @@ def _column(name: str, given: Sequence[Any] | NDArray[Any], count: int) -> NDArr
         texts = np.empty(count, object)
         texts[:] = items
         return texts
-    if not all(issubclass(kind, int | float | np.number | np.bool_) for kind in kinds):
+    if not all(issubclass(kind, NUMBERS) for kind in kinds):
         named = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"metadata {name!r} has values of {named}: expected all text or all numbers")
-    numbers = np.asarray(items)
-    return numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
+    numbers = [_python(item) for item in items]
+    if any(issubclass(kind, float | np.floating) for kind in kinds):
+        return np.array(numbers, np.float64)
+    try:
+        return np.array(numbers, np.int64)
+    except OverflowError as error:
+        beyond = next(number for number in numbers if not _LEAST <= number <= _MOST)
+        raise ValueError(
+            f"metadata {name!r} has {beyond}: expected whole numbers of 64 bits, {_LEAST} to {_MOST}; "
+            "give them as text"
+        ) from error

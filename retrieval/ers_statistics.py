@@ -16,13 +16,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import real
 from retrieval.hierarchy import SemanticHierarchy
 
 _RESCALE_AT = 1e9
 
 
 class EdgeStatistics:
-    """Counts per edge; an old feedback weighs half after ``half_life`` newer ones.
+    """Counts per edge; an old feedback weighs half after ``half_life`` newer ones, at least 1.
 
     Attributes:
         visits: per level ``[M_l]`` float64, in units of ``weight``.
@@ -32,9 +33,7 @@ class EdgeStatistics:
     """
 
     def __init__(self, hierarchy: SemanticHierarchy, half_life: float = 10_000.0) -> None:
-        if not half_life > 0:
-            raise ValueError(f"half_life={half_life}: expected above 0 (feedbacks)")
-        self.half_life = float(half_life)
+        self.half_life = real("half_life", half_life, least=1)
         self.visits = [np.zeros(len(nodes)) for nodes in hierarchy.centroids]
         self.successes = [np.zeros(len(nodes)) for nodes in hierarchy.centroids]
         self.total = 0.0

@@ -31,7 +31,7 @@ class FlatIndex:
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `retrieval.protocol.Retriever.search`."""
         width = 0 if self._index is None else self._index.d
-        queries = check_search(queries, k, len(self), width)
+        queries, k = check_search(queries, k, len(self), width)
         assert self._index is not None
         scores, rows = self._index.search(queries, k)
         return self._ids[rows], scores

@@ -17,12 +17,15 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import whole
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 SAMPLE_PER_LEAF = (
     64  # vectors of the sample for each leaf: the centroid's error is then an eighth of the spread
 )
+DEEPEST = 32  # levels of two branches each: no tree has so many leaves
 
 
 def leaves_for(count: int) -> int:
@@ -83,15 +86,15 @@ class SemanticHierarchy:
         Args:
             sample: ``[S, D]`` finite, non-zero; only directions count.
             leaves: nodes of the last level, at most S.
-            depth: levels; the number of nodes grows by the same factor on each.
+            depth: levels, at most 32; the number of nodes grows by the same factor on each.
             iterations: of k-means.
             seed: of k-means' first centroids.
 
         Raises:
             ValueError: if there are fewer vectors than leaves, or a number is below 1.
         """
-        if depth < 1 or leaves < 1 or iterations < 1:
-            raise ValueError(f"depth={depth}, leaves={leaves}, iterations={iterations}: expected at least 1")
+        depth, leaves = whole("depth", depth, most=DEEPEST), whole("leaves", leaves)
+        iterations = whole("iterations", iterations)
         if len(sample) < leaves:
             raise ValueError(f"{len(sample)} vectors for {leaves} leaves: expected at least one a leaf")
         sample = sample / np.linalg.norm(sample, axis=1, keepdims=True)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import kept
+from retrieval.checks import thread_count, whole
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -50,8 +51,7 @@ def rerank(query_rows: Ints, candidate_ids: Ints, reranker: Reranker, k: int) ->
     Raises:
         ValueError: if k is below 1, or the re-ranker returns another shape or NaN.
     """
-    if k < 1:
-        raise ValueError(f"k={k}: expected at least 1")
+    k = whole("k", k)
     scores = np.array(reranker(query_rows, candidate_ids), np.float32)
     if scores.shape != candidate_ids.shape:
         raise ValueError(f"the re-ranker returned scores {scores.shape} for candidates {candidate_ids.shape}")
@@ -115,9 +115,7 @@ class Cascade:
     """
 
     def __init__(self, light: Reranker, full: Reranker, keep: int) -> None:
-        if keep < 1:
-            raise ValueError(f"keep={keep}: expected at least 1")
-        self._light, self._full, self._keep = light, full, keep
+        self._light, self._full, self._keep = light, full, whole("keep", keep)
 
     def __call__(self, query_rows: Ints, candidate_ids: Ints) -> Floats:
         """See `Reranker`."""
@@ -142,9 +140,7 @@ class Threaded:
     """A re-ranker over pieces of the batch, in several threads; it must let go of Python's lock."""
 
     def __init__(self, reranker: Reranker, threads: int) -> None:
-        if threads < 1:
-            raise ValueError(f"threads={threads}: expected at least 1")
-        self._reranker, self._threads = reranker, threads
+        self._reranker, self._threads = reranker, thread_count("threads", threads)
 
     def __call__(self, query_rows: Ints, candidate_ids: Ints) -> Floats:
         """See `Reranker`."""

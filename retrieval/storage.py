@@ -33,11 +33,16 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
         header: settings and sizes, JSON.
 
     Raises:
-        ValueError: if the folder holds something that is no index.
+        ValueError: if the folder holds something that is no index, or cannot be made.
     """
-    if folder.exists() and any(not _ours(entry.name) for entry in folder.iterdir()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [entry.name for entry in folder.iterdir() if not _ours(entry.name)]
+    except OSError as error:
+        reason = "a file is there" if folder.is_file() else str(error.strerror)
+        raise ValueError(f"{folder}: cannot save an index there ({reason}); choose another folder") from error
+    if others:
         raise ValueError(f"{folder} holds other files than an index: choose an empty or a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
     with _one_writer(folder):
         data = folder / f"data-{secrets.token_hex(8)}"
         data.mkdir()

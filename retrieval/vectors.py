@@ -19,6 +19,22 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 AHEAD = 3  # vectors fetched before their turn
 
 
+def fit_half(vectors: Floats, name: str) -> None:
+    """Refuses vectors ``[N, D]`` that half precision cannot hold.
+
+    Raises:
+        ValueError: if a value is above what it can hold, or a vector's largest below what it holds in full.
+    """
+    limits = np.finfo(np.float16)
+    largest = np.abs(vectors).max(axis=1, initial=0)
+    off = np.flatnonzero((largest > limits.max) | (largest < limits.smallest_normal))
+    if len(off):
+        raise ValueError(
+            f"{name}: row {off[0]} has {largest[off[0]]:.3g} as its largest value: float16 holds "
+            f"{limits.smallest_normal:.2g} to {limits.max:g}; scale the vectors or take precision='float32'"
+        )
+
+
 class VectorStore:
     """Rows of vectors: a base that is only read (it may be memory-mapped) and a tail that grows.
 
@@ -156,13 +172,14 @@ def _by_single(query: Any, vector: Any) -> Any:
 
 
 @kept(fastmath={"reassoc", "contract"})
-def well_formed(vectors: NDArray[np.float32]) -> bool:
-    """Whether all rows ``[N, D]`` are surely finite and not zero; of extreme lengths it says no."""
+def well_formed(vectors: NDArray[np.float32], shortest: float, longest: float) -> bool:
+    """Whether all rows ``[N, D]`` have finite lengths within these bounds, whose squares float32 can hold."""
+    least, most = np.float32(shortest * shortest), np.float32(longest * longest)
     for row in vectors:
         square = np.float32(0)
         for value in row:
             square += value * value
-        if not 0 < square < np.inf:
+        if not least <= square <= most:
             return False
     return True
 

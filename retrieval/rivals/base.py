@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import Checked, thread_count
 from retrieval.protocol import check_content, check_search
 
 #: Found rows and their inner products, each ``[Q, k]``; row -1 where nothing was found.
@@ -57,14 +58,15 @@ class Rival(ABC):
         name: what `retrieval.rivals.make_index` calls it.
         knobs: for each attribute that trades recall for speed the values of a curve, cheapest first; the
             first is the one that the engine's users turn. Each may be set at any time between searches.
-        threads: of building and of searching many queries.
+        threads: of building and of searching many queries, at most `retrieval.checks.MOST_THREADS`.
     """
 
     name: ClassVar[str]
     knobs: ClassVar[Mapping[str, tuple[int, ...]]]
+    threads = Checked(thread_count)
 
     def __init__(self, *, threads: int = 1) -> None:
-        self.threads = at_least("threads", threads)
+        self.threads = threads
         self._ids: NDArray[np.int64] = np.empty(0, np.int64)
         self._width = 0
 
@@ -79,7 +81,7 @@ class Rival(ABC):
 
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
         """See `retrieval.protocol.Retriever.search`."""
-        queries = check_search(queries, k, len(self), self._width)
+        queries, k = check_search(queries, k, len(self), self._width)
         if not len(queries):
             return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
         rows, scores = self._search(queries, k)
@@ -183,10 +185,3 @@ def cells_for(count: int) -> int:
     an index"), where training stays affordable on one core.
     """
     return min(count, 1 << round(math.log2(4 * count**0.5)))
-
-
-def at_least(name: str, value: int, least: int = 1) -> int:
-    """The value, or a ValueError if it is below the least."""
-    if value < least:
-        raise ValueError(f"{name}={value}: expected at least {least}")
-    return value

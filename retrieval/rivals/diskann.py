@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import Found, MissingEngineError, Rival, at_least, library, quiet
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import Found, MissingEngineError, Rival, library, quiet
 
 FIX = "pip install --no-deps diskannpy==0.7.0 (its pin of NumPy contradicts this project's)"
 
@@ -33,6 +34,7 @@ class DiskAnn(Rival):
 
     name = "diskann"
     knobs: ClassVar = {"L": (16, 32, 64, 128, 256, 512, 1024)}
+    L = Checked(whole)
 
     def __init__(
         self, *, graph_degree: int = 64, complexity: int = 100, L: int = 64, threads: int = 1
@@ -40,8 +42,8 @@ class DiskAnn(Rival):
         super().__init__(threads=threads)
         refuse_old()
         self._diskannpy = library(self.name, "diskannpy", FIX)
-        self.graph_degree = at_least("graph_degree", graph_degree, 2)
-        self.complexity = at_least("complexity", complexity)
+        self.graph_degree = whole("graph_degree", graph_degree, 2)
+        self.complexity = whole("complexity", complexity)
         self.L = L
         self._index: Any = None
         self._bytes = 0
@@ -75,7 +77,7 @@ class DiskAnn(Rival):
             self._bytes = sum((Path(folder) / name).stat().st_size for name in ("ann", "ann.data"))
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
-        breadth = max(at_least("L", self.L), k)
+        breadth = max(self.L, k)
         answer = self._index.batch_search(queries, k, breadth, self.threads)
         squares = (queries**2).sum(1, keepdims=True)  # |q|^2; |x|^2 is 1
         rows = answer.identifiers.astype(np.int64)

@@ -8,18 +8,20 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checks import Checked, thread_count
 from retrieval.flat import FlatIndex
-from retrieval.rivals.base import Found, at_least, faiss_threads
+from retrieval.rivals.base import Found, faiss_threads
 
 
 class Flat(FlatIndex):
     """Looks at every vector; there is nothing to trade."""
 
     knobs: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    threads = Checked(thread_count)
 
     def __init__(self, *, threads: int = 1) -> None:
         super().__init__()
-        self.threads = at_least("threads", threads)
+        self.threads = threads
 
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
         """See `retrieval.protocol.Retriever.search`."""

@@ -8,7 +8,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import FaissRival, at_least
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import FaissRival
 
 
 class Hnsw(FaissRival):
@@ -23,6 +24,7 @@ class Hnsw(FaissRival):
 
     name = "hnsw"
     knobs: ClassVar = {"efSearch": (16, 32, 64, 128, 256, 512, 1024)}
+    efSearch = Checked(whole)
 
     def __init__(
         self,
@@ -33,8 +35,8 @@ class Hnsw(FaissRival):
         threads: int = 1,
     ) -> None:
         super().__init__(threads=threads)
-        self.M = at_least("M", M, 2)
-        self.efConstruction = at_least("efConstruction", efConstruction)
+        self.M = whole("M", M, 2)
+        self.efConstruction = whole("efConstruction", efConstruction)
         self.efSearch = efSearch
 
     def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
@@ -44,5 +46,5 @@ class Hnsw(FaissRival):
         return index
 
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        self._index.hnsw.efSearch = max(at_least("efSearch", self.efSearch), k)
+        self._index.hnsw.efSearch = max(self.efSearch, k)
         return self._index.search(queries, k)

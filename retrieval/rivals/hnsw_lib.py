@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import Found, Rival, at_least, library
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import Found, Rival, library
 
 
 class HnswLib(Rival):
@@ -22,13 +23,14 @@ class HnswLib(Rival):
 
     name = "hnswlib"
     knobs: ClassVar = {"ef": (16, 32, 64, 128, 256, 512, 1024)}
+    ef = Checked(whole)
 
     def __init__(self, *, M: int = 32, ef_construction: int = 80, ef: int = 64, threads: int = 1) -> None:
         super().__init__(threads=threads)
         fix = "pip install hnswlib (built from source: needs a C++ compiler and Python's headers)"
         self._hnswlib = library(self.name, "hnswlib", fix)
-        self.M = at_least("M", M, 2)
-        self.ef_construction = at_least("ef_construction", ef_construction)
+        self.M = whole("M", M, 2)
+        self.ef_construction = whole("ef_construction", ef_construction)
         self.ef = ef
         self._index: Any = None
 
@@ -44,6 +46,6 @@ class HnswLib(Rival):
         self._index = index
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
-        self._index.set_ef(max(at_least("ef", self.ef), k))
+        self._index.set_ef(max(self.ef, k))
         rows, distances = self._index.knn_query(queries, k=k, num_threads=self.threads)
         return rows.astype(np.int64), 1 - distances  # its distance is 1 - inner product

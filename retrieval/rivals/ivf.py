@@ -8,7 +8,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import PROBES, FaissRival, at_least, cells_for
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import PROBES, FaissRival, cells_for
 
 TRAINING_POINTS = 64
 """Vectors a cell that k-means sees."""
@@ -28,6 +29,7 @@ class Ivf(FaissRival):
 
     name = "ivf"
     knobs: ClassVar = {"nprobe": PROBES}
+    nprobe = Checked(whole)
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class Ivf(FaissRival):
         if codes not in ("flat", "sq8"):
             raise ValueError(f"codes={codes}: expected flat or sq8")
         self.codes = codes
-        self.nlist = None if nlist is None else at_least("nlist", nlist)
+        self.nlist = None if nlist is None else whole("nlist", nlist)
         self.nprobe = nprobe
 
     def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
@@ -60,7 +62,7 @@ class Ivf(FaissRival):
         return index
 
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        self._index.nprobe = at_least("nprobe", self.nprobe)
+        self._index.nprobe = self.nprobe
         return self._index.search(queries, k)
 
 

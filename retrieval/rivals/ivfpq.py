@@ -12,7 +12,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import PROBES, REFINES, FaissRival, at_least, cells_for
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import PROBES, REFINES, FaissRival, cells_for
 from retrieval.rivals.ivf import train_cells
 
 
@@ -21,7 +22,7 @@ class IvfPq(FaissRival):
 
     Args:
         nlist: cells; None takes `cells_for` so many vectors.
-        m: sub-quantisers of 4 bits; None takes one for two dimensions.
+        m: sub-quantisers of 4 bits; None takes one for two dimensions, of odd widths one for each.
         nprobe: cells scanned a query.
         refine: candidates rescored exactly, at least k.
         by_residual: whether codes describe the offset from the cell's centroid instead of the vector: a
@@ -31,6 +32,8 @@ class IvfPq(FaissRival):
 
     name = "ivfpq"
     knobs: ClassVar = {"nprobe": PROBES, "refine": REFINES}
+    nprobe = Checked(whole)
+    refine = Checked(whole)
 
     def __init__(
         self,
@@ -43,15 +46,15 @@ class IvfPq(FaissRival):
         threads: int = 1,
     ) -> None:
         super().__init__(threads=threads)
-        self.nlist = None if nlist is None else at_least("nlist", nlist)
-        self.m = None if m is None else at_least("m", m)
+        self.nlist = None if nlist is None else whole("nlist", nlist)
+        self.m = None if m is None else whole("m", m)
         self.nprobe = nprobe
         self.refine = refine
         self.by_residual = by_residual
 
     def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
         count, width = vectors.shape
-        parts = self.m or max(1, width // 2)
+        parts = self.m or (width // 2 if width % 2 == 0 else width)
         if width % parts:
             raise ValueError(
                 f"m={parts}: vectors of width {width} cannot be cut so; give a divisor of {width}"
@@ -69,6 +72,6 @@ class IvfPq(FaissRival):
         return refined
 
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        self._index.k_factor = max(1.0, at_least("refine", self.refine) / k)
-        self._codes.nprobe = at_least("nprobe", self.nprobe)
+        self._index.k_factor = max(1.0, self.refine / k)
+        self._codes.nprobe = self.nprobe
         return self._index.search(queries, k)

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import PROBES, REFINES, Found, Rival, at_least, cells_for, library, quiet
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import PROBES, REFINES, Found, Rival, cells_for, library, quiet
 
 #: Below so few vectors a tree has no use, and product codes too few to learn from.
 FEWEST_FOR_A_TREE = 1_000
@@ -32,6 +33,8 @@ class Scann(Rival):
 
     name = "scann"
     knobs: ClassVar = {"leaves_to_search": PROBES, "reorder": REFINES}
+    leaves_to_search = Checked(whole)
+    reorder = Checked(whole)
 
     def __init__(
         self,
@@ -46,10 +49,10 @@ class Scann(Rival):
         super().__init__(threads=threads)
         fix = "pip install scann (wheels for Linux with x86 and ARM), or the extra bench"
         self._ops = library(self.name, "scann", fix).scann_ops_pybind
-        self.num_leaves = None if num_leaves is None else at_least("num_leaves", num_leaves)
+        self.num_leaves = None if num_leaves is None else whole("num_leaves", num_leaves)
         self.leaves_to_search = leaves_to_search
         self.reorder = reorder
-        self.dimensions_per_block = at_least("dimensions_per_block", dimensions_per_block)
+        self.dimensions_per_block = whole("dimensions_per_block", dimensions_per_block)
         self.threshold = threshold
         self._index: Any = None
 
@@ -71,13 +74,13 @@ class Scann(Rival):
             leaves = min(count, self.num_leaves or cells_for(count))
             builder.tree(
                 num_leaves=leaves,
-                num_leaves_to_search=min(leaves, at_least("leaves_to_search", self.leaves_to_search)),
+                num_leaves_to_search=min(leaves, self.leaves_to_search),
                 training_sample_size=min(count, 64 * max(leaves, 256)),
                 spherical=True,
             )
             builder.score_ah(
                 self.dimensions_per_block, anisotropic_quantization_threshold=self.threshold
-            ).reorder(at_least("reorder", self.reorder))
+            ).reorder(self.reorder)
         with quiet():  # it logs every step
             self._index = builder.build()
         self._index.set_num_threads(self.threads)
@@ -85,8 +88,8 @@ class Scann(Rival):
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         settings = {
             "final_num_neighbors": k,
-            "pre_reorder_num_neighbors": max(k, at_least("reorder", self.reorder)),
-            "leaves_to_search": at_least("leaves_to_search", self.leaves_to_search),
+            "pre_reorder_num_neighbors": max(k, self.reorder),
+            "leaves_to_search": self.leaves_to_search,
         }
         if len(queries) == 1:  # its own call for one query is the faster one
             near, near_scores = self._index.search(queries[0], **settings)

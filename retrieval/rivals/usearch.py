@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rivals.base import Found, Rival, at_least, library
+from retrieval.checks import Checked, whole
+from retrieval.rivals.base import Found, Rival, library
 
 
 class Usearch(Rival):
@@ -24,6 +25,7 @@ class Usearch(Rival):
 
     name = "usearch"
     knobs: ClassVar = {"expansion_search": (16, 32, 64, 128, 256, 512, 1024)}
+    expansion_search = Checked(whole)
 
     def __init__(
         self,
@@ -38,8 +40,8 @@ class Usearch(Rival):
         self._usearch = library(self.name, "usearch.index", "pip install usearch, or the extra bench")
         if dtype not in ("f32", "bf16", "f16", "i8"):
             raise ValueError(f"dtype={dtype}: expected f32, bf16, f16 or i8")
-        self.connectivity = at_least("connectivity", connectivity, 2)
-        self.expansion_add = at_least("expansion_add", expansion_add)
+        self.connectivity = whole("connectivity", connectivity, 2)
+        self.expansion_add = whole("expansion_add", expansion_add)
         self.expansion_search = expansion_search
         self.dtype = dtype
         self._index: Any = None
@@ -62,7 +64,7 @@ class Usearch(Rival):
         self._index = index
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
-        self._index.expansion_search = max(at_least("expansion_search", self.expansion_search), k)
+        self._index.expansion_search = max(self.expansion_search, k)
         matches = self._index.search(queries, k, threads=self.threads)
         rows = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)

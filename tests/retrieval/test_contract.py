@@ -62,9 +62,20 @@ def test_all_that_there_is_can_be_asked_for_and_no_more(built: Retriever) -> Non
         (unit(1, width=2), 1, "queries of width 2: the index was built with 16"),
         (unit(1)[0], 1, r"queries of shape \(16,\)"),
         (unit(1), 0, "k=0: expected at least 1"),
+        (unit(1), 3.0, "k=3.0: expected a whole number; give an int"),
+        (unit(1), True, "k=True: expected a whole number"),
+        (unit(1), "3", "k='3': expected a whole number"),
+        (unit(1), None, "k=None: expected a whole number"),
+        (unit(1), 2**40, "k=1099511627776: expected at most"),
         (np.full((1, WIDTH), np.nan), 1, r"queries\[0\] has a value that is not finite"),
         (np.full((1, WIDTH), np.inf), 1, r"queries\[0\] has a value that is not finite"),
         (unit(3) * [[1], [1], [0]], 1, "queries: row 2 is zero, expected a direction"),
+        (unit(3) * [[1], [1e-44], [1]], 1, r"queries\[1\] has length .*: expected 1e-15 to 1e\+15; scale"),
+        (unit(3) * [[1], [1e20], [1]], 1, r"queries\[1\] has length 1e\+20"),
+        (np.full((1, WIDTH), 1e300), 1, "not finite"),
+        ("abc", 1, "queries: expected an array of numbers"),
+        ([[1.0, 2.0], [3.0]], 1, "queries: expected an array of numbers"),
+        ({1: 2}, 1, "queries: expected an array of numbers"),
     ],
 )
 def test_a_query_that_means_nothing_is_refused(
@@ -72,6 +83,12 @@ def test_a_query_that_means_nothing_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         built.search(queries, k)
+
+
+def test_numbers_of_any_library_will_do(built: Retriever) -> None:
+    expected = built.search(unit(2), 3)
+    for three in (np.int64(3), np.uint8(3), np.array(3)):
+        np.testing.assert_array_equal(built.search(unit(2), three), expected)  # type: ignore[arg-type]
 
 
 def test_no_queries_have_no_answers(built: Retriever) -> None:
@@ -83,11 +100,15 @@ BAD_CONTENT = [
     (unit(1)[0], [0], r"shape \(16,\)"),
     (unit(2), [0], "one id a vector"),
     (unit(2), [0, 0], "id 0 is given 2 times: expected distinct ids"),
+    (unit(1), 5, r"ids of shape \(\): expected a list"),
     (unit(2), [-1, 0], "id -1: expected 0 or more"),
+    (unit(2), np.array([2**63 + 5, 0], np.uint64), f"id {2**63 + 5}: expected at most {2**63 - 1}"),
     (unit(2), [0.5, 1.0], "expected whole numbers"),
     (unit(0), [], "at least one vector"),
     (unit(2) * [[1], [np.nan]], [0, 1], "not finite"),
     (unit(2) * [[1], [0]], [0, 1], "row 1 is zero, expected a direction"),
+    (unit(60) * 1e-30, range(60), "has length 1e-30: expected 1e-15 to"),
+    (unit(60) * 1e20, range(60), r"has length 1e\+20"),
 ]
 
 
@@ -123,3 +144,16 @@ def test_one_vector_is_enough(empty: Retriever) -> None:
 def test_two_vectors_are_told_apart(empty: Retriever) -> None:
     empty.build(unit(2), np.array([7, 3]))
     assert empty.search(unit(2), 1)[0].tolist() == [[7], [3]]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", [2e-15, 0.9e15])
+def test_vectors_of_any_length_that_is_taken_are_searched(empty: Retriever, length: float) -> None:
+    """Without an error, a warning or the process's end; how well depends on the engine's codes."""
+    if empty.name == "diskann":
+        pytest.skip("takes vectors of length 1 only")
+    vectors = unit(600)
+    empty.build((vectors * length).astype(np.float32), np.arange(600))
+    for own in (2e-15, 1, 0.9e15):
+        ids, scores = empty.search(vectors[:50] * np.float32(own), 1)
+        assert (np.isfinite(scores) == (ids >= 0)).all()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,6 +98,69 @@ def test_bad_queries_and_settings_are_named() -> None:
         ErsIndex(beam=0)
     with pytest.raises(ValueError, match="precision='int4'"):
         ErsIndex(precision="int4")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["beam", "refine", "leaves", "depth", "seed"])
+@pytest.mark.parametrize("value", [1.5, True, "x", -1, 2**40, np.array([1, 2])])
+def test_a_setting_that_is_no_whole_number_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{name}=.*: expected"):
+        ErsIndex(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["success_weight", "exploration"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1e30, "x", None, True])
+def test_a_weight_that_gives_no_order_is_refused_whenever_it_is_set(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{name}=.*: expected a number from 0 to 1e"):
+        ErsIndex(**{name: value})
+    index = ErsIndex()
+    with pytest.raises(ValueError, match=f"{name}="):
+        setattr(index, name, value)
+    assert getattr(index, name) == getattr(ErsIndex(), name)
+
+
+def test_the_largest_weights_are_searched_with() -> None:
+    index = ErsIndex(beam=2, refine=5, success_weight=1e15, exploration=1e15, half_life=1)
+    index.build(unit(0, 2000), np.arange(2000))
+    index.learn()
+    for row in range(50):
+        index.feedback(unit(1, 50)[row], row)
+    assert (index.search(unit(1, 100), 5)[0] >= 0).all()
+
+
+@pytest.mark.parametrize("value", [0, 0.5, -1, np.nan, "x"])
+def test_a_half_life_below_one_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"half_life=.*: expected a number from 1"):
+        ErsIndex(half_life=value)
+
+
+@pytest.mark.parametrize("name", ["beam", "refine", "rerank"])
+@pytest.mark.parametrize("value", [0, 2.5, True, "x", 2**40])
+def test_a_search_with_a_number_that_is_none_is_named(name: str, value: Any) -> None:
+    index = ErsIndex()
+    index.build(unit(0, 300), np.arange(300))
+    with pytest.raises(ValueError, match=rf"{name}=.*: expected"):
+        index.search(unit(1, 1), 3, **{name: value})
+    if name != "rerank":
+        with pytest.raises(ValueError, match=rf"{name}=.*: expected"):
+            setattr(index, name, value)
+    found = index.search(unit(1, 2), 3, beam=np.int64(4), refine=np.int32(9))[0]
+    np.testing.assert_array_equal(found, index.search(unit(1, 2), 3, beam=4, refine=9)[0])
+
+
+def test_a_reranker_sees_no_more_candidates_than_there_are() -> None:
+    index = ErsIndex()
+    index.build(unit(0, 300), np.arange(300))
+    found, _ = index.search(unit(1, 2), 3, reranker=lambda rows, ids: ids.astype(float), rerank=2**31 - 1)
+    assert found.tolist() == [[299, 298, 297]] * 2
+
+
+@pytest.mark.parametrize("id", [2.0, "x", None, -1, 2**70])
+def test_feedback_for_what_is_no_id_is_named(id: Any) -> None:
+    index = ErsIndex()
+    index.build(unit(0, 300), np.arange(300))
+    index.learn()
+    with pytest.raises(ValueError, match=r"id=.*: expected"):
+        index.feedback(unit(0, 1)[0], id)
 
 
 def test_reranker_decides_over_its_candidates_in_one_call() -> None:

@@ -185,6 +185,9 @@ def test_a_changed_index_is_saved_without_what_was_removed(tmp_path, codec: Code
         (lambda index: index.upsert(unit(1, 2), [7, 60]), "'n' is missing"),
         (lambda index: index.remove([7, 60]), "id 60: the index has no such id"),
         (lambda index: index.remove([7, 7]), "2 times"),
+        (lambda index: index.remove(7), "expected a list of ids"),
+        (lambda index: index.remove({7}), "expected a list of ids"),
+        (lambda index: index.update(None, 7, {"n": [1]}), "expected a list of ids"),
     ],
 )
 def test_a_refused_change_changes_nothing(change, message: str, tmp_path) -> None:
@@ -199,6 +202,49 @@ def test_a_refused_change_changes_nothing(change, message: str, tmp_path) -> Non
     for call in (lambda: ErsIndex().add(unit(0, 1), [0]), lambda: ErsIndex().remove([0])):
         with pytest.raises(ValueError, match="empty index"):
             call()
+
+
+def test_an_index_tells_what_it_holds() -> None:
+    index = ErsIndex(beam=4)
+    assert repr(index) == "<ErsIndex: empty, beam=4, refine=100, codec='pq', precision='float32', frozen>"
+    assert index.ids.tolist() == []
+    assert 3 not in index
+    index.build(unit(0, 80), np.arange(80)[::-1] * 3)
+    index.remove(np.arange(3, 80) * 3)
+    index.add(unit(1, 1), np.array([2**63 - 1]))
+    index.learn()
+    assert index.ids.tolist() == [0, 3, 6, 2**63 - 1]
+    assert [one in index for one in (3, np.int64(6), 2**63 - 1)] == [True] * 3
+    assert [one in index for one in (9, -1, 4, 2**70, 3.5, "3", None)] == [False] * 7
+    assert repr(index).startswith(
+        "<ErsIndex: 4 vectors of width 16 in 10 leaves, beam=4, refine=100, codec='pq'"
+    )
+    assert repr(index).endswith("learning>")
+    index.ids[:] = 7  # a copy
+    assert 3 in index
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e6, 1e-9])
+def test_what_half_precision_cannot_hold_is_refused(scale: float) -> None:
+    index = ErsIndex(precision="float16")
+    message = (
+        r"row 0 has .* as its largest value: float16 holds .*; scale the vectors or take precision='float32'"
+    )
+    with pytest.raises(ValueError, match=message):
+        index.build(unit(0, 300) * scale, np.arange(300))
+    assert len(index) == 0
+    index.build(unit(0, 300), np.arange(300))
+    before = index.search(unit(1, 5), 5)
+    for change in (index.update, index.upsert):
+        with pytest.raises(ValueError, match=message):
+            change(unit(0, 300) * scale, np.arange(300))
+    with pytest.raises(ValueError, match=message):
+        index.add(unit(0, 300) * scale, np.arange(300) + 300)
+    np.testing.assert_array_equal(index.search(unit(1, 5), 5), before)
+    exact = ErsIndex()
+    exact.build(unit(0, 300) * scale, np.arange(300))
+    assert (exact.search(unit(0, 300), 1, refine=300)[0][:, 0] == np.arange(300)).all()
 
 
 def test_replacing_three_tenths_costs_no_recall() -> None:

@@ -133,6 +133,13 @@ def test_a_faiss_for_cpus_says_what_to_type(name):
         ("hnws", {}, "did you mean hnsw"),
         ("ivf", {"nprob": 3}, "did you mean nprobe"),
         ("ivf", {"threads": 0}, "threads=0: expected at least 1"),
+        ("ivf", {"threads": 1.5}, "threads=1.5: expected a whole number"),
+        ("ivf", {"threads": 1_000_000}, "threads=1000000: expected at most"),
+        ("flat", {"threads": 1_000_000}, "threads=1000000: expected at most"),
+        ("ivf", {"nprobe": 2.5}, "nprobe=2.5: expected a whole number"),
+        ("ivfpq", {"refine": 0}, "refine=0: expected at least 1"),
+        ("hnsw", {"efSearch": True}, "efSearch=True: expected a whole number"),
+        ("hnsw", {"M": 2**40}, "M=1099511627776: expected at most"),
         ("ivf", {"codes": "sq4"}, "codes=sq4: expected flat or sq8"),
     ],
 )
@@ -141,9 +148,29 @@ def test_mistakes_are_named(name, settings, message):
         make_index(name, **settings)
 
 
+@pytest.mark.parametrize("name", RIVALS)
+def test_knobs_are_checked_when_they_are_turned(name):
+    engine = make(name)
+    for knob, values in {**knobs_of(engine), "threads": (1,)}.items():
+        for wrong in (0, 2.5, "x"):
+            with pytest.raises(ValueError, match=f"{knob}={wrong!r}: expected"):
+                setattr(engine, knob, wrong)
+        setattr(engine, knob, values[0])
+
+
 def test_a_width_that_cannot_be_cut_is_named():
     with pytest.raises(ValueError, match="divisor of 7"):
-        make_index("ivfpq").build(np.eye(7, dtype=np.float32), np.arange(7))
+        make_index("ivfpq", m=3).build(np.eye(7, dtype=np.float32), np.arange(7))
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("width", [2, 3, 7])
+def test_any_width_will_do(name, width):
+    engine = make(name)
+    vectors = np.random.default_rng(0).normal(size=(300, width)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    engine.build(vectors, np.arange(300))
+    assert (engine.search(vectors[:20], 1)[1] > 0.99).all()
 
 
 def test_flat_cells_keep_exact_scores(data):

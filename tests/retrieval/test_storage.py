@@ -80,6 +80,20 @@ def test_folders_that_hold_no_index_are_left_alone(tmp_path: Path) -> None:
         ErsIndex().save(tmp_path / "new")
 
 
+def test_a_place_where_no_folder_can_be_is_named(tmp_path: Path) -> None:
+    index = saved(tmp_path / "index")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        ValueError, match=r"file: cannot save an index there \(a file is there\); choose another"
+    ):
+        index.save(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"cannot save an index there \(Not a directory\)"):
+        index.save(tmp_path / "file" / "index")
+    with pytest.raises(ValueError, match=r"no index in .*file"):
+        ErsIndex.load(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 BATCH = 10
 
 # For every line of input a child that changes and saves until it is killed: ids 0, 3, 6 ... stay, others come
