@@ -19,6 +19,7 @@ from experiments.benchmarks.base import Row, benchmark
 from experiments.benchmarks.retrieval_plot import check_format, recall_plot
 from experiments.errors import settings_of
 from retrieval import Retriever, evaluation
+from retrieval.checks import thread_count
 from retrieval.evaluation import GOALS, Cost, Point, Speed, Task
 from retrieval.mixtures import MIXTURES, queries_of, vectors_of
 from retrieval.rivals import ENGINES, MissingEngineError, make_index
@@ -133,8 +134,7 @@ def worth_timing(points: Sequence[Point]) -> list[Point]:
 
 def _made(engines: Sequence[str], threads: int) -> dict[str, Retriever]:
     """The engines that are installed; the others are named on stderr."""
-    if threads < 1:
-        raise ValueError(f"threads={threads}: expected at least 1")
+    thread_count("threads", threads)
     made = {}
     for name in dict.fromkeys(engines):
         try:
