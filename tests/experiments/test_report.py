@@ -194,16 +194,33 @@ def test_an_interval_with_zero_in_it_says_so(tmp_path: Path) -> None:
     assert "(includes 0)" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_grounding_is_shown_before_and_after(tmp_path: Path) -> None:
+def test_grounding_shows_measures_and_neither_ends_of_intervals_nor_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {"pairs": 673, "shapes": 453, "mass_ratio": 1.5, "mass_ratio_low": 1.25, "mass_ratio_high": 1.75}
+    before |= {"other_words_ratio": 1.25, "pointing_accuracy": 0.5, "chance_pointing": 0.375}
+    after = before | {"mass_ratio": 1.75, "mass_ratio_low": 1.625}
     for seed in (0, 1):
-        write_run(
-            tmp_path / str(seed),
-            seed=seed,
-            grounding={"before": {"mass": {"chair": 1.5}}, "after": {"mass": {"chair": 1.75}}},
-        )
+        for agent in ("mcts", "none"):
+            both = {"before": before | {"pairs": 600 + seed}, "after": after}
+            write_run(tmp_path / f"{agent}{seed}", agent=agent, seed=seed, grounding=both)
     report.main([str(tmp_path)])
-    text = (tmp_path / "report" / "report.md").read_text()
-    assert "| mcts | mass/chair | 1.500 [1.500, 1.500] | 1.750 [1.750, 1.750] | +0.250" in text
+    folder = tmp_path / "report"
+    text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    for output in (" ".join(capsys.readouterr().out.split()), page, text):
+        assert "attention on the part that words name, over its share of the surface" in output
+        assert "600 to 601 names of parts in the captions of 453 shapes" in output
+        assert "On the part by chance, per cent: a random point 37.5." in output
+        for ending in ("_low", "_high", "1.625"):
+            assert ending not in output
+    figures = "1.500 [1.500, 1.500] | 1.750 [1.750, 1.750] | +0.2500 [+0.2500, +0.2500]"
+    assert f"| mcts | {figures} | 1.250 [1.250, 1.250] |" in text
+    assert "| none | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | +0.00 [+0.00, +0.00] |\n" in text
+    plain = json.loads((folder / "report.json").read_text())
+    arm = plain["comparisons"][0]["arms"][0]
+    measures = ["mass_ratio", "other_words_ratio", "pointing_accuracy", "chance_pointing"]
+    assert list(arm["grounding"]) == measures
+    assert arm["counts"] == {"pairs": [600, 601], "shapes": [453, 453]}
 
 
 def test_returns_on_test_queries_are_compared_seed_by_seed(tmp_path: Path) -> None:
