@@ -116,6 +116,49 @@ def test_what_is_not_finished_is_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1-cut" in page
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("", "[]", "is damaged: the whole: expected a valid dictionary"),
+        ("metrics", "x", "is damaged: metrics: expected a valid dictionary"),
+        ("metrics", {"final": {"text_to_shape/recall@1": None}}, "final.text_to_shape/recall@1: expected a"),
+        ("seed", "three", "is damaged: seed: expected a valid integer"),
+        ("dataset", {"hash": "abc"}, "has no 'dataset.name'"),
+        ("config", {"eval": {"candidates": []}}, "config.eval.candidates: expected a valid integer"),
+        ("agent", {"test": [1.0]}, "agent.test: expected a valid dictionary"),
+        ("timing", {"train_seconds": "long"}, "timing.train_seconds: expected a valid number"),
+        ("grounding", [], "grounding: expected a valid dictionary"),
+        ("versions", 3, "versions: expected a valid dictionary"),
+    ],
+)
+def test_damaged_results_are_listed_and_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, value: object, words: str
+) -> None:
+    write_run(tmp_path / "0-whole")
+    path = write_run(tmp_path / "1-damaged", seed=1) / "results.json"
+    content = json.loads(path.read_text()) | {place: value}
+    path.write_text(json.dumps(content) if place else str(value))
+    assert report.main([str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "1-damaged: results.json " in told
+    assert words in told
+
+
+def test_curves_with_gaps_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_run(tmp_path / "0", returns=CURVE) / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    wrong = lines[2].replace(b"100.0", b'"many"')
+    assert wrong != lines[2]
+    path.write_bytes(b"".join([*lines[:2], b"\xff\xfe torn\n", b"[]\n", wrong, lines[3], b'{"step"']))
+    assert report.main([str(tmp_path)]) == 0
+    assert "note: 0: 4 lines of metrics.jsonl cannot be read (the first is line 3)" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path)[0]
+    assert [place for place, _ in run.curves["validation/return"]] == [
+        0.0,
+        200.0,
+    ]  # what follows still counts
+
+
 def test_a_seed_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     write_run(tmp_path / "0", seed=3)
     write_run(tmp_path / "1", seed=3)
