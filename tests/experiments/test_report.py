@@ -287,6 +287,8 @@ def test_returns_on_test_queries_are_compared_seed_by_seed(tmp_path: Path) -> No
         (["{root}/done", "metrics=x"], "did you mean metric?"),
         (["{root}/done", "out="], "expected a value"),
         (["{root}/done", "out={root}/file"], "a file is there"),
+        (["{root}/done", "out={root}/file/x"], "cannot be written to (Not a directory)"),
+        (["{root}/done", "out=/proc/x"], "out=/proc/x: cannot be written to (No such file or directory)"),
         (["{root}/done", "{root}/empty"], "2 folders given"),
         (["metric=a"], "0 folders given"),
     ],
