@@ -3,6 +3,9 @@
 Building is in :mod:`align3d.build`, which is also a command.
 """
 
+import align3d.interrupts  # noqa: F401 - first, before what is slow to import
+
+# isort: split
 from align3d.captions import normalise_caption
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError, RejectedItem

@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from filelock import FileLock
 
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError
 from align3d.hashing import hash_code, hash_json, hash_lines
+from align3d.interrupts import held_back
+from align3d.locking import locked
 from align3d.progress import ItemProgress
 from align3d.shards import ShardResult, ShardTask, run_in_worker, start_worker
 from align3d.sources import Item, Source, make_source, setting_names, source_class
@@ -91,6 +92,8 @@ def build(
         DataError: wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
     """
     out = Path(out)
+    if not out.name:
+        raise DataError(f"out={out}: expected the name of a folder")
     _check_whole("points", points, 1)
     _check_whole("seed", seed, 0)
     workers = default_workers() if workers is None else workers
@@ -98,9 +101,8 @@ def build(
     key = build_key(source, points, seed)
     if (existing := _existing(out, key)) is not None:
         return existing
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
-    with FileLock(out.with_name(out.name + ".lock")):
+    with locked(out):
         if (existing := _existing(out, key)) is not None:  # another process has built it meanwhile
             return existing
         items = source.items()
@@ -227,7 +229,8 @@ def _run_parallel(
         while queue or running:
             while queue and len(running) < workers + 1:  # few at a time, so that memory stays flat
                 index = queue.pop()
-                running[pool.submit(run_in_worker, index, shards[index])] = index
+                with held_back():  # a worker may be started here
+                    running[pool.submit(run_in_worker, index, shards[index])] = index
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 index = running.pop(future)

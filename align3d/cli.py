@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         source = make_source(name, **settings)
         dataset = build(source, out, **{key: value for key, value in own.items() if value is not None})
     except DataError as error:
-        print(str(error), file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command to go on from here", file=sys.stderr)

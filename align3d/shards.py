@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from align3d.errors import RejectedItem
+from align3d.interrupts import end_at_once
 from align3d.record import Record, Rejection, check_record
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard, write_text
@@ -86,6 +87,7 @@ _TASK: ShardTask | None = None
 def start_worker(task: ShardTask) -> None:
     """Give a worker process what its shards share, once."""
     global _TASK
+    end_at_once()  # Ctrl-C: the build tells of it
     _TASK = task
 
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 import experiments.benchmarks
 from experiments import runtime, tables
+from experiments.arguments import values_by
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.errors import USER_ERRORS, UserError, did_you_mean
+from experiments.outputs import writable_file
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +42,6 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     tables.show(TABLES.get(arguments[0], table)(rows), width=130)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps([as_json(row) for row in rows], indent=1) + "\n")
     return 0
 
@@ -50,38 +50,20 @@ def parse(arguments: Sequence[str]) -> tuple[Run, dict[str, Any], Path | None]:
     """The benchmark, its settings, and where to write.
 
     Raises:
-        UserError: no such benchmark, no such setting, or a value of the wrong kind.
+        UserError: no such benchmark, no such setting, a value of the wrong kind, or a file that cannot be
+            written: known now, and not once everything has been measured.
     """
     name, *rest = arguments
     if name not in BENCHMARKS:
         close = did_you_mean(name, BENCHMARKS)
         raise UserError(f"{name}: no such benchmark{close} (known: {', '.join(sorted(BENCHMARKS))})")
     run = BENCHMARKS[name]
-    parameters, hints = inspect.signature(run).parameters, get_type_hints(run)
-    settings: dict[str, Any] = {}
-    out = None
-    for argument in rest:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            raise UserError(f"{argument!r}: expected key=value, as in out=FILE.json")
-        if key == "out":
-            out = Path(text)
-            continue
-        if key not in parameters:
-            close = did_you_mean(key, [*parameters, "out"])
-            raise UserError(
-                f"{key}: {name} has no such setting{close} (settings: {', '.join([*parameters, 'out'])})"
-            )
-        value = text.strip("[]").split(",") if "," in text or text.startswith("[") else text
-        hint = hints[key]
-        if getattr(hint, "__origin__", None) in (tuple, list) and isinstance(value, str):
-            value = [value]
-        try:
-            settings[key] = TypeAdapter(hint).validate_python(value)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise UserError(f"{key}={text}: expected {message}") from error
-    return run, settings, out
+    hints = {
+        key: hint for key, hint in get_type_hints(run).items() if key in inspect.signature(run).parameters
+    }
+    settings = values_by({**hints, "out": Path}, rest, "out=FILE.json")
+    out = settings.pop("out", None)
+    return run, settings, None if out is None else writable_file(f"out={out}", out)
 
 
 def usage() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments import tables
 from experiments.errors import USER_ERRORS, UserError, did_you_mean
+from experiments.outputs import writable_folder
 from experiments.reporting import METRICS, compare, find_runs, summarise
 from experiments.reporting.writers import Report, write
 from experiments.reporting.writers import tables as report_tables
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         root, out, metrics = parse(arguments)
         runs, unfinished = find_runs(root)
         report = Report(str(root), [summarise(group, metrics) for group in compare(runs)], unfinished)
-        paths = write(report, out)
+        paths = write(report, writable_folder(f"out={out}", out))
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,8 +72,6 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
         settings[key] = value
     metrics = list(dict.fromkeys(settings.get("metric", ",".join(METRICS)).strip("[]").split(",")))
     out = Path(settings["out"]) if "out" in settings else root / "report"
-    if out.exists() and not out.is_dir():
-        raise UserError(f"out={out}: a file is there; expected a folder, new or old")
     return root, out, metrics
 
 

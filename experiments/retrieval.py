@@ -10,8 +10,9 @@ from typing import Any
 
 from experiments import runtime, tables
 from experiments.benchmarks.retrieval_plot import recall_plot
-from experiments.errors import USER_ERRORS, UserError
+from experiments.errors import USER_ERRORS
 from experiments.layout import CONFIG
+from experiments.outputs import writable_folder
 from experiments.results import versions
 from experiments.retrieving import show
 from experiments.retrieving.fresh import new_source
@@ -111,16 +112,12 @@ def _out(settings: Settings) -> Path:
     """The folder of the files, known to be writable before anything slow.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it is not.
     """
     out = settings.out
     if out is None:
         out = Path("outputs") / "retrieval" if settings.run is None else settings.run / "retrieval"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={out}: cannot be made ({error.strerror}); name another folder") from error
-    return out
+    return writable_folder(f"out={out}", out)
 
 
 def _slug(name: str) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments import runtime
+from experiments.arguments import listed, values_of
 from experiments.errors import USER_ERRORS, UserError, settings_of
-from experiments.retrieving.settings import Positive, listed, values_of
+from experiments.retrieving.settings import Positive
 from experiments.retrieving.stored import CAPTION, stored_index
 from retrieval import describe, name_nodes
 from retrieval.outline import Outline, read_outline

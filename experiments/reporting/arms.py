@@ -169,6 +169,7 @@ def _notes(arms: Sequence[Arm]) -> list[str]:
         seeds = "; ".join(f"{arm.name}: {', '.join(map(str, arm.seeds))}" for arm in arms)
         notes.append(f"the arms have different seeds ({seeds}): paired differences use those in common")
     runs = [run for arm in arms for run in arm.runs]
+    notes += [note for run in runs for note in run.notes]
     for name, versions in _versions(runs).items():
         if len(versions) > 1:
             notes.append(f"runs were made with {name} {' and '.join(sorted(versions))}")

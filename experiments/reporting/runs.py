@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.errors import UserError
-from experiments.layout import CONFIG, JOURNAL, RESULTS, SCHEMA
+from experiments.layout import CONFIG, JOURNAL, RESULTS
+from experiments.reporting.schema import checked
 
 #: How far along the agent's learning a line was written: transitions of the environment so far.
 EVALUATIONS = "agent/evaluations"
 #: The agent's curves: with labels, on the episodes it learns from; without, on held-out queries.
 LABELLED, RETURN, GAIN = "reward/return", "validation/return", "validation/recall@1_gain"
 CURVES = (RETURN, GAIN, LABELLED)
+_NUMBERS = (EVALUATIONS, *CURVES)
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Run:
         results: its results.json.
         settings: its configuration, flat: ``reward.alpha`` and so on.
         curves: by name, the points ``(agent/evaluations, value)`` in order.
+        notes: what could not be read.
     """
 
     folder: Path
     results: Mapping[str, Any]
     settings: Mapping[str, Any]
     curves: Mapping[str, list[tuple[float, float]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def seed(self) -> int:
@@ -59,7 +63,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run folder without results.
+    """A run folder without results that can be read.
 
     Attributes:
         folder: where it lies.
@@ -98,21 +102,21 @@ def find_runs(root: Path) -> tuple[list[Run], list[Unfinished]]:
 
 def read_run(folder: Path) -> Run | Unfinished:
     """Reads one run folder."""
-    path = folder / RESULTS
-    if not path.exists():
-        return Unfinished(folder, _progress(folder))
+    path, journal = folder / RESULTS, Journal(folder / JOURNAL)
     try:
-        results = json.loads(path.read_text())
-        schema = results["schema"]
-        if schema != SCHEMA:
-            return Unfinished(folder, f"{RESULTS} of schema {schema}, expected {SCHEMA}")
-        for key in ("config", "seed", "dataset", "metrics", "agent"):
-            results[key]
-    except (OSError, ValueError, TypeError) as error:
+        if not path.exists():
+            return Unfinished(folder, _progress(journal))
+        curves = _curves(journal)
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        return Unfinished(folder, f"{Path(error.filename or path).name} cannot be read: {error.strerror}")
+    except ValueError as error:
         return Unfinished(folder, f"{RESULTS} cannot be read: {error}")
-    except KeyError as error:
-        return Unfinished(folder, f"{RESULTS} has no {error.args[0]!r}")
-    return Run(folder, results, dict(flatten(results["config"])), _curves(folder / JOURNAL))
+    try:
+        results = checked(content)
+    except ValueError as error:
+        return Unfinished(folder, str(error))
+    return Run(folder, results, dict(flatten(results["config"])), curves, journal.notes())
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -124,23 +128,52 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The journal's lines; the last one of a run that is being written may be cut."""
-    if not path.exists():
-        return
-    with path.open() as file:
-        for text in file:
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                return
-            if isinstance(line, dict):
-                yield line
+class Journal:
+    """The lines of a metrics.jsonl that can be read; none where there is no such file.
+
+    Attributes:
+        path: the file.
+        damaged: numbers of the lines that cannot be read, known once all have been gone through.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged: list[int] = []
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.damaged.clear()
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = None
+                if isinstance(line, dict) and all(_is_number(line.get(name)) for name in _NUMBERS):
+                    yield line
+                else:
+                    self.damaged.append(number)
+
+    def notes(self) -> list[str]:
+        """What is missing, in words."""
+        if not self.damaged:
+            return []
+        count = len(self.damaged)
+        what = "1 line" if count == 1 else f"{count} lines"
+        return [
+            f"{self.path.parent.name}: {what} of {self.path.name} cannot be read (the first is line "
+            f"{self.damaged[0]}), so its curves have gaps"
+        ]
 
 
-def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _curves(journal: Journal) -> dict[str, list[tuple[float, float]]]:
     curves: dict[str, list[tuple[float, float]]] = {}
-    for line in _lines(path):
+    for line in journal:
         place = line.get(EVALUATIONS)
         if line.get("phase") != "agent" or place is None:
             continue
@@ -150,8 +183,8 @@ def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
-def _progress(folder: Path) -> str:
-    last = deque(_lines(folder / JOURNAL), maxlen=1)
+def _progress(journal: Journal) -> str:
+    last = deque(journal, maxlen=1)
     if not last:
         return "no step done"
     return f"stands at step {last[0].get('step')}, phase {last[0].get('phase')}"

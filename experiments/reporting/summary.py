@@ -30,6 +30,10 @@ EARNED = ("return", "internal", "external", "kl", "acted")
 """In ``agent.test`` of a run: means over its test queries."""
 
 BEFORE, AFTER = "before", "after"
+COUNTS = ("pairs", "shapes")
+"""Of grounding: how many were measured."""
+_ENDS = ("_low", "_high")
+"""Of the interval that a run gives a measure of grounding, over its shapes; here intervals are over runs."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class ArmSummary:
         costs: what it took.
         curves: by name.
         grounding: by measure, ``before``, ``after`` and their paired ``gain``.
+        counts: least and most of what a run measured grounding on: `COUNTS`.
     """
 
     arm: Arm
@@ -92,6 +97,7 @@ class ArmSummary:
     costs: Costs
     curves: dict[str, Curve]
     grounding: dict[str, dict[str, Estimate]]
+    counts: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary
         curve = arm_curve([run.curves.get(name, []) for run in arm.runs], _draws(arm.name, name))
         if curve is not None:
             curves[name] = curve
-    return ArmSummary(arm, estimates, against, _earned(arm), _costs(arm.runs), curves, _grounding(arm))
+    costs, grounding, counts = _costs(arm.runs), _grounding(arm), _counts(arm)
+    return ArmSummary(arm, estimates, against, _earned(arm), costs, curves, grounding, counts)
 
 
 def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> Against:
@@ -225,10 +232,11 @@ def _costs(runs: Sequence[Run]) -> Costs:
 
 
 def _grounding(arm: Arm) -> dict[str, dict[str, Estimate]]:
-    tables = [run.results.get("grounding") or {} for run in arm.runs]
-    sides = [(_numbers(table.get(BEFORE)), _numbers(table.get(AFTER))) for table in tables]
+    sides = [(_grounded(run, BEFORE), _grounded(run, AFTER)) for run in arm.runs]
     found = {}
     for name in dict.fromkeys(name for before, after in sides for name in before if name in after):
+        if name in COUNTS or name.endswith(_ENDS):
+            continue
         rows = np.array([[b[name], a[name]] for b, a in sides if name in b and name in a])
         before, after = rows[:, :1], rows[:, 1:]
         found[name] = {
@@ -238,14 +246,17 @@ def _grounding(arm: Arm) -> dict[str, dict[str, Estimate]]:
     return found
 
 
-def _numbers(table: object) -> dict[str, float]:
-    if not isinstance(table, Mapping):
-        return {}
-    return {
-        name.replace(".", "/"): float(value)
-        for name, value in flatten(table)
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+def _counts(arm: Arm) -> dict[str, tuple[int, int]]:
+    found = {}
+    for name in COUNTS:
+        told = [int(before[name]) for run in arm.runs if name in (before := _grounded(run, BEFORE))]
+        if told:
+            found[name] = (min(told), max(told))
+    return found
+
+
+def _grounded(run: Run, side: str) -> Mapping[str, float]:
+    return (run.results.get("grounding") or {}).get(side, {})
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -1,17 +1,26 @@
-"""How figures are said, the same in every format."""
+"""The tables of a report, the same in every format."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from experiments.layout import BASELINE, FINAL, RERANKED
+from experiments.reporting.cells import (
+    Grid,
+    difference,
+    duration,
+    number,
+    percent,
+    points,
+    probability,
+    with_interval,
+)
+from experiments.reporting.grounding import MAIN, OTHER, grounding
 from experiments.reporting.runs import GAIN as GAIN_CURVE
 from experiments.reporting.runs import LABELLED, RETURN
-from experiments.reporting.statistics import REPETITIONS, Estimate
-from experiments.reporting.summary import AFTER, ALL, BEFORE, GAIN, Against, ArmSummary, Summary
+from experiments.reporting.statistics import REPETITIONS
+from experiments.reporting.summary import ALL, GAIN, Against, ArmSummary, Summary
 
-NOTHING = "–"
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
 CURVE_TITLES = {
     RETURN: "Return on held-out queries, without labels",
@@ -39,62 +48,6 @@ READING = (
 )
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table of words.
-
-    Attributes:
-        title: stands above.
-        columns: headings; the first column names the arm.
-        rows: cells.
-    """
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-
-def percent(figure: Estimate | None) -> str:
-    """A share in per cent with its interval: ``77.5 [76.9, 78.0]``."""
-    return _with_interval(figure, "{:.1f}")
-
-
-def points(figure: Estimate | None) -> str:
-    """A difference of shares in points, with its sign, its interval, and whether that holds zero."""
-    return _marked(figure, _with_interval(figure, "{:+.2f}"))
-
-
-def difference(figure: Estimate | None) -> str:
-    """A difference in its own unit, likewise."""
-    return _marked(figure, _with_interval(figure, "{:+.4f}", 1.0))
-
-
-def _marked(figure: Estimate | None, text: str) -> str:
-    constant = figure is not None and figure.low == figure.high == 0.0
-    if figure is not None and figure.certain and figure.includes(0.0) and not constant:
-        return f"{text} (includes 0)"
-    return text
-
-
-def probability(figure: Estimate) -> str:
-    """A probability with its interval."""
-    return _interval(figure, "{:.2f}", 1.0)
-
-
-def number(value: float | None, form: str = "{:,.0f}") -> str:
-    """A number, or a dash where nobody tells."""
-    return NOTHING if value is None else form.format(value)
-
-
-def duration(seconds: float | None) -> str:
-    """Wall time: ``48 s``, ``12.5 min``, ``2.1 h``."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def metric_name(name: str) -> str:
     """``R@1 text → shape``."""
     direction, _, measure = name.partition("/")
@@ -112,15 +65,23 @@ def title(summary: Summary, key: str) -> str:
 
 
 def main_grids(summary: Summary) -> list[Grid]:
-    """The tables that answer the question: the first metric (or all together), improvement, costs."""
+    """The tables that answer the question: the first metric (or all together), what it took, grounding."""
     key = summary.keys[0]
-    return _not_empty([retrieval(summary, key), against(summary, key), earned(summary), costs(summary)])
+    return _not_empty(
+        [
+            retrieval(summary, key),
+            against(summary, key),
+            earned(summary),
+            costs(summary),
+            *grounding(summary, MAIN),
+        ]
+    )
 
 
 def other_grids(summary: Summary) -> list[Grid]:
-    """The tables of the other metrics, and of grounding."""
+    """The tables of the other metrics, and more of grounding."""
     found = [table(summary, key) for key in summary.keys[1:] for table in (retrieval, against)]
-    return _not_empty([*found, grounding(summary)])
+    return _not_empty([*found, *grounding(summary, OTHER)])
 
 
 def retrieval(summary: Summary, key: str) -> Grid:
@@ -166,8 +127,8 @@ def earned(summary: Summary) -> Grid:
         [
             arm.arm.name,
             *(difference(arm.earned.get(name)) for name in ("return", "internal", "external")),
-            _with_interval(arm.earned.get("kl"), "{:.3f}", 1.0),
-            _with_interval(arm.earned.get("acted"), "{:.0f}"),
+            with_interval(arm.earned.get("kl"), "{:.3f}", 1.0),
+            with_interval(arm.earned.get("acted"), "{:.0f}"),
         ]
         for arm in summary.arms
         if arm.earned
@@ -207,16 +168,6 @@ def costs(summary: Summary) -> Grid:
     return Grid("Costs, means over the runs", columns, rows)
 
 
-def grounding(summary: Summary) -> Grid:
-    """Attention on named parts before and after."""
-    rows = [
-        [arm.arm.name, name, *(_with_interval(parts[part], form, 1.0) for part, form in _GROUNDING)]
-        for arm in summary.arms
-        for name, parts in arm.grounding.items()
-    ]
-    return Grid("Grounding: attention on the parts that words name", _GROUNDING_COLUMNS, rows)
-
-
 def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:
     """The arms that have a curve of that name."""
     return [arm for arm in arms if name in arm.curves]
@@ -224,10 +175,6 @@ def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:
 
 def _not_empty(tables: list[Grid]) -> list[Grid]:
     return [table for table in tables if table.rows]
-
-
-_GROUNDING = ((BEFORE, "{:.3f}"), (AFTER, "{:.3f}"), (GAIN, "{:+.3f}"))
-_GROUNDING_COLUMNS = ["arm", "measure", "before", "after", "change"]
 
 
 def _against_cells(other: Against) -> list[str]:
@@ -239,17 +186,3 @@ def _against_cells(other: Against) -> list[str]:
         difference(other.earned),
         str(runs),
     ]
-
-
-def _with_interval(figure: Estimate | None, form: str, scale: float = 100.0) -> str:
-    return NOTHING if figure is None else _interval(figure, form, scale)
-
-
-def _interval(figure: Estimate, form: str, scale: float) -> str:
-    # "+ 0.0" turns a rounded negative zero into a plain one
-    def shown(value: float) -> str:
-        return form.format(round(scale * value, 6) + 0.0)
-
-    if figure.low is None or figure.high is None:
-        return shown(figure.value)
-    return f"{shown(figure.value)} [{shown(figure.low)}, {shown(figure.high)}]"

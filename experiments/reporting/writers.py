@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from experiments.reporting import figures, words
+from experiments.reporting.cells import WORDS, Grid
 from experiments.reporting.runs import CURVES, Unfinished
 from experiments.reporting.summary import Summary
 
@@ -63,6 +64,7 @@ def markdown(report: Report) -> str:
         lines += [*(f"- {note}" for note in summary.comparison.notes), ""] if summary.comparison.notes else []
         for grid in [*words.main_grids(summary), *words.other_grids(summary)]:
             lines += [f"### {grid.title}", "", *_markdown_table(grid), ""]
+            lines += [grid.note, ""] if grid.note else []
     if report.unfinished:
         lines += [
             "## Not finished",
@@ -124,7 +126,8 @@ def tables(report: Report) -> Iterator[Table]:
     """The main tables, for the terminal."""
     for summary in report.summaries:
         for grid in words.main_grids(summary):
-            table = Table(title=f"{summary.comparison.title}: {grid.title}")
+            title = f"{summary.comparison.title}: {grid.title}"
+            table = Table(title=title, caption=grid.note or None, caption_justify="left")
             for place, column in enumerate(grid.columns):
                 table.add_column(column, justify=_side(grid, place))
             for row in grid.rows:
@@ -168,18 +171,18 @@ def _pictures(summary: Summary) -> Iterator[str]:
             yield picture
 
 
-def _side(grid: words.Grid, place: int) -> Any:
+def _side(grid: Grid, place: int) -> Any:
     """Words to the left, figures to the right."""
-    return "left" if grid.columns[place] in ("arm", "against", "measure") else "right"
+    return "left" if grid.columns[place] in WORDS else "right"
 
 
-def _markdown_table(grid: words.Grid) -> list[str]:
+def _markdown_table(grid: Grid) -> list[str]:
     rule = ["---" if _side(grid, place) == "left" else "---:" for place in range(len(grid.columns))]
     rows = [grid.columns, rule, *grid.rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
-def _html_table(grid: words.Grid) -> str:
+def _html_table(grid: Grid) -> str:
     sides = [_side(grid, place) for place in range(len(grid.columns))]
 
     def cells(tag: str, row: Sequence[str]) -> str:
@@ -192,6 +195,7 @@ def _html_table(grid: words.Grid) -> str:
     return (
         f'<div class="table"><table>\n<caption>{html.escape(grid.title)}</caption>\n'
         f"<thead><tr>{cells('th', grid.columns)}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
+        + (f'<p class="below">{html.escape(grid.note)}</p>' if grid.note else "")
     )
 
 

@@ -31,6 +31,7 @@ from experiments.data import SHAPE_SETTINGS
 from experiments.embedding import frozen
 from experiments.errors import UserError, settings_of
 from experiments.progress import Tracker
+from experiments.retrieving.memory import check_memory
 from experiments.retrieving.trained import Trained
 from models import AlignmentModel, PointHierarchy, prepare_shapes
 
@@ -88,8 +89,9 @@ def new_source(config: RunConfig, size: int) -> Source:
     """The run's source with the next seed: shapes that it was not trained on, but for equal draws.
 
     Raises:
-        UserError: the source has a fixed stock of shapes.
+        UserError: the source has a fixed stock of shapes, or so many do not fit into memory.
     """
+    check_memory(size, config.model.embedding)
     data = config.data
     if not {"size", "seed"} <= set(setting_names(source_class(data.name))):
         raise UserError(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
+from experiments import runtime
+from experiments.arguments import listed, values_of
 from experiments.errors import UserError, did_you_mean
+from experiments.retrieving.memory import check_memory
 from models.compact import Precision
 from retrieval.rivals import ENGINES
 
@@ -25,7 +27,7 @@ class Settings:
     run: Path | None = None  # the folder of a finished run
     mixture: Literal["easier", "harder"] | None = None  # made vectors instead of a run's
     size: tuple[Positive, ...] = (100_000,)  # of a mixture or of gallery=new; several are compared in a plot
-    dim: Positive = 256  # of the mixture's vectors
+    dim: Annotated[int, Field(ge=2)] = 256  # of the mixture's vectors
     gallery: Literal["test", "all", "new"] = "test"  # the run's test shapes, all it has, or new ones
     engines: tuple[str, ...] = tuple(ENGINES)  # by default all that are installed
     rerank: tuple[Literal["light", "cascade", "haf"], ...] = (
@@ -61,36 +63,6 @@ def parse(arguments: Sequence[str]) -> Settings:
     return settings
 
 
-def values_of(kind: type, arguments: Sequence[str], example: str) -> dict[str, Any]:
-    """The values that a command line gives to the fields of a dataclass.
-
-    Args:
-        kind: the dataclass; what its fields say is checked.
-        arguments: ``key=value`` each, lists with commas.
-        example: of an argument, for who forgets the equals sign.
-
-    Raises:
-        UserError: a setting that there is not, or a value of the wrong kind.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    values: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            raise UserError(f"{argument!r}: expected key=value, as in {example}")
-        if key not in hints:
-            close = did_you_mean(key, hints)
-            raise UserError(f"{key}: no such setting{close} (settings: {', '.join(hints)})")
-        is_list = getattr(hints[key], "__origin__", None) is tuple
-        value = tuple(text.strip("[]").split(",")) if is_list else text
-        try:
-            values[key] = TypeAdapter(hints[key]).validate_python(value)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise UserError(f"{key}={text}: expected {message}") from error
-    return values
-
-
 def _check_together(settings: Settings, given: dict[str, Any]) -> None:
     if (settings.run is None) == (settings.mixture is None):
         raise UserError("give one of run=FOLDER (a finished run) and mixture=easier|harder")
@@ -112,14 +84,17 @@ def _check_together(settings: Settings, given: dict[str, Any]) -> None:
         raise UserError(
             f"queries={settings.queries} of {min(settings.size)} vectors: expected at most as many"
         )
+    if settings.run is None:
+        check_memory(max(settings.size), settings.dim, mixture=True)
+    cores = runtime.available_cores()
+    if settings.threads > cores:
+        raise UserError(f"threads={settings.threads}: this process may use {cores} cores")
     for name in settings.engines:
         if name not in ENGINES:
             close = did_you_mean(name, ENGINES)
             raise UserError(f"engines={name}: no such engine{close} (known: {', '.join(ENGINES)})")
     if settings.candidates < settings.k:
         raise UserError(f"candidates={settings.candidates}: expected at least k={settings.k}")
-    if settings.out is not None and settings.out.exists() and not settings.out.is_dir():
-        raise UserError(f"out={settings.out}: a file is there; expected a folder, new or old")
 
 
 def _check_apart(given: dict[str, Any], keys: Sequence[str], owner: str, other: str) -> None:
@@ -133,13 +108,3 @@ def usage() -> str:
     """What there is."""
     first = "python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]"
     return f"{first}\n\n{listed(Settings)}"
-
-
-def listed(kind: type) -> str:
-    """The fields of a dataclass and their defaults, a line each."""
-    lines = []
-    for field in dataclasses.fields(kind):
-        default = field.default
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        lines.append(f"  {field.name:<12}{'' if shown is None else shown}".rstrip())
-    return "\n".join(lines)

@@ -120,7 +120,7 @@ def test_interrupted_build_goes_on_and_ends_the_same(reference: ShapeDataset, tm
     assert min(read) == 128  # the first shard of 128 was kept
     assert (tmp_path / "boxes/data-00000-of-00003.arrow").stat().st_mtime_ns == before
     assert contents(dataset.path) == contents(reference.path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["boxes", "boxes.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["boxes"]
 
 
 def test_killed_build_goes_on_and_ends_the_same(reference: ShapeDataset, tmp_path: Path) -> None:
@@ -135,6 +135,46 @@ def test_killed_build_goes_on_and_ends_the_same(reference: ShapeDataset, tmp_pat
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "258 of 32 points" in done.stdout
     assert contents(tmp_path / "boxes") == contents(reference.path)
+
+
+SLOW = """
+import multiprocessing, pathlib, time
+from toy_source import Boxes
+class Slow(Boxes): pass
+if multiprocessing.current_process().name != "MainProcess":
+    pathlib.Path(__file__).with_name("importing").touch()
+    time.sleep(1)
+"""
+
+
+def test_interrupted_workers_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "slow_source.py").write_text(SLOW)
+    arguments = ["source=slow_source:Slow", "size=300", f"out={tmp_path / 'boxes'}", "points=8", "workers=2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "align3d.build", *arguments],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, tmp_path)))},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not (tmp_path / "importing").exists():
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)  # to all of them, as a terminal does
+    assert process.communicate()[1] == "interrupted; run the same command to go on from here\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("command", ["align3d.build", "experiments.run", "experiments.report"])
+def test_an_interrupt_while_a_command_imports_is_one_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")  # as if Ctrl-C had come just then
+    done = subprocess.run(
+        [sys.executable, "-m", command],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
 
 
 def test_a_worker_that_dies_is_told_and_its_build_goes_on(reference: ShapeDataset, tmp_path: Path) -> None:
@@ -311,6 +351,11 @@ def test_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
             "points='2k', expected a whole number from 1",
         ),
         (["source=nowhere:Shapes", "out=x"], "expected package.module:Class"),
+        (["source=procedural", "size=2", f"out={__file__}/x"], "/x: cannot be made (File exists)"),
+        (["source=procedural", "size=2", f"out={__file__}/x/y"], "/x/y: cannot be made (Not a directory)"),
+        (["source=procedural", "size=2", "out=/proc/x"], "out=/proc/x: cannot be made (No such file"),
+        (["source=procedural", "size=2", "out=."], "out=.: expected the name of a folder"),
+        (["source=toy_source:Boxes", "size=0", "out=x"], "nothing to read"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
@@ -323,6 +368,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
     assert not list(tmp_path.iterdir())

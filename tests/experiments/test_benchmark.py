@@ -39,9 +39,14 @@ def test_rows_are_printed_and_written(tmp_path, capsys):
         (["toy", "bacth=1"], "did you mean batch"),
         (["toy", "rounds=many"], "rounds=many"),
         (["toy", "rounds"], "key=value"),
+        (["toy", "batch="], "batch=: expected at least one value"),
+        (["toy", "out="], "out=: expected a value"),
+        (["toy", "out=/proc/x/y.json"], "out=/proc/x/y.json: cannot be written to (No such file"),
+        (["toy", f"out={__file__}/x.json"], "a file is there"),
+        (["toy", "out=/tmp"], "a folder is there"),
     ],
 )
-def test_a_mistake_is_one_line(arguments, hint, capsys):
+def test_a_mistake_is_one_line_before_anything_is_measured(arguments, hint, capsys):
     assert benchmark.main(arguments) == 2
     error = capsys.readouterr().err
     assert hint in error

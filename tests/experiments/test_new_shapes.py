@@ -92,3 +92,9 @@ def test_all_shapes_with_the_same_caption_are_right() -> None:
     captions = [["A red chair."], ["a blue chair", "a  red chair"], ["a table"]]
     right = same_captions(["a red chair", "A table", "a red chair"], captions)
     assert [rows.tolist() for rows in right] == [[0, 1], [2], [0, 1]]
+
+
+def test_more_than_memory_holds_is_refused_before_the_first_is_made() -> None:
+    config = settings(data="procedural", model="tiny")
+    with pytest.raises(UserError, match=r"size=99999999999999: .* GB for vectors of width 32, and this"):
+        new_source(config, 99_999_999_999_999)

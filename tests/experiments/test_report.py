@@ -116,6 +116,49 @@ def test_what_is_not_finished_is_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1-cut" in page
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("", "[]", "is damaged: the whole: expected a valid dictionary"),
+        ("metrics", "x", "is damaged: metrics: expected a valid dictionary"),
+        ("metrics", {"final": {"text_to_shape/recall@1": None}}, "final.text_to_shape/recall@1: expected a"),
+        ("seed", "three", "is damaged: seed: expected a valid integer"),
+        ("dataset", {"hash": "abc"}, "has no 'dataset.name'"),
+        ("config", {"eval": {"candidates": []}}, "config.eval.candidates: expected a valid integer"),
+        ("agent", {"test": [1.0]}, "agent.test: expected a valid dictionary"),
+        ("timing", {"train_seconds": "long"}, "timing.train_seconds: expected a valid number"),
+        ("grounding", [], "grounding: expected a valid dictionary"),
+        ("versions", 3, "versions: expected a valid dictionary"),
+    ],
+)
+def test_damaged_results_are_listed_and_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, value: object, words: str
+) -> None:
+    write_run(tmp_path / "0-whole")
+    path = write_run(tmp_path / "1-damaged", seed=1) / "results.json"
+    content = json.loads(path.read_text()) | {place: value}
+    path.write_text(json.dumps(content) if place else str(value))
+    assert report.main([str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "1-damaged: results.json " in told
+    assert words in told
+
+
+def test_curves_with_gaps_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_run(tmp_path / "0", returns=CURVE) / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    wrong = lines[2].replace(b"100.0", b'"many"')
+    assert wrong != lines[2]
+    path.write_bytes(b"".join([*lines[:2], b"\xff\xfe torn\n", b"[]\n", wrong, lines[3], b'{"step"']))
+    assert report.main([str(tmp_path)]) == 0
+    assert "note: 0: 4 lines of metrics.jsonl cannot be read (the first is line 3)" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path)[0]
+    assert [place for place, _ in run.curves["validation/return"]] == [
+        0.0,
+        200.0,
+    ]  # what follows still counts
+
+
 def test_a_seed_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     write_run(tmp_path / "0", seed=3)
     write_run(tmp_path / "1", seed=3)
@@ -194,16 +237,33 @@ def test_an_interval_with_zero_in_it_says_so(tmp_path: Path) -> None:
     assert "(includes 0)" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_grounding_is_shown_before_and_after(tmp_path: Path) -> None:
+def test_grounding_shows_measures_and_neither_ends_of_intervals_nor_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {"pairs": 673, "shapes": 453, "mass_ratio": 1.5, "mass_ratio_low": 1.25, "mass_ratio_high": 1.75}
+    before |= {"other_words_ratio": 1.25, "pointing_accuracy": 0.5, "chance_pointing": 0.375}
+    after = before | {"mass_ratio": 1.75, "mass_ratio_low": 1.625}
     for seed in (0, 1):
-        write_run(
-            tmp_path / str(seed),
-            seed=seed,
-            grounding={"before": {"mass": {"chair": 1.5}}, "after": {"mass": {"chair": 1.75}}},
-        )
+        for agent in ("mcts", "none"):
+            both = {"before": before | {"pairs": 600 + seed}, "after": after}
+            write_run(tmp_path / f"{agent}{seed}", agent=agent, seed=seed, grounding=both)
     report.main([str(tmp_path)])
-    text = (tmp_path / "report" / "report.md").read_text()
-    assert "| mcts | mass/chair | 1.500 [1.500, 1.500] | 1.750 [1.750, 1.750] | +0.250" in text
+    folder = tmp_path / "report"
+    text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    for output in (" ".join(capsys.readouterr().out.split()), page, text):
+        assert "attention on the part that words name, over its share of the surface" in output
+        assert "600 to 601 names of parts in the captions of 453 shapes" in output
+        assert "On the part by chance, per cent: a random point 37.5." in output
+        for ending in ("_low", "_high", "1.625"):
+            assert ending not in output
+    figures = "1.500 [1.500, 1.500] | 1.750 [1.750, 1.750] | +0.2500 [+0.2500, +0.2500]"
+    assert f"| mcts | {figures} | 1.250 [1.250, 1.250] |" in text
+    assert "| none | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | +0.00 [+0.00, +0.00] |\n" in text
+    plain = json.loads((folder / "report.json").read_text())
+    arm = plain["comparisons"][0]["arms"][0]
+    measures = ["mass_ratio", "other_words_ratio", "pointing_accuracy", "chance_pointing"]
+    assert list(arm["grounding"]) == measures
+    assert arm["counts"] == {"pairs": [600, 601], "shapes": [453, 453]}
 
 
 def test_returns_on_test_queries_are_compared_seed_by_seed(tmp_path: Path) -> None:
@@ -227,6 +287,8 @@ def test_returns_on_test_queries_are_compared_seed_by_seed(tmp_path: Path) -> No
         (["{root}/done", "metrics=x"], "did you mean metric?"),
         (["{root}/done", "out="], "expected a value"),
         (["{root}/done", "out={root}/file"], "a file is there"),
+        (["{root}/done", "out={root}/file/x"], "cannot be written to (Not a directory)"),
+        (["{root}/done", "out=/proc/x"], "out=/proc/x: cannot be written to (No such file or directory)"),
         (["{root}/done", "{root}/empty"], "2 folders given"),
         (["metric=a"], "0 folders given"),
     ],

@@ -40,6 +40,17 @@ FAST = ["rounds=1", "singles=3", "resamples=100", "engines=flat,ivf"]
         (["mixture=easier", "engines=hsnw"], "did you mean hnsw?"),
         (["run=/nowhere", "candidates=5"], "candidates=5: expected at least k=10"),
         (["mixture"], "expected key=value"),
+        (["mixture=easier", "dim=1"], "dim=1: expected greater than or equal to 2"),
+        (["mixture=easier", "size=99999999999999"], "size=99999999999999: 204,800,"),
+        (["mixture=easier", "dim=999999999"], "GB for vectors of width 999999999"),
+        (["mixture=easier", "threads=1000000"], "threads=1000000: this process may use"),
+        (["mixture=easier", "engines="], "engines=: expected at least one value"),
+        (["mixture=easier", "size=[]"], "size=[]: expected at least one value"),
+        (["run="], "run=: expected a value"),
+        (["mixture=easier", "recall=nan"], "recall=nan: expected a finite number"),
+        (["mixture=easier", "out=/proc/x"], "out=/proc/x: cannot be written to (No such file"),
+        (["mixture=easier", f"out={__file__}"], "a file is there; expected a folder"),
+        (["mixture=easier", f"out={__file__}/x"], "cannot be written to (Not a directory)"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, tmp_path, monkeypatch, capsys):

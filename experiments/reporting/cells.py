@@ -1,0 +1,86 @@
+"""Cells of a report's tables: how figures are said, the same in every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.reporting.statistics import Estimate
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of words.
+
+    Attributes:
+        title: stands above.
+        columns: headings; those in `WORDS` hold words, the others figures.
+        rows: cells.
+        note: stands below.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+#: Columns that hold words.
+WORDS = ("arm", "against")
+
+
+def percent(figure: Estimate | None) -> str:
+    """A share in per cent with its interval: ``77.5 [76.9, 78.0]``."""
+    return with_interval(figure, "{:.1f}")
+
+
+def points(figure: Estimate | None) -> str:
+    """A difference of shares in points, with its sign, its interval, and whether that holds zero."""
+    return _marked(figure, with_interval(figure, "{:+.2f}"))
+
+
+def difference(figure: Estimate | None) -> str:
+    """A difference in its own unit, likewise."""
+    return _marked(figure, with_interval(figure, "{:+.4f}", 1.0))
+
+
+def _marked(figure: Estimate | None, text: str) -> str:
+    constant = figure is not None and figure.low == figure.high == 0.0
+    if figure is not None and figure.certain and figure.includes(0.0) and not constant:
+        return f"{text} (includes 0)"
+    return text
+
+
+def probability(figure: Estimate) -> str:
+    """A probability with its interval."""
+    return _interval(figure, "{:.2f}", 1.0)
+
+
+def number(value: float | None, form: str = "{:,.0f}") -> str:
+    """A number, or a dash where nobody tells."""
+    return NOTHING if value is None else form.format(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Wall time: ``48 s``, ``12.5 min``, ``2.1 h``."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def with_interval(figure: Estimate | None, form: str, scale: float = 100.0) -> str:
+    """A scaled figure with its interval, or a dash where there is none."""
+    return NOTHING if figure is None else _interval(figure, form, scale)
+
+
+def _interval(figure: Estimate, form: str, scale: float) -> str:
+    # "+ 0.0" turns a rounded negative zero into a plain one
+    def shown(value: float) -> str:
+        return form.format(round(scale * value, 6) + 0.0)
+
+    if figure.low is None or figure.high is None:
+        return shown(figure.value)
+    return f"{shown(figure.value)} [{shown(figure.low)}, {shown(figure.high)}]"
