@@ -130,10 +130,9 @@ class Session:
 
     def _restore(self) -> int:
         """Takes over the last checkpoint; the journal's position in it, 0 without one."""
-        place = checkpoint.latest(self.checkpoints)
-        if place is None:
+        state = checkpoint.load_latest(self.checkpoints, self.device)
+        if state is None:
             return 0
-        state = checkpoint.load(place, self.device)
         self._restore_training(state)
         self.policy.restore(state["policy"])
         self.reused_steps = state["reused_steps"]
