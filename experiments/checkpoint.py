@@ -74,6 +74,11 @@ def latest(folder: Path) -> Path | None:
     return next(iter(reversed(_all(folder))), None)
 
 
+def step_of(place: Path) -> int:
+    """The step at which a run stands in a checkpoint."""
+    return _order(place)[0]
+
+
 def load_latest(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
     """Reads the newest checkpoint that can be read, and tells of those that cannot; None without any.
 

@@ -18,6 +18,7 @@ from experiments.config import RunConfig
 from experiments.dap import Policy
 from experiments.data import Corpus
 from experiments.journal import Journal
+from experiments.layout import CHECKPOINTS
 from experiments.objective import Objective
 from models import AlignmentModel
 
@@ -58,7 +59,7 @@ class Session:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS
 
     def write(self, phase: str, values: Mapping[str, float]) -> None:
         """Writes the values of the step that was just done, counts it, and saves if it is time to."""
