@@ -36,7 +36,7 @@ class ActionCatalogue:
         families: Names of families, any subset of `FAMILIES` and `"stop"`.
         layout: What there is to act on.
         limit: Largest change of an entry, a logarithm.
-        steps: Sizes of steps by family, where they differ from the family's own.
+        steps: Sizes of steps by family, where they differ from the family's own, which are at most the limit.
 
     Attributes:
         names: The actions in words, such as `sharpen level 2`.
@@ -68,7 +68,7 @@ class ActionCatalogue:
         for name, family in FAMILIES.items():
             if name not in families:
                 continue
-            step = float((steps or {}).get(name, family.step))
+            step = float((steps or {}).get(name, min(family.step, limit)))
             if not 0 < step <= limit:
                 raise ValueError(f"steps.{name}={step}: must be positive and at most the limit, {limit}")
             words = family.names(layout)

@@ -41,7 +41,7 @@ def _learn(session: Session) -> None:
         Tracker(
             "training the agent", dap.agent_steps, "evaluations", done=policy.learnt_evaluations
         ) as tracker,
-        session.timed("agent"),
+        session.stepping("agent"),
     ):
         while policy.learnt_evaluations < dap.agent_steps:
             before = policy.learnt_evaluations

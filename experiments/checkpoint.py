@@ -1,7 +1,8 @@
 """Checkpoints: a folder with tensors in safetensors and all else in JSON, replaced as a whole.
 
-A checkpoint is written beside its place and renamed, so that a process killed at any moment leaves the last
-whole one. Nothing is pickled: a checkpoint of unknown origin can be read without running its code.
+A checkpoint is written beside its place and renamed to a name that nothing has, so that a process killed at
+any moment leaves the last whole one. Nothing is pickled: a checkpoint of unknown origin can be read without
+running its code.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,6 +27,7 @@ from experiments.errors import UserError
 SCHEMA = 1
 KEEP = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
+_NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 
 
 def save(
@@ -31,11 +36,11 @@ def save(
     state: dict[str, Any],
     keep: int = KEEP,
 ) -> Path:
-    """Writes the checkpoint ``folder/step-<step>``.
+    """Writes the checkpoint ``folder/step-<step>``, or ``step-<step>-<n>`` where that step has one already.
 
     Args:
         folder: the run's folder of checkpoints.
-        step: where the run stands; a checkpoint of the same step is replaced.
+        step: where the run stands; of several checkpoints of a step the last one counts.
         state: nested dictionaries, lists and tuples of tensors and JSON values.
         keep: newest checkpoints that are kept.
 
@@ -43,7 +48,7 @@ def save(
         The checkpoint's folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"step-{step:08d}"
+    place = _free_place(folder, step)
     beside = folder / f".partial-{os.getpid()}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
@@ -54,8 +59,9 @@ def save(
     for path in beside.rglob("*"):
         if path.is_file():
             _flush_to_disk(path)
-    shutil.rmtree(place, ignore_errors=True)
+    _flush_to_disk(beside)
     beside.rename(place)
+    _flush_to_disk(folder)
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old)
     for leftover in folder.glob(".partial-*"):
@@ -64,8 +70,34 @@ def save(
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest whole checkpoint, if there is one."""
+    """The newest checkpoint, if there is one."""
     return next(iter(reversed(_all(folder))), None)
+
+
+def step_of(place: Path) -> int:
+    """The step at which a run stands in a checkpoint."""
+    return _order(place)[0]
+
+
+def load_latest(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """Reads the newest checkpoint that can be read, and tells of those that cannot; None without any.
+
+    Raises:
+        UserError: there are checkpoints, but none can be read.
+    """
+    fault: UserError | None = None
+    for place in reversed(_all(folder)):
+        try:
+            state = load(place, device)
+        except UserError as error:
+            fault = fault or error
+            continue
+        if fault is not None:
+            print(f"{fault}; going on from {place.name}", file=sys.stderr, flush=True)
+        return state
+    if fault is not None:
+        raise fault
+    return None
 
 
 def load(place: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -76,15 +108,15 @@ def load(place: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """
     try:
         plain = json.loads((place / STATE).read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        schema = plain["schema"] if isinstance(plain, dict) else None
+        if schema != SCHEMA:
+            raise UserError(f"checkpoint={place}: schema {schema}, expected {SCHEMA}; train it again")
+        state = unpack(plain, load_file(place / TENSORS, device=str(device)))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError) as error:
         raise UserError(
-            f"checkpoint={place}: not a checkpoint ({error}); expected {TENSORS} and {STATE}"
+            f"checkpoint={place}: not a whole checkpoint ({type(error).__name__}: {error}); "
+            f"expected {TENSORS} and {STATE}"
         ) from error
-    if plain.get("schema") != SCHEMA:
-        raise UserError(
-            f"checkpoint={place}: schema {plain.get('schema')}, expected {SCHEMA}; train it again"
-        )
-    state = unpack(plain, load_file(place / TENSORS, device=str(device)))
     assert isinstance(state, dict)
     return state
 
@@ -157,9 +189,28 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), key=lambda place: int(place.name.removeprefix("step-")))
+    """The checkpoints of a folder, the newest last."""
+    found = [(_order(place), place) for place in folder.glob("step-*") if _NAME.fullmatch(place.name)]
+    return [place for _, place in sorted(found)]
+
+
+def _order(place: Path) -> tuple[int, int]:
+    """Its step, and which of that step's checkpoints it is."""
+    match = _NAME.fullmatch(place.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
+
+
+def _free_place(folder: Path, step: int) -> Path:
+    """Behind all others of that step: one that is there is never touched before the new one is whole."""
+    taken = [_order(place)[1] for place in _all(folder) if _order(place)[0] == step]
+    return folder / (f"step-{step:08d}-{max(taken) + 1}" if taken else f"step-{step:08d}")
 
 
 def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Of a file its content, of a folder its names (fsync(2))."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -7,7 +7,6 @@ that a sweep does not stop half-way and no empty run folder is left behind.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -26,8 +26,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments import checkpoint
 from experiments.config import RunConfig, from_hydra, register_sizes
-from experiments.errors import USER_ERRORS, UserError, did_you_mean
+from experiments.errors import USER_ERRORS, UserError, closest, did_you_mean
+from experiments.layout import CHECKPOINTS
+from experiments.preflight import check_folder, check_machine
 
 CONF = Path(__file__).parent / "conf"
 USAGE_EXIT = 2
@@ -51,18 +54,36 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
             task(from_hydra(config))
         except USER_ERRORS as error:  # before Hydra sees it, which would print the overrides as well
             sys.exit(_tell(error))
+        except KeyboardInterrupt:
+            print(_way_on(Path(HydraConfig.get().runtime.output_dir)), file=sys.stderr)
+            sys.exit(INTERRUPTED_EXIT)
 
     try:
         register_sizes()
         arguments = get_args_parser().parse_args()
         if not (arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion):
-            check(arguments.overrides, config_name, multirun=arguments.multirun)
+            for config in check(arguments.overrides, config_name, multirun=arguments.multirun):
+                check_machine(config)
+            check_folder(*_output(arguments.overrides, config_name, arguments.multirun))
         run()
     except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
         sys.exit(_tell(error))
     except KeyboardInterrupt:
-        print("interrupted; resume=true with the same hydra.run.dir goes on from here", file=sys.stderr)
+        print("interrupted before anything was begun", file=sys.stderr)
         sys.exit(INTERRUPTED_EXIT)
+
+
+def _way_on(folder: Path) -> str:
+    """What an interrupted run is told: where its last checkpoint stands, or that there is none."""
+    place = checkpoint.latest(folder / CHECKPOINTS)
+    if place is None:
+        return (
+            f"interrupted before anything was saved; the same command with hydra.run.dir={folder} begins anew"
+        )
+    return (
+        f"interrupted; the same command with resume=true hydra.run.dir={folder} goes on from "
+        f"step {checkpoint.step_of(place)}"
+    )
 
 
 def _tell(error: Exception) -> int:
@@ -71,13 +92,17 @@ def _tell(error: Exception) -> int:
     return USAGE_EXIT
 
 
-def check(overrides: list[str], config_name: str = "config", *, multirun: bool = False) -> None:
+def check(overrides: list[str], config_name: str = "config", *, multirun: bool = False) -> list[RunConfig]:
     """Composes and checks the settings of every job of a command line, and leaves no trace.
+
+    Returns:
+        The settings of the jobs, of those that differ in nothing but the seed only some.
 
     Raises:
         UserError: naming the first override that is wrong, with the closest match.
     """
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        checked: list[RunConfig] = []
         seen: set[frozenset[str]] = set()
         for job in _checked_jobs(overrides, config_name, multirun):
             seeds = frozenset(text for text in job if text.startswith("seed="))
@@ -85,17 +110,22 @@ def check(overrides: list[str], config_name: str = "config", *, multirun: bool =
             if parts <= seen:
                 continue  # nothing but a seed that has been checked beside other settings
             seen |= parts
-            from_hydra(_compose(config_name, job))
+            checked.append(from_hydra(_compose(config_name, job)))
+        return checked
 
 
-def jobs_of(overrides: list[str], config_name: str = "config", *, multirun: bool = False) -> list[list[str]]:
-    """The overrides of every job of a command line, what a recipe sweeps over included.
-
-    Raises:
-        UserError: a name that does not exist, or several values without a sweep.
-    """
+def _output(overrides: list[str], config_name: str, multirun: bool) -> tuple[str, Path]:
+    """The setting that names where the command writes, and what of that folder's name is known by now."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return list(_checked_jobs(overrides, config_name, multirun))
+        fixed = [
+            str(override.input_line) for override in parse(overrides) if not override.is_sweep_override()
+        ]
+        settings = _compose(config_name, fixed, with_hydra=True).hydra
+        section = "sweep" if multirun or settings.mode == RunMode.MULTIRUN else "run"
+        named = OmegaConf.to_container(settings[section], resolve=False)
+    assert isinstance(named, dict)
+    start, unknown, _ = str(named["dir"]).partition("${")
+    return f"hydra.{section}.dir", Path(start) if not unknown or start.endswith("/") else Path(start).parent
 
 
 def _checked_jobs(overrides: list[str], config_name: str, multirun: bool) -> Iterator[list[str]]:
@@ -198,12 +228,10 @@ def _closest(key: str, known: set[str]) -> str | None:
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section}
     anywhere = {name.rpartition(".")[2]: name for name in sorted(known, reverse=True)}
     for names in (siblings, anywhere):
-        close = difflib.get_close_matches(last, sorted(names), n=1)
+        close = closest(last, names)
         if close:
-            return names[close[0]]
-    return (
-        next(iter(difflib.get_close_matches(key, sorted(known), n=1)), None) if section not in known else None
-    )
+            return names[close]
+    return closest(key, known) if section not in known else None
 
 
 def _values(override: Override) -> list[Any]:

@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, TypeAdapter, ValidationError
 
 import align3d.sources
-from agents import AGENTS
-from envs import FAMILIES, STOP, EnvConfig, RewardConfig
-from experiments.errors import UserError, did_you_mean
+from agents import AGENTS, make_agent
+from envs import FAMILIES, STOP, ActionCatalogue, EnvConfig, Layout, RewardConfig
+from experiments.errors import UserError, did_you_mean, settings_of
+from models import OBJECT_NODES
 from models.config import SIZES, ModelConfig
 
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's and the libraries' generators take
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -39,7 +41,7 @@ class DataConfig:
 
     name: str
     points: Positive
-    seed: Count
+    seed: Seed
     test: PositiveFloat
     reward: PositiveFloat
     workers: Positive | None
@@ -114,7 +116,7 @@ class RunConfig:
             results.json, and what a resumed run is compared with.
     """
 
-    seed: Count
+    seed: Seed
     device: str
     threads: Positive | None
     cache: Path | None
@@ -128,6 +130,10 @@ class RunConfig:
     env: EnvConfig
     eval: EvalConfig
     plain: dict[str, Any]
+
+
+#: Settings that have settings of their own.
+SECTIONS = ("data", "model", "agent", "train", "dap", "reward", "env", "eval")
 
 
 def register_sizes() -> None:
@@ -152,7 +158,21 @@ def from_hydra(config: DictConfig) -> RunConfig:
 
 
 def from_plain(plain: dict[str, Any]) -> RunConfig:
-    """Checks settings given as nested plain dictionaries (from YAML or results.json)."""
+    """Checks settings given as nested plain dictionaries (from YAML or results.json).
+
+    Raises:
+        UserError: naming the first setting that is wrong, and what was expected.
+    """
+    for name in SECTIONS:
+        if not isinstance(plain.get(name), dict):
+            raise UserError(
+                f"{name}={plain.get(name)}: expected the settings of {name}, as {name}.SETTING=VALUE"
+            )
+    rest = {key: value for key, value in plain.items() if key not in SECTIONS}
+    hints = typing.get_type_hints(RunConfig, include_extras=True)
+    for key, value in rest.items():  # first, as settings of sections are made from them
+        if key in hints:
+            _checked(hints[key], value, key)
     _import(plain["imports"])
     sections = {
         "data": _data(plain["data"]),
@@ -163,19 +183,20 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
         "env": _env(plain["env"], _typed(RewardConfig, plain["reward"], "reward")),
         "eval": _typed(EvalConfig, plain["eval"], "eval"),
     }
-    rest = {key: value for key, value in plain.items() if key not in sections and key != "reward"}
     config = _typed(RunConfig, {**rest, **sections, "plain": plain}, "")
     _check_together(config)
     return config
 
 
-def _import(modules: object) -> None:
+def _import(modules: list[str]) -> None:
     """Imports the user's modules, which register sources, agents and families."""
-    if not isinstance(modules, list):
-        raise UserError(f"imports={modules}: expected a list of modules, as in imports=[my_module]")
     for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise UserError(
+                f"imports=[{module}]: expected names of modules, as in imports=[my_folder.my_module]"
+            )
         try:
-            importlib.import_module(str(module))
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UserError(f"imports=[{module}]: {error}; run in the folder that holds it") from error
 
@@ -195,6 +216,14 @@ def _check_together(config: RunConfig) -> None:
             f"data.points={config.data.points}: the model reads {config.model.points}; raise data.points "
             "or choose a smaller model"
         )
+    model, env = config.model, config.env
+    layout = Layout(
+        (model.patches, model.regions, OBJECT_NODES), model.heads, model.regions, env.token_groups
+    )
+    try:
+        ActionCatalogue(env.families, layout, env.limit, env.steps)
+    except ValueError as error:
+        raise UserError(f"env.{error}") from error
 
 
 def _data(values: Mapping[str, Any]) -> DataConfig:
@@ -214,7 +243,10 @@ def _agent(values: Mapping[str, Any]) -> AgentConfig:
     if config.name not in AGENTS:
         close = did_you_mean(config.name, AGENTS)
         raise UserError(f"agent={config.name}: no such agent{close} (known: {', '.join(sorted(AGENTS))})")
-    return dataclasses.replace(config, settings=_arguments(AGENTS[config.name], settings, "agent"))
+    own_settings = _arguments(AGENTS[config.name], settings, "agent")
+    with settings_of("agent"):
+        make_agent(config.name, budget=config.budget, **own_settings)
+    return dataclasses.replace(config, settings=own_settings)
 
 
 def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:

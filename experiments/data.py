@@ -22,6 +22,7 @@ from align3d.captions import normalise_caption
 from align3d.dataset import ShapeDataset
 from experiments.config import DataConfig, RunConfig
 from experiments.errors import UserError, settings_of
+from experiments.files import make_folder
 from experiments.progress import Tracker
 from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes
 
@@ -75,19 +76,23 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
     """Builds or finds the dataset, encodes its captions and prepares its shapes.
 
     Raises:
-        UserError: a split has too few shapes for the settings.
+        UserError: the cache cannot be written to, there is no such text encoder, or a split has too few
+            shapes for the settings.
         DataError: the source has nothing to read.
     """
-    cache = config.cache or default_cache()
+    cache = (config.cache or default_cache()).expanduser()
+    make_folder("cache", cache)
     data = config.data
+    encoder = TextEncoder(
+        config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens
+    )
+    with settings_of(f"train.text_encoder={encoder.name}"):
+        encoder.check()  # before the dataset is built, which may take minutes
     dataset = load_or_build(
         data.name, cache=cache, points=data.points, seed=data.seed, workers=data.workers, **data.settings
     )
     splits = _splits(dataset, data, config.train.batch_size)
     captions, texts_of = unify(dataset.captions)
-    encoder = TextEncoder(
-        config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens
-    )
     with Tracker("encoding captions", len(captions), "captions") as tracker:
         text = encoder.encode(captions, advance=tracker.advance)
     return Corpus(

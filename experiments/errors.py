@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from align3d.errors import DataError
 
+#: At 0.75 "nope" would be taken for "none"; "agnet" and "agent" have 0.8.
+CLOSE = 0.8
+
 
 class UserError(ValueError):
     """What was asked for cannot be done. The message is one line: the value, what was expected, the fix."""
@@ -19,8 +22,18 @@ USER_ERRORS = (UserError, DataError)
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """``"; did you mean X?"`` when one of the choices is close, else nothing."""
-    close = difflib.get_close_matches(word, sorted(choices), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = closest(word, choices)
+    return f"; did you mean {close}?" if close else ""
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that the word is a slip of the fingers from, if there is one.
+
+    That is one with the same letters in another order, or with most of them in the same (difflib's ratio).
+    """
+    known = sorted(choices)
+    swapped = (choice for choice in known if sorted(choice) == sorted(word))
+    return next(swapped, None) or next(iter(difflib.get_close_matches(word, known, n=1, cutoff=CLOSE)), None)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ failing arm, even one that the kernel kills, leaves the others alone and is told
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.layout import CONFIG, FINAL, FREE, FREE_TRAIN, RERANKED, RESULTS
+from experiments.layout import CONFIG, FINAL, FREE, FREE_TRAIN, RERANKED, RESULTS, is_begun
 
 FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130
@@ -76,12 +75,18 @@ class Arm:
     def is_done(self) -> bool:
         """Whether it resumes a run of the same settings that is finished.
 
-        With other settings it is not; its process then says which ones differ.
+        With other settings, or with files that cannot be read, it is not; its process then says so.
         """
+        from experiments.errors import UserError
+        from experiments.files import read_json, read_yaml
+
         if not self.resumes or not (self.folder / RESULTS).exists():
             return False
-        there = OmegaConf.to_container(OmegaConf.load(self.folder / CONFIG))
-        assert isinstance(there, dict)
+        try:
+            read_json(self.folder / RESULTS)
+            there = read_yaml(self.folder / CONFIG)
+        except UserError:
+            return False
         return _decisive(there) == _decisive(self.settings)
 
     def start(self) -> None:
@@ -270,20 +275,22 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
             f"hydra.sweep.subdir: {len(arms)} runs, but {len(folders)} different folder names; "
             "put ${hydra:job.num} into it"
         )
-    there = [arm for arm in arms if (arm.folder / CONFIG).exists() and not arm.resumes]
+    there = [arm for arm in arms if is_begun(arm.folder) and not arm.resumes]
     if there:
         raise UserError(
             f"hydra.sweep.dir={root}: {len(there)} of these runs are there already; add resume=true to go on "
             "with those that were cut off, or name another folder"
         )
     for arm in arms:  # one that was cut off before it wrote anything has nothing to go on from
-        if arm.resumes and not (arm.folder / CONFIG).exists():
+        if arm.resumes and not is_begun(arm.folder):
             arm.command = [word for word in arm.command if not word.startswith("resume=")]
 
 
 def _figures(arm: Arm) -> str:
     """What came out, in half a line."""
-    metrics: dict[str, Any] = json.loads((arm.folder / RESULTS).read_text()).get("metrics", {})
+    from experiments.files import read_json
+
+    metrics: dict[str, Any] = read_json(arm.folder / RESULTS).get("metrics", {})
     name = "text_to_shape/recall@1"
     if name not in metrics.get(FINAL, {}) or name not in metrics.get(RERANKED, {}):
         return str(arm.folder)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 #: Of results.json; a change that readers would stumble over counts it up.
 SCHEMA = 1
 RESULTS, CONFIG, JOURNAL, SEARCH = "results.json", "config.yaml", "metrics.jsonl", "search.png"
+CHECKPOINTS = "checkpoints"
 #: The rankings in results.json: exact search; HAF; HAF as the agent calibrates it.
 BASELINE, RERANKED, FINAL = "baseline", "reranked", "final"
 #: Settings that may differ between a run and its resumption.
 FREE = ("resume", "device", "cache")
 FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run has left anything there to go on from; its settings alone are nothing."""
+    return any((folder / name).exists() for name in (JOURNAL, CHECKPOINTS, RESULTS))

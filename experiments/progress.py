@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,12 +22,21 @@ class Tracker:
         total: steps in all.
         unit: of the rate, such as ``steps``.
         done: steps that were done before (a resumed run).
+        clock: tells the time in seconds.
     """
 
-    def __init__(self, name: str, total: int, unit: str = "steps", done: int = 0) -> None:
-        self.name, self.total, self.unit = name, total, unit
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        unit: str = "steps",
+        done: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name, self.total, self.unit, self.clock = name, total, unit, clock
         self.done, self._first = done, done
-        self._start = self._last = time.monotonic()
+        self._start = self._told = self._counted = clock()
+        self._slowest = (0.0, 0)  # seconds and steps of the call of `advance` that took longest
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
@@ -39,13 +49,18 @@ class Tracker:
         if self._bar is not None:
             self._bar.stop()
         elif error is None and self.done > self._first:
-            took = time.monotonic() - self._start
+            took = self.clock() - self._start
             print(f"{self.name}: {self.done} {self.unit} in {took:.0f} s", file=sys.stderr, flush=True)
 
     @property
-    def rate(self) -> float:
-        """Steps a second since the start."""
-        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+    def rate(self) -> float | None:
+        """Steps a second, without the slowest: the first of its kind may load or compile what others find.
+
+        None as long as there are no others.
+        """
+        seconds, steps = self._slowest
+        others = self.done - self._first - steps
+        return others / max(self._counted - self._start - seconds, 1e-9) if others else None
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Counts steps.
@@ -56,18 +71,17 @@ class Tracker:
         """
         if self.done == self._first:
             self._show()
+        now = self.clock()
+        self._slowest = max(self._slowest, (now - self._counted, steps))
+        self._counted = now
         self.done += steps
-        rate = f"{self.rate:.1f} {self.unit}/s"
+        rate = "" if self.rate is None else f"{self.rate:.1f} {self.unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate=rate, note=note)
-        elif time.monotonic() - self._last >= LINE_SECONDS:
-            self._last = time.monotonic()
-            left = (self.total - self.done) / max(self.rate, 1e-9)
-            print(
-                f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left {note}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+        elif now - self._told >= LINE_SECONDS:
+            self._told = now
+            pace = f", {rate}, {(self.total - self.done) / self.rate:.0f} s left" if self.rate else ""
+            print(f"{self.name}: {self.done}/{self.total}{pace} {note}".rstrip(), file=sys.stderr, flush=True)
 
     def _show(self) -> None:
         """Starts the bar, with the first step: what is found in a cache needs none."""

@@ -15,7 +15,18 @@ from omegaconf import OmegaConf
 from experiments.config import RunConfig
 from experiments.errors import UserError
 from experiments.evaluation import Metrics
-from experiments.layout import BASELINE, CONFIG, FINAL, FREE, FREE_TRAIN, RERANKED, RESULTS, SCHEMA
+from experiments.files import make_folder, read_results, read_yaml
+from experiments.layout import (
+    BASELINE,
+    CONFIG,
+    FINAL,
+    FREE,
+    FREE_TRAIN,
+    RERANKED,
+    RESULTS,
+    SCHEMA,
+    is_begun,
+)
 from experiments.session import Session
 
 ROWS = {
@@ -28,22 +39,22 @@ ROWS = {
 def open_folder(folder: Path, config: RunConfig) -> None:
     """Makes sure that the folder is this run's: a new one, or the one that is resumed.
 
+    A folder that holds nothing but the settings of a run that never began is new.
+
     Raises:
         UserError: a run is there and was not asked to be resumed, or its settings were others.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder("hydra.run.dir", folder)
     path = folder / CONFIG
-    if path.exists():
+    if path.exists() and is_begun(folder):
         if not config.resume:
             raise UserError(
                 f"hydra.run.dir={folder}: a run is there already; add resume=true to go on with it, "
                 "or name another folder"
             )
-        there = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(there, dict)
-        _same_settings({str(k): v for k, v in there.items()}, config.plain, folder)
+        _same_settings(read_yaml(path), config.plain, folder)
         return
-    if config.resume and any(folder.iterdir()):
+    if config.resume and any(found != path for found in folder.iterdir()):
         raise UserError(
             f"hydra.run.dir={folder}: no {CONFIG} there, so no run to resume; leave out resume=true"
         )
@@ -53,9 +64,12 @@ def open_folder(folder: Path, config: RunConfig) -> None:
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The results of a run that is done."""
-    path = folder / RESULTS
-    return json.loads(path.read_text()) if path.exists() else None
+    """The results of a run that is done, None where there are none yet.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    return read_results(folder) if (folder / RESULTS).exists() else None
 
 
 def write_results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -24,9 +25,12 @@ def run(config: RunConfig) -> None:
     results.open_folder(folder, config)
     outcome = results.finished(folder)
     if outcome is None:
+        start = time.monotonic()
         corpus = load_corpus(config, device)
+        seconds = time.monotonic() - start
         runtime.seed_everything(config.seed)  # whether the data was built or found must not matter
         session = Session(config, folder, corpus, device)
+        session.spent("data", seconds)
         train(session)
         train_agent(session)
         with session.timed("evaluate"):

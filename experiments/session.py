@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from experiments import checkpoint
+from experiments import checkpoint, interrupts
 from experiments.batches import Batches
 from experiments.config import RunConfig
 from experiments.dap import Policy
 from experiments.data import Corpus
 from experiments.journal import Journal
+from experiments.layout import CHECKPOINTS
 from experiments.objective import Objective
 from models import AlignmentModel
 
@@ -34,8 +35,8 @@ class Session:
     Attributes:
         step: counts up over all phases; the step that comes next.
         reused_steps: of the warm-up that were not trained here but found in the cache.
-        seconds: spent by each phase, over all the processes that worked on the run; with the seconds that a
-            reused warm-up took when it was trained.
+        seconds: spent by each phase (data, train, agent, evaluate), over all the processes that worked on the
+            run; with the seconds that a reused warm-up took when it was trained.
     """
 
     def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
@@ -58,12 +59,17 @@ class Session:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS
 
     def write(self, phase: str, values: Mapping[str, float]) -> None:
-        """Writes the values of the step that was just done, counts it, and saves if it is time to."""
+        """Writes the values of the step that was just done, counts it, and saves if it is time to.
+
+        Raises:
+            KeyboardInterrupt: an interrupt has come during the step; the checkpoint is written.
+        """
         self.journal.write(self.step, phase, values)
         self.step += 1
+        self._end_if_interrupted()
         every, minutes = self.config.train.checkpoint_every, self.config.train.checkpoint_minutes
         if (every and self.step % every == 0) or time.monotonic() - self._saved_at > 60 * minutes:
             self.save()
@@ -73,6 +79,24 @@ class Session:
         self.journal.flush()
         checkpoint.save(self.checkpoints, self.step, self._state())
         self._saved_at = time.monotonic()
+
+    @contextmanager
+    def stepping(self, phase: str) -> Iterator[None]:
+        """Counts the seconds of a phase whose every step ends with `write`; an interrupt waits until then."""
+        with interrupts.noted() as self._interrupted, self.timed(phase):
+            yield
+            self._end_if_interrupted()
+
+    _interrupted: Callable[[], bool] = staticmethod(lambda: False)
+
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted():
+            self.save()
+            raise KeyboardInterrupt
+
+    def spent(self, phase: str, seconds: float) -> None:
+        """Counts seconds of a phase that was timed elsewhere."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -93,8 +117,9 @@ class Session:
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Goes on from what `warm_state` returned, as if this run had been there itself."""
-        before = self.step
+        before, data = self.step, self.seconds.get("data", 0.0)
         self._restore_training(state)
+        self.seconds["data"] = data  # which every run opens itself
         self.journal.replay([line for line in state["lines"] if json.loads(line)["step"] >= before])
         self.reused_steps = self.step - before
 
@@ -130,10 +155,9 @@ class Session:
 
     def _restore(self) -> int:
         """Takes over the last checkpoint; the journal's position in it, 0 without one."""
-        place = checkpoint.latest(self.checkpoints)
-        if place is None:
+        state = checkpoint.load_latest(self.checkpoints, self.device)
+        if state is None:
             return 0
-        state = checkpoint.load(place, self.device)
         self._restore_training(state)
         self.policy.restore(state["policy"])
         self.reused_steps = state["reused_steps"]

@@ -49,7 +49,7 @@ def advance(session: Session, end: int, name: str = "training") -> None:
     if session.step >= end:
         return
     model.train()
-    with Tracker(name, batches.total, done=session.step) as tracker, session.timed("train"):
+    with Tracker(name, batches.total, done=session.step) as tracker, session.stepping("train"):
         while session.step < end:
             step = session.step
             if batches.mines_at(step):

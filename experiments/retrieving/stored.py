@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from experiments import checkpoint
 from experiments.errors import UserError, settings_of
-from experiments.layout import RESULTS
+from experiments.files import read_results
 from experiments.retrieving.trained import check_run, open_run, shapes_of
 from retrieval import ErsIndex
 
@@ -60,7 +60,7 @@ def stored_index(run: Path, device: torch.device) -> Path:
 
 def _key(run: Path, place: Path) -> str:
     """Changes with the run's data and weights."""
-    data = json.loads((run / RESULTS).read_text())["dataset"]["hash"]
+    data = read_results(run)["dataset"]["hash"]
     with (place / checkpoint.TENSORS).open("rb") as file:
         return f"{VERSION} {data} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from experiments import checkpoint, cli
@@ -16,7 +16,8 @@ from experiments.config import RunConfig, from_plain
 from experiments.data import Corpus, load_corpus
 from experiments.embedding import CHUNK, embed_shapes, embed_texts
 from experiments.errors import UserError
-from experiments.layout import CONFIG, RESULTS
+from experiments.files import read_results, read_yaml
+from experiments.layout import CHECKPOINTS, CONFIG, RESULTS
 from experiments.progress import Tracker
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 
@@ -47,7 +48,7 @@ def open_run(folder: Path, device: torch.device) -> Trained:
         UserError: there is no finished run, the model's code or the data differ from the run's.
     """
     place = check_run(folder)
-    results = json.loads((folder / RESULTS).read_text())
+    results = read_results(folder)
     config = read_config(folder / CONFIG)
     corpus = load_corpus(config, device)
     if corpus.dataset.hash != results["dataset"]["hash"]:
@@ -69,13 +70,14 @@ def check_run(folder: Path) -> Path:
     """The last checkpoint of a finished run.
 
     Raises:
-        UserError: there is no run, or it is not finished.
+        UserError: there is no run, it is not finished, or its results are damaged.
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"run={folder}: no {CONFIG} there; give the folder of a run of experiments.run")
-    place = checkpoint.latest(folder / "checkpoints")
+    place = checkpoint.latest(folder / CHECKPOINTS)
     if place is None or not (folder / RESULTS).is_file():
         raise UserError(f"run={folder}: the run is not finished; go on with it by resume=true")
+    read_results(folder)
     return place
 
 
@@ -83,13 +85,18 @@ def read_config(path: Path) -> RunConfig:
     """The settings of a run, also of one that is older than some of the settings.
 
     Nothing of the agent is needed here, so its settings are not even looked at.
+
+    Raises:
+        UserError: the file is damaged, or holds settings that there are no longer.
     """
     defaults = OmegaConf.load(cli.CONF / "config.yaml")
-    there = OmegaConf.load(path)
     assert isinstance(defaults, DictConfig)
     for key in ("defaults", "hydra"):
         defaults.pop(key)
-    merged = OmegaConf.to_container(OmegaConf.merge(defaults, there))
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(defaults, OmegaConf.create(read_yaml(path))))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path}: not the settings of a run ({error})") from error
     assert isinstance(merged, dict)
     plain = {str(key): value for key, value in merged.items()}
     return from_plain({**plain, "agent": {"name": "none", "budget": 0}})

@@ -39,16 +39,17 @@ def results_of(folder: Path) -> dict[str, object]:
     return {key: results[key] for key in ("schema", "seed", "dataset", "metrics", "agent", "steps")}
 
 
-def kill_after(folder: Path, lines: int, *more: str) -> None:
-    """Starts the command and kills it as soon as it has written so many lines."""
+def kill_after(folder: Path, lines: int, *more: str, by: signal.Signals = signal.SIGKILL) -> str:
+    """Starts the command and kills it as soon as it has written so many lines; what it told."""
     path = folder / "metrics.jsonl"
     with subprocess.Popen(
-        command(folder, *more), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(folder, *more), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < lines):
             time.sleep(0.01)
         assert process.poll() is None, "the run was over before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, by)
+        return process.communicate(timeout=120)[1]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,9 @@ def test_a_run_leaves_what_is_promised(uninterrupted: Path) -> None:
     metrics = json.loads((uninterrupted / "results.json").read_text())["metrics"]
     assert {"baseline", "reranked", "final"} <= metrics.keys()
     assert all(0 <= value <= 1 for row in metrics.values() for value in row.values())
+    timing = json.loads((uninterrupted / "results.json").read_text())["timing"]
+    assert timing.keys() == {f"{phase}_seconds" for phase in ("data", "train", "agent", "evaluate")}
+    assert timing["data_seconds"] > 0
     lines = lines_of(uninterrupted)
     assert [line["step"] for line in lines] == list(range(len(lines)))
     assert {line["phase"] for line in lines} == {"train", "agent", "evaluate"}
@@ -87,6 +91,21 @@ def test_killed_and_resumed_ends_with_the_same_numbers(uninterrupted: Path, tmp_
     kill_after(folder, lines=training // 2 + 1)  # between two checkpoints of the training
     kill_after(folder, training + 2, "resume=true")  # and again while the agent learns
     done = run(folder, "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert lines_of(folder) == whole
+    assert results_of(folder) == results_of(uninterrupted)
+
+
+def test_an_interrupt_saves_the_step_and_says_so(uninterrupted: Path, tmp_path: Path) -> None:
+    whole = lines_of(uninterrupted)
+    training = sum(line["phase"] == "train" for line in whole)
+    folder, seldom = tmp_path / "cut", "train.checkpoint_every=0"
+    for more, lines, by in (((), 4, signal.SIGINT), (("resume=true",), training + 2, signal.SIGTERM)):
+        told = kill_after(folder, lines, seldom, *more, by=by).splitlines()[-1]
+        step = len(lines_of(folder))
+        assert step >= lines
+        assert told.endswith(f"resume=true hydra.run.dir={folder} goes on from step {step}")
+    done = run(folder, seldom, "resume=true")
     assert done.returncode == 0, done.stderr
     assert lines_of(folder) == whole
     assert results_of(folder) == results_of(uninterrupted)

@@ -11,7 +11,9 @@ from experiments import results, tables
 from experiments.cli import check
 from experiments.config import RunConfig, from_plain
 from experiments.errors import UserError
+from experiments.files import read_yaml
 from experiments.journal import Journal
+from experiments.retrieving.trained import check_run, read_config
 
 
 def settings(**changes: object) -> RunConfig:
@@ -62,11 +64,42 @@ def test_a_picture_arrives_in_tensorboard(tmp_path: Path) -> None:
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     results.open_folder(tmp_path, settings())
+    Journal(tmp_path).close()
     with pytest.raises(UserError, match="resume=true"):
         results.open_folder(tmp_path, settings())
     results.open_folder(tmp_path, settings(resume="true", device="cpu"))
     with pytest.raises(UserError, match=r"train\.epochs was \d+ in that run and is 3 now"):
         results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3}))
+
+
+def test_a_folder_with_nothing_but_settings_is_new(tmp_path: Path) -> None:
+    results.open_folder(tmp_path, settings(**{"train.epochs": 3}))
+    results.open_folder(tmp_path, settings(resume="true"))  # the one before had ended before it began
+    assert read_yaml(tmp_path / "config.yaml")["train"]["epochs"] == 12
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no run to resume"):
+        results.open_folder(tmp_path, settings(resume="true"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"{'a': b", b"a: [1", b"3", b"null", b'{"schema": 1}']
+)
+def test_damaged_files_of_a_run_are_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    results.open_folder(tmp_path, settings())
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        results.finished(tmp_path)
+    told = [str(caught.value)]
+    (tmp_path / "config.yaml").write_bytes(content)
+    for read in (lambda: results.open_folder(tmp_path, settings(resume="true")), lambda: check_run(tmp_path)):
+        with pytest.raises(UserError) as caught:
+            read()
+        told.append(str(caught.value))
+    with pytest.raises(UserError):
+        read_config(tmp_path / "config.yaml")
+    for line in told[:2]:
+        assert str(tmp_path) in line
+        assert "\n" not in line
 
 
 def test_the_table_has_both_directions_in_percent() -> None:

@@ -40,6 +40,21 @@ register_sizes()
         (["agent=mcts,random"], "add -m"),
         (["resume"], "expected resume=VALUE"),
         (["imports=[no_such_module]"], "no_such_module"),
+        (["imports=[../x]"], "imports=[../x]: expected names of modules"),
+        (["imports=['']"], "imports=[]: expected names of modules"),
+        (["imports=x"], "imports=x: expected a valid list"),
+        (["seed=1.5"], "seed=1.5: expected a valid integer"),
+        (["seed=99999999999999"], "seed=99999999999999: expected less than 4294967296"),
+        (["data.seed=99999999999999"], "data.seed=99999999999999: expected less than 4294967296"),
+        (["env.families=[]"], "env.families=[]: there is nothing to act on"),
+        (["env.families=[stop]"], "env.families=['stop']: there is nothing to act on"),
+        (["env.families=[token,token]"], "token is named twice"),
+        (["+env.steps.level=3"], "env.steps.level=3.0: must be positive and at most the limit, 2.0"),
+        (["env=null"], "env=None: expected the settings of env"),
+        (["model.width=0"], "model.width=0: expected at least 1"),
+        (["model.dropout=1"], "model.dropout=1.0: expected a share from 0 to below 1"),
+        (["agent=dqn", "agent.batch_size=0"], "agent.batch_size=0: must be 1 or more"),
+        (["agent=random_search", "agent.candidates=1"], "agent.candidates=1: must be 2 or more"),
     ],
 )
 def test_a_wrong_override_is_named_with_what_to_do(overrides: list[str], words: str) -> None:
@@ -65,10 +80,23 @@ def test_every_combination_of_options_loads(data: str, agent: str, model: str) -
         ["hydra.run.dir=elsewhere"],
         ["+env.steps.level=0.3"],
         ["agent.width=null"],
+        ["env.limit=0.5"],
+        ["seed=4294967295"],
     ],
 )
 def test_right_overrides_pass(overrides: list[str]) -> None:
     cli.check(overrides)
+
+
+def test_a_word_that_is_not_near_any_option_suggests_none() -> None:
+    with pytest.raises(UserError) as caught:
+        cli.check(["agent=nope"])
+    assert str(caught.value).startswith("agent=nope: no such agent (known: ")
+
+
+def test_a_fault_of_all_sections_is_told_of_where_it_was_typed() -> None:
+    with pytest.raises(UserError, match=r"^seed=-1: expected greater than or equal to 0$"):
+        cli.check(["seed=-1"])
 
 
 def test_every_job_of_a_sweep_is_checked_before_the_first_runs() -> None:
