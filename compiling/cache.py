@@ -49,6 +49,16 @@ def inner(**options: Any) -> Decorator:
     return decorator
 
 
+def inlined(**options: Any) -> Decorator:
+    """Decorator for what only compiled functions call, made a part of their machine code wherever they do.
+
+    For sums that may be regrouped (``fastmath``). A call would reach another copy of the function in a
+    process that compiled it, where it stands by itself, than in one that found its caller on disk; and each
+    copy groups a sum in its own way, so that two processes would not compute the same.
+    """
+    return inner(**options, forceinline=True)
+
+
 def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
     """The function, without garbage collection while it runs.
 

@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
-inner = compiling.inner(**OPTIONS)
+inner = compiling.inlined(**OPTIONS)
 """For functions that only compiled ones call."""
 
 once = compiling.inner(**OPTIONS, inline="always")

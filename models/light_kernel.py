@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import inlined, kept
 from compiling.instructions import prefetch_lines
 from models.byte_products import BLOCK, QUAD, multiply
 from models.evidence import CHANNELS, COUNT_OFFSETS, EVIDENCE, SPECTRUM_GAIN, WIDTHS
@@ -22,6 +22,7 @@ Bytes = NDArray[np.int8]
 Counts = NDArray[np.int32]
 _AXES = 3
 _FAST = {"reassoc", "contract", "nsz", "nnan", "arcp"}
+_part = inlined(fastmath=_FAST)
 _LOG2E = float(np.log2(np.e))
 _OFFSETS = tuple(float(offset) for offset in COUNT_OFFSETS)
 _INVERSE = tuple(1.0 / width for width in WIDTHS)
@@ -90,7 +91,7 @@ def _checked(
     return queries, rows
 
 
-@kept(fastmath=_FAST)
+@_part
 def _exp2(x: NDArray[np.float32], bits: NDArray[np.int32], count: int) -> None:
     """Powers of two in place, within 3e-7 of the true ones: 2^f by its Taylor series, |f| <= 1/2."""
     powers = bits.view(np.float32)
@@ -110,7 +111,7 @@ def _exp2(x: NDArray[np.float32], bits: NDArray[np.int32], count: int) -> None:
         x[i] *= powers[i]
 
 
-@kept(fastmath=_FAST)
+@_part
 def _strength(spectrum: NDArray[np.uint8], repetitions: np.float32) -> np.float32:
     """Linear interpolation of ``[F]`` strengths of 1 to F repetitions; zero at none and beyond F."""
     last = len(spectrum)
@@ -122,7 +123,7 @@ def _strength(spectrum: NDArray[np.uint8], repetitions: np.float32) -> np.float3
     return low + share * (high - low)
 
 
-@kept(fastmath=_FAST)
+@_part
 def _add_evidence(
     quantities: Floats,
     weights: Floats,
@@ -180,7 +181,7 @@ def _add_evidence(
         out[slot[j]] += total / mass
 
 
-@kept(fastmath=_FAST)
+@_part
 def _interact(
     tokens: Bytes,
     token_scales: Floats,
@@ -207,7 +208,7 @@ def _interact(
     return total
 
 
-@kept()
+@_part
 def _most(first: Ints) -> int:
     """The largest piece of those that begin at ``first``."""
     most = 1

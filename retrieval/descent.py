@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import inlined, kept
 from retrieval.hierarchy import Floats, Ints, SemanticHierarchy
 
 FEW_QUERIES = 16  # up to here the compiled loop is faster than grouped products
@@ -153,7 +153,7 @@ def _select(
     return nodes, similarities
 
 
-@kept(fastmath={"reassoc", "contract"})
+@inlined(fastmath={"reassoc", "contract"})
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     total = np.float32(0)
     for column in range(len(a)):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import inlined, kept
 from compiling.instructions import prefetch, prefetch_lines
 from retrieval.keys import drop_below, keep_largest, number_of_whole, whole_key
 from retrieval.simd import (
@@ -32,7 +32,7 @@ NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor s
 FOUND, ABOVE, LEAST = 0, 1, 2  # columns of a query's state: keys held, scores in or above its least bin, that
 
 
-@kept(fastmath=_FAST)
+@inlined(fastmath=_FAST)
 def fill_tables(
     query: NDArray[np.float32],
     codebook: NDArray[np.float32],

@@ -9,7 +9,7 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import inlined, kept
 from compiling.instructions import prefetch_lines
 from retrieval.hierarchy import Floats, Ints
 from retrieval.simd import from_half
@@ -136,7 +136,7 @@ def keep(
     return filled
 
 
-@kept(fastmath={"reassoc", "contract"})
+@inlined(fastmath={"reassoc", "contract"})
 def _product_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> np.float32:
     total = np.float32(0)
     for column in range(len(query)):
@@ -144,7 +144,7 @@ def _product_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> 
     return total
 
 
-@kept(fastmath={"reassoc", "contract"})
+@inlined(fastmath={"reassoc", "contract"})
 def _product_half(query: NDArray[np.float32], bits: NDArray[np.uint16]) -> np.float32:
     total = np.float32(0)
     for column in range(len(query)):
