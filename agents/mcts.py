@@ -161,12 +161,21 @@ class MctsAgent(Agent):
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         return self._plan(core, episode, generator, self.budget)[0]
 
-    def tree(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> Tree:
-        """One search from the start that spends the whole budget, with labels: to be drawn or exported."""
+    def tree(
+        self, core: DecisionProcess, episode: Any, generator: torch.Generator, simulations: int | None = None
+    ) -> Tree:
+        """One search from the start, with labels: to be drawn or exported.
+
+        Args:
+            core: The decision process.
+            episode: Where it begins.
+            generator: Randomness.
+            simulations: How many; the whole budget when left out.
+        """
+        count = self.budget if simulations is None else simulations
         game = Game(core, episode)
-        problem, tree, chance = self._begin(core, episode, game, generator, self.budget)
-        policy = self._policy(tree, chance[:, 0], self.budget)
-        search(tree, problem, self.budget, policy, self.discount)
+        problem, tree, chance = self._begin(core, episode, game, generator, count)
+        search(tree, problem, count, self._policy(tree, chance[:, 0], count), self.discount)
         return tree
 
     @override

@@ -20,6 +20,7 @@ from experiments.runtime import generator
 from experiments.session import Session
 
 _SHOWN = 16
+_TRIES = 4  # simulations an action, in the picture of a search
 
 
 def train_agent(session: Session) -> None:
@@ -104,14 +105,18 @@ def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict
 
 
 def show_search(session: Session, episodes: NearestEpisodes) -> None:
-    """Draws a search, if the agent searches: of the first queries, the one in which it found most."""
+    """Draws a search, if the agent searches: of the first queries, the one in which it found most.
+
+    It is searched once more, long enough to see where the search goes once every action has been tried.
+    """
     agent, core = session.policy.agent, episodes.core
     if not isinstance(agent, MctsAgent):
         return
-    rows = torch.arange(min(_SHOWN, len(episodes)), device=episodes.candidates.device)
-    tree = agent.tree(core, episodes.take(rows), generator(session.config.seed, "picture"))
-    row = int(tree.high.argmax())
-    picture = draw_search(tree, row, core.action_names, path=session.folder / SEARCH)
+    rows, draws = torch.arange(min(_SHOWN, len(episodes))), generator(session.config.seed, "picture")
+    episode = episodes.take(rows.to(episodes.candidates.device))
+    most = agent.tree(core, episode, draws).high.argmax()
+    tree = agent.tree(core, episode[most.unsqueeze(0)], draws, _TRIES * core.actions)
+    picture = draw_search(tree, names=core.action_names, path=session.folder / SEARCH)
     session.journal.image(session.step, "search", picture)
 
 

@@ -80,7 +80,7 @@ class Tracker:
             self._bar.update(self._task, completed=self.done, rate=rate, note=note)
         elif now - self._told >= LINE_SECONDS:
             self._told = now
-            pace = f", {rate}, {(self.total - self.done) / self.rate:.0f} s left" if self.rate else ""
+            pace = f", {rate}, {max(self.total - self.done, 0) / self.rate:.0f} s left" if self.rate else ""
             print(f"{self.name}: {self.done}/{self.total}{pace} {note}".rstrip(), file=sys.stderr, flush=True)
 
     def _show(self) -> None:

@@ -117,6 +117,8 @@ def test_a_search_to_look_at_spends_the_whole_budget(demo):
     assert bool((visits == 40).all())
     assert bool((tree.used <= 41).all())
     assert len(best_line(tree)) >= 1
+    longer = make_agent("mcts", budget=40).tree(core, episode, seeded(), 70)
+    assert bool((summarize(longer).visits.sum(-1) == 70).all())
 
 
 @pytest.mark.parametrize("name", AGENTS)
