@@ -30,7 +30,8 @@ from experiments import checkpoint
 from experiments.config import RunConfig, from_hydra, register_sizes
 from experiments.errors import USER_ERRORS, UserError, closest, did_you_mean
 from experiments.layout import CHECKPOINTS
-from experiments.preflight import check_folder, check_machine
+from experiments.outputs import writable_folder
+from experiments.preflight import check_machine
 
 CONF = Path(__file__).parent / "conf"
 USAGE_EXIT = 2
@@ -64,7 +65,8 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
         if not (arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion):
             for config in check(arguments.overrides, config_name, multirun=arguments.multirun):
                 check_machine(config)
-            check_folder(*_output(arguments.overrides, config_name, arguments.multirun))
+            setting, folder = _output(arguments.overrides, config_name, arguments.multirun)
+            writable_folder(f"{setting}={folder}", folder)
         run()
     except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
         sys.exit(_tell(error))

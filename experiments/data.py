@@ -22,7 +22,7 @@ from align3d.captions import normalise_caption
 from align3d.dataset import ShapeDataset
 from experiments.config import DataConfig, RunConfig
 from experiments.errors import UserError, settings_of
-from experiments.files import make_folder
+from experiments.outputs import writable_folder
 from experiments.progress import Tracker
 from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes
 
@@ -81,7 +81,7 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
         DataError: the source has nothing to read.
     """
     cache = (config.cache or default_cache()).expanduser()
-    make_folder("cache", cache)
+    writable_folder(f"cache={cache}", cache)
     data = config.data
     encoder = TextEncoder(
         config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens

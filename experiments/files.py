@@ -64,20 +64,6 @@ def read_results(folder: Path) -> dict[str, Any]:
     return found
 
 
-def make_folder(setting: str, path: Path) -> None:
-    """Makes a folder that is to be written to, where it is not there yet.
-
-    Raises:
-        UserError: it cannot be made, naming the setting that asked for it.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{setting}={path}: no folder can be made there ({error.strerror}); name another"
-        ) from error
-
-
 def _mapping(path: Path, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path}: holds a {type(found).__name__}, expected names and values")

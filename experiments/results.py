@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from experiments.config import RunConfig
 from experiments.errors import UserError
 from experiments.evaluation import Metrics
-from experiments.files import make_folder, read_results, read_yaml
+from experiments.files import read_results, read_yaml
 from experiments.layout import (
     BASELINE,
     CONFIG,
@@ -27,6 +27,7 @@ from experiments.layout import (
     SCHEMA,
     is_begun,
 )
+from experiments.outputs import writable_folder
 from experiments.session import Session
 
 ROWS = {
@@ -44,7 +45,7 @@ def open_folder(folder: Path, config: RunConfig) -> None:
     Raises:
         UserError: a run is there and was not asked to be resumed, or its settings were others.
     """
-    make_folder("hydra.run.dir", folder)
+    writable_folder(f"hydra.run.dir={folder}", folder)
     path = folder / CONFIG
     if path.exists() and is_begun(folder):
         if not config.resume:

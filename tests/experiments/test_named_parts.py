@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import hydra
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from experiments.batches import Batches
-from experiments.cli import CONF
-from experiments.config import RunConfig, from_plain, register_sizes
+from experiments.cli import check
+from experiments.config import register_sizes
 from experiments.data import Corpus
 from experiments.embedding import frozen
 from experiments.evaluation import encode_split
@@ -22,15 +20,7 @@ from models import AlignmentModel
 from tests.experiments.masts import CONFIG, PATCHES
 
 CPU = torch.device("cpu")
-
-
-def settings(*overrides: str) -> RunConfig:
-    register_sizes()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("config", overrides=["model=tiny", *overrides])
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return from_plain({str(key): value for key, value in plain.items()})
+register_sizes()
 
 
 def test_a_batch_has_the_pairs_of_its_shapes_and_captions(corpus: Corpus) -> None:
@@ -58,7 +48,8 @@ def test_a_batch_has_the_pairs_of_its_shapes_and_captions(corpus: Corpus) -> Non
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_attention_learns_to_look_at_what_words_name(corpus: Corpus, weight: float) -> None:
-    config = settings("train.batch_size=12", "train.group=4", f"train.grounding={weight}", "train.epochs=40")
+    lengths = ["train.batch_size=12", "train.group=4", "train.epochs=40"]
+    (config,) = check(["model=tiny", f"train.grounding={weight}", *lengths])
     corpus = dataclasses.replace(corpus, splits={"train": corpus.splits["test"]})
     torch.manual_seed(0)
     model = AlignmentModel(CONFIG, text_width=12)
