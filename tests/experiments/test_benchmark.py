@@ -35,7 +35,7 @@ def test_rows_are_printed_and_written(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["toi"], "did you mean toy"),
+        (["toyy"], "did you mean toy"),
         (["toy", "bacth=1"], "did you mean batch"),
         (["toy", "rounds=many"], "rounds=many"),
         (["toy", "rounds"], "key=value"),
