@@ -20,6 +20,10 @@ intrinsic: Any = extending.intrinsic  # called without the typing context that i
 
 LINE = 64
 """Bytes that memory hands out at once."""
+QUAD = 4
+"""Bytes of a vector that one instruction multiplies and adds up."""
+STEP = 16
+"""Of which the lengths of vectors of bytes are a multiple."""
 BYTE, SHORT, INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 
 
@@ -94,6 +98,41 @@ def dot_bytes(builder: Any, total: Any, factors: Any, numbers: Any, count: int) 
         terms = builder.add(even, shuffle(builder, terms, list(range(1, left, 2))))
         left //= 2
     return builder.add(total, terms)
+
+
+def block_products(
+    builder: Any, asked: Any, block: Any, size: Any, start: Any, count: int, *, signed: bool
+) -> Any:
+    """Adds to ``start`` the products of a vector of bytes with ``count`` others: ``<count x i32>``.
+
+    Args:
+        builder: Numba's.
+        asked: address of ``size`` bytes.
+        block: address of the others: four bytes of each, then the next four of each.
+        size: of each vector, a multiple of `STEP`.
+        start: ``<count x i32>``.
+        count: 8 or 16.
+        signed: whether ``asked`` has signs and the block none, or the other way round.
+    """
+    bytes_ = vector(BYTE, QUAD * count)
+    chains = STEP // QUAD  # sums of their own: each would wait for the one before
+    totals = [cgutils.alloca_once_value(builder, splat(INT, count, 0)) for _ in range(chains)]
+    builder.store(start, totals[0])
+    step = ir.Constant(size.type, STEP)
+    with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
+        at = builder.mul(loop.index, step)
+        for chain, total in enumerate(totals):
+            here = builder.add(at, ir.Constant(size.type, QUAD * chain))
+            four = spread(builder, load(builder, builder.add(asked, here), INT), count)
+            others = builder.add(block, builder.mul(here, ir.Constant(size.type, count)))
+            factors, numbers = builder.bitcast(four, bytes_), load(builder, others, bytes_)
+            if signed:
+                factors, numbers = numbers, factors
+            builder.store(dot_bytes(builder, builder.load(total), factors, numbers, count), total)
+    result = builder.load(totals[0])
+    for total in totals[1:]:
+        result = builder.add(result, builder.load(total))
+    return result
 
 
 @intrinsic

@@ -11,19 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compiling.instructions import BYTE, INT, dot_bytes, intrinsic, load, splat, spread, vector
+from compiling.instructions import QUAD, STEP, block_products, intrinsic, spread
 
 BLOCK = 16
 """Nodes that are multiplied at once."""
-QUAD = 4
-"""Numbers of a node that one instruction adds up."""
-STEP = 16
-"""The length of all vectors is a multiple of it."""
 ZERO = 128
 
 
@@ -84,23 +79,9 @@ def multiply(typingctx: Any, asked: Any, block: Any, size: Any, start: Any, out:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         asked, block, size, start, out = args
-        sums, bytes_ = vector(INT, BLOCK), vector(BYTE, QUAD * BLOCK)
-        chains = STEP // QUAD  # sums of their own: each would wait for the one before
-        totals = [cgutils.alloca_once_value(builder, splat(INT, BLOCK, 0)) for _ in range(chains)]
-        builder.store(spread(builder, start, BLOCK), totals[0])
-        step = ir.Constant(size.type, STEP)
-        with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
-            at = builder.mul(loop.index, step)
-            for chain, total in enumerate(totals):
-                here = builder.add(at, ir.Constant(size.type, QUAD * chain))
-                four = spread(builder, load(builder, builder.add(asked, here), INT), BLOCK)
-                nodes = builder.add(block, builder.mul(here, ir.Constant(size.type, BLOCK)))
-                factors, numbers = load(builder, nodes, bytes_), builder.bitcast(four, bytes_)
-                builder.store(dot_bytes(builder, builder.load(total), factors, numbers, BLOCK), total)
-        result = builder.load(totals[0])
-        for total in totals[1:]:
-            result = builder.add(result, builder.load(total))
-        builder.store(result, builder.inttoptr(out, sums.as_pointer())).align = 4
+        starts = spread(builder, start, BLOCK)
+        sums = block_products(builder, asked, block, size, starts, BLOCK, signed=True)
+        builder.store(sums, builder.inttoptr(out, sums.type.as_pointer())).align = 4
         return context.get_dummy_value()
 
     return types.void(address, address, address, types.int32, address), emit

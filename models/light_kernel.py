@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import inlined, kept
-from compiling.instructions import prefetch_lines
-from models.byte_products import BLOCK, QUAD, multiply
+from compiling.instructions import QUAD, prefetch_lines
+from models.byte_products import BLOCK, multiply
 from models.evidence import CHANNELS, COUNT_OFFSETS, EVIDENCE, SPECTRUM_GAIN, WIDTHS
 from models.light import LightShapes, LightTexts
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import kept
+from compiling.instructions import STEP
 from retrieval.hierarchy import Floats, Ints
 from retrieval.keys import float_key, keep_largest, number_of, sort_down
-from retrieval.simd import BLOCK, NODE_BYTES, NODES, at_least, ones, rank_nodes, trailing_zeros
+from retrieval.simd import BLOCK, NODES, at_least, ones, rank_nodes, trailing_zeros
 
 SORTED = 16  # leaves put in order: the first ones set the mark that later vectors must pass
 HALVINGS = 24  # single precision tells no more apart
@@ -40,7 +41,7 @@ def in_bytes(centroids: Floats, children: Ints) -> tuple[NDArray[np.int8], NDArr
     blocks = np.concatenate([[0], np.cumsum(-(-parts // NODES))])
     offsets = centroids - centroids.mean(axis=0)
     unit = max(float(np.abs(offsets).max()), 1e-30) / _MOST
-    width = -(-centroids.shape[1] // NODE_BYTES) * NODE_BYTES
+    width = -(-centroids.shape[1] // STEP) * STEP
     laid = np.zeros((NODES * blocks[-1], width), np.int8)
     place = np.arange(len(centroids)) + np.repeat(NODES * blocks[:-1] - (children[:-1] - 1), parts)
     laid[place, : centroids.shape[1]] = np.rint(offsets / unit)

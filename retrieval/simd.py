@@ -26,7 +26,7 @@ from compiling.instructions import (
     INT,
     LANES,
     SHORT,
-    dot_bytes,
+    block_products,
     intrinsic,
     load,
     shuffle,
@@ -41,8 +41,6 @@ _GROUP = 8
 BLOCK = 32
 NODES = 8
 """Vectors that `rank_nodes` multiplies a query with."""
-NODE_BYTES = 16
-"""Of which their lengths are a multiple."""
 _LOOKUP = {
     64: "llvm.x86.avx512.pshuf.b.512",
     32: "llvm.x86.avx2.pshuf.b",
@@ -182,7 +180,7 @@ def rank_nodes(
         typingctx: Numba's.
         query: address of ``size`` bytes without signs.
         block: address of the vectors' bytes, with signs: four of each vector, then the next four of each.
-        size: bytes of the query and of each vector, a multiple of `NODE_BYTES`.
+        size: bytes of the query and of each vector, a multiple of `STEP`.
         start: address of `NODES` int32 which are added to the products.
         unit: by which those sums are multiplied.
         prior: address of `NODES` float32 which are added to that.
@@ -192,23 +190,9 @@ def rank_nodes(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         query, block, size, start, unit, prior, out = args
-        sums, floats = vector(INT, NODES), vector(ir.FloatType(), NODES)
-        chains = NODE_BYTES // 4  # sums of their own: each would wait for the one before
-        totals = [cgutils.alloca_once_value(builder, splat(INT, NODES, 0)) for _ in range(chains)]
-        builder.store(load(builder, start, sums), totals[0])
-        step = ir.Constant(size.type, NODE_BYTES)
-        with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
-            at = builder.mul(loop.index, step)
-            for chain, total in enumerate(totals):
-                here = builder.add(at, ir.Constant(size.type, 4 * chain))
-                four = spread(builder, load(builder, builder.add(query, here), INT), NODES)
-                of_nodes = builder.add(block, builder.mul(here, ir.Constant(size.type, NODES)))
-                factors = builder.bitcast(four, vector(BYTE, 4 * NODES))
-                numbers = load(builder, of_nodes, vector(BYTE, 4 * NODES))
-                builder.store(dot_bytes(builder, builder.load(total), factors, numbers, NODES), total)
-        result = builder.load(totals[0])
-        for total in totals[1:]:
-            result = builder.add(result, builder.load(total))
+        floats = vector(ir.FloatType(), NODES)
+        starts = load(builder, start, vector(INT, NODES))
+        result = block_products(builder, query, block, size, starts, NODES, signed=False)
         scaled = builder.fmul(builder.sitofp(result, floats), spread(builder, unit, NODES))
         ranks = builder.fadd(scaled, load(builder, prior, floats))
         builder.store(ranks, builder.inttoptr(out, floats.as_pointer())).align = 4

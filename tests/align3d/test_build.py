@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -138,17 +139,22 @@ def test_killed_build_goes_on_and_ends_the_same(reference: ShapeDataset, tmp_pat
 
 
 SLOW = """
-import multiprocessing, pathlib, time
+import fcntl, multiprocessing, pathlib
 from toy_source import Boxes
 class Slow(Boxes): pass
 if multiprocessing.current_process().name != "MainProcess":
-    pathlib.Path(__file__).with_name("importing").touch()
-    time.sleep(1)
+    here = pathlib.Path(__file__)
+    here.with_name("importing").touch()
+    with here.open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)  # until the test has interrupted
 """
 
 
 def test_interrupted_workers_say_nothing(tmp_path: Path) -> None:
-    (tmp_path / "slow_source.py").write_text(SLOW)
+    source = tmp_path / "slow_source.py"
+    source.write_text(SLOW)
+    held = source.open()
+    fcntl.flock(held, fcntl.LOCK_EX)
     arguments = ["source=slow_source:Slow", "size=300", f"out={tmp_path / 'boxes'}", "points=8", "workers=2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "align3d.build", *arguments],
@@ -160,7 +166,8 @@ def test_interrupted_workers_say_nothing(tmp_path: Path) -> None:
     while process.poll() is None and not (tmp_path / "importing").exists():
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGINT)  # to all of them, as a terminal does
-    assert process.communicate()[1] == "interrupted; run the same command to go on from here\n"
+    held.close()
+    assert process.communicate(timeout=60)[1] == "interrupted; run the same command to go on from here\n"
     assert process.returncode == 130
 
 
