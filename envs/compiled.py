@@ -17,6 +17,7 @@ from envs.kernels_paired import pairs
 from envs.kernels_statistics import renew
 from envs.kernels_weights import diverge, weigh
 from envs.layout import Layout
+from envs.threads import spread
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.points import AXIS_NODES
 from models.statistics import has_agreement
@@ -51,13 +52,14 @@ class CompiledReevaluation:
         statistics: Tensor,
     ) -> None:
         self.haf = haf
-        self.after, self.before = after, before
+        self.was, self.now = _array(before.association), _array(after.association)
         self.token_scores, self.divergence, self.statistics = map(
             _array, (token_scores, divergence, statistics)
         )
-        self.temperature = _array(after.temperature)
-        self.touched = self.temperature != _array(before.temperature)  # [B, L]: these levels' maps are new
-        self.sharpness = np.exp(self.temperature)
+        temperature = _array(after.temperature)
+        self.touched = temperature != _array(before.temperature)  # [B, L]: these levels' maps are new
+        self.again = self.touched | (temperature != 0)  # and the maps of these are not the groundwork's
+        self.sharpness = np.exp(temperature)
         tokens, levels = attention.gate_logits.shape[1:]
         self.weight = np.empty((len(self.touched), haf.heads, tokens, levels), np.float32)
         weigh(*map(_array, (attention.gate_logits, after.level, haf.head, after.head)), self.weight)
@@ -69,7 +71,7 @@ class CompiledReevaluation:
         self.centers, self.region = _array(attention.centers), _array(attention.region)
         self.mask, self.column = _array(attention.mask), _array(attention.paired)
         self.numbers, self.length = _array(work.numbers), _array(work.length)
-        self.work = work
+        self.gathered, self.log_sums = _array(work.gathered), _array(work.log_sums)
         self.starts = np.array([0, *(nodes.stop for nodes in layout.slices)])
         sizes = layout.level_sizes
         self.agrees = np.array([has_agreement(level, sizes) for level in range(layout.levels)])
@@ -89,42 +91,43 @@ class CompiledReevaluation:
             _array(haf.verdict.bias),
         )
 
-    def all(self, every: Tensor) -> None:
-        """Every candidate of the rows `every`, bool `[B]`, as if there were no association."""
-        rows = _array(every).nonzero()[0]
+    def run(self, every: Tensor, paired: Tensor) -> None:
+        """See `Reevaluation.run`. Rows are spread over PyTorch's threads."""
+        afresh, moved = _array(every), _array(paired)
+
+        def work(rows: NDArray[Any]) -> None:
+            self._all(rows[afresh[rows]])
+            self._pairs(rows[moved[rows]], afresh)
+
+        with single_threaded_products():
+            spread(work, (afresh | moved).nonzero()[0])
+
+    def _all(self, rows: NDArray[Any]) -> None:
+        """Every candidate of rows `[b]`, as if there were no association."""
         if len(rows) == 0:
             return
-        again = self.touched | (self.temperature != 0)  # the maps of these are not those of the groundwork
-        work = self.work
-        with single_threaded_products():
-            kernels.every(
-                rows, self.starts, AXIS_NODES.start, self.length, again, self.touched, self.sharpness,
-                self.weight, self.share, self.numbers, self.logits, self.values, self.evidence,
-                _array(work.gathered), _array(work.log_sums), self.asked, self.divergence, self.token_scores,
-                self.model,
-            )  # fmt: skip
+        kernels.every(
+            rows, self.starts, AXIS_NODES.start, self.length, self.again, self.touched, self.sharpness,
+            self.weight, self.share, self.numbers, self.logits, self.values, self.evidence, self.gathered,
+            self.log_sums, self.asked, self.divergence, self.token_scores, self.model,
+        )  # fmt: skip
         if self.touched[rows].any():
             renew(
                 rows, self.starts, self.agrees, self.length, self.touched, self.sharpness, self.pooling,
                 self.logits, self.centers, self.region, self.regions, self.statistics,
             )  # fmt: skip
 
-    def paired(self, every: Tensor, rows: Tensor) -> None:
-        """The paired candidate of rows `[b]`: the tokens whose associations have changed.
-
-        Where every candidate has just been evaluated (`every`, bool `[B]`), there was none.
-        """
+    def _pairs(self, rows: NDArray[Any], afresh: NDArray[Any]) -> None:
+        """The paired candidate of rows `[b]`: the tokens whose associations have changed."""
         if len(rows) == 0:
             return
-        afresh, chosen = _array(every), _array(rows)
-        with single_threaded_products():
-            pairs(
-                chosen, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
-                _array(self.before.association), _array(self.after.association), self.mask, self.column,
-                self.sharpness, self.weight, self.share, self.pooling, self.numbers, self.logits, self.values,
-                self.evidence, self.centers, self.region, self.asked, self.divergence, self.statistics,
-                self.token_scores, self.model, self._room(int(self.length[chosen].sum())),
-            )  # fmt: skip
+        pairs(
+            rows, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
+            self.was, self.now, self.mask, self.column, self.sharpness, self.weight, self.share,
+            self.pooling, self.numbers, self.logits, self.values, self.evidence, self.centers, self.region,
+            self.asked, self.divergence, self.statistics, self.token_scores, self.model,
+            self._room(int(self.length[rows].sum())),
+        )  # fmt: skip
 
     def _room(self, count: int) -> tuple[NDArray[Any], ...]:
         """What `pairs` writes lines to, of `count` tokens in all, see `conclude`."""

@@ -136,8 +136,7 @@ class Evaluator:
                     divergence,
                     statistics,
                 )
-                anew.all(every)
-                anew.paired(every, paired.nonzero().squeeze(-1))
+                anew.run(every, paired)
         return Evaluation(
             score=_score(attention, attention.token_logits + after.token, token_scores),
             token_scores=token_scores,
@@ -184,10 +183,12 @@ def _score(attention: AttentionState, token_logits: Tensor, token_scores: Tensor
 
 @contextmanager
 def without_dropout(module: torch.nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, and back to what it was."""
-    training = module.training
-    module.eval()
+    """The module in evaluation mode, and every part of it back to what it was."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
     try:
         yield
     finally:
-        module.train(training)
+        for part in training:
+            part.training = True

@@ -20,6 +20,7 @@ from envs.evaluation import Evaluation, Evaluator
 from envs.layout import Layout, Reach
 from envs.observation import BOUND, observation_names, observe
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
+from envs.threads import without_pytorch
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
 DEFAULT_FAMILIES = ("level", "temperature", "token", "association", "stop")
@@ -184,6 +185,7 @@ class CalibrationCore:
         )
 
     @torch.no_grad()
+    @without_pytorch()
     def transition(
         self, episode: Episode, state: EnvState, action: Tensor, needed: Tensor | None = None
     ) -> EnvState:
@@ -251,6 +253,7 @@ class CalibrationCore:
         """What rewards are the differences of, `[B]`."""
         return potential(state.internal, state.external, state.kl, self.config.reward)
 
+    @without_pytorch()
     def observation(self, episode: Episode, state: EnvState) -> Tensor:
         """What an agent sees, float32 `[B, O]`; see `observation_names`."""
         steps_left = 1 - state.step / self.config.horizon

@@ -60,6 +60,17 @@ class Reevaluation:
         self.share = attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1)
         self.pooling = attention.token_logits.softmax(-1)
 
+    def run(self, every: Tensor, paired: Tensor) -> None:
+        """Evaluate anew what has been touched.
+
+        Args:
+            every: Rows whose every candidate is touched, bool `[B]`.
+            paired: Rows whose paired candidate is, by an association, and those of `every` that have one,
+                bool `[B]`.
+        """
+        self.all(every)
+        self.paired(every, paired.nonzero().squeeze(-1))
+
     def all(self, every: Tensor) -> None:
         """Every candidate of the rows `every`, bool `[B]`, as if there were no association."""
         temperature, layout = self.after.temperature, self.layout
