@@ -14,7 +14,7 @@ from torch import Tensor
 
 from agents.search.edges import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule, most_visited
 from agents.search.jit import Array, CompiledStep
-from agents.search.kernels import decide, grow
+from agents.search.kernels import grow
 from agents.search.memory import (
     FLAGS,
     INTS,
@@ -90,9 +90,7 @@ def simulate(
     batch, capacity, actions = tree.children.shape
     dtype = tree.q_values.dtype
     values = np.dtype(PLAIN[dtype])
-    step = compiled_step_of(problem, tree, values)
-    # A compiled step takes states as the numbers they are; else they are copied as the bytes that they are.
-    kind = np.dtype(np.uint8) if step is None else step.dtypes[0]
+    step, kind = compiled_step_of(problem, tree, values), kind_of(tree)
     states, width = states_of(tree)
     parameters = np.empty(0, values) if step is None else parameters_of(problem, values)
     noise, table = rule_tensors(rules[0], dtype)
@@ -105,7 +103,7 @@ def simulate(
     sizes = np.array(
         [
             *(0, simulations, batch, batch, capacity, actions, width // kind.itemsize, tree.order.shape[1]),
-            *(1, depth, len(table) - 1, table.shape[1], len(parameters)),
+            *(1, depth, len(table) - 1, table.shape[1], len(parameters), step.address if step else 0),
         ],
         np.int64,
     )
@@ -115,21 +113,18 @@ def simulate(
             *of_tree(tree, LONGS),
             *(walks.data_ptr() + 8 * batch * i for i in range(5)),
             *(table.data_ptr(), sizes.ctypes.data),
-            *(*of_tree(tree, INTS), *of_tree(tree, FLAGS), needed.data_ptr(), ended, ended + batch),
-            *(*of_tree(tree, NUMBERS), noise.data_ptr()),
+            *(*of_tree(tree, INTS), 0, *of_tree(tree, FLAGS), needed.data_ptr(), ended, ended + batch),
+            *(*of_tree(tree, NUMBERS), noise.data_ptr(), 0, 0),
             *(first, first + line, first + 2 * line, first + (2 + actions) * line),
             *(parameters.ctypes.data, states, after.data_ptr(), here.data_ptr()),
         ],
         np.int64,
     )
-    root, interior = rules
-    constants = constants_of(root.first, root.second, interior.first, interior.second, discount)
-    chosen = [True if (root.kind, interior.kind) == pair else None for pair in PAIRS]
-    fixed = (places, constants, *chosen, np.empty(0, values), np.empty(0, kind))
+    fixed = (places, *chosen(rules, discount), np.empty(0, values), np.empty(0, kind))
     if step is not None:
         sizes[BLOCK] = rows_together(tree, batch)
         with single_threaded_products():
-            grow(*fixed, step.address)
+            grow(*fixed)
         return walks[3], walks[4]
     leaf, action = walks[0], walks[1]
     with torch.no_grad():
@@ -138,7 +133,7 @@ def simulate(
             if width > 0:  # a problem may keep what it is given
                 here = torch.empty(batch, *tree.state.shape[2:], dtype=tree.state.dtype)
                 places[HERE] = here.data_ptr()
-            if not grow(*fixed, None):
+            if not grow(*fixed):
                 break  # every root is terminal, or this was the last turn
             given = here if width > 0 else gather(tree, leaf)
             taken = problem.step(given, action.clone(), needed.clone())
@@ -195,33 +190,46 @@ def parameters_of(problem: Any, values: np.dtype[Any]) -> Array:
 
 def outcome(tree: Tree, policy: Policy | None) -> Outcome | None:
     """The action, visits, values and best of a `Summary`, where that is compiled for such a policy."""
-    decides = most_visited if policy is None else policy.decide
-    if not is_plain(tree):
+    rules = None if policy is None or not is_plain(tree) else rules_of(policy)
+    if policy is None or rules is None:
+        return None
+    if rules[0].kind != HALVING:
+        if policy.decide is not most_visited:
+            return None
+    elif not isinstance(policy.decide, Described) or policy.decide.rule is not rules[0]:
         return None
     batch, capacity, actions = tree.children.shape
     dtype = tree.q_values.dtype
-    halving, noise, constants = None, torch.empty(0), (0.0, 0.0)
-    (before,) = of_tree(tree, ("before",))
-    if isinstance(decides, Described) and decides.rule.kind == HALVING:
-        halving, constants = True, (decides.rule.first, decides.rule.second)
-        noise, _ = rule_tensors(decides.rule, dtype)
-        if policy is not None and policy.simulations == 0:  # what an earlier search found out counts
-            none = torch.zeros_like(tree.before)
-            before = none.data_ptr()
-    elif decides is not most_visited:
-        return None
+    noise, _ = rule_tensors(rules[0], dtype)
     action = torch.empty(batch, dtype=torch.int64)
     visits = torch.empty(batch, actions, dtype=torch.int32)
     means, best = torch.empty(2, batch, actions, dtype=dtype)
     out = torch.empty(actions, dtype=dtype)
-    (root, _), (terminal,) = of_tree(tree, LONGS), of_tree(tree, FLAGS)
+    sizes = np.array([1, 0, 0, batch, capacity, actions, *[0] * 8], np.int64)
+    *ints, before = of_tree(tree, INTS)
+    none = torch.zeros_like(tree.before) if policy.simulations == 0 else None
+    if none is not None:  # what an earlier search found out counts
+        before = none.data_ptr()
     places = np.array(
         [
-            *(root, *where(action), *of_tree(tree, ("visits",)), before, *where(visits), terminal),
-            *(*of_tree(tree, ("raw_value", "q_values", "best", "prior")), *where(noise, means, best, out)),
+            *(*of_tree(tree, LONGS), 0, *where(action), 0, 0, 0, 0, sizes.ctypes.data),
+            *(*ints, before, *where(visits), *of_tree(tree, FLAGS), 0, 0, 0),
+            *(*of_tree(tree, NUMBERS), *where(noise, means, best), 0, 0, 0, *where(out), 0, 0, 0, 0),
         ],
         np.int64,
     )
-    sizes = np.array([batch, capacity, actions], np.int64)
-    decide(places, sizes, constants_of(*constants), halving, np.empty(0, PLAIN[dtype]))
+    grow(places, *chosen(rules, 1.0), np.empty(0, PLAIN[dtype]), np.empty(0, kind_of(tree)))
     return action, visits, means, best
+
+
+def chosen(rules: tuple[Rule, Rule], discount: float) -> tuple[Array, *tuple[bool | None, ...]]:
+    """The constants that `grow` is given, and which policy it is."""
+    root, interior = rules
+    constants = constants_of(root.first, root.second, interior.first, interior.second, discount)
+    return constants, *(True if (root.kind, interior.kind) == pair else None for pair in PAIRS)
+
+
+def kind_of(tree: Tree) -> np.dtype[Any]:
+    """In which states are copied: as the numbers that they are, or their bytes."""
+    state = tree.state
+    return np.dtype(PLAIN.get(state.dtype, np.uint8) if isinstance(state, Tensor) else np.uint8)

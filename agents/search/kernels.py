@@ -177,6 +177,51 @@ def descend(
     return length
 
 
+@written_out
+def conclude(
+    batch: int,
+    nodes: int,
+    actions: int,
+    root: Pointer,
+    terminal: Pointer,
+    raw_value: Pointer,
+    visits: Pointer,
+    values: Pointer,
+    best: Pointer,
+    before: Pointer,
+    prior: Pointer,
+    by_gumbel: bool | None,
+    constants: Array,
+    noise: Pointer,
+    action: Pointer,
+    root_visits: Pointer,
+    root_values: Pointer,
+    root_best: Pointer,
+    out: Pointer,
+) -> None:
+    """What `summarize` reads of the roots: the action that is decided on, and visits, values and best."""
+    for b in range(batch):
+        at = b * nodes + root[b]
+        edge, line = at * actions, b * actions
+        most, chosen, highest = 0, 0, -math.inf
+        for a in range(actions):
+            count = visits[edge + a]
+            root_visits[line + a] = count
+            root_values[line + a] = values[edge + a]
+            root_best[line + a] = best[edge + a]
+            if by_gumbel is not None:
+                count -= before[line + a]
+                most = count if count > most else most
+            elif count > most or (count == most and count > 0 and values[edge + a] > highest):
+                most, chosen, highest = count, a, values[edge + a]
+        if by_gumbel is not None:
+            scale, init = constants[0], constants[1]
+            top = improve(actions, edge, visits, values, prior, raw_value[at], scale, init, out)
+            past, chance = onwards(before, line), onwards(noise, line)
+            chosen = first_of(actions, edge, visits, prior, past, most, chance, top, out)
+        action[b] = 0 if terminal[at] else chosen
+
+
 @entry
 def grow(
     places: Array,
@@ -186,14 +231,15 @@ def grow(
     by_gumbel: bool | None,
     number_like: Array,
     state_like: Array,
-    step: int | None,
 ) -> bool:
     """Take in the steps of simulation `number - 1`, then walk for simulation `number`, and so on.
 
     With a compiled `step` this is the whole search, from `number` 0 to the last step that is taken in, for
     `block` rows after another, whose trees then stay in the core's cache. Without one it is a single turn,
     and the caller takes the step between it and the next: first `number` 0, where there is nothing to take in
-    (`walk.expand`, `walk.backup`), last `simulations`, where there is nowhere to walk (`walk.select`).
+    (`walk.expand`, `walk.backup`), last `simulations`, where there is nowhere to walk (`walk.select`). With a
+    `number` beyond that the roots are read (`conclude`), here because to compile a function of its own would
+    take longer.
 
     Args:
         places: Where all is in memory, i64, in the order of the lines below. Of the tree, its tensors, and
@@ -204,44 +250,51 @@ def grow(
             the states that steps are taken from, `[B, D]`; `out` is room for `A` numbers;
             `parameters` are those of a compiled step. `sizes` say how many there are of what, in the order of
             the lines below: `width` is `D`, of `state_like` each, `orders` are the lines `N` or 1 of `order`,
-            `priors` is 0 if steps come without logits, Gumbel's table is `[considered + 1, planned]`, and
-            `count` are the parameters.
+            `priors` is 0 if steps come without logits, Gumbel's table is `[considered + 1, planned]`,
+            `count` are the parameters, and `step` is the address of a compiled one, or 0. What `conclude`
+            writes to: `action`, `root_visits`, `root_values` and `root_best`.
         constants: `first` and `second` of the roots' `Rule` and of the other nodes', and the discount, f64.
         by_uct: Whether this is the policy; None for the others, whose code is then left out.
         by_puct: As well.
         by_gumbel: As well.
         number_like: An array of the dtype of the tree's values.
         state_like: An array of the dtype in which states are copied.
-        step: Address of the problem's step, where it is compiled; else None.
 
     Returns:
         Whether any row had somewhere to go at last.
     """
     longs, ints = pointers(places, 0, np.int64), pointers(places, 9, np.int32)
-    flags, numbers = pointers(places, 15, np.uint8), pointers(places, 19, number_like)
-    others = pointers(places, 33, state_like)
+    flags, numbers = pointers(places, 16, np.uint8), pointers(places, 20, number_like)
+    others = pointers(places, 36, state_like)
     sizes = longs[8]
     number, simulations, block = sizes[0], sizes[1], sizes[2]
     batch, nodes, actions = sizes[3], sizes[4], sizes[5]
     width, orders, priors = sizes[6], sizes[7], sizes[8]
     max_depth, considered, planned = sizes[9], sizes[10], sizes[11]
-    count, discount = sizes[12], constants[4]
+    count, step, discount = sizes[12], sizes[13], constants[4]
     root, used = longs[0], longs[1]
     leaf, action, depth = longs[2], longs[3], longs[4]
     steps, edges, table = longs[5], longs[6], longs[7]
     parent, parent_action, level = ints[0], ints[1], ints[2]
-    children, visits, before = ints[3], ints[4], ints[5]
+    children, visits, before, root_visits = ints[3], ints[4], ints[5], ints[6]
     terminal, needed = flags[0], flags[1]
     ended, mask = flags[2], flags[3]
     raw_value, values, best = numbers[0], numbers[1], numbers[2]
     rewards, prior, order = numbers[3], numbers[4], numbers[5]
     low, high, noise = numbers[6], numbers[7], numbers[8]
-    reward, value, logits = numbers[9], numbers[10], numbers[11]
-    out, parameters = numbers[12], numbers[13]
+    root_values, root_best = numbers[9], numbers[10]
+    reward, value, logits = numbers[11], numbers[12], numbers[13]
+    out, parameters = numbers[14], numbers[15]
     states, after, here = others[0], others[1], others[2]
     busy = False
+    if number > simulations:
+        conclude(
+            batch, nodes, actions, root, terminal, raw_value, visits, values, best, before, prior, by_gumbel,
+            constants, noise, action, root_visits, root_values, root_best, out,
+        )  # fmt: skip
+        return busy
     for start in range(0, batch, block):
-        stop = start + block if start + block < batch else batch
+        stop = min(start + block, batch)
         turn = number
         if turn == 0:
             for b in range(start, stop):
@@ -280,9 +333,7 @@ def grow(
                     for i in range(width):
                         here[b * width + i] = states[leaf[b] * width + i]
                     busy |= length > 0
-            if step is None:
-                return busy
-            if not busy:  # every root is terminal, or it was the last turn
+            if step == 0 or not busy:  # every root is terminal, or it was the last turn
                 break
             call_step(
                 step, parameters, count, here, action, needed, after, reward, ended, mask, value, logits,
@@ -290,51 +341,3 @@ def grow(
             )  # fmt: skip
             turn += 1
     return busy
-
-
-@entry
-def decide(places: Array, sizes: Array, constants: Array, halving: bool | None, number_like: Array) -> None:
-    """What `summarize` reads of the roots: the action `[B]`, and visits, values and best `[B, A]`.
-
-    Args:
-        places: Where all is in memory, as in `grow`: first what is read of the tree and Gumbel's `noise`,
-            `out` is room for `A` numbers, the others are written to.
-        sizes: How many there are of what.
-        constants: Gumbel's.
-        halving: Whether its policy decides; None if the visits do.
-        number_like: An array of the dtype of the tree's values.
-    """
-    batch, nodes, actions = sizes[0], sizes[1], sizes[2]
-    longs, ints = pointers(places, 0, np.int64), pointers(places, 2, np.int32)
-    flags, numbers = pointers(places, 5, np.uint8), pointers(places, 6, number_like)
-    root, action = longs[0], longs[1]
-    visits, before, root_visits = ints[0], ints[1], ints[2]
-    terminal = flags[0]
-    raw_value, values, best = numbers[0], numbers[1], numbers[2]
-    prior, noise = numbers[3], numbers[4]
-    root_values, root_best, out = numbers[5], numbers[6], numbers[7]
-    for b in range(batch):
-        at = b * nodes + root[b]
-        edge, line = at * actions, b * actions
-        for a in range(actions):
-            root_visits[line + a] = visits[edge + a]
-            root_values[line + a] = values[edge + a]
-            root_best[line + a] = best[edge + a]
-        most, chosen, highest = 0, 0, -math.inf
-        if halving is not None:
-            wanted = visits[edge] - before[line]
-            for a in range(1, actions):
-                count = visits[edge + a] - before[line + a]
-                wanted = count if count > wanted else wanted
-            top = improve(
-                actions, edge, visits, values, prior, raw_value[at], constants[0], constants[1], out
-            )
-            chosen = first_of(
-                actions, edge, visits, prior, onwards(before, line), wanted, onwards(noise, line), top, out
-            )
-        else:
-            for a in range(actions):
-                count = visits[edge + a]
-                if count > most or (count == most and count > 0 and values[edge + a] > highest):
-                    most, chosen, highest = count, a, values[edge + a]
-        action[b] = 0 if terminal[at] else chosen

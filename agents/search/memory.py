@@ -25,8 +25,8 @@ NUMBERS = ("raw_value", "q_values", "best", "rewards", "prior", "order", "low", 
 
 ORDER = (
     *(*LONGS, "leaf", "action", "depth", "steps", "edges", "table", "sizes"),
-    *(*INTS, *FLAGS, "needed", "ended", "mask"),
-    *(*NUMBERS, "noise", "reward", "value", "logits", "out", "parameters"),
+    *(*INTS, "root_visits", *FLAGS, "needed", "ended", "mask"),
+    *(*NUMBERS, "noise", "root_values", "root_best", "reward", "value", "logits", "out", "parameters"),
     *("states", "after", "here"),
 )
 """All that `grow` takes, in its order."""
