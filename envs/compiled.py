@@ -25,6 +25,9 @@ from models.statistics import has_agreement
 PAIRS = 256
 """Tokens whose associations have moved that are multiplied together: they stay in a core's own cache."""
 
+HEAVY, LIGHT = 4, 32
+"""Rows that take about half a millisecond, worth a piece: with every candidate, or with the paired one alone."""
+
 
 def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
     """Whether the kernels can be used: on a CPU, in single precision."""
@@ -100,7 +103,7 @@ class CompiledReevaluation:
             self._pairs(rows[moved[rows]], afresh)
 
         with single_threaded_products():
-            spread(work, (afresh | moved).nonzero()[0])
+            spread(work, (afresh.nonzero()[0], HEAVY), ((moved & ~afresh).nonzero()[0], LIGHT))
 
     def _all(self, rows: NDArray[Any]) -> None:
         """Every candidate of rows `[b]`, as if there were no association."""

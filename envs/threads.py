@@ -21,9 +21,6 @@ from numpy.typing import NDArray
 
 PIECES = 4
 """For each thread: rows cost more or less, and who is done with a piece takes the next."""
-LEAST = 4
-"""Rows that are worth a piece of their own."""
-
 _given = threading.local()
 
 
@@ -43,20 +40,27 @@ def without_pytorch() -> Iterator[None]:
         del _given.threads
 
 
-def spread(work: Callable[[NDArray[Any]], None], rows: NDArray[Any]) -> None:
+def spread(work: Callable[[NDArray[Any]], None], *kinds: tuple[NDArray[Any], int]) -> None:
     """Do the work for all rows, in as many threads as PyTorch may use; the calling one is among them.
 
     Args:
         work: Called with a piece of the rows at a time, from several threads at once: no two pieces may write
             to the same place. How rows are cut depends on their number and that of the threads alone.
-        rows: `[b]`.
+        kinds: Rows `[b]` that cost about the same, and how many of them are worth a piece of their own. What
+            costs most comes first.
     """
-    pieces = len(rows) // LEAST
-    threads = min(getattr(_given, "threads", 0) or torch.get_num_threads(), pieces)
+    threads = getattr(_given, "threads", 0) or torch.get_num_threads()
+    pieces = [
+        piece
+        for rows, least in kinds
+        if len(rows) > 0
+        for piece in np.array_split(rows, max(1, min(PIECES * threads, len(rows) // least)))
+    ]
+    threads = min(threads, len(pieces))
     if threads < 2:
-        work(rows)
+        work(np.concatenate([rows for rows, _ in kinds]))
         return
-    waiting = deque(np.array_split(rows, min(PIECES * threads, pieces)))
+    waiting = deque(pieces)
 
     def run() -> None:
         while True:

@@ -52,7 +52,7 @@ def test_every_row_is_worked_on_once(threads, count):
     def work(rows):
         times[rows] += 1
 
-    spread(work, np.arange(count))
+    spread(work, (np.arange(0, count, 3), 1), (np.setdiff1d(np.arange(count), np.arange(0, count, 3)), 4))
     assert (times == 1).all()
 
 
@@ -61,7 +61,7 @@ def test_threads_work_at_the_same_time():
     both, before = threading.Barrier(2), torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        spread(lambda rows: both.wait(timeout=30), np.arange(8))
+        spread(lambda rows: both.wait(timeout=30), (np.arange(2), 1))
     finally:
         torch.set_num_threads(before)
 
@@ -72,7 +72,7 @@ def test_a_fault_in_any_piece_reaches_the_caller(threads):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        spread(work, np.arange(64))
+        spread(work, (np.arange(64), 4))
 
 
 def test_pytorch_has_its_threads_back(threads):
@@ -94,9 +94,9 @@ from envs.threads import spread
 
 torch.set_num_threads(2)
 done = []
-spread(lambda rows: done.append(len(rows)), np.arange(64))
+spread(lambda rows: done.append(len(rows)), (np.arange(64), 4))
 child = os.fork()
-spread(lambda rows: done.append(len(rows)), np.arange(64))
+spread(lambda rows: done.append(len(rows)), (np.arange(64), 4))
 if child == 0:
     os._exit(sum(done) != 128)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
