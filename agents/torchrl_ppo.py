@@ -26,6 +26,7 @@ from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
 from agents.chance import fenced, seeded
 from agents.played import PlayedRows, play
 from agents.registry import register
+from agents.settings import at_least, positive, shares, widths
 from agents.tensors import by_part, flat, optimizer_tensors, restore_optimizer
 from envs.torchrl import CalibrationTorchRLEnv
 
@@ -79,12 +80,10 @@ class TorchRLPpoAgent(Agent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
-        for name, value in (("batch_size", batch_size), ("n_epochs", n_epochs)):
-            if value < 1:
-                raise ValueError(f"agent.{name}={value}: must be 1 or more")
-        for name, share in (("gamma", gamma), ("gae_lambda", gae_lambda)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"agent.{name}={share}: must lie in [0, 1]")
+        at_least(1, batch_size=batch_size, n_epochs=n_epochs)
+        at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
+        positive(learning_rate=learning_rate, clip_range=clip_range, max_grad_norm=max_grad_norm)
+        shares(gamma=gamma, gae_lambda=gae_lambda)
         self.learning_rate, self.batch_size, self.n_epochs = learning_rate, batch_size, n_epochs
         self.gamma, self.gae_lambda, self.max_grad_norm = gamma, gae_lambda, max_grad_norm
         self.loss_settings = {
@@ -95,7 +94,7 @@ class TorchRLPpoAgent(Agent):
             "normalize_advantage": normalize_advantage,
         }
         self.norm_reward, self.seed = norm_reward, seed
-        self.net_arch = [64, 64] if net_arch is None else list(net_arch)
+        self.net_arch = widths(net_arch)
         self._learner: _Learner | None = None
 
     @override
