@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from envs.episodes import Episode
-from envs.families import FAMILIES, Family
+from envs.families import FAMILIES, STOP, Family
 from envs.layout import Layout, Reach
 from models import Calibration
 
-STOP = "stop"
 TOLERANCE = 1e-4
 """Slack at the limit, so that steps that reach it exactly in decimal do so in binary."""
 
