@@ -6,6 +6,7 @@ To add an agent, subclass `Agent` in a file of your own and decorate it with `ag
 from __future__ import annotations
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from agents.settings import at_least
 from envs.process import Process
 
 SCHEMA = 1
@@ -136,8 +139,7 @@ class Agent(ABC):
     acts_without_labels: ClassVar[bool] = False
 
     def __init__(self, budget: int = 32) -> None:
-        if budget < 0:
-            raise ValueError(f"agent.budget={budget}: must be 0 or more")
+        at_least(0, budget=budget)
         self.budget = budget
 
     @abstractmethod
@@ -166,41 +168,48 @@ class Agent(ABC):
             raise ValueError(f"{self.name}: learns nothing, but was given {', '.join(sorted(state)[:3])}")
 
     def save(self, path: Path, core: DecisionProcess) -> None:
-        """Write `agent.safetensors` and `agent.json` into the folder `path`."""
+        """Write `agent.safetensors` and `agent.json` into the folder `path`.
+
+        Each is written beside and renamed, so that a crash leaves none half written.
+        """
         path.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.export_state().items()}
-        save_file(state, path / "agent.safetensors")
-        about = {
-            "schema": SCHEMA,
-            "agent": self.name,
-            "actions": core.action_names,
-            "observation_size": core.observation_size,
-        }
-        (path / "agent.json").write_text(json.dumps(about, indent=1) + "\n")
+        save_file(state, path / "agent.safetensors.part")
+        (path / "agent.json.part").write_text(json.dumps(self._about(core), indent=1) + "\n")
+        for name in ("agent.safetensors", "agent.json"):
+            os.replace(path / f"{name}.part", path / name)
 
     def load(self, path: Path, core: DecisionProcess) -> None:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: The folder is of another agent, another catalogue of actions or another observation.
+            ValueError: The folder is of another agent, another catalogue of actions or another observation,
+                or a file in it is missing or damaged.
         """
-        file = path / "agent.json"
-        if not file.is_file():
-            raise ValueError(f"{path}: no agent.json here; give a folder that an agent was saved in")
-        about = json.loads(file.read_text())
-        expected = {
-            "schema": SCHEMA,
-            "agent": self.name,
-            "actions": core.action_names,
-            "observation_size": core.observation_size,
-        }
-        for key, value in expected.items():
+        for name in ("agent.json", "agent.safetensors"):
+            if not (path / name).is_file():
+                raise ValueError(f"{path}: no {name} here; give a folder that an agent was saved in")
+        try:
+            about = dict(json.loads((path / "agent.json").read_text()))
+            state = load_file(path / "agent.safetensors")
+        except (ValueError, TypeError, SafetensorError) as error:  # not JSON, no object, no tensors
+            raise ValueError(f"{path}: a file of the agent is damaged ({error}); save it again") from error
+        for key, value in self._about(core).items():
             if about.get(key) != value:
                 theirs, ours = _short(about.get(key)), _short(value)
                 raise ValueError(
                     f"{path}: saved with {key} {theirs}, but here it is {ours}; use equal settings"
                 )
-        self.import_state(load_file(path / "agent.safetensors"))
+        self.import_state(state)
+
+    def _about(self, core: DecisionProcess) -> dict[str, Any]:
+        """What an agent and a core must have in common with those that were saved."""
+        return {
+            "schema": SCHEMA,
+            "agent": self.name,
+            "actions": core.action_names,
+            "observation_size": core.observation_size,
+        }
 
 
 def roll(

@@ -21,6 +21,7 @@ from agents.masking import MaskInObservation, WithoutMask, draw_legal, legal, ma
 from agents.on_policy import begin_at_zero
 from agents.registry import register
 from agents.sb3 import Sb3Agent, set_up
+from agents.settings import at_least, positive, shares
 from envs.sb3 import CalibrationVecEnv
 
 REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -43,7 +44,7 @@ class DqnAgent(Sb3Agent):
         tau: Share of the network that the target network takes over at a time.
         gamma: Discount.
         train_freq: Steps a row between updates.
-        gradient_steps: Gradient steps of an update.
+        gradient_steps: Gradient steps of an update; -1 is as many as transitions since the last.
         target_update_interval: Transitions between updates of the target network.
         exploration_initial_eps: Share of random actions at first.
         exploration_final_eps: Share of random actions in the end.
@@ -80,21 +81,13 @@ class DqnAgent(Sb3Agent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget, gamma=gamma, norm_reward=norm_reward, net_arch=net_arch, seed=seed)
-        for name, value in (
-            ("buffer_size", buffer_size),
-            ("batch_size", batch_size),
-            ("train_freq", train_freq),
-            ("target_update_interval", target_update_interval),
-            ("exploration_steps", exploration_steps),
-        ):
-            if value < 1:
-                raise ValueError(f"agent.{name}={value}: must be 1 or more")
-        for name, share in (
-            ("exploration_initial_eps", exploration_initial_eps),
-            ("exploration_final_eps", exploration_final_eps),
-        ):
-            if not 0 <= share <= 1:
-                raise ValueError(f"agent.{name}={share}: must lie in [0, 1]")
+        at_least(1, buffer_size=buffer_size, batch_size=batch_size, train_freq=train_freq)
+        at_least(1, target_update_interval=target_update_interval, exploration_steps=exploration_steps)
+        at_least(0, learning_starts=learning_starts)
+        at_least(-1, gradient_steps=gradient_steps)
+        positive(learning_rate=learning_rate, max_grad_norm=max_grad_norm)
+        shares(tau=tau, exploration_initial_eps=exploration_initial_eps)
+        shares(exploration_final_eps=exploration_final_eps)
         self.buffer_size, self.exploration_steps = buffer_size, exploration_steps
         self.settings = {
             "learning_rate": learning_rate,

@@ -4,15 +4,13 @@ Planning (3DAlign-DAER's Dynamic Attention Policy): UCT, or a rival of it, over 
 batch of episodes at once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et
 al., 2017): a network learns from the visits and returns of the search what to try, and guides later searches.
 
-To imitate the search is not enough at query time. It knows the labels, so its choice is the luckiest of many
-tries, and whoever copies it without the labels does harm on average. So the network also learns what an
-action earns when nobody looks at labels: from the first tries of each search, which are drawn before any
-reward is seen, and from practice, episodes that it plays by itself. It acts only where that is a gain.
+It also learns what an action earns when nobody looks at labels (`agents.lessons` says how and why), and acts
+without them only where that is a gain.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +18,7 @@ from torch.nn.functional import one_hot
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, Game, PlanResult, check_sizes, roll, split_budget, uniform
+from agents.lessons import Lesson, bootstrap_copies, first_tries, practise, visits_by_return, without_stop
 from agents.planning import PlanningProblem
 from agents.policy import Learner, PolicyValueNetwork
 from agents.registry import register
@@ -40,6 +39,7 @@ from agents.search import (
     summarize,
     uct,
 )
+from agents.settings import at_least, one_of, positive, shares
 
 SearchPolicy = Literal["uct", "puct", "gumbel"]
 
@@ -47,16 +47,6 @@ Commit = Literal["best", "visits"]
 
 ROUNDING = 1e-6
 """A line that loses no more than this loses nothing: it is followed, as it may yet lead to a gain."""
-
-TEMPERATURE = 0.1
-"""By how much of the spread of a tree's returns an action must fall behind to count e times less."""
-
-
-class _Decision(NamedTuple):
-    """What is learnt from one move of the search: which rows, bool `[B]`, and the replay's tensors."""
-
-    learnt: Tensor
-    rows: dict[str, Tensor]
 
 
 @register("mcts")
@@ -126,27 +116,14 @@ class MctsAgent(Agent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
-        for name, value in (
-            ("searches", searches),
-            ("width", width),
-            ("replay", replay),
-            ("considered", considered),
-            ("members", members),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"agent.{name}={value}: must be 1 or more")
-        for name, choice, choices in (
-            ("policy", policy, get_args(SearchPolicy)),
-            ("commit", commit, get_args(Commit)),
-        ):
-            if choice not in choices:
-                raise ValueError(f"agent.{name}={choice}: must be one of {', '.join(choices)}")
-        if not 0.0 <= dirichlet_fraction <= 1.0:
-            raise ValueError(f"agent.dirichlet_fraction={dirichlet_fraction}: must lie in [0, 1]")
-        if not dirichlet_alpha > 0:
-            raise ValueError(f"agent.dirichlet_alpha={dirichlet_alpha}: must be more than 0")
-        if not gumbel_scale >= 0:
-            raise ValueError(f"agent.gumbel_scale={gumbel_scale}: must be 0 or more")
+        one_of(get_args(SearchPolicy), policy=policy)
+        one_of(get_args(Commit), commit=commit)
+        at_least(1, searches=searches, width=width, considered=considered, hidden=hidden, members=members)
+        at_least(1, replay=replay, batch_size=batch_size)
+        at_least(0, exploration=exploration, gumbel_scale=gumbel_scale, history=history, caution=caution)
+        at_least(0, updates=updates, practice=practice)
+        positive(dirichlet_alpha=dirichlet_alpha, learning_rate=learning_rate)
+        shares(dirichlet_fraction=dirichlet_fraction, discount=discount, explore=explore)
         self.policy, self.considered, self.gumbel_scale = policy, considered, gumbel_scale
         self.dirichlet_fraction, self.dirichlet_alpha = dirichlet_fraction, dirichlet_alpha
         self.exploration, self.discount, self.commit = exploration, discount, commit
@@ -196,100 +173,52 @@ class MctsAgent(Agent):
         with torch.no_grad():
             prediction = learner.network(observation)
         sure = (prediction.gains - self.caution * prediction.doubt).masked_fill(~mask, -torch.inf)
-        gain, action = self._without_stop(core, sure).max(-1)
+        gain, action = without_stop(core, sure).max(-1)
         return torch.where(gain > 0, action, -1 if core.stop is None else core.stop)
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         moves = min(core.horizon if self.practice is None else self.practice, self.budget // 2)
-        result, decisions = self._plan(core, episode, generator, self.budget - moves)
-        learner = self._bind(core, result.return_.device)
-        for decision in decisions:
-            copies = self._copies(decision.learnt, generator)
-            learner.replay.add(decision.learnt, **decision.rows, copies=copies)
-        result.evaluations = result.evaluations + self._practise(core, episode, generator, moves)
+        result, lessons = self._plan(core, episode, generator, self.budget - moves)
+        device = result.return_.device
+        learner = self._bind(core, device)
+        for learnt, rows in lessons:
+            copies = bootstrap_copies(len(learnt), self.members, generator).to(device)
+            learner.replay.add(learnt, **rows, copies=copies)
+
+        def act(observation: Tensor, mask: Tensor) -> Tensor:
+            return self.act(core, observation, mask)
+
+        result.evaluations = result.evaluations + practise(
+            core,
+            episode,
+            learner,
+            act,
+            generator,
+            moves,
+            explore=self.explore,
+            discount=self.discount,
+            caution=self.caution,
+        )
         result.statistics |= learner.update(self.updates, self.batch_size, generator)
         return result
 
-    def _practise(
-        self, core: DecisionProcess, episode: Any, generator: torch.Generator, moves: int
-    ) -> Tensor:
-        """Play without labels, remember what came of it, and return the evaluations `[B]`.
-
-        Some moves, and the first where it would stop at once, are drawn from the search's policy instead.
-        """
-        game = Game(core, episode)
-        played: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
-        spent = torch.zeros_like(game.alive, dtype=torch.int64)
-        for move in range(moves):
-            alive = game.alive
-            observation, mask = core.observation(episode, game.state), core.mask(episode, game.state)
-            action = self.act(core, observation, mask)
-            rests = action == (-1 if core.stop is None else core.stop)
-            noise = uniform((len(alive), core.actions + 1), generator, alive.device)
-            with torch.no_grad():
-                logits = self._bind(core, alive.device).network(observation).logits
-            keys = (logits + gumbel_noise(noise[:, 1:])).masked_fill(~mask, -torch.inf)
-            key, drawn = self._without_stop(core, keys).max(-1)
-            draws = (noise[:, 0] < self.explore) | (rests & (move == 0))
-            draws &= key > -torch.inf
-            action = torch.where(draws, drawn, action)
-            moving = alive & (draws | ~rests)
-            if not bool(moving.any()):
-                break
-            reward = game.move(action)
-            spent += moving
-            played.append((observation, mask, action, moving, reward))
-        gain = torch.zeros(len(spent), device=spent.device)
-        replay = self._bind(core, spent.device).replay
-        for observation, mask, action, moving, reward in reversed(played):
-            gain = reward + self.discount * gain
-            tried = one_hot(action.clamp_min(0), core.actions).bool()
-            replay.add(
-                moving,
-                observation=observation,
-                mask=mask,
-                gains=gain.unsqueeze(1) * tried,
-                tried=tried,
-                value=gain,
-                known=moving,
-                copies=self._copies(moving, generator),
-            )
-        return spent
-
-    def _copies(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """How often each member's bootstrap sample has each of the rows `[B]`, `[B, M]`.
-
-        Poisson numbers of mean 1: what a bootstrap sample of a stream amounts to (Oza & Russell, 2001).
-        """
-        rate = torch.ones(len(rows), self.members, device=generator.device)
-        return torch.poisson(rate, generator=generator).to(rows.device)
-
-    @staticmethod
-    def _without_stop(core: DecisionProcess, scores: Tensor) -> Tensor:
-        """Scores `[B, A]` by which `stop` cannot be the best."""
-        return (
-            scores
-            if core.stop is None
-            else scores.index_fill(1, torch.tensor(core.stop, device=scores.device), -torch.inf)
-        )
-
     def _plan(
         self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
-    ) -> tuple[PlanResult, list[_Decision]]:
+    ) -> tuple[PlanResult, list[Lesson]]:
         game = Game(core, episode)
         problem, tree, chance = self._begin(core, episode, game, generator, budget)
         searches = self._searches(core)
         shares = split_budget(budget, searches) + [0] * (core.horizon - searches)
         rows = torch.arange(len(game.alive), device=game.alive.device)
         spent, edges = torch.zeros_like(rows), torch.zeros_like(rows)
-        decisions: list[_Decision] = []
+        lessons: list[Lesson] = []
         first: Summary | None = None
         for move, share in enumerate(shares):
             alive = game.alive
             if not bool(alive.any()):
                 break
-            if share > 0 and decisions:
+            if share > 0 and lessons:
                 problem.reconsider(tree)
             policy = self._policy(tree, chance[:, min(move, searches - 1)], share)
             effort = search(tree, problem, share, policy, self.discount)
@@ -313,15 +242,18 @@ class MctsAgent(Agent):
                 following = core.transition(episode, following, stop, stops)
                 target = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(target), target)
             game.move(action, following)
-            decision = {"observation": observation, "mask": mask, "policy": target}
-            if not decisions:
-                decision |= self._first_tries(core, episode, tree)
-            decisions.append(_Decision(learnt, decision))
+            lesson = {"observation": observation, "mask": mask, "policy": target}
+            if not lessons:
+                network = self._bind(core, rows.device).network
+                lesson |= first_tries(
+                    core, episode, tree, network, discount=self.discount, caution=self.caution
+                )
+            lessons.append(Lesson(learnt, lesson))
         statistics = {"search/depth": float(edges.sum() / spent.sum().clamp_min(1))}
         if first is not None:
             statistics["search/visit_entropy"] = float(first.entropy.mean())
             statistics["search/root_value"] = float(first.value.mean())
-        return game.result(spent, statistics), decisions
+        return game.result(spent, statistics), lessons
 
     def _begin(
         self, core: DecisionProcess, episode: Any, game: Game, generator: torch.Generator, budget: int
@@ -370,44 +302,15 @@ class MctsAgent(Agent):
     def _target(self, summary: Summary, tree: Tree, policy: Policy) -> Tensor:
         """What the network should do at the roots, `[B, A]`; rows that stop are seen to by the caller.
 
-        The visits; where moves are made by the best return, they are weighted by it: at a budget of a few
-        visits an action, most of what a search has found out is in the returns.
+        The visits; where moves are made by the best return, they are weighted by it.
         """
-        if self.commit == "visits":
-            weight = policy.target(root_edges(tree))
-        else:
-            weight = summary.visits.float()
-            behind = summary.best - summary.best.amax(-1, keepdim=True)
-            spread = (tree.high - tree.low).clamp_min(1e-9).unsqueeze(-1)
-            weight = torch.where(summary.visits > 0, weight * (behind / (TEMPERATURE * spread)).exp(), 0.0)
+        by_visits = self.commit == "visits"
+        weight = policy.target(root_edges(tree)) if by_visits else visits_by_return(summary, tree)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
-
-    def _first_tries(self, core: DecisionProcess, episode: Any, tree: Tree) -> dict[str, Tensor]:
-        """What the actions tried first earn without labels: their reward, and what surely follows.
-
-        The first state is the only one of the search that was not reached by looking at labels.
-        """
-        tried = tree.visits[:, 0] > 0  # [B, A]
-        gains = tree.rewards[:, 0].clone()
-        network = self._bind(core, gains.device).network
-        rows = torch.arange(len(gains), device=gains.device)
-        for node in range(1, tree.capacity):
-            child = (tree.parent[:, node] == 0) & (node < tree.used)
-            if not bool(child.any()):
-                continue
-            with torch.no_grad():
-                following = network(core.observation(episode, tree.state[:, node]))
-            sure = (following.value - self.caution * following.value_doubt).clamp_min(0)
-            ahead = child & ~tree.terminal[:, node]
-            gains[rows, tree.parent_action[:, node]] += self.discount * sure * ahead
-        return {"gains": gains * tried, "tried": tried}
 
     def _bind(self, core: DecisionProcess, device: torch.device) -> Learner:
         if self._learner is None:
-            network = PolicyValueNetwork(
-                core.observation_size, core.actions, self.hidden, self.members, self.seed
-            )
-            self._learner = Learner(network, self.learning_rate, self.replay_size)
+            self._learner = self._new(core.observation_size, core.actions)
         network = self._learner.network
         check_sizes(self.name, (network.observation_size, network.actions), core)
         self._learner.to(device)
@@ -423,20 +326,25 @@ class MctsAgent(Agent):
 
     @override
     def import_state(self, state: dict[str, Tensor]) -> None:
+        self._learner = None
         if not state:
-            self._learner = None
             return
         try:
             body, policy = state["network/body.0.weight"], state["network/policy.weight"]
-            members = len(state["network/returns.weights.0"])
+            theirs = (len(body), len(state["network/returns.weights.0"]), int(state["learner/replay"]))
         except KeyError as error:
             raise ValueError(f"mcts: the state has no {error.args[0]}; it is of another agent") from error
-        theirs = (len(body), members, int(state["learner/replay"]))
         ours = (self.hidden, self.members, self.replay_size)
         if theirs != ours:
             raise ValueError(
                 f"mcts: the state is of agent.hidden, agent.members, agent.replay = {theirs}, but here they "
                 f"are {ours}; use equal settings"
             )
-        self._learner = self._new(body.shape[1], len(policy))
-        self._learner.import_state(state)
+        learner = self._new(body.shape[1], len(policy))
+        try:
+            learner.import_state(state)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(
+                f"mcts: the state does not fit ({str(error).splitlines()[0]}); it is not whole"
+            ) from error
+        self._learner = learner

@@ -20,6 +20,7 @@ from typing_extensions import override
 from agents.masking import MaskInObservation, WithoutMask, mask_of, masked_space, to_input
 from agents.registry import register
 from agents.sb3 import Sb3Agent, set_up
+from agents.settings import at_least, positive, shares
 from envs.observation import BOUND
 from envs.sb3 import CalibrationVecEnv
 
@@ -36,7 +37,8 @@ class OnPolicyAgent(Sb3Agent):
     @override
     def prepare(self, algorithm: BaseAlgorithm, rows: int) -> int:
         assert isinstance(algorithm, OnPolicyAlgorithm)
-        algorithm.n_steps = self.rollout_steps()
+        # The advantage of a single transition cannot be normalised.
+        algorithm.n_steps = max(self.rollout_steps(), 2 if rows == 1 else 1)
         kind = algorithm.rollout_buffer_class
         assert kind is not None
         algorithm.rollout_buffer = kind(
@@ -98,9 +100,11 @@ class PpoAgent(OnPolicyAgent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget, gamma=gamma, norm_reward=norm_reward, net_arch=net_arch, seed=seed)
-        for name, value in (("n_steps", n_steps), ("batch_size", batch_size), ("n_epochs", n_epochs)):
-            if value is not None and value < 1:
-                raise ValueError(f"agent.{name}={value}: must be 1 or more")
+        at_least(1, n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
+        at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
+        positive(learning_rate=learning_rate, clip_range=clip_range, max_grad_norm=max_grad_norm)
+        positive(target_kl=target_kl)
+        shares(gae_lambda=gae_lambda)
         self.n_steps, self.batch_size = n_steps, batch_size
         self.settings = {
             "learning_rate": learning_rate,
@@ -138,12 +142,13 @@ class PpoAgent(OnPolicyAgent):
     @override
     def prepare(self, algorithm: BaseAlgorithm, rows: int) -> int:
         assert isinstance(algorithm, MaskablePPO)
-        # No gradient step may be left with a single transition, whose advantage cannot be normalised.
-        count = self.rollout_steps() * rows
+        steps = super().prepare(algorithm, rows)
+        # No gradient step may be left with a single transition, as above.
+        count = algorithm.n_steps * rows
         algorithm.batch_size = next(
             size for size in range(max(2, min(self.batch_size, count)), count + 2) if count % size != 1
         )
-        return super().prepare(algorithm, rows)
+        return steps
 
     @override
     def predict(
@@ -200,8 +205,10 @@ class A2cAgent(OnPolicyAgent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget, gamma=gamma, norm_reward=norm_reward, net_arch=net_arch, seed=seed)
-        if n_steps is not None and n_steps < 1:
-            raise ValueError(f"agent.n_steps={n_steps}: must be 1 or more")
+        at_least(1, n_steps=n_steps)
+        at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
+        positive(learning_rate=learning_rate, max_grad_norm=max_grad_norm, rms_prop_eps=rms_prop_eps)
+        shares(gae_lambda=gae_lambda)
         self.n_steps = n_steps
         self.settings = {
             "learning_rate": learning_rate,

@@ -16,7 +16,11 @@ from typing_extensions import override
 from agents.base import Agent, DecisionProcess, Game, PlanResult, uniform
 from agents.played import PlayedRows, play
 from agents.registry import register
+from agents.settings import at_least
 from agents.tensors import by_part, flat
+
+RACE = ("sequences", "count", "total", "squares", "running", "waiting")
+"""What is known of a race, and saved."""
 
 
 @register("random_search")
@@ -40,10 +44,8 @@ class RandomSearchAgent(Agent):
 
     def __init__(self, budget: int = 32, *, candidates: int = 64, caution: float = 2.0) -> None:
         super().__init__(budget)
-        if candidates < 2:
-            raise ValueError(f"agent.candidates={candidates}: must be 2 or more")
-        if caution < 0:
-            raise ValueError(f"agent.caution={caution}: must be 0 or more")
+        at_least(2, candidates=candidates)
+        at_least(0, caution=caution)
         self.candidates, self.caution = candidates, caution
         self._race: _Race | None = None
 
@@ -116,11 +118,14 @@ class RandomSearchAgent(Agent):
     def import_state(self, state: dict[str, Tensor]) -> None:
         self._race = None
         if state:
-            race = by_part(state, self.name, "race")["race"]
-            sizes = race.pop("sizes").tolist()
-            self._race = _Race(sizes[0], sizes[1], None if sizes[2] < 0 else sizes[2])
-            for name, value in race.items():
-                setattr(self._race, name, value)
+            tensors = by_part(state, self.name, "race")["race"]
+            try:
+                actions, horizon, stop = tensors["sizes"].tolist()
+                race = _Race(actions, horizon, None if stop < 0 else stop)
+                race.restore(tensors)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"{self.name}: the state does not fit ({error}); it is not whole") from error
+            self._race = race
 
 
 class _Race:
@@ -199,6 +204,19 @@ class _Race:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it."""
-        names = ("sequences", "count", "total", "squares", "running", "waiting")
         sizes = torch.tensor([self.actions, self.horizon, -1 if self.stop is None else self.stop])
-        return {"sizes": sizes} | {name: getattr(self, name) for name in names}
+        return {"sizes": sizes} | {name: getattr(self, name) for name in RACE}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` gave.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: Tensors that do not go together.
+        """
+        count = len(tensors["count"])
+        for name, shape in {"sequences": [count, self.horizon], "total": [count], "squares": [count]}.items():
+            if list(tensors[name].shape) != shape:
+                raise ValueError(f"{name}: expected {shape}, got {list(tensors[name].shape)}")
+        for name in RACE:
+            setattr(self, name, tensors[name])

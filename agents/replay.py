@@ -122,9 +122,14 @@ class Replay:
         return kept | {"next": torch.tensor(self._buffer.writer.state_dict()["_cursor"])}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` gave, into an empty memory of the same capacity."""
-        if len(tensors["value"]) > 0:
-            rows = {name: value for name, value in tensors.items() if name != "next"}
+        """Take over what `tensors` gave, into an empty memory of the same capacity.
+
+        Raises:
+            KeyError: A tensor is missing.
+            RuntimeError: Tensors of different lengths.
+        """
+        rows = {name: tensors[name] for name in self._empty.keys()}  # noqa: SIM118 - of a tensordict
+        if len(rows["value"]) > 0:
             self._buffer.extend(TensorDict(rows, batch_size=[len(rows["value"])], device=self.device))
         state = self._buffer.writer.state_dict()
         self._buffer.writer.load_state_dict(state | {"_cursor": int(tensors["next"])})

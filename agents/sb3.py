@@ -23,6 +23,7 @@ from typing_extensions import override
 from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
 from agents.chance import fenced, seeded
 from agents.played import PlayedRows, play
+from agents.settings import shares, widths
 from agents.tensors import by_part, flat, optimizer_tensors, restore_optimizer
 from envs.sb3 import CalibrationVecEnv
 
@@ -63,10 +64,9 @@ class Sb3Agent(Agent):
         seed: int,
     ) -> None:
         super().__init__(budget)
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"agent.gamma={gamma}: must lie in [0, 1]")
+        shares(gamma=gamma)
         self.gamma, self.norm_reward, self.seed = gamma, norm_reward, seed
-        self.net_arch = [64, 64] if net_arch is None else list(net_arch)
+        self.net_arch = widths(net_arch)
         self._algorithm: BaseAlgorithm | None = None
         self._sizes = (0, 0)
         self._returns = RunningMeanStd(shape=())

@@ -18,11 +18,25 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave; settings such as the learning rate stay."""
+    """Take over what `optimizer_tensors` gave; settings such as the learning rate stay.
+
+    Raises:
+        KeyError: A parameter lacks what another one has.
+        RuntimeError: A tensor has another shape than its parameter.
+    """
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split("/")
         moments.setdefault(int(index), {})[name] = value
+    # The optimiser itself would take over anything, and fail at its next step.
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = {name for moment in moments.values() for name in moment}
+    for number, moment in moments.items():
+        for name in sorted(names):
+            value = moment[name]
+            if value.dim() > 0 and value.shape != parameters[number].shape:
+                expected, got = list(parameters[number].shape), list(value.shape)
+                raise RuntimeError(f"optimizer/{number}/{name}: expected {expected}, got {got}")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 

@@ -8,30 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tensordict import TensorDict, TensorDictBase
-from tensordict.nn import (
-    InteractionType,
-    ProbabilisticTensorDictModule,
-    ProbabilisticTensorDictSequential,
-    TensorDictModule,
-)
+from tensordict import TensorDictBase
+from tensordict.nn import ProbabilisticTensorDictSequential
 from torch import Tensor, nn
 from torchrl.collectors import Collector
-from torchrl.modules import MLP, MaskedCategorical, ValueOperator
-from torchrl.objectives import ClipPPOLoss
-from torchrl.objectives.value import GAE
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
 from agents.chance import fenced, seeded
 from agents.played import PlayedRows, play
 from agents.registry import register
-from agents.tensors import by_part, flat, optimizer_tensors, restore_optimizer
+from agents.settings import at_least, positive, shares, widths
+from agents.tensors import by_part, flat
+from agents.torchrl_learner import PpoLearner
 from envs.torchrl import CalibrationTorchRLEnv
 
 LEARNT_FROM = ("observation", "action_mask", "action", "action_log_prob", "advantage", "value_target")
 LOSSES = {"loss_objective": "policy", "loss_critic": "value", "loss_entropy": "entropy"}
-ADAM_EPSILON = 1e-5
 
 
 @register("ppo_torchrl")
@@ -79,12 +72,10 @@ class TorchRLPpoAgent(Agent):
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
-        for name, value in (("batch_size", batch_size), ("n_epochs", n_epochs)):
-            if value < 1:
-                raise ValueError(f"agent.{name}={value}: must be 1 or more")
-        for name, share in (("gamma", gamma), ("gae_lambda", gae_lambda)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"agent.{name}={share}: must lie in [0, 1]")
+        at_least(1, batch_size=batch_size, n_epochs=n_epochs)
+        at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
+        positive(learning_rate=learning_rate, clip_range=clip_range, max_grad_norm=max_grad_norm)
+        shares(gamma=gamma, gae_lambda=gae_lambda)
         self.learning_rate, self.batch_size, self.n_epochs = learning_rate, batch_size, n_epochs
         self.gamma, self.gae_lambda, self.max_grad_norm = gamma, gae_lambda, max_grad_norm
         self.loss_settings = {
@@ -95,8 +86,8 @@ class TorchRLPpoAgent(Agent):
             "normalize_advantage": normalize_advantage,
         }
         self.norm_reward, self.seed = norm_reward, seed
-        self.net_arch = [64, 64] if net_arch is None else list(net_arch)
-        self._learner: _Learner | None = None
+        self.net_arch = widths(net_arch)
+        self._learner: PpoLearner | None = None
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -122,7 +113,7 @@ class TorchRLPpoAgent(Agent):
             statistics = self._update(learner, played)
         return rows.result(statistics)
 
-    def _update(self, learner: _Learner, played: TensorDictBase) -> dict[str, float]:
+    def _update(self, learner: PpoLearner, played: TensorDictBase) -> dict[str, float]:
         """Learn from what was played, `[B, steps]`; mean losses by name."""
         if self.norm_reward:
             ended = played["next", "done"].squeeze(-1)
@@ -146,16 +137,16 @@ class TorchRLPpoAgent(Agent):
                 totals = {name: totals.get(name, 0) + value.detach() for name, value in told.items()}
         return {name: float(total) / steps for name, total in totals.items()}
 
-    def _bind(self, core: DecisionProcess, device: torch.device) -> _Learner:
+    def _bind(self, core: DecisionProcess, device: torch.device) -> PpoLearner:
         if self._learner is None:
             self._learner = self._new(core.observation_size, core.actions)
         check_sizes(self.name, self._learner.sizes, core)
         self._learner.to(device)
         return self._learner
 
-    def _new(self, observation_size: int, actions: int) -> _Learner:
+    def _new(self, observation_size: int, actions: int) -> PpoLearner:
         with seeded(self.seed):
-            return _Learner(
+            return PpoLearner(
                 (observation_size, actions),
                 self.net_arch,
                 self.learning_rate,
@@ -182,143 +173,6 @@ class TorchRLPpoAgent(Agent):
                 f"another agent.net_arch than {self.net_arch}? Use equal settings"
             ) from error
         self._learner = learner
-
-
-class _PolicyNetwork(nn.Module):
-    """Logits `[B, A]` and the mask that goes with them: all is legal where nothing is, as in what is over."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, observation: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network(observation), mask | ~mask.any(-1, keepdim=True)
-
-
-class _Learner:
-    """Networks, what they are trained by and how: what is saved and resumed together."""
-
-    def __init__(
-        self,
-        sizes: tuple[int, int],
-        net_arch: list[int],
-        learning_rate: float,
-        gae: dict[str, float],
-        loss: dict[str, Any],
-    ) -> None:
-        self.sizes = sizes
-        observation_size, actions = sizes
-
-        def network(outputs: int, last: float) -> MLP:
-            made = MLP(observation_size, outputs, num_cells=net_arch, activation_class=nn.Tanh)
-            layers = [layer for layer in made if isinstance(layer, nn.Linear)]
-            for layer in layers:
-                nn.init.orthogonal_(layer.weight, last if layer is layers[-1] else 2**0.5)
-                nn.init.zeros_(layer.bias)
-            return made
-
-        self.actor = ProbabilisticTensorDictSequential(
-            TensorDictModule(
-                _PolicyNetwork(network(actions, 0.01)),
-                in_keys=["observation", "action_mask"],
-                out_keys=["logits", "legal"],
-            ),
-            ProbabilisticTensorDictModule(
-                in_keys={"logits": "logits", "mask": "legal"},
-                out_keys=["action"],
-                distribution_class=MaskedCategorical,
-                return_log_prob=True,
-                default_interaction_type=InteractionType.RANDOM,
-            ),
-        )
-        # Values begin at 0: returns are small numbers beside a random network's.
-        self.critic = ValueOperator(network(1, 0.0), in_keys=["observation"])
-        self.advantages = GAE(**gae, value_network=self.critic)  # Schulman et al., 2016
-        self.loss = ClipPPOLoss(self.actor, self.critic, loss_critic_type="l2", functional=False, **loss)
-        self.parameters = [*self.actor.parameters(), *self.critic.parameters()]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, eps=ADAM_EPSILON)
-        self.returns = _ReturnScale()
-
-    @torch.no_grad()
-    def draw(self, observation: Tensor, mask: Tensor) -> Tensor:
-        """Actions `[B]` drawn from the policy, from the global generator."""
-        rows = TensorDict({"observation": observation, "action_mask": mask}, batch_size=[len(mask)])
-        return self.actor(rows)["action"]
-
-    @torch.no_grad()
-    def most_likely(self, observation: Tensor, mask: Tensor) -> Tensor:
-        """The legal actions `[B]` of the highest probability."""
-        logits, legal = self.actor[0].module(observation, mask)
-        return logits.masked_fill(~legal, -torch.inf).argmax(-1)
-
-    def to(self, device: torch.device) -> None:
-        """Move everything to a device."""
-        if self.parameters[0].device == device:
-            return
-        self.loss.to(device)
-        self.advantages.to(device)
-        self.returns.to(device)
-        for state in self.optimizer.state.values():
-            state |= {name: value.to(device) for name, value in state.items() if name != "step"}
-
-    def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything that has been learnt, by part and name."""
-        return {
-            "size": dict(zip(("observation", "actions"), map(torch.tensor, self.sizes), strict=True)),
-            "actor": dict(self.actor.state_dict()),
-            "critic": dict(self.critic.state_dict()),
-            "optimizer": optimizer_tensors(self.optimizer),
-            "returns": self.returns.tensors(),
-        }
-
-    def restore(self, parts: dict[str, dict[str, Tensor]]) -> None:
-        """Take over what `tensors` gave."""
-        self.actor.load_state_dict(parts["actor"])
-        self.critic.load_state_dict(parts["critic"])
-        restore_optimizer(self.optimizer, parts["optimizer"])
-        self.returns.restore(parts["returns"])
-
-
-class _ReturnScale:
-    """Running deviation of returns so far, which rewards are divided by, as `VecNormalize` does for `ppo`."""
-
-    def __init__(self) -> None:
-        self.count = torch.tensor(0.0, dtype=torch.float64)
-        self.mean, self.squares = self.count.clone(), self.count.clone()
-
-    def update(self, reward: Tensor, ended: Tensor, gamma: float) -> None:
-        """Take in rewards `[B, steps]` and where episodes ended after them, bool `[B, steps]`."""
-        going = torch.zeros_like(reward[:, 0])
-        seen = []
-        for now, over in zip(reward.unbind(1), ended.unbind(1), strict=True):
-            going = gamma * going + now
-            seen.append(going)
-            going = going.masked_fill(over, 0.0)
-        returns = torch.stack(seen).double()
-        count, mean = returns.numel(), returns.mean()
-        whole, apart = self.count + count, mean - self.mean
-        self.squares = (
-            self.squares + (returns - mean).square().sum() + apart.square() * self.count * count / whole
-        )
-        self.mean, self.count = self.mean + apart * count / whole, whole
-
-    def deviation(self) -> Tensor:
-        """Standard deviation, float32, a scalar."""
-        return (self.squares / self.count.clamp_min(1) + 1e-8).sqrt().float()
-
-    def to(self, device: torch.device) -> None:
-        """Move everything to a device."""
-        self.restore(self.tensors(), device)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All of it."""
-        return {"count": self.count, "mean": self.mean, "squares": self.squares}
-
-    def restore(self, tensors: dict[str, Tensor], device: torch.device | None = None) -> None:
-        """Take over what `tensors` gave."""
-        self.count, self.mean, self.squares = (
-            tensors[name].to(device or "cpu") for name in ("count", "mean", "squares")
-        )
 
 
 def _collect(actor: ProbabilisticTensorDictSequential, rows: PlayedRows, steps: int) -> TensorDictBase:

@@ -1,10 +1,10 @@
 """Attention calibration as a decision process: a functional core and the faces around it."""
 
-from envs.catalogue import STOP, ActionCatalogue
+from envs.catalogue import ActionCatalogue
 from envs.demo import DemoSource, demo_core
 from envs.episodes import Episode, EpisodeSource, build_episode, token_groups
 from envs.evaluation import Evaluation, Evaluator
-from envs.families import FAMILIES, Family
+from envs.families import FAMILIES, STOP, Family
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.gym import ENV_ID, AttentionCalibrationEnv, register
 from envs.layout import Layout, Reach

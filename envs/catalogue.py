@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from envs.episodes import Episode
-from envs.families import FAMILIES, Family
+from envs.families import FAMILIES, STOP, Family
 from envs.layout import Layout, Reach
 from models import Calibration
 
-STOP = "stop"
 TOLERANCE = 1e-4
 """Slack at the limit, so that steps that reach it exactly in decimal do so in binary."""
 
@@ -43,8 +42,8 @@ class ActionCatalogue:
         stop: Index of `stop`, None without it.
 
     Raises:
-        ValueError: No family, an unknown one, one named twice, or a step that is not positive or beyond the
-            limit.
+        ValueError: No family, an unknown one, one named twice, a step that is not positive or beyond the
+            limit, or a step of an unknown family.
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class ActionCatalogue:
         steps: Mapping[str, float] | None = None,
     ) -> None:
         _check_families(families)
+        _check_known("steps", list(steps or {}), list(FAMILIES))
         self.families = (*(name for name in families if name != STOP), *([STOP] if STOP in families else []))
         self.layout = layout
         self.limit = limit
@@ -146,15 +146,19 @@ class ActionCatalogue:
         return torch.cat(parts, dim=-1) / self.limit
 
 
+def _check_known(setting: str, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{setting}: unknown family {name!r}{hint} Known: {', '.join(known)}")
+
+
 def _check_families(families: Sequence[str]) -> None:
     known = [*FAMILIES, STOP]
     if isinstance(families, str):
         raise ValueError(f"families={families!r}: must be a list of names out of {', '.join(known)}")
-    for name in families:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"families: unknown family {name!r}{hint} Known: {', '.join(known)}")
+    _check_known("families", families, known)
     twice = sorted({name for name in families if list(families).count(name) > 1})
     if twice:
         raise ValueError(f"families={list(families)}: {', '.join(twice)} is named twice; name each once")

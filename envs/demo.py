@@ -30,6 +30,9 @@ class DemoSource:
         tokens: `T`; queries have from 3 (or `T`, if that is fewer) to this many.
         gallery: How many shapes there are.
         numbers: Share of the tokens that are numbers.
+
+    Raises:
+        ValueError: No token, no candidate, or more candidates than shapes.
     """
 
     def __init__(
@@ -40,6 +43,10 @@ class DemoSource:
         gallery: int = GALLERY,
         numbers: float = 0.3,
     ) -> None:
+        if tokens < 1:
+            raise ValueError(f"tokens={tokens}: must be 1 or more")
+        if not 1 <= candidates <= gallery:
+            raise ValueError(f"candidates={candidates}: must lie in [1, {gallery}], the size of the gallery")
         self.core = core
         self.candidates = candidates
         self.tokens = tokens

@@ -17,6 +17,9 @@ from envs.episodes import Episode
 from envs.layout import Layout, Reach
 from models import Calibration
 
+STOP = "stop"
+"""The action that ends an episode, listed beside the families, and of none."""
+
 
 class Family(ABC):
     """One kind of change to a calibration: `E` entries, each of which goes up or down by a step."""
@@ -48,7 +51,13 @@ FAMILIES: dict[str, Family] = {}
 
 
 def register(family: type[Family]) -> type[Family]:
-    """Class decorator that makes a family known by its name."""
+    """Class decorator that makes a family known by its name.
+
+    Raises:
+        ValueError: It is called `stop`, like the action that is of no family.
+    """
+    if family.name == STOP:
+        raise ValueError(f"{family.__name__}: the name {STOP!r} is taken by the action; choose another one")
     FAMILIES[family.name] = family()
     return family
 

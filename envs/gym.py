@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from envs.functional import CalibrationCore, EnvConfig
 from envs.observation import BOUND
 from envs.process import Process
-from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_numpy
+from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_actions, to_numpy
 
 ENV_ID = "AttentionCalibration-v0"
 SEED_BOUND = 2**31 - 1
 RENDER_MODES = ["rgb_array"]
+METADATA: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 2}
 
 
 class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
@@ -39,7 +40,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             render mode that there is not.
     """
 
-    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 2}  # noqa: RUF012 - Gymnasium's own declaration
+    metadata = METADATA
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             ValueError: An action that is not in the space.
         """
         rows = self._current()
-        step = rows.step(torch.tensor([int(action)], device=rows.device))
+        step = rows.step(to_actions([action], rows.device))
         parts = {name: float(part[0]) for name, part in step.parts.items()}
         info = self._info() | parts | {"legal": bool(step.legal[0])}
         ends = bool(step.terminated[0]), bool(step.truncated[0])

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from tensordict import TensorClass
 from torch import Tensor
 
@@ -39,6 +40,9 @@ class Snapshot(TensorClass):
     episode: Any
     state: Any
     ended: Tensor
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Snapshot:
+        return self.clone()
 
 
 @dataclass(frozen=True)
@@ -146,9 +150,11 @@ class Rows:
             needed: Rows to step, bool `[B]`, the others stay as they are; None is all.
 
         Raises:
-            ValueError: An action that is not in the catalogue.
+            ValueError: An action that is not in the catalogue, or another number of them.
         """
         core, episode, state = self.core, self.now.episode, self.now.state
+        if action.shape != (self.count,):
+            raise ValueError(f"actions: expected [{self.count}], got {list(action.shape)}")
         if needed is None:
             needed = torch.ones_like(self.now.ended)
         outside = needed & ((action < 0) | (action >= core.actions))
@@ -265,6 +271,18 @@ def core_and_episodes(
         demo = demo_core(config)
         return demo, DemoSource(demo)
     return core, episodes
+
+
+def to_actions(actions: ArrayLike, device: torch.device) -> Tensor:
+    """Actions as a step takes them, i64; a fraction is refused rather than rounded.
+
+    Raises:
+        ValueError: Something else than whole numbers.
+    """
+    given = np.asarray(actions)
+    if given.dtype.kind not in "iu":
+        raise ValueError(f"actions: expected whole numbers, got {actions!r}")
+    return torch.as_tensor(given.astype(np.int64), device=device)
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:

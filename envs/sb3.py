@@ -16,9 +16,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from envs.functional import EnvConfig
-from envs.gym import check_render_mode, observation_space, pictures
+from envs.gym import METADATA, check_render_mode, observation_space, pictures
 from envs.process import Process
-from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_numpy
+from envs.rows import Rows, Snapshot, Source, core_and_episodes, to_actions, to_numpy
 
 
 class CalibrationVecEnv(VecEnv):
@@ -64,6 +64,7 @@ class CalibrationVecEnv(VecEnv):
         self._masks = np.ones((num_envs, self.core.actions), dtype=np.bool_)  # of the first reset, until then
         self._views = [_Row(self, row) for row in range(num_envs)]
         super().__init__(num_envs, observation_space(self.core), gymnasium.spaces.Discrete(self.core.actions))
+        self.metadata = METADATA
 
     def reset(self) -> NDArray[np.float32]:
         """Draw episodes for all rows, `[B, O]`; after `seed(s)`, those that `s` decides, once."""
@@ -84,11 +85,14 @@ class CalibrationVecEnv(VecEnv):
         """Take the actions that were given.
 
         Raises:
-            RuntimeError: Before the first `reset`.
-            ValueError: An action that is not in the space.
+            RuntimeError: Before the first `reset`, or without actions.
+            ValueError: An action that is not in the space, or another number of them.
         """
-        rows = self._rows
-        step = rows.step(torch.as_tensor(np.asarray(self._actions, dtype=np.int64), device=rows.device))
+        rows, actions = self._rows, self._actions
+        if actions is None:
+            raise RuntimeError("no actions to wait for; call step_async(actions) first, or step(actions)")
+        self._actions = None
+        step = rows.step(to_actions(actions, rows.device))
         done = to_numpy(step.terminated | step.truncated)
         facts = {name: to_numpy(part.double()).tolist() for name, part in step.parts.items()}
         facts |= {name: to_numpy(fact.double()).tolist() for name, fact in rows.facts().items()}
@@ -174,7 +178,8 @@ class _Row:
             return self._env._render_mode
         if name in ("action_names", "observation_names"):
             return getattr(self._env.core, name, None)
-        raise AttributeError(f"a row of {type(self._env).__name__} has no attribute {name!r}")
+        # Nothing of `self` may be asked for here: copies and pickles get here before it has anything.
+        raise AttributeError(f"a row of {CalibrationVecEnv.__name__} has no attribute {name!r}")
 
     def action_masks(self) -> NDArray[np.bool_]:
         return self._env.action_masks()[self._row]

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from envs.functional import EnvConfig
-from envs.gym import RENDER_MODES, check_render_mode, draw_generator, observation_space, pictures
+from envs.gym import METADATA, check_render_mode, draw_generator, observation_space, pictures
 from envs.process import Process
-from envs.rows import Rows, Snapshot, Source, Step, core_and_episodes, to_numpy
+from envs.rows import Rows, Snapshot, Source, Step, core_and_episodes, to_actions, to_numpy
 
 Floats = NDArray[np.float32]
 Results = tuple[Floats, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -61,7 +61,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         self.num_envs = num_envs
         self._rows = Rows(self.core, self.episodes, num_envs)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"render_modes": RENDER_MODES, "autoreset_mode": self.autoreset_mode}
+        self.metadata = METADATA | {"autoreset_mode": self.autoreset_mode}
         self.action_names = self.core.action_names
         self.observation_names = getattr(self.core, "observation_names", None)
         self.single_observation_space = observation_space(self.core)
@@ -97,9 +97,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
             ValueError: Actions of another shape, or one that is not in the space.
         """
         rows = self._current()
-        action = torch.as_tensor(np.asarray(actions, dtype=np.int64), device=rows.device)
-        if action.shape != (self.num_envs,):
-            raise ValueError(f"actions: expected [{self.num_envs}], got {list(action.shape)}")
+        action = to_actions(actions, rows.device)
         ended = rows.now.ended
         if self.autoreset_mode is AutoresetMode.DISABLED and bool(ended.any()):
             which = ended.nonzero().squeeze(1).tolist()

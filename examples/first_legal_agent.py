@@ -12,11 +12,11 @@ from agents import Agent, DecisionProcess, PlanResult, register, roll
 
 @register("first_legal")
 class FirstLegalAgent(Agent):
-    """Takes the first legal actions for some moves, then stops.
+    """Takes the first legal actions for some moves; `stop` only where nothing else is legal.
 
     Args:
         budget: transitions an episode may cost.
-        moves: how many actions before it stops.
+        moves: how many actions it takes.
     """
 
     acts_without_labels = True
@@ -29,7 +29,10 @@ class FirstLegalAgent(Agent):
         """Plays by the rule; labels are of no use to it."""
 
         def first(observation: Tensor, mask: Tensor) -> Tensor:
-            return mask.int().argmax(-1)
+            wanted = mask.float()
+            if core.stop is not None:
+                wanted[:, core.stop] /= 2
+            return wanted.argmax(-1)
 
         return roll(core, episode, first, min(self.budget, self.moves))
 

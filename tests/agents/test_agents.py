@@ -212,6 +212,18 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mcts", considered=0)
     with pytest.raises(ValueError, match=r"agent\.commit=first"):
         make_agent("mcts", commit="first")
+    for setting, value in (
+        ("practice", -3),  # would be added to the budget
+        ("updates", -1),
+        ("batch_size", 0),
+        ("hidden", 0),
+        ("explore", 2.0),
+        ("discount", 1.5),
+        ("caution", float("nan")),
+        ("learning_rate", 0.0),
+    ):
+        with pytest.raises(ValueError, match=rf"agent\.{setting}={value}: must"):
+            make_agent("mcts", **{setting: value})
     with pytest.raises(ValueError, match=r"no agent\.json"):
         make_agent("mcts").load(tmp_path, core)
     agent = make_agent("mcts", budget=4)
@@ -225,3 +237,24 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mcts", hidden=64).load(tmp_path, core)
     with pytest.raises(ValueError, match="learnt with actions of size 73, but here it is 7"):
         agent.calibrate(demo_core(EnvConfig(families=("level", "stop"))), episode, seeded())
+
+
+def test_practice_that_is_cut_short_counts_what_would_have_followed():
+    agent = make_agent("mcts", budget=24, hidden=32, learning_rate=1e-2, explore=1.0)
+    for seed in range(8):
+        agent.learn(trap(), START, seeded(seed))
+    first = trap().observation(START, trap().initial(START))
+    assert bool((agent.act(trap(), first, torch.ones(6, 3, dtype=torch.bool)) == 2).all())
+    agent.practice = 1  # move 2 alone costs 1; 5 are to be had afterwards
+    before = len(agent.export_state()["replay/value"])
+    agent.learn(trap(), START, seeded(9))
+    state = {
+        name: value[before:]
+        for name, value in agent.export_state().items()
+        if "replay/" in name and value.dim()
+    }
+    moved = state["replay/tried"][:, 2] & state["replay/known"]
+    assert bool(moved.any())
+    torch.testing.assert_close(
+        state["replay/gains"][moved, 2], torch.full((int(moved.sum()),), 4.0), atol=0.3, rtol=0
+    )

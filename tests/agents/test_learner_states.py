@@ -1,6 +1,7 @@
 """Agents that learn go on where they were cut off, refuse what is not theirs, and leave the rest alone."""
 
 import random
+import re
 import subprocess
 import sys
 
@@ -76,6 +77,50 @@ def test_a_checkpoint_of_something_else_is_refused(demo, name, tmp_path):
             make_agent(name, net_arch=[8]).import_state(agent.export_state())
 
 
+@pytest.mark.parametrize("file", ["agent.json", "agent.safetensors"])
+def test_a_file_that_is_damaged_is_named(demo, file, tmp_path):
+    core, episode = demo
+    agent = make_agent("mcts", budget=4)
+    agent.learn(core, episode, seeded())
+    agent.save(tmp_path, core)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["agent.json", "agent.safetensors"]
+    whole = (tmp_path / file).read_bytes()
+    for part in (whole[: len(whole) // 2], b"3", b""):
+        (tmp_path / file).write_bytes(part)
+        with pytest.raises(ValueError, match=r"a file of the agent is damaged \(.*\); save it again"):
+            make_agent("mcts").load(tmp_path, core)
+    (tmp_path / file).unlink()
+    with pytest.raises(ValueError, match=f"no {file} here"):
+        make_agent("mcts").load(tmp_path, core)
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_a_state_that_is_not_whole_is_refused(demo, name):
+    core, episode = demo
+    settings = {"dqn": {"learning_starts": 4, "batch_size": 8}}.get(name, {})
+    agent = make_agent(name, budget=10, **settings)
+    agent.learn(core, episode, seeded())
+    state = agent.export_state()
+    other = make_agent(name, budget=10, **settings)
+    for lacking in state:
+        with pytest.raises(ValueError, match=rf"^{name}: "):
+            other.import_state({key: value for key, value in state.items() if key != lacking})
+    for key in [key for key in state if key.startswith("optimizer") and state[key].dim()]:
+        with pytest.raises(ValueError, match=r"optimizer/.*: expected \["):
+            other.import_state(state | {key: state[key][..., :-1]})
+    other.import_state(state)
+    same(other.export_state(), state)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ppo", {"n_steps": 1}), ("a2c", {"n_steps": 1})])
+def test_one_row_and_one_step_are_enough(demo, name, settings):
+    core, episode = demo
+    agent = make_agent(name, budget=5, **settings)
+    for seed in range(2):
+        assert agent.learn(core, episode[:1], seeded(seed)).evaluations <= 5
+    assert all(bool(value.double().isfinite().all()) for value in agent.export_state().values())
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_batches_may_differ_in_size_and_the_global_generators_are_left_alone(demo, name):
     core, episode = demo
@@ -103,8 +148,15 @@ def test_wrong_settings_are_named():
         ("ppo_torchrl", "gae_lambda", -0.1),
         ("random_search", "candidates", 1),
         ("random_search", "caution", -1.0),
+        ("ppo", "gae_lambda", 3.0),
+        ("ppo", "clip_range", -0.2),
+        ("ppo", "net_arch", [0]),
+        ("a2c", "gae_lambda", 3.0),
+        ("dqn", "tau", 2.0),
+        ("dqn", "learning_starts", -1),
+        ("ppo_torchrl", "learning_rate", -1.0),
     ):
-        with pytest.raises(ValueError, match=rf"agent\.{setting}={value}"):
+        with pytest.raises(ValueError, match=re.escape(f"agent.{setting}={value}: must")):
             make_agent(name, **{setting: value})
     learnt = make_agent("dqn", budget=4)
     learnt.learn(trap(), START, seeded())

@@ -29,4 +29,9 @@ def test_a_part_by_itself(
 
 
 def test_each_part_has_its_snippet() -> None:
-    assert [title for title, _ in SNIPPETS] == ["The environment", "The search", "HAF on your own tensors"]
+    assert [title for title, _ in SNIPPETS] == [
+        "The environment",
+        "The agents",
+        "The search",
+        "HAF on your own tensors",
+    ]

@@ -259,6 +259,8 @@ def test_what_actions_reach():
         ({"limit": 1e3}, "limit=1000.0"),
         ({"steps": {"level": 3.0}}, "steps.level=3.0"),
         ({"limit": 0.0}, "limit=0.0"),
+        ({"steps": {"levle": 0.1}}, "steps: unknown family 'levle'; did you mean 'level'"),
+        ({"steps": {"stop": 0.1}}, "steps: unknown family 'stop'"),
     ],
 )
 def test_wrong_settings_are_named(settings, words):
@@ -278,3 +280,10 @@ def test_wrong_labels_are_named():
         core.episode(episode.attention, episode.positives[:, :3])
     with pytest.raises(ValueError, match="paired: expected numbers from 0 to 7"):
         core.episode(episode.attention, episode.positives, paired=torch.full((5,), 8))
+
+
+@pytest.mark.parametrize("settings", [{"tokens": 0}, {"candidates": 0}, {"candidates": 40, "gallery": 32}])
+def test_wrong_sizes_of_the_demonstration_are_named(settings):
+    name = next(iter(settings))
+    with pytest.raises(ValueError, match=f"{name}={settings[name]}: must"):
+        DemoSource(demo_core(), **settings)

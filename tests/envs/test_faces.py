@@ -1,6 +1,7 @@
 """The same episodes and actions give the same numbers through every face."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.testing import assert_allclose
 from torchrl.envs import step_mdp
@@ -92,3 +93,33 @@ def _open(snapshot):
     snapshot = snapshot.clone()
     snapshot.ended = torch.zeros_like(snapshot.ended)
     return snapshot
+
+
+def test_no_face_makes_do_with_other_actions_than_it_was_told():
+    single, vector, sb3 = (
+        envs.AttentionCalibrationEnv(),
+        envs.AttentionCalibrationVectorEnv(2),
+        CalibrationVecEnv(2),
+    )
+    torchrl = CalibrationTorchRLEnv(2)
+    for face in (single, vector, sb3):
+        face.reset()
+    for fraction in (1.7, True, None):
+        with pytest.raises(ValueError, match="expected whole numbers"):
+            single.step(fraction)
+        for face in (vector, sb3):
+            with pytest.raises(ValueError, match="expected whole numbers"):
+                face.step([1, fraction] if fraction is None else [fraction, fraction])
+    with pytest.raises(ValueError, match=r"actions: expected \[1\], got \[1, 2\]"):
+        single.step([1, 2])
+    for face in (vector, sb3):
+        with pytest.raises(ValueError, match=r"actions: expected \[2\], got \[1\]"):
+            face.step([1])  # not both rows alike
+    torchrl.reset()
+    with pytest.raises(ValueError, match=r"actions: expected \[2\], got \[1\]"):
+        torchrl.rows.step(torch.tensor([1]))
+
+
+def test_pictures_come_at_the_same_pace():
+    for face in (envs.AttentionCalibrationEnv(), envs.AttentionCalibrationVectorEnv(1), CalibrationVecEnv(1)):
+        assert face.metadata["render_fps"] == 2

@@ -1,3 +1,4 @@
+import copy
 import warnings
 
 import gymnasium
@@ -100,3 +101,13 @@ def test_wrong_use_is_named():
             env.step(action)
     with pytest.raises(ValueError, match=r"a snapshot of \[2\] rows"):
         env.set_state(torch.cat([env.get_state(), env.get_state()]))
+
+
+def test_a_copy_goes_on_the_same_and_says_nothing(env):
+    env.reset(seed=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other = copy.deepcopy(env)
+    for action in (1, 2, 0):
+        np.testing.assert_array_equal(env.step(action)[0], other.step(action)[0])
+    np.testing.assert_array_equal(env.reset()[0], other.reset()[0])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from envs import FAMILIES, DemoSource, EnvConfig, demo_core
+from envs.families import register
 from models.haf import CANDIDATE_FIELDS
 
 ROWS = 6
@@ -86,3 +87,9 @@ def test_padding_is_never_calibrated(family):
     again = core.initial(core.episode(poisoned.attention, episode.positives))
     torch.testing.assert_close(again.evaluation.score, core.initial(episode).evaluation.score)
     assert set(CANDIDATE_FIELDS) > {"logits", "evidence"}
+
+
+def test_no_family_is_called_like_the_action_that_is_of_none():
+    with pytest.raises(ValueError, match="the name 'stop' is taken by the action"):
+        register(type("Halt", (type(FAMILIES["level"]),), {"name": "stop"}))
+    assert "stop" not in FAMILIES

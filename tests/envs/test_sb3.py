@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from sb3_contrib import MaskablePPO
@@ -68,3 +71,24 @@ def test_rows_are_asked_one_by_one():
         env.set_attr("core", None)
     with pytest.raises(ValueError, match="action 99 in row 2"):
         env.step(np.array([0, 0, 99]))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_the_same(copied):
+    env = CalibrationVecEnv(ROWS)
+    env.seed(4)
+    env.reset()
+    other = copied(env)
+    for _ in range(env.core.horizon + 1):  # into the next episodes, which both draw alike
+        action = choose(env.action_masks(), np.random.default_rng(2))
+        results, others = env.step(action), other.step(action)
+        for result, same in zip(results[:3], others[:3], strict=True):
+            np.testing.assert_array_equal(result, same)
+
+
+def test_actions_are_waited_for_once():
+    env = CalibrationVecEnv(ROWS)
+    env.reset()
+    env.step(np.ones(ROWS, dtype=np.int64))
+    with pytest.raises(RuntimeError, match="no actions to wait for; call step_async"):
+        env.step_wait()
