@@ -26,7 +26,7 @@ PAIRS = 256
 """Tokens whose associations have moved that are multiplied together: they stay in a core's own cache."""
 
 HEAVY, LIGHT = 4, 32
-"""Rows that take about half a millisecond, worth a piece: with every candidate, or with the paired one alone."""
+"""Rows that take about half a millisecond, worth a piece: with every candidate, or with the paired one."""
 
 
 def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
