@@ -284,6 +284,7 @@ class CalibrationCore:
             limit=self.config.limit,
         )
 
+    @without_pytorch()
     def mask(self, episode: Episode, state: EnvState) -> Tensor:
         """Legal actions, bool `[B, A]`; a tensor of its own, which may be changed."""
         return state.legal.clone()
