@@ -19,7 +19,7 @@ USAGE = f"""python -m experiments.report DIR [out=DIR/report] [metric=NAME,NAME]
   out      the folder of report.md, report.html and report.json; default: DIR/report
   metric   the retrieval metrics that count; default: {",".join(METRICS)}"""
 SETTINGS = ("out", "metric")
-WIDTH = 130
+WIDTH = 200  # of what goes to no terminal: wide enough to break no cell
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    for table in report_tables(report):
+    for table in report_tables(report, tables.columns(WIDTH)):
         tables.show(table, WIDTH)
     for summary in report.summaries:
         for note in summary.comparison.notes:
