@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=0), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), Number]  # what NumPy's and the libraries' generators take
 Positive = Annotated[int, Field(ge=1), Number]
+Threads = Annotated[int, Field(ge=1, le=1024), Number]  # with too many the process cannot start them
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -127,7 +129,7 @@ class RunConfig:
 
     seed: Seed
     device: str
-    threads: Positive | None
+    threads: Threads | None
     cache: Path | None
     imports: list[str]
     resume: bool
@@ -261,6 +263,7 @@ def _agent(values: Mapping[str, Any]) -> AgentConfig:
 def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Settings checked against the annotations of a constructor's arguments."""
     hints = typing.get_type_hints(cls.__init__)
+    hints |= {"seed": Seed} if "seed" in hints else {}
     known = [*inspect.signature(cls).parameters]
     _no_unknown(values, known, section)
     return {
@@ -271,9 +274,12 @@ def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[
 
 def _checked(hint: Any, value: Any, name: str) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        checked = TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         raise UserError(f"{name}={value}: expected {_expected(error)}") from error
+    if isinstance(checked, float) and math.isnan(checked):
+        raise UserError(f"{name}={value}: expected a number")
+    return checked
 
 
 def _expected(error: ValidationError) -> str:

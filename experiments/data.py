@@ -80,7 +80,7 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
 
     Raises:
         UserError: the cache cannot be written to, there is no such text encoder, or a split has too few
-            shapes for the settings.
+            shapes for the settings, or for so many folds.
         DataError: the source has nothing to read.
     """
     cache = (config.cache or default_cache()).expanduser()
@@ -96,6 +96,11 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
     )
     _tell_left_out(dataset)
     splits = _splits(dataset, data, config.train.batch_size)
+    if config.dap.folds > (most := len(splits["train"]) // 2):
+        raise UserError(
+            f"dap.folds={config.dap.folds}: a fold has at least 2 of the {len(splits['train'])} shapes to "
+            f"train on, so expected at most {most}"
+        )
     captions, texts_of = unify(dataset.captions)
     with Tracker("encoding captions", len(captions), "captions") as tracker:
         text = encoder.encode(captions, advance=tracker.advance)

@@ -16,6 +16,8 @@ from experiments.config import register_sizes
 from experiments.data import load_corpus
 from experiments.errors import UserError
 from experiments.preflight import check_machine
+from experiments.session import Session
+from experiments.training import train
 from models.hub import local_only
 
 register_sizes()
@@ -129,6 +131,24 @@ def test_a_text_encoder_is_looked_for_before_the_data_are_built(tmp_path: Path) 
     with pytest.raises(UserError, match=r"train.text_encoder=.*encoder: no text encoder can be loaded"):
         load_corpus(config, torch.device("cpu"))
     assert not list((tmp_path / "cache").iterdir())
+
+
+TINY = ["model=tiny", "data.size=24", "data.test=4", "data.reward=4", "train.batch_size=4", "train.group=2"]
+
+
+def test_more_folds_than_pairs_of_shapes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (config,) = check([*TINY, "dap.folds=9", f"cache={tmp_path}"])
+    with pytest.raises(UserError, match=r"dap.folds=9: .* 16 shapes to train on, so expected at most 8"):
+        load_corpus(config, torch.device("cpu"))
+
+
+def test_a_training_that_diverges_ends_where_it_does(tmp_path: Path) -> None:
+    (config,) = check([*TINY, "train.learning_rate=1e6", "train.reuse=false", f"cache={tmp_path / 'cache'}"])
+    corpus = load_corpus(config, torch.device("cpu"))
+    session = Session(config, tmp_path, corpus, torch.device("cpu"))
+    with pytest.raises(UserError, match=r"train.learning_rate=1000000.0: training has diverged: in step \d+"):
+        train(session)
+    assert all(parameter.isfinite().all() for parameter in session.model.parameters())
 
 
 @pytest.mark.parametrize(
