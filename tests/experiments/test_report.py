@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from experiments import report
+from experiments.errors import UserError
 from experiments.reporting import METRICS, compare, find_runs, summarise
 from experiments.reporting.arms import Comparison
 from experiments.reporting.writers import Report, tables
@@ -308,6 +309,29 @@ def test_bad_input_ends_in_one_line(
     assert told.err.startswith("error: ")
     assert told.err.count("\n") == 1
     assert words in told.err
+
+
+def test_notes_on_many_arms_stay_short(tmp_path: Path) -> None:
+    for number, budget in enumerate((8, 32, 128, 16, 64)):
+        write_run(tmp_path / f"{number}-mcts-seed0", settings={"agent.budget": budget})
+    write_run(tmp_path / "5-mcts-seed1", seed=1, settings={"agent.budget": 8})
+    write_run(tmp_path / "again" / "0-mcts-seed0", settings={"agent.budget": 8})
+    notes = only(tmp_path).notes
+    assert "4 arms have one seed: no interval can be given" in notes
+    assert any("different seeds (agent.budget=8: 0, 1; 4 arms: 0): paired" in note for note in notes)
+    assert any(f"{tmp_path / 'again' / '0-mcts-seed0'} is left out" in note for note in notes)
+    assert "the budgets differ: 8, 16, 32, 64, 128 an episode" in notes
+
+
+def test_help_is_given_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main(["somewhere", "--help"]) == 0
+    assert "python -m experiments.report DIR" in capsys.readouterr().out
+
+
+def test_metrics_are_parted_by_commas_and_blanks() -> None:
+    assert report.parse(["x", "metric=a, b,"])[2] == ["a", "b"]
+    with pytest.raises(UserError, match="metric=,: expected names of metrics"):
+        report.parse(["x", "metric=,"])
 
 
 @pytest.mark.parametrize("width", [60, 80, 110])
