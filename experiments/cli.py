@@ -149,11 +149,23 @@ def parse(overrides: list[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
-            hint = "" if "=" in text else f"; expected {text}=VALUE"
+            hint = f"; quotes keep such a value whole: {quoted}" if (quoted := _quoted(text)) else ""
+            hint = hint if "=" in text else f"; expected {text}=VALUE"
             raise UserError(
                 f"{text!r} is not an override{hint} (as in: agent=mcts train.epochs=8)"
             ) from error
     return parsed
+
+
+def _quoted(text: str) -> str:
+    """An override with its value in quotes, as a shell takes it; empty where that is none either."""
+    key, equals, value = text.partition("=")
+    quoted = f'{key}="{value}"'
+    try:
+        OverridesParser.create().parse_overrides([quoted])
+    except HydraException:
+        return ""
+    return f"'{quoted}'" if equals and value.strip("\"'") == value else ""
 
 
 def _compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:

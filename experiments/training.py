@@ -72,8 +72,8 @@ def advance(session: Session, end: int, name: str = "training") -> None:
             norm = gradient_norm(list(model.parameters()), config.clip)
             if not math.isfinite(norm):
                 raise UserError(
-                    f"train.learning_rate={config.learning_rate}: {name} has diverged: in step {step} the loss "
-                    f"is {terms['loss/total'].item()}, the gradient's norm {norm}; lower it or train.clip"
+                    f"train.learning_rate={config.learning_rate}: {name} has diverged: in step {step} the "
+                    f"loss is {terms['loss/total'].item()}, its gradient {norm}; lower it or train.clip"
                 )
             optimizer.step()
             optimizer.zero_grad()

@@ -61,6 +61,7 @@ register_sizes()
         (["agent.explore=nan"], "agent.explore=nan: expected a number"),
         (["agent=ppo", "agent.learning_rate=nan"], "agent.learning_rate=nan: expected a number"),
         (["agent.seed=-1"], "agent.seed=-1: expected greater than or equal to 0"),
+        (["data=folder", "data.root=~/parts"], """quotes keep such a value whole: 'data.root="~/parts"' """),
         (["cache=5"], "cache=5: expected a path"),
         (["dap.mode=true"], "dap.mode=True: expected 'off'"),
         (["env.families=level"], "env.families=level: expected a list: env.families=[level]"),
