@@ -38,6 +38,8 @@ USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
 #: The group of conf/ that holds sweeps worth a name: +ablation=agents.
 RECIPES = "ablation"
+#: The groups whose options have names of their own: an agent, a source, a size.
+OPTIONS = ("agent", "data", "model")
 
 
 def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None:
@@ -147,11 +149,23 @@ def parse(overrides: list[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
-            hint = "" if "=" in text else f"; expected {text}=VALUE"
+            hint = f"; quotes keep such a value whole: {quoted}" if (quoted := _quoted(text)) else ""
+            hint = hint if "=" in text else f"; expected {text}=VALUE"
             raise UserError(
                 f"{text!r} is not an override{hint} (as in: agent=mcts train.epochs=8)"
             ) from error
     return parsed
+
+
+def _quoted(text: str) -> str:
+    """An override with its value in quotes, as a shell takes it; empty where that is none either."""
+    key, equals, value = text.partition("=")
+    quoted = f'{key}="{value}"'
+    try:
+        OverridesParser.create().parse_overrides([quoted])
+    except HydraException:
+        return ""
+    return f"'{quoted}'" if equals and value.strip("\"'") == value else ""
 
 
 def _compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:
@@ -173,7 +187,7 @@ def _with_recipe(overrides: list[Override], config_name: str, multirun: bool) ->
     params = parse([f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()])
     given = {override.key_or_group for override in overrides}
     params = [param for param in params if param.key_or_group not in given]
-    _check_names(params, config_name)
+    _check_names([*params, *overrides], config_name)
     return [*params, *overrides], True
 
 
@@ -205,23 +219,49 @@ def _check_names(overrides: list[Override], config_name: str) -> None:
         if key in groups and not override.is_delete():
             options = loader.get_group_options(key)
             values = [str(value) for value in _values(override)]
+            if len(values) > 1 and not override.is_sweep_override():
+                raise UserError(
+                    f"{override.input_line}: expected one; several are -m {key}={','.join(values)}"
+                )
             for value in values:
                 if value not in options:
                     close = did_you_mean(value, options)
                     raise UserError(f"{key}={value}: no such {key}{close} (known: {', '.join(options)})")
             chosen[override.get_key_element()] = values
+    _check_options_are_chosen_as_groups(overrides, chosen)
     known: set[str] = set()
+    shared: set[str] | None = None  # by all jobs
     for job in itertools.product(*[[f"{key}={value}" for value in values] for key, values in chosen.items()]):
-        known |= set(_keys(_compose(config_name, list(job))))
+        own = set(_keys(_compose(config_name, list(job))))
+        known |= own
+        shared = own if shared is None else shared & own
     for override in overrides:
         key = override.key_or_group
         adds = override.is_add() or override.is_force_add()
-        if adds or key in known or key in groups or key.startswith("hydra"):
+        if adds or key in groups or key.startswith("hydra") or key in (shared or ()):
             continue
+        if key in known:
+            group = key.partition(".")[0]
+            raise UserError(
+                f"{override.input_line}: not every {group} of {group}={','.join(chosen.get(group, []))} has "
+                "this setting; run them in sweeps of their own"
+            )
         value = f"={str(override.input_line).partition('=')[2]}"
         near = _closest(key, known)
         advice = f"; did you mean {near}{value}?" if near else "; `--help` lists all settings"
         raise UserError(f"{override.input_line}: no such setting{advice}")
+
+
+def _check_options_are_chosen_as_groups(overrides: list[Override], chosen: dict[str, list[str]]) -> None:
+    """Finds ``agent.name=ppo``, which would keep another agent's settings: ``agent=ppo`` is meant."""
+    for override in overrides:
+        group, _, last = override.key_or_group.partition(".")
+        if last != "name" or group not in OPTIONS:
+            continue
+        for value in map(str, _values(override)):
+            if value not in chosen.get(group, ()) and "custom" not in chosen.get(group, ()):
+                own = "" if group == "model" else f"; {group}.name is for {group}=custom"
+                raise UserError(f"{override.input_line}: choose it with {group}={value}{own}")
 
 
 def _closest(key: str, known: set[str]) -> str | None:

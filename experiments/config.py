@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 import align3d.sources
 from agents import AGENTS, make_agent
@@ -22,9 +23,19 @@ from experiments.errors import UserError, did_you_mean, settings_of
 from models import OBJECT_NODES
 from models.config import SIZES, ModelConfig
 
-Count = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's and the libraries' generators take
-Positive = Annotated[int, Field(ge=1)]
+
+def _number(value: Any) -> Any:
+    """Refuses true and false, which would pass for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value
+
+
+Number = BeforeValidator(_number)
+Count = Annotated[int, Field(ge=0), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**32), Number]  # what NumPy's and the libraries' generators take
+Positive = Annotated[int, Field(ge=1), Number]
+Threads = Annotated[int, Field(ge=1, le=1024), Number]  # with too many the process cannot start them
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -118,7 +129,7 @@ class RunConfig:
 
     seed: Seed
     device: str
-    threads: Positive | None
+    threads: Threads | None
     cache: Path | None
     imports: list[str]
     resume: bool
@@ -252,6 +263,7 @@ def _agent(values: Mapping[str, Any]) -> AgentConfig:
 def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Settings checked against the annotations of a constructor's arguments."""
     hints = typing.get_type_hints(cls.__init__)
+    hints |= {"seed": Seed} if "seed" in hints else {}
     known = [*inspect.signature(cls).parameters]
     _no_unknown(values, known, section)
     return {
@@ -262,22 +274,33 @@ def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[
 
 def _checked(hint: Any, value: Any, name: str) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        checked = TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         raise UserError(f"{name}={value}: expected {_expected(error)}") from error
+    if isinstance(checked, float) and math.isnan(checked):
+        raise UserError(f"{name}={value}: expected a number")
+    return checked
 
 
 def _expected(error: ValidationError) -> str:
-    return error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    first = error.errors()[0]
+    if first["type"] == "path_type":  # whose message names a class
+        return "a path"
+    return first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
 
 
 def _env(values: Mapping[str, Any], reward: RewardConfig) -> EnvConfig:
     families = [*FAMILIES, STOP]
-    for family in values.get("families") or ():
+    named, steps = values.get("families"), values.get("steps") or {}
+    if isinstance(named, str):
+        raise UserError(f"env.families={named}: expected a list: env.families=[{named}]")
+    if not isinstance(steps, Mapping):
+        raise UserError(f"env.steps={steps}: expected sizes by family: +env.steps.level=0.3")
+    for family in named if isinstance(named, list) else ():
         if family not in families:
             close = did_you_mean(str(family), families)
             raise UserError(f"env.families has {family!r}{close} (known: {', '.join(families)})")
-    _no_unknown(values.get("steps") or {}, FAMILIES, "env.steps")
+    _no_unknown(steps, FAMILIES, "env.steps")
     return _typed(EnvConfig, {**values, "reward": reward}, "env")
 
 
@@ -302,7 +325,7 @@ def _typed(schema: type[T], values: Mapping[str, Any], section: str) -> T:
     prefix = f"{section}." if section else ""
     names = [field.name for field in dataclasses.fields(schema)]  # type: ignore[arg-type]
     _no_unknown(values, names, section or "settings")
-    if isinstance(values.get("mode"), bool):  # YAML reads a bare off as false
+    if values.get("mode") is False:  # YAML reads a bare off as false
         values = {**values, "mode": "off"}
     try:
         return TypeAdapter(schema).validate_python(dict(values))
@@ -310,6 +333,8 @@ def _typed(schema: type[T], values: Mapping[str, Any], section: str) -> T:
         first = error.errors()[0]
         where = prefix + ".".join(str(part) for part in first["loc"])
         message = _expected(error)
+        if first["type"] == "missing":
+            raise UserError(f"{where} has no value; give one: {where}=VALUE") from error
         if not first["loc"]:  # from a dataclass's own check, which names the setting
             raise UserError(message if message.startswith(prefix) else prefix + message) from error
         raise UserError(f"{where}={first['input']}: expected {message}") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import models.shapes
 from align3d.build import default_cache, load_or_build
 from align3d.captions import normalise_caption
 from align3d.dataset import ShapeDataset
+from align3d.store import REJECTIONS
 from experiments.config import DataConfig, RunConfig
 from experiments.errors import UserError, settings_of
 from experiments.outputs import writable_folder
@@ -77,7 +80,7 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
 
     Raises:
         UserError: the cache cannot be written to, there is no such text encoder, or a split has too few
-            shapes for the settings.
+            shapes for the settings, or for so many folds.
         DataError: the source has nothing to read.
     """
     cache = (config.cache or default_cache()).expanduser()
@@ -91,7 +94,13 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
     dataset = load_or_build(
         data.name, cache=cache, points=data.points, seed=data.seed, workers=data.workers, **data.settings
     )
+    _tell_left_out(dataset)
     splits = _splits(dataset, data, config.train.batch_size)
+    if config.dap.folds > (most := len(splits["train"]) // 2):
+        raise UserError(
+            f"dap.folds={config.dap.folds}: a fold has at least 2 of the {len(splits['train'])} shapes to "
+            f"train on, so expected at most {most}"
+        )
     captions, texts_of = unify(dataset.captions)
     with Tracker("encoding captions", len(captions), "captions") as tracker:
         text = encoder.encode(captions, advance=tracker.advance)
@@ -103,6 +112,19 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
         texts_of=texts_of,
         splits=splits,
     )
+
+
+def _tell_left_out(dataset: ShapeDataset) -> None:
+    """One line on what of the source could not be used, and where the reasons are."""
+    left_out = dataset.rejections
+    if left_out:
+        kinds = Counter(rejection.reason.partition(":")[0] for rejection in left_out).most_common(3)
+        named = "; ".join(f"{count} {kind}" for kind, count in kinds)
+        print(
+            f"data={dataset.name}: {len(left_out)} of {len(dataset) + len(left_out)} items cannot be used "
+            f"({named}; all in {dataset.path / REJECTIONS})",
+            file=sys.stderr,
+        )
 
 
 def unify(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
@@ -137,11 +159,12 @@ def _splits(dataset: ShapeDataset, data: DataConfig, batch_size: int) -> dict[st
     with settings_of("data"):
         parts = dataset.splits(amount(data.test), amount(data.reward))
     splits = {name: torch.from_numpy(parts[name]) for name in ("train", "reward", "test")}
+    more = "raise data.size or " if data.settings.get("size") else ""
     for name, least in (("train", batch_size), ("reward", 2), ("test", 2)):
         if len(splits[name]) < least:
             raise UserError(
                 f"data={data.name}: {len(splits[name])} of {len(dataset)} shapes in split {name}, at least "
-                f"{least} needed; raise data.size or lower data.test, data.reward, train.batch_size"
+                f"{least} needed; {more}lower data.test, data.reward, train.batch_size"
             )
     return splits
 

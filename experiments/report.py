@@ -19,12 +19,12 @@ USAGE = f"""python -m experiments.report DIR [out=DIR/report] [metric=NAME,NAME]
   out      the folder of report.md, report.html and report.json; default: DIR/report
   metric   the retrieval metrics that count; default: {",".join(METRICS)}"""
 SETTINGS = ("out", "metric")
-WIDTH = 130
+WIDTH = 200  # of what goes to no terminal: wide enough to break no cell
 
 
 def main(arguments: Sequence[str]) -> int:
     """Reads the runs, writes the report and prints its tables; the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or any(text in ("-h", "--help", "help") for text in arguments):
         print(USAGE)
         return 0
     try:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    for table in report_tables(report):
+    for table in report_tables(report, tables.columns(WIDTH)):
         tables.show(table, WIDTH)
     for summary in report.summaries:
         for note in summary.comparison.notes:
@@ -70,7 +70,10 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
         if not value:
             raise UserError(f"{text}: expected a value behind the equals sign")
         settings[key] = value
-    metrics = list(dict.fromkeys(settings.get("metric", ",".join(METRICS)).strip("[]").split(",")))
+    named = settings.get("metric", ",".join(METRICS)).strip("[]").split(",")
+    metrics = list(dict.fromkeys(name.strip() for name in named if name.strip()))
+    if not metrics:
+        raise UserError(f"metric={settings['metric']}: expected names of metrics, such as {METRICS[0]}")
     out = Path(settings["out"]) if "out" in settings else root / "report"
     return root, out, metrics
 

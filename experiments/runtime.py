@@ -58,7 +58,8 @@ def use_threads(threads: int | None) -> int:
         The number that is used. Sums in floating point depend on it, hence it is part of the run's record.
     """
     if threads is None:
-        threads = int(os.environ.get("OMP_NUM_THREADS") or available_cores())
+        told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": 4 at the outer level
+        threads = int(told) if told.isdecimal() and int(told) else available_cores()
     torch.set_num_threads(threads)
     return threads
 
@@ -77,6 +78,9 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"device={name}: no such device; expected auto, cpu, cuda or cuda:0") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device={name}: PyTorch sees no GPU here; use device=cpu or device=auto")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= there.get(device.type, 0):
+        raise UserError(f"device={name}: no such device here; expected auto, cpu, cuda or cuda:0")
     return device
 
 

@@ -30,10 +30,15 @@ def retrieval_table(rows: Mapping[str, Mapping[str, float]], title: str = "") ->
     return table
 
 
+def columns(width: int = 100) -> int:
+    """The columns of the terminal, or ``width`` where there is none to fit into."""
+    console = Console()
+    return console.width if console.is_terminal else width
+
+
 def show(table: Table, width: int = 100) -> None:
     """Prints a table; up to ``width`` characters wide where there is no terminal to fit into."""
-    console = Console()
-    (console if console.is_terminal else Console(width=width)).print(table)
+    Console(width=columns(width)).print(table)
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str:

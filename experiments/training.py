@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from experiments import plots
 from experiments.batches import look_alikes
 from experiments.distillation import Distillation
 from experiments.embedding import embed_shapes, embed_texts
+from experiments.errors import UserError
 from experiments.objective import gradient_norm
 from experiments.progress import Tracker
 from experiments.session import Session
@@ -43,7 +45,11 @@ def warm_up(session: Session) -> None:
 
 
 def advance(session: Session, end: int, name: str = "training") -> None:
-    """Trains the model from the session's step to ``end``."""
+    """Trains the model from the session's step to ``end``.
+
+    Raises:
+        UserError: the loss or its gradient is no longer finite; the weights are those of the step before.
+    """
     batches, config = session.batches, session.config.train
     model, objective, optimizer = session.model, session.objective, session.optimizer
     if session.step >= end:
@@ -64,6 +70,11 @@ def advance(session: Session, end: int, name: str = "training") -> None:
             terms = objective(batch, calibrated)
             session.fabric.backward(terms["loss/total"])
             norm = gradient_norm(list(model.parameters()), config.clip)
+            if not math.isfinite(norm):
+                raise UserError(
+                    f"train.learning_rate={config.learning_rate}: {name} has diverged: in step {step} the "
+                    f"loss is {terms['loss/total'].item()}, its gradient {norm}; lower it or train.clip"
+                )
             optimizer.step()
             optimizer.zero_grad()
             values = {name: float(term.detach()) for name, term in terms.items()}

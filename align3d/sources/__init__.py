@@ -99,12 +99,20 @@ def source_class(name: str) -> type[Source]:
         return SOURCES[name]
     module_name, colon, class_name = name.partition(":")
     if colon:
+        wanted = "expected package.module:Class that can be imported"
+        if not module_name or not class_name:
+            raise DataError(f"data={name}: {wanted}")
         try:
             cls = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
+            raise DataError(f"data={name}: {error}; {wanted}") from error
+        parts = ("name", "fingerprint", "items", "read")
+        missing = [part for part in parts if not hasattr(cls, part)]
+        if missing or not isinstance(cls, type):
+            lacks = f" without {missing[0]}" if isinstance(cls, type) else ""
             raise DataError(
-                f"data={name}: {error}; expected package.module:Class that can be imported"
-            ) from error
+                f"data={name}: a {type(cls).__name__}{lacks}; expected a class with {', '.join(parts)}"
+            )
         return cls
     known = sorted(SOURCES)
     raise DataError(f"data={name}: no such source{did_you_mean(name, known)} (known: {', '.join(known)})")

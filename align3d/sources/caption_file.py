@@ -58,14 +58,15 @@ def read_captions(path: Path) -> dict[str, Entry]:
         raise DataError(f"data=folder: captions file {path}: expected a name ending in {', '.join(SUFFIXES)}")
     entries: dict[str, Entry] = {}
     for where, row in _rows(path):
-        text = str(row.get("path") or "").strip()
+        text = _text(row.get("path")).strip()
         relative, problem = _inside(text)
         entry = entries.setdefault(relative or f"{path.name} {where}", Entry())
-        caption = " ".join(str(row.get("caption") or "").split())
+        problem = problem or _misshapen(row, where)
+        caption = " ".join(_text(row.get("caption")).split())
         if caption:
             entry.captions.append(caption)
         for key in OPTIONAL:
-            value = str(row.get(key) or "").strip()
+            value = _text(row.get(key)).strip()
             if value and entry.values.setdefault(key, value) != value:
                 problem = (
                     problem or f"its rows disagree on {key}: {entry.values[key]!r} and {value!r} ({where})"
@@ -78,6 +79,23 @@ def read_captions(path: Path) -> dict[str, Entry]:
         if not entry.captions and not entry.problem:
             entry.problem = "file without a caption: its rows in the captions file hold no text"
     return entries
+
+
+def _text(value: Any) -> str:
+    """A cell as text; empty where there is none, for which some tables have NaN."""
+    return "" if value is None or value != value else str(value)
+
+
+def _misshapen(row: Mapping[Any, Any], where: str) -> str:
+    """What is wrong with the cells of a row; empty where nothing is."""
+    if row.get(None):  # where the csv module puts what stands behind the last column
+        return f"more values than columns: put quotes around a caption that has commas ({where})"
+    for key in (*REQUIRED, *OPTIONAL):
+        if isinstance(row.get(key), list | dict):
+            return (
+                f"a {type(row[key]).__name__} as {key}: expected a text, and a row for each caption ({where})"
+            )
+    return ""
 
 
 def _inside(text: str) -> tuple[str, str]:

@@ -34,6 +34,8 @@ class FolderSource:
             ``captions.jsonl`` or ``captions.parquet`` in the root.
         unit_m: the files' unit in metres.
         up: the axis that points up in files whose row does not say.
+        size: read only so many of the files that have captions, the first by the hash of their path: a fair
+            sample. Default: all.
     """
 
     name: ClassVar[str] = "folder"
@@ -44,6 +46,7 @@ class FolderSource:
         captions: str | os.PathLike[str] | None = None,
         unit_m: float = 1.0,
         up: str | None = None,
+        size: int | None = None,
     ) -> None:
         if root is None:
             raise DataError("data=folder: no root; set data.root to a folder of meshes with a captions file")
@@ -55,13 +58,17 @@ class FolderSource:
             )
         if up is not None and up not in AXES:
             raise DataError(f"data=folder: up={up!r}, expected x, y or z")
-        self.unit_m, self.up = float(unit_m), up
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise DataError(
+                f"data=folder: size={size!r}, expected a whole number from 1, or none for all shapes"
+            )
+        self.unit_m, self.up, self.size = float(unit_m), up, size
 
     def fingerprint(self) -> str:
         """Sha256 of the settings, the captions and of every file's path, size and time of change."""
         captions = self._captions_file()
         lines = [
-            f"folder {self.unit_m!r} {self.up}",
+            f"folder {self.unit_m!r} {self.up} {self.size}",
             hash_code("align3d.sources.folder", "align3d.sources.surface"),
         ]
         try:
@@ -71,7 +78,11 @@ class FolderSource:
                 f"data=folder: captions file {captions} cannot be read: {error.strerror}"
             ) from error
         for path in self._files():
-            stat = (self.root / path).stat()
+            try:
+                stat = (self.root / path).stat()
+            except OSError:  # a link to nowhere, or taken away just now: `items` rejects it where it is named
+                lines.append(f"{path} is not there")
+                continue
             lines.append(f"{path} {stat.st_size} {int(stat.st_mtime)}")
         return hash_lines(lines)
 
@@ -87,12 +98,13 @@ class FolderSource:
         for path in self._files():
             if Path(path).suffix.lower() in readable and path not in entries:
                 entries[path] = Entry(problem="file without a caption: the captions file does not name it")
+        for path, entry in entries.items():
+            entry.problem = entry.problem or self._problem(path, readable)
+        kept = self._sample(entries)
         return [
-            Item(
-                path,
-                (tuple(entry.captions), dict(entry.values), entry.problem or self._problem(path, readable)),
-            )
+            Item(path, (tuple(entry.captions), dict(entry.values), entry.problem))
             for path, entry in sorted(entries.items())
+            if path in kept
         ]
 
     def read(self, item: Item, points: int, seed: int) -> Record:
@@ -130,6 +142,13 @@ class FolderSource:
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise DataError(f"data=folder: root {self.root} {what}; set data.root to a folder of meshes")
         return find_captions_file(self.root) if self.captions is None else self.root / self.captions
+
+    def _sample(self, entries: dict[str, Entry]) -> set[str]:
+        """The paths to read; with a size, so many of those without a problem."""
+        if self.size is None:
+            return set(entries)
+        ranked = sorted((hash_lines([path]), path) for path, entry in entries.items() if not entry.problem)
+        return {path for _, path in ranked[: self.size]}
 
     def _files(self) -> list[str]:
         """All files below the root by relative path, but hidden ones, sorted."""

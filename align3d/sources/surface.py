@@ -94,7 +94,7 @@ def read_points(path: Path, count: int, rng: np.random.Generator) -> ColoredPoin
     except _READER_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise RejectedItem(
-            f"cannot be read ({type(error).__name__}: {reason}): damaged or truncated?"
+            f"cannot be read: damaged or truncated? ({type(error).__name__}: {reason})"
         ) from error
     meshes = [(n, g, m) for n, g, m in placed if isinstance(g, trimesh.Trimesh) and len(g.faces)]
     clouds = [(n, g, m) for n, g, m in placed if isinstance(g, trimesh.PointCloud) and len(g.vertices)]

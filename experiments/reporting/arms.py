@@ -29,6 +29,8 @@ FREE = frozenset(
     }
     | {"train.checkpoint_every", "train.checkpoint_minutes", "train.images_every"}
 )
+#: Arms that a note names one by one.
+MOST_NAMED = 3
 #: What an arm is held against, by the setting that differs.
 REFERENCES: dict[str, tuple[Any, ...]] = {
     AGENT: ("none", "random_search"),
@@ -142,7 +144,7 @@ def _arms(runs: Sequence[Run]) -> tuple[list[str], list[Arm], list[str]]:
         values = {key: run.settings.get(key) for key in keys}
         arm = arms.setdefault(json.dumps(values, default=str), Arm(arm_name(values, run), values, []))
         if run.seed in arm.seeds:
-            notes.append(f"{arm.name} has seed {run.seed} twice: {run.folder.name} is left out")
+            notes.append(f"{arm.name} has seed {run.seed} twice: {run.folder} is left out")
             continue
         arm.runs.append(run)
     for arm in arms.values():
@@ -162,12 +164,18 @@ def arm_name(values: Mapping[str, Any], run: Run) -> str:
 
 def _notes(arms: Sequence[Arm]) -> list[str]:
     notes = []
+    alone = [arm.name for arm in arms if len(arm.runs) < 2]
+    if alone:
+        has = "has" if len(alone) == 1 else "have"
+        notes.append(f"{_named(alone)} {has} one seed: no interval can be given")
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
     for arm in arms:
-        if len(arm.runs) < 2:
-            notes.append(f"{arm.name} has one seed: no interval can be given")
-    if len({tuple(arm.seeds) for arm in arms}) > 1:
-        seeds = "; ".join(f"{arm.name}: {', '.join(map(str, arm.seeds))}" for arm in arms)
-        notes.append(f"the arms have different seeds ({seeds}): paired differences use those in common")
+        by_seeds.setdefault(tuple(arm.seeds), []).append(arm.name)
+    if len(by_seeds) > 1:
+        told = "; ".join(
+            f"{_named(names)}: {', '.join(map(str, seeds))}" for seeds, names in by_seeds.items()
+        )
+        notes.append(f"the arms have different seeds ({told}): paired differences use those in common")
     runs = [run for arm in arms for run in arm.runs]
     notes += [note for run in runs for note in run.notes]
     for name, versions in _versions(runs).items():
@@ -175,8 +183,14 @@ def _notes(arms: Sequence[Arm]) -> list[str]:
             notes.append(f"runs were made with {name} {' and '.join(sorted(versions))}")
     budgets = {run.settings.get("agent.budget") for run in runs if run.settings.get(AGENT) != "none"}
     if len(budgets) > 1:
-        notes.append(f"the budgets differ: {', '.join(map(str, sorted(budgets, key=str)))} an episode")
+        in_order = sorted(budgets, key=lambda budget: (budget is not None, budget))
+        notes.append(f"the budgets differ: {', '.join(map(str, in_order))} an episode")
     return notes
+
+
+def _named(names: Sequence[str]) -> str:
+    """The arms of a note: by name where they are few."""
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} arms"
 
 
 def _versions(runs: Sequence[Run]) -> dict[str, set[str]]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from experiments.reporting import figures, words
@@ -18,6 +20,7 @@ from experiments.reporting.runs import CURVES, Unfinished
 from experiments.reporting.summary import Summary
 
 SCHEMA = 1
+_ENDLESS = Console(width=10_000)  # to measure what would fit into any terminal
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -122,17 +125,23 @@ def page(report: Report) -> str:
     )
 
 
-def tables(report: Report) -> Iterator[Table]:
-    """The main tables, for the terminal."""
+def tables(report: Report, width: int) -> Iterator[Table]:
+    """The main tables for a terminal of so many columns; where one is wider, intervals go below figures."""
     for summary in report.summaries:
         for grid in words.main_grids(summary):
             title = f"{summary.comparison.title}: {grid.title}"
-            table = Table(title=title, caption=grid.note or None, caption_justify="left")
-            for place, column in enumerate(grid.columns):
-                table.add_column(column, justify=_side(grid, place))
-            for row in grid.rows:
-                table.add_row(*row)
-            yield table
+            table = _table(grid, title, " ")
+            wide = Measurement.get(_ENDLESS, _ENDLESS.options, table).maximum > width
+            yield _table(grid, title, "\n") if wide else table
+
+
+def _table(grid: Grid, title: str, before_interval: str) -> Table:
+    table = Table(title=title, caption=grid.note or None, caption_justify="left")
+    for place, column in enumerate(grid.columns):
+        table.add_column(column, justify=_side(grid, place), overflow="fold")  # cuts nothing off
+    for row in grid.rows:
+        table.add_row(*(cell.replace(" [", f"{before_interval}[") for cell in row))
+    return table
 
 
 def _what(summary: Summary) -> str:

@@ -239,6 +239,48 @@ def test_links_that_leave_the_root_are_rejected(tmp_path: Path) -> None:
     assert "leaves the root through a link" in rejection(root, "link.stl")
 
 
+def test_links_to_nowhere_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "link.stl").symlink_to(tmp_path / "gone.stl")
+    captions(tmp_path, "link.stl,something")
+    make_source("folder", root=tmp_path).fingerprint()
+    assert "caption without a file: no link.stl" in rejection(tmp_path, "link.stl")
+
+
+def test_a_caption_with_commas_and_no_quotes_is_not_cut_silently(tmp_path: Path) -> None:
+    trimesh.creation.box().export(tmp_path / "a.stl")
+    captions(tmp_path, "a.stl,a box, wide and flat")
+    assert rejection(tmp_path, "a.stl").startswith("more values than columns: put quotes around a caption")
+    captions(tmp_path, 'a.stl,"a box, wide and flat"')
+    assert read(tmp_path, "a.stl").captions == ("a box, wide and flat",)
+
+
+def test_captions_that_are_no_texts_are_rejected_or_missing(tmp_path: Path) -> None:
+    trimesh.creation.box().export(tmp_path / "a.stl")
+    path = tmp_path / "captions.jsonl"
+    path.write_text(json.dumps({"path": "a.stl", "caption": ["a box", "a cube"]}))
+    assert rejection(tmp_path, "a.stl").startswith("a list as caption: expected a text, and a row for each")
+    path.write_text('{"path": "a.stl", "caption": NaN}\n')
+    assert "hold no text" in rejection(tmp_path, "a.stl")
+    path.write_text('{"path": "a.stl", "caption": 555}\n')
+    assert read(tmp_path, "a.stl").captions == ("555",)
+
+
+def test_a_size_takes_a_fair_sample_of_what_can_be_read(tmp_path: Path) -> None:
+    for number in range(20):
+        trimesh.creation.box().export(tmp_path / f"{number:02d}.stl")
+    captions(tmp_path, *(f"{number:02d}.stl,box {number}" for number in range(19)), "gone.stl,nothing")
+    found = {
+        size: [item.id for item in make_source("folder", root=tmp_path, size=size).items()] for size in (3, 9)
+    }
+    assert len(found[3]) == 3
+    assert len(found[9]) == 9
+    assert set(found[3]) < set(found[9])
+    assert found[9] == sorted(found[9]) != sorted(f"{number:02d}.stl" for number in range(9))
+    assert len(make_source("folder", root=tmp_path).items()) == 21
+    with pytest.raises(DataError, match="size=0, expected a whole number from 1"):
+        make_source("folder", root=tmp_path, size=0)
+
+
 def test_rows_at_odds_are_rejected(tmp_path: Path) -> None:
     trimesh.creation.box().export(tmp_path / "a.stl")
     captions(tmp_path, "a.stl,one,x", "a.stl,two,y", header="path,caption,up")

@@ -1,15 +1,19 @@
 """Reports on run folders that are like real ones."""
 
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from experiments import report
+from experiments.errors import UserError
 from experiments.reporting import METRICS, compare, find_runs, summarise
 from experiments.reporting.arms import Comparison
+from experiments.reporting.writers import Report, tables
 from tests.experiments.synthetic_runs import write_run
 
 CURVE = [(0, -0.02), (100, 0.01), (200, 0.04)]
@@ -305,3 +309,49 @@ def test_bad_input_ends_in_one_line(
     assert told.err.startswith("error: ")
     assert told.err.count("\n") == 1
     assert words in told.err
+
+
+def test_notes_on_many_arms_stay_short(tmp_path: Path) -> None:
+    for number, budget in enumerate((8, 32, 128, 16, 64)):
+        write_run(tmp_path / f"{number}-mcts-seed0", settings={"agent.budget": budget})
+    write_run(tmp_path / "5-mcts-seed1", seed=1, settings={"agent.budget": 8})
+    write_run(tmp_path / "again" / "0-mcts-seed0", settings={"agent.budget": 8})
+    notes = only(tmp_path).notes
+    assert "4 arms have one seed: no interval can be given" in notes
+    assert any("different seeds (agent.budget=8: 0, 1; 4 arms: 0): paired" in note for note in notes)
+    assert any(f"{tmp_path / 'again' / '0-mcts-seed0'} is left out" in note for note in notes)
+    assert "the budgets differ: 8, 16, 32, 64, 128 an episode" in notes
+
+
+def test_help_is_given_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main(["somewhere", "--help"]) == 0
+    assert "python -m experiments.report DIR" in capsys.readouterr().out
+
+
+def test_metrics_are_parted_by_commas_and_blanks() -> None:
+    assert report.parse(["x", "metric=a, b,"])[2] == ["a", "b"]
+    with pytest.raises(UserError, match="metric=,: expected names of metrics"):
+        report.parse(["x", "metric=,"])
+
+
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_a_narrow_terminal_cuts_no_names_and_no_intervals(tmp_path: Path, width: int) -> None:
+    for seed in (0, 1):
+        for number, alpha in enumerate((0.25, 0.5)):
+            folder = tmp_path / f"{2 * seed + number}-mcts-seed{seed}"
+            write_run(
+                folder, agent="mcts", seed=seed, reranked=0.4, final=0.41, settings={"reward.alpha": alpha}
+            )
+    runs, unfinished = find_runs(tmp_path)
+    made = Report("x", [summarise(group, METRICS) for group in compare(runs)], unfinished)
+    file = io.StringIO()
+    console = Console(file=file, width=width)
+    for table in tables(made, width):
+        console.print(table)
+    text = file.getvalue()
+    assert "…" not in text
+    assert all(line[-1] in "┓┃┩│┘" for line in text.splitlines() if line[0] in "┏┃┡│└")  # nothing cropped
+    if width == 110:
+        assert "reward.alpha=0.25" in text
+        assert "[" in text
+        assert all(line.count("[") == line.count("]") for line in text.splitlines())

@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from agents import AGENTS
+from align3d import SOURCES, DataError
 from experiments import cli
 from experiments.config import register_sizes
 from experiments.errors import UserError
@@ -55,6 +56,21 @@ register_sizes()
         (["model.dropout=1"], "model.dropout=1.0: expected a share from 0 to below 1"),
         (["agent=dqn", "agent.batch_size=0"], "agent.batch_size=0: must be 1 or more"),
         (["agent=random_search", "agent.candidates=1"], "agent.candidates=1: must be 2 or more"),
+        (["seed=true"], "seed=True: expected a number"),
+        (["threads=99999"], "threads=99999: expected less than or equal to 1024"),
+        (["agent.explore=nan"], "agent.explore=nan: expected a number"),
+        (["agent=ppo", "agent.learning_rate=nan"], "agent.learning_rate=nan: expected a number"),
+        (["agent.seed=-1"], "agent.seed=-1: expected greater than or equal to 0"),
+        (["data=folder", "data.root=~/parts"], """quotes keep such a value whole: 'data.root="~/parts"' """),
+        (["cache=5"], "cache=5: expected a path"),
+        (["dap.mode=true"], "dap.mode=True: expected 'off'"),
+        (["env.families=level"], "env.families=level: expected a list: env.families=[level]"),
+        (["env.steps=5"], "env.steps=5: expected sizes by family: +env.steps.level=0.3"),
+        (["~train.epochs"], "train.epochs has no value; give one: train.epochs=VALUE"),
+        (["agent=[mcts,ppo]"], "agent=[mcts,ppo]: expected one; several are -m agent=mcts,ppo"),
+        (["agent.name=ppo"], "agent.name=ppo: choose it with agent=ppo"),
+        (["data=kicad", "data.name=folder"], "data.name=folder: choose it with data=folder"),
+        (["model.name=tiny"], "model.name=tiny: choose it with model=tiny"),
     ],
 )
 def test_a_wrong_override_is_named_with_what_to_do(overrides: list[str], words: str) -> None:
@@ -82,6 +98,8 @@ def test_every_combination_of_options_loads(data: str, agent: str, model: str) -
         ["agent.width=null"],
         ["env.limit=0.5"],
         ["seed=4294967295"],
+        ["agent=ppo", "agent.name=ppo"],
+        ["data=folder", "data.root=somewhere", "data.unit_m=0.001", "data.up=y", "data.size=5"],
     ],
 )
 def test_right_overrides_pass(overrides: list[str]) -> None:
@@ -105,6 +123,32 @@ def test_every_job_of_a_sweep_is_checked_before_the_first_runs() -> None:
         cli.check(["agent=mcts,foo"], multirun=True)
     with pytest.raises(UserError, match=r"reward.alpha=2"):
         cli.check(["reward.alpha=0.5,2"], multirun=True)
+
+
+@pytest.mark.parametrize("name", ["os:getcwd", "os:PathLike", "math:pi", "':'", "os:"])
+def test_what_is_no_source_is_named_with_what_one_is(name: str) -> None:
+    with pytest.raises(
+        DataError, match=r"data=.*expected (a class with name, fingerprint|package.module:Class)"
+    ):
+        cli.check(["data=custom", f"data.name={name}"])
+
+
+def test_a_setting_that_some_arms_lack_is_named_with_the_arms() -> None:
+    with pytest.raises(UserError, match=r"agent.policy=uct: not every agent of agent=mcts,ppo has this"):
+        cli.check(["agent=mcts,ppo", "agent.policy=uct"], multirun=True)
+    with pytest.raises(UserError, match=r"agent.guide=true,false: no such setting"):
+        cli.check(["+ablation=guides", "agent=ppo"], multirun=True)
+    cli.check(["agent=mcts,ppo", "agent.budget=8,16"], multirun=True)
+
+
+@pytest.mark.parametrize("name", ["procedural", "kicad", "folder"])
+def test_the_yaml_of_a_source_lists_its_settings(name: str) -> None:
+    listed = OmegaConf.to_container(OmegaConf.load(cli.CONF / "data" / f"{name}.yaml"), resolve=False)
+    assert isinstance(listed, dict)
+    shared = {"name", "points", "seed", "test", "reward", "workers"}
+    assert set(listed.get("data", listed)) | shared == {*SOURCES[name].__init__.__annotations__, *shared} - {
+        "return"
+    }
 
 
 @pytest.mark.parametrize(
