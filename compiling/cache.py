@@ -17,6 +17,8 @@ from typing import Any
 
 import numba
 
+from compiling.parts import PartCompiler
+
 Decorator = Callable[[Callable[..., Any]], Any]
 
 HINTS = (b"compiling", b"jit")
@@ -45,7 +47,7 @@ def kept(**options: Any) -> Decorator:
 def inner(**options: Any) -> Decorator:
     """Decorator for what only compiled functions call: without a way in from Python, compiled with each."""
     unreachable = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
-    decorator: Decorator = numba.njit(**unreachable | options)
+    decorator: Decorator = numba.njit(**unreachable | options, pipeline_class=PartCompiler)
     return decorator
 
 
