@@ -125,6 +125,10 @@ class PpoLearner:
         self.returns.restore(parts["returns"])
 
 
+LARGEST_REWARD = 10.0
+"""In deviations."""
+
+
 class ReturnScale:
     """Running deviation of returns so far, which rewards are divided by, as `VecNormalize` does for `ppo`."""
 
@@ -148,9 +152,10 @@ class ReturnScale:
         )
         self.mean, self.count = self.mean + apart * count / whole, whole
 
-    def deviation(self) -> Tensor:
-        """Standard deviation, float32, a scalar."""
-        return (self.squares / self.count.clamp_min(1) + 1e-8).sqrt().float()
+    def scaled(self, reward: Tensor) -> Tensor:
+        """Rewards divided by the deviation, and clipped, as `VecNormalize` clips them."""
+        deviation = (self.squares / self.count.clamp_min(1) + 1e-8).sqrt().float()
+        return (reward / deviation).clamp(-LARGEST_REWARD, LARGEST_REWARD)
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""

@@ -118,7 +118,7 @@ class TorchRLPpoAgent(Agent):
         if self.norm_reward:
             ended = played["next", "done"].squeeze(-1)
             learner.returns.update(played["next", "reward"].squeeze(-1), ended, self.gamma)
-            played["next", "reward"] = played["next", "reward"] / learner.returns.deviation()
+            played["next", "reward"] = learner.returns.scaled(played["next", "reward"])
         with torch.no_grad():
             learner.advantages(played)
         played = played.select(*LEARNT_FROM).reshape(-1)

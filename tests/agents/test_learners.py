@@ -1,9 +1,13 @@
 """What agents that act without labels learn on problems with known answers, and what it costs them."""
 
+from inspect import signature
+
 import pytest
 import torch
+from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import AGENTS, make_agent
+from agents.torchrl_learner import ReturnScale
 from envs import DemoSource, EnvConfig, RepeatedRows, demo_core
 from tests.agents.learners import LEARNERS, LIBRARIES, QUICK
 from tests.agents.toys import bandit, contexts, corridor, trap
@@ -89,3 +93,12 @@ def test_without_stop_it_acts_up_to_the_horizon(name):
     result = agent.learn(core, episode, seeded())
     assert bool((result.return_ >= 0).all())
     assert bool((agent.calibrate(core, episode, seeded()).evaluations <= 2).all())
+
+
+def test_rewards_are_scaled_and_clipped_as_stable_baselines_does():
+    scale, largest = ReturnScale(), signature(VecNormalize).parameters["clip_reward"].default
+    rewards = torch.randn(6, 50, generator=seeded())
+    scale.update(rewards, torch.ones_like(rewards, dtype=torch.bool), 0.99)
+    found = scale.scaled(torch.tensor([1.0, 1e6, -1e6]))
+    torch.testing.assert_close(found[0], 1 / rewards.std(correction=0), rtol=1e-4, atol=0.0)
+    assert found[1:].tolist() == [largest, -largest]
