@@ -130,6 +130,27 @@ class ErsIndex:
         with self._lock.reading():
             return self._content.ids.living()
 
+    def get(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
+        """What the index has under some ids.
+
+        Args:
+            ids: ``[n]`` distinct, all of them in the index.
+
+        Returns:
+            Vectors ``[n, D]`` as they are kept (rounded, with ``precision="float16"``), and the metadata: per
+            column ``[n]`` int64, float64, or texts as objects. All are copies.
+
+        Raises:
+            ValueError: if the index is empty or has no such id.
+        """
+        content = self._built("get")
+        ids = check_ids(ids, None)
+        with self._lock.reading():
+            rows = content.ids.rows(ids)
+            if (rows < 0).any():
+                raise ValueError(f"get of id {ids[rows < 0][0]}: the index has no such id")
+            return content.vectors.read(rows), content.columns.read(rows)
+
     @property
     def hierarchy(self) -> SemanticHierarchy:
         """The tree; ValueError before `build`."""

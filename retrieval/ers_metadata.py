@@ -146,6 +146,13 @@ class Columns:
                 values = checked[name]
                 kept[rows] = self._encode(name, values) if values.dtype.kind == "O" else values
 
+    def read(self, rows: Ints) -> dict[str, NDArray[Any]]:
+        """The values of some rows ``[n]``: per column ``[n]`` numbers, or texts as objects."""
+        read = {name: kept[rows] for name, kept in self.values.items()}
+        for name, known in self.texts.items():
+            read[name] = np.array(known, object)[read[name]]
+        return read
+
     def copy(self, source: Ints, target: Ints) -> None:
         """Gives the rows ``target`` the values of the rows ``source``."""
         self.write(target, {})

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -68,6 +70,9 @@ class AnyOrderOfChanges(RuleBasedStateMachine):
         if not self.known:
             return
         ids = np.array(sorted(self.known))
+        vectors, metadata = self.index.get(ids[::-1])
+        assert (vectors == np.array([self.known[one][0] for one in ids[::-1]])).all()
+        assert metadata["size"].tolist() == [self.known[one][1] for one in ids[::-1]]
         query = np.arange(1, WIDTH + 1, dtype=np.float32)
         exact = np.array([self.known[one][0] for one in ids]) @ query
         k = min(5, len(ids))
@@ -270,3 +275,24 @@ def test_replacing_three_tenths_costs_no_recall() -> None:
     ]
     assert recalls[1] > 0.9
     assert recalls[0] > recalls[1] - 0.01
+
+
+def test_what_is_there_can_be_read_back(tmp_path: Path) -> None:
+    vectors = unit(0, 300)
+    names = [f"part {row % 7}" for row in range(300)]
+    index = ErsIndex(precision="float16")
+    with pytest.raises(ValueError, match="get on an empty index"):
+        index.get(np.array([0]))
+    index.build(vectors, np.arange(300) * 2, {"name": names, "weight": np.arange(300) / 4})
+    index.update(None, np.array([10]), {"name": ["spring"]})
+    index.save(tmp_path / "index")
+    for kept in (index, ErsIndex.load(tmp_path / "index")):
+        found, metadata = kept.get(np.array([598, 10]))
+        np.testing.assert_allclose(found, vectors[[299, 5]], atol=1e-3)
+        assert metadata["name"].tolist() == ["part 5", "spring"]
+        assert metadata["weight"].tolist() == [299 / 4, 5 / 4]
+        found[:] = 0  # a copy
+        assert kept.get(np.array([10]))[0].any()
+        with pytest.raises(ValueError, match="get of id 7: the index has no such id"):
+            kept.get(np.array([10, 7]))
+    assert index.get(np.array([], np.int64))[0].shape == (0, vectors.shape[1])
