@@ -11,22 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.checks import MOST, Checked, real, whole
-from retrieval.descent import descend, nearest_leaves
+from retrieval.descent import descend
+from retrieval.ers_build import build_content
 from retrieval.ers_content import Content
 from retrieval.ers_files import read_parts, write_parts
-from retrieval.ers_ids import LARGEST_ID, IdMap, check_ids
+from retrieval.ers_ids import LARGEST_ID, check_ids
 from retrieval.ers_locks import ReadersWriterLock
-from retrieval.ers_metadata import Columns, Metadata, Where
-from retrieval.ers_statistics import EdgeStatistics
-from retrieval.hierarchy import DEEPEST, SAMPLE_PER_LEAF, Ints, SemanticHierarchy, leaves_for
-from retrieval.leaves import CODECS, TRAINING_ROWS, Codec, Leaves
+from retrieval.ers_metadata import Metadata, Where
+from retrieval.hierarchy import DEEPEST, Ints, SemanticHierarchy
+from retrieval.leaves import CODECS, Codec
 from retrieval.protocol import check_vectors
 from retrieval.reranker import Reranker
 from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
-from retrieval.vectors import PRECISIONS, Precision, VectorStore, fit_half
+from retrieval.vectors import PRECISIONS, Precision, fit_half
 
-_CHUNK = 16_384
 _SLICE = 1024  # vectors changed before searches get their turn
 
 
@@ -173,39 +172,18 @@ class ErsIndex:
             ValueError: if there is no vector, one is zero, not finite or out of range (of float16 too, where
                 they are kept so), or ids or metadata do not fit. The index stays as it was.
         """
-        if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
-            vectors = check_vectors(vectors, "vectors")
-        if vectors.ndim != 2 or 0 in vectors.shape:
-            raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")
-        count = len(vectors)
-        ids = check_ids(ids, count)
-        columns = Columns.build(metadata, count)
-        leaf_count = min(self._leaves or leaves_for(count), count)
-        rng = np.random.default_rng(self._seed)
-        size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
-        sample = check_vectors(
-            vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors"
+        content = build_content(
+            vectors,
+            ids,
+            metadata,
+            codec=self._codec,
+            precision=self._precision,
+            leaves=self._leaves,
+            depth=self._depth,
+            half_life=self._half_life,
+            seed=self._seed,
         )
-        tree = SemanticHierarchy.train(sample, leaf_count, depth=self._depth, seed=self._seed)
-        codec_sample = sample if size <= TRAINING_ROWS else rng.choice(sample, TRAINING_ROWS, replace=False)
-        leaves = Leaves.train(tree.centroids[-1], codec_sample, self._codec)
-        kept_as_is = isinstance(vectors, np.memmap) and self._precision == "float32"
-        stored = vectors if kept_as_is else np.empty(vectors.shape, self._precision)
-        home = np.empty(count, np.int64)
-        for at in range(0, count, _CHUNK):
-            chunk = check_vectors(vectors[at : at + _CHUNK], f"vectors[{at}:]")
-            if self._precision == "float16":
-                fit_half(chunk, f"vectors[{at}:]")
-            rows = np.arange(at, at + len(chunk))
-            home[rows] = nearest_leaves(tree, chunk)
-            leaves.fill(chunk, rows, home[rows])
-            if not kept_as_is:
-                stored[rows] = chunk
-        leaves.seal()
-        statistics = EdgeStatistics(tree, self._half_life)
-        priors = statistics.prior(self.success_weight, self.exploration)
-        living = IdMap(ids, np.ones(count, bool))
-        content = Content(tree, statistics, leaves, VectorStore(stored), living, home, columns, priors)
+        content.priors = content.statistics.prior(self.success_weight, self.exploration)
         with self._one_change:
             self._content = content
 
