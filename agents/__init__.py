@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.base import Agent, DecisionProcess, Game, PlanResult, roll
-    from agents.greedy import GreedyAgent
-    from agents.mcts import MctsAgent
-    from agents.none import NoneAgent
-    from agents.planning import PlanningProblem
-    from agents.played import PlayedRows, play
-    from agents.policy import Learner, PolicyValueNetwork
-    from agents.random import RandomAgent
-    from agents.random_search import RandomSearchAgent
+    from agents.baselines.greedy import GreedyAgent
+    from agents.baselines.none import NoneAgent
+    from agents.baselines.random import RandomAgent
+    from agents.baselines.random_search import RandomSearchAgent
+    from agents.mcts.agent import MctsAgent
+    from agents.mcts.network import Learner, PolicyValueNetwork
+    from agents.mcts.problem import PlanningProblem
     from agents.registry import AGENTS, make_agent, register
+    from agents.rollout import PlayedRows, play
 
 _MODULES = {
     "AGENTS": "registry",

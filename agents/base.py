@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from agents.settings import at_least
-from envs.process import Process
+from envs.protocol import Process
 
 SCHEMA = 1
 

@@ -47,14 +47,14 @@ class Registry(MutableMapping[str, type[Agent]]):
 AGENTS = Registry()
 """All agents by name."""
 
-AGENTS.later("agents.dqn", "dqn")
-AGENTS.later("agents.greedy", "greedy")
-AGENTS.later("agents.mcts", "mcts")
-AGENTS.later("agents.none", "none")
-AGENTS.later("agents.on_policy", "ppo", "a2c")
-AGENTS.later("agents.random", "random")
-AGENTS.later("agents.random_search", "random_search")
-AGENTS.later("agents.torchrl_ppo", "ppo_torchrl")
+AGENTS.later("agents.sb3.dqn", "dqn")
+AGENTS.later("agents.baselines.greedy", "greedy")
+AGENTS.later("agents.mcts.agent", "mcts")
+AGENTS.later("agents.baselines.none", "none")
+AGENTS.later("agents.sb3.on_policy", "ppo", "a2c")
+AGENTS.later("agents.baselines.random", "random")
+AGENTS.later("agents.baselines.random_search", "random_search")
+AGENTS.later("agents.torchrl.ppo", "ppo_torchrl")
 
 AgentType = TypeVar("AgentType", bound=type[Agent])
 

@@ -33,7 +33,7 @@ class ShapeDataset:
 
     @classmethod
     def load(cls, path: str | Path, *, verify: bool = False) -> ShapeDataset:
-        """Open a dataset that :func:`align3d.build.build` wrote.
+        """Open a dataset that :func:`align3d.pipeline.build` wrote.
 
         Args:
             path: its folder.

@@ -2,8 +2,8 @@
 
 Numba keeps machine code for the next process and forgets it when the file of the function changes. But a
 function is made of all that it calls, and that is in other files: without more, the code of a release before
-would go on running after an update. Here all files of its folder that hold compiled functions count, and
-this package's own.
+would go on running after an update. Here all files of its whole package that hold compiled
+functions count, and this package's own.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def stamped(compiled: Any, folder: Path) -> None:
-    """Lets the kept machine code hold for as long as the folder's kernels are as they are.
+    """Lets the kept machine code hold for as long as the kernels of the folder's package are as they are.
 
     Numba has no public way to say so. Where its attributes are not as they were, its own rule stays.
     """
@@ -93,8 +93,10 @@ def stamped(compiled: Any, folder: Path) -> None:
 
 @lru_cache
 def fingerprint(folder: Path) -> str:
-    """Of all files of a folder, and of this package, that hold compiled functions."""
+    """Hash of all files with compiled functions in the package that a folder is of, and in this one."""
+    while (folder.parent / "__init__.py").exists():
+        folder = folder.parent
     folders = (folder, Path(__file__).parent)
-    contents = [file.read_bytes() for folder in folders for file in sorted(folder.glob("*.py"))]
+    contents = [file.read_bytes() for folder in folders for file in sorted(folder.rglob("*.py"))]
     kernels = [content for content in contents if any(hint in content for hint in HINTS)]
     return hashlib.sha256(b"\0".join(kernels)).hexdigest()

@@ -1,19 +1,19 @@
 """Attention calibration as a decision process: a functional core and the faces around it."""
 
-from envs.catalogue import ActionCatalogue
-from envs.demo import DemoSource, demo_core
-from envs.episodes import Episode, EpisodeSource, build_episode, token_groups
-from envs.evaluation import Evaluation, Evaluator
-from envs.families import FAMILIES, STOP, Family
+from envs.actions.catalogue import ActionCatalogue
+from envs.actions.families import FAMILIES, STOP, Family
+from envs.adapters.gymnasium_env import ENV_ID, AttentionCalibrationEnv, register
+from envs.adapters.gymnasium_vector import AttentionCalibrationVectorEnv
+from envs.attention.dimensions import Layout, Reach
+from envs.attention.evaluator import Evaluation, Evaluator
+from envs.episode import Episode, EpisodeSource, build_episode, token_groups
 from envs.functional import CalibrationCore, EnvConfig, EnvState
-from envs.gym import ENV_ID, AttentionCalibrationEnv, register
-from envs.layout import Layout, Reach
-from envs.nearest import NearestEpisodes, hardest
 from envs.observation import observation_names
-from envs.process import Process
+from envs.protocol import Process
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
-from envs.rows import RepeatedRows, Rows, Snapshot, Source, Step
-from envs.vector import AttentionCalibrationVectorEnv
+from envs.runner import RepeatedRows, Rows, Snapshot, Source, Step
+from envs.sources.demo import DemoSource, demo_core
+from envs.sources.hard_negatives import NearestEpisodes, hardest
 
 register()
 

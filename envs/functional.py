@@ -13,14 +13,14 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs import compiled
-from envs.catalogue import ActionCatalogue
-from envs.episodes import Episode, build_episode
-from envs.evaluation import Evaluation, Evaluator
-from envs.layout import Layout, Reach
+from envs.actions.catalogue import ActionCatalogue
+from envs.attention.dimensions import Layout, Reach
+from envs.attention.evaluator import Evaluation, Evaluator
+from envs.attention.kernels import backend
+from envs.attention.kernels.threads import without_pytorch
+from envs.episode import Episode, build_episode
 from envs.observation import BOUND, observation_names, observe
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
-from envs.threads import without_pytorch
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
 DEFAULT_FAMILIES = ("level", "temperature", "token", "association", "stop")
@@ -35,7 +35,7 @@ class EnvConfig:
     """Settings of the decision process.
 
     Attributes:
-        families: Families of actions, any subset of `envs.families.FAMILIES` and `stop`.
+        families: Families of actions, any subset of `envs.actions.families.FAMILIES` and `stop`.
         horizon: Steps until an episode is truncated.
         token_groups: Groups that a query's tokens are split into, `K`.
         limit: Largest change of an entry of the calibration, a logarithm.
@@ -154,7 +154,7 @@ class CalibrationCore:
         paired: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Episode:
-        """Put episodes together; see `envs.episodes.build_episode`."""
+        """Put episodes together; see `envs.episode.build_episode`."""
         return build_episode(self.evaluator, attention, positives, paired=paired, group=group)
 
     @torch.no_grad()
@@ -258,7 +258,7 @@ class CalibrationCore:
         """What an agent sees, float32 `[B, O]`; see `observation_names`."""
         steps_left = 1 - state.step / self.config.horizon
         if self.evaluator.compiles(episode.attention):
-            return compiled.observe(
+            return backend.observe(
                 episode.attention,
                 episode.group,
                 episode.initial.score,

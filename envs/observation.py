@@ -11,10 +11,10 @@ import math
 import torch
 from torch import Tensor
 
-from envs.evaluation import Evaluation
-from envs.layout import Layout
+from envs.attention.dimensions import Layout
+from envs.attention.evaluator import Evaluation
 from models import AttentionState, Calibration
-from models.statistics import STATISTICS
+from models.attention_statistics import STATISTICS
 
 BOUND = 4.0
 """Observations are clamped to this; most entries lie within [0, 1] or [-1, 1] by themselves."""

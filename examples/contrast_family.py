@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from envs import Episode, Family, Layout, Reach
-from envs.families import register
+from envs.actions.families import register
 from models import Calibration
 
 

@@ -14,11 +14,11 @@ from typing import Any, get_type_hints
 from rich.table import Table
 
 import experiments.benchmarks
-from experiments import runtime, tables
-from experiments.arguments import values_by
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
-from experiments.errors import USER_ERRORS, UserError, did_you_mean
-from experiments.outputs import writable_file
+from experiments.console import process, tables
+from experiments.console.arguments import values_by
+from experiments.console.errors import USER_ERRORS, UserError, did_you_mean
+from experiments.console.writable import writable_file
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         print(usage())
         return 0
     try:
-        runtime.keep_memory()
+        process.keep_memory()
         run, settings, out = parse(arguments)
         rows = []
         for row in run(**settings):

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import tables
-from experiments.errors import USER_ERRORS, UserError, did_you_mean
-from experiments.outputs import writable_folder
+from experiments.console import tables
+from experiments.console.errors import USER_ERRORS, UserError, did_you_mean
+from experiments.console.writable import writable_folder
 from experiments.reporting import METRICS, compare, find_runs, summarise
 from experiments.reporting.writers import Report, write
 from experiments.reporting.writers import tables as report_tables

@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import runtime, tables
-from experiments.benchmarks.retrieval_plot import recall_plot
-from experiments.errors import USER_ERRORS
-from experiments.layout import CONFIG
-from experiments.outputs import writable_folder
-from experiments.results import versions
-from experiments.retrieving import show
-from experiments.retrieving.fresh import new_source
-from experiments.retrieving.measure import Measured, Problem, engines_of, measure, pinned
-from experiments.retrieving.problems import problem_of_mixture, problems_of_new, problems_of_run
-from experiments.retrieving.settings import Settings, parse, usage
-from experiments.retrieving.trained import check_run, open_run, read_config
+from experiments.console import process, tables
+from experiments.console.errors import USER_ERRORS
+from experiments.console.writable import writable_folder
+from experiments.index_evaluation import measured_tables
+from experiments.index_evaluation.generated_gallery import new_source
+from experiments.index_evaluation.load_run import check_run, open_run, read_config
+from experiments.index_evaluation.measure import Measured, Problem, engines_of, measure, pinned
+from experiments.index_evaluation.options import Settings, parse, usage
+from experiments.index_evaluation.problems import problem_of_mixture, problems_of_new, problems_of_run
+from experiments.index_evaluation.recall_plot import recall_plot
+from experiments.run_folder.names import CONFIG
+from experiments.training.results import versions
 
 SCHEMA = 1
 WIDTH = 150
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
-    runtime.keep_memory()
+    process.keep_memory()
     try:
         settings = parse(arguments)
         if settings.run is not None:
@@ -62,20 +62,20 @@ def run(settings: Settings, out: Path) -> None:
         for direction, words in tables.DIRECTIONS.items():
             name = name.replace(direction, words)
         title = f"{name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
-        tables.show(show.quality_table(measured, title), WIDTH)
+        tables.show(measured_tables.quality_table(measured, title), WIDTH)
         wanted = f"{title}; the fastest setting with overlap ≥ {settings.recall}"
-        tables.show(show.cost_table(measured, wanted), WIDTH)
+        tables.show(measured_tables.cost_table(measured, wanted), WIDTH)
         plot = out / f"{_slug(problem.name)}.png"
         recall_plot({name: one.points for name, one in measured.items()}, plot, title=title, k=settings.k)
         found[problem.name] = {
             "vectors": len(problem.vectors),
             "queries": len(problem.queries),
             "plot": plot.name,
-            "engines": show.as_json(measured),
+            "engines": measured_tables.as_json(measured),
         }
         _write(settings, out, header, found)
     if len(settings.size) > 1:  # of a mixture or of new shapes
-        show.size_plot(by_size, out / "size.png", settings.recall, settings.k)
+        measured_tables.size_plot(by_size, out / "size.png", settings.recall, settings.k)
 
 
 def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator[Problem]:
@@ -84,13 +84,13 @@ def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator
         for size in settings.size:
             yield problem_of_mixture(settings, size)
         return
-    device = runtime.pick_device(settings.device)
+    device = process.pick_device(settings.device)
     trained = open_run(settings.run, device)
     make = problems_of_new if settings.gallery == "new" else problems_of_run
     problems, kept = make(trained, settings, out, device)
     header |= {"dataset": trained.results["dataset"], "bytes_per_shape": kept}
     for name, size in kept.items():
-        print(f"{show.RANKINGS[name]}: {size:,} bytes a shape")
+        print(f"{measured_tables.RANKINGS[name]}: {size:,} bytes a shape")
     yield from problems
 
 

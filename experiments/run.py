@@ -7,28 +7,31 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
-from experiments import cli, grounding, results, runtime, tables
-from experiments.agent_training import train_agent
-from experiments.config import RunConfig
-from experiments.data import load_corpus
-from experiments.evaluation import Calibrations, Gallery, calibrate, encode_split, evaluate
-from experiments.session import Session
-from experiments.training import show_attention, train
+from experiments.console import process, tables
+from experiments.data.corpus import load_corpus
+from experiments.evaluation import grounding
+from experiments.evaluation.retrieval_quality import Calibrations, Gallery, calibrate, encode_split, evaluate
+from experiments.settings import command
+from experiments.settings.schema import RunConfig
+from experiments.training import results
+from experiments.training.agent_training import train_agent
+from experiments.training.loop import show_attention, train
+from experiments.training.session import Session
 
 
 def run(config: RunConfig) -> None:
     """One run, from data to the closing table."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    device = runtime.pick_device(config.device)
-    runtime.use_threads(config.threads)
-    runtime.seed_everything(config.seed)
+    device = process.pick_device(config.device)
+    process.use_threads(config.threads)
+    process.seed_everything(config.seed)
     results.open_folder(folder, config)
     outcome = results.finished(folder)
     if outcome is None:
         start = time.monotonic()
         corpus = load_corpus(config, device)
         seconds = time.monotonic() - start
-        runtime.seed_everything(config.seed)  # whether the data was built or found must not matter
+        process.seed_everything(config.seed)  # whether the data was built or found must not matter
         session = Session(config, folder, corpus, device)
         session.spent("data", seconds)
         train(session)
@@ -70,8 +73,8 @@ def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) ->
 
 def main() -> None:
     """The command."""
-    runtime.keep_memory()
-    cli.main(run)
+    process.keep_memory()
+    command.main(run)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import runtime
-from experiments.arguments import listed, values_of
-from experiments.errors import USER_ERRORS, UserError, settings_of
-from experiments.retrieving.settings import Positive
-from experiments.retrieving.stored import CAPTION, stored_index
+from experiments.console import process
+from experiments.console.arguments import listed, values_of
+from experiments.console.errors import USER_ERRORS, UserError, settings_of
+from experiments.index_evaluation.options import Positive
+from experiments.index_evaluation.run_index import CAPTION, stored_index
 from retrieval import describe, name_nodes
-from retrieval.outline import Outline, read_outline
+from retrieval.ers.inspect import Outline, read_outline
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -76,7 +76,7 @@ def tree(settings: Settings) -> str:
     folder = settings.index
     if folder is None:
         assert settings.run is not None
-        folder = stored_index(settings.run, runtime.pick_device(settings.device))
+        folder = stored_index(settings.run, process.pick_device(settings.device))
     with settings_of(f"index={folder}"):
         outline = read_outline(folder)
     leaves, captions = _captions(outline, settings.captions)

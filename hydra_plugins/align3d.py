@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 
-from experiments import launcher
+from experiments.settings import sweep_launcher
 
 
-class ArmsLauncher(launcher.ArmsLauncher):
-    """See `experiments.launcher`."""
+class ArmsLauncher(sweep_launcher.ArmsLauncher):
+    """See `experiments.settings.sweep_launcher`."""
 
 
 @dataclass

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from models.calibration import Calibration
 from models.config import ModelConfig
-from models.evidence import EVIDENCE, quantity_evidence
 from models.layers import perceptron
 from models.points import AXIS_NODES, PointHierarchy
+from models.quantity_evidence import EVIDENCE, quantity_evidence
 
 CANDIDATE_FIELDS = ("logits", "node_values", "evidence", "global_score", "centers", "region")
 """Fields of `AttentionState` that have an axis of candidates, ``[B, C, ...]``."""
@@ -42,7 +42,7 @@ class AttentionState(TensorClass):
         gate_logits: ``[B, T, L]``.
         token_logits: ``[B, T]``, minus infinity at padding.
         mask: ``[B, T]`` bool, true at real tokens.
-        evidence: ``[B, C, T, 3, EVIDENCE]`` what measures say of numbers, see `models.evidence`.
+        evidence: ``[B, C, T, 3, EVIDENCE]`` what measures say of numbers, see `models.quantity_evidence`.
         global_score: ``[B, C]`` logit of the global embeddings.
         centers: ``[B, C, N, 3]`` where the nodes are, in the unit sphere.
         region: ``[B, C, N]`` int64; ``R`` = no region.

@@ -3,10 +3,12 @@
 `ErsIndex` (``ers.py``) is the hierarchical index, `FlatIndex` its yardstick; each fulfils `Retriever`.
 """
 
-from retrieval.ers import ErsIndex
-from retrieval.ers_metadata import Between
-from retrieval.flat import FlatIndex
-from retrieval.hierarchy import SemanticHierarchy
+from retrieval.engines import ENGINES, MissingEngineError, make_index
+from retrieval.engines.flat import FlatIndex
+from retrieval.ers.hierarchy import SemanticHierarchy
+from retrieval.ers.index import ErsIndex
+from retrieval.ers.metadata import Between
+from retrieval.ers.node_labels import describe, name_nodes
 from retrieval.metrics import (
     mean_reciprocal_rank,
     ndcg_at_k,
@@ -15,10 +17,8 @@ from retrieval.metrics import (
     recall_at_k,
     summarise,
 )
-from retrieval.naming import describe, name_nodes
 from retrieval.protocol import Retriever
 from retrieval.reranker import Reranker, rerank
-from retrieval.rivals import ENGINES, MissingEngineError, make_index
 
 __all__ = [
     "ENGINES",

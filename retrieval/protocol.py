@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.checks import whole
-from retrieval.ers_ids import check_ids
-from retrieval.vectors import well_formed
+from retrieval.ers.ids import check_ids
+from retrieval.ers.vectors import well_formed
+from retrieval.validation import whole
 
 SHORTEST, LONGEST = 1e-15, 1e15  # of a vector
 

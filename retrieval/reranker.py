@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiling import kept
-from retrieval.checks import thread_count, whole
+from retrieval.validation import thread_count, whole
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

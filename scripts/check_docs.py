@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.cli import check
-from experiments.config import register_sizes
-from experiments.errors import UserError
+from experiments.console.errors import UserError
+from experiments.settings.command import check
+from experiments.settings.schema import register_sizes
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from experiments.config import register_sizes
+from experiments.settings.schema import register_sizes
 from scripts.check_docs import check_command, check_page
 from scripts.check_results import list_faults
 

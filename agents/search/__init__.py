@@ -1,13 +1,14 @@
 """Batched tree search: tensors instead of node objects, one search for a whole batch."""
 
 from agents.search.compaction import compact
-from agents.search.edges import Described, Edges, Policy, Rule, Selector, most_visited, visit_share
-from agents.search.gumbel import considered_visits, gumbel
-from agents.search.jit import compiled_step
-from agents.search.noise import dirichlet_noise, gumbel_noise, mix
-from agents.search.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
+from agents.search.kernels.jit import compiled_step
+from agents.search.policies.base import Described, Edges, Policy, Rule, Selector, most_visited, visit_share
+from agents.search.policies.gumbel import considered_visits, gumbel
+from agents.search.policies.noise import dirichlet_noise, gumbel_noise, mix
+from agents.search.policies.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
+from agents.search.policies.ucb import choose, puct, uct
 from agents.search.search import Effort, search
-from agents.search.selection import choose, puct, uct
+from agents.search.simulate import Walk, backup, expand, root_edges, select
 from agents.search.summary import Summary, summarize
 from agents.search.tree import (
     NO_PARENT,
@@ -21,7 +22,6 @@ from agents.search.tree import (
     close,
     plant,
 )
-from agents.search.walk import Walk, backup, expand, root_edges, select
 
 __all__ = [
     "NO_PARENT",

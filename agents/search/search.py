@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.search import compiled
 from agents.search.compaction import compact
-from agents.search.edges import Policy
+from agents.search.kernels import backend
+from agents.search.policies.base import Policy
+from agents.search.simulate import backup, expand, select
 from agents.search.tree import Problem, Tree
-from agents.search.walk import backup, expand, select
 
 
 class Effort(NamedTuple):
@@ -75,8 +75,8 @@ def search(
     if int(tree.used.max()) + simulations > tree.capacity:
         short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
         compact(tree, short)
-    if compiled.supports(tree, policy):
-        return Effort(*compiled.simulate(tree, problem, simulations, policy, discount, max_depth))
+    if backend.supports(tree, policy):
+        return Effort(*backend.simulate(tree, problem, simulations, policy, discount, max_depth))
     return _search(tree, problem, simulations, policy, discount, max_depth)
 
 

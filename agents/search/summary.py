@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.search.compiled import outcome
-from agents.search.edges import Policy, most_visited
+from agents.search.kernels.backend import outcome
+from agents.search.policies.base import Policy, most_visited
+from agents.search.simulate import root_edges
 from agents.search.tree import Tree
-from agents.search.walk import root_edges
 
 
 @dataclass(frozen=True)

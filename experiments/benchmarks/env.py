@@ -23,12 +23,12 @@ from envs import (
     EpisodeSource,
     demo_core,
 )
+from envs.adapters.sb3 import CalibrationVecEnv
+from envs.adapters.torchrl import CalibrationTorchRLEnv
 from envs.functional import DEFAULT_FAMILIES
-from envs.sb3 import CalibrationVecEnv
-from envs.torchrl import CalibrationTorchRLEnv
-from experiments import runtime
 from experiments.benchmarks.base import Row, benchmark, interleaved, median
 from experiments.benchmarks.env_floor import Machine, work
+from experiments.console import process
 
 MIX = "mix"
 LOOP = "a loop over single environments"
@@ -54,7 +54,7 @@ def env(
     are named by the family that all rows act with, at first; ``mix`` plays ``moves`` legal actions at random
     out of the families that are the default. The default takes 4 GB.
     """
-    runtime.use_threads(threads)
+    process.use_threads(threads)
     core = demo_core(EnvConfig(families=(*FAMILIES, STOP), horizon=moves + 1), seed, size)
     source = DemoSource(core, candidates, tokens, gallery=4 * candidates, numbers=0.15)
     machine = Machine.measure(core.haf, candidates * (tokens + 3) // 2)

@@ -66,7 +66,7 @@ def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[floa
     * A token weight: pooling.
     * A gate or a head's weight: the levels are mixed anew; the mix is judged against each token, by the
       products that HAF is written with. The kernels do with half of these where a token has many candidates
-      (`envs.kernels_verdicts.narrow`), so that this part of the floor can be undercut.
+      (`envs.attention.kernels.token_scores.narrow`), so that this part of the floor can be undercut.
     * A temperature: that level's maps gather anew; the mix is judged. What measures say of numbers changes
       only with the coarsest level.
     * An association: the same for two levels, one candidate and the tokens of one group.

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 
 from experiments.benchmarks.base import Row, benchmark
-from experiments.errors import settings_of
-from experiments.progress import Tracker
+from experiments.console.errors import settings_of
+from experiments.console.progress import Tracker
 from retrieval import ErsIndex
-from retrieval.mixtures import BLOCK, MIXTURES, Queries, stream_of, vectors_of
+from retrieval.benchmark.synthetic import BLOCK, MIXTURES, Queries, stream_of, vectors_of
 
 WEIGHTS = ((0.1, 0.0), (0.3, 0.0), (1.0, 0.0), (0.0, 0.03), (0.3, 0.03))
-"""``w`` and ``c`` of `retrieval.ers_statistics`; both 0 is what they are compared with."""
+"""``w`` and ``c`` of `retrieval.ers.feedback`; both 0 is what they are compared with."""
 K = 10
 
 

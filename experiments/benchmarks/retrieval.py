@@ -16,21 +16,22 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from experiments.benchmarks.base import Row, benchmark
-from experiments.benchmarks.retrieval_plot import check_format, recall_plot
-from experiments.errors import settings_of
-from retrieval import Retriever, evaluation
-from retrieval.checks import thread_count
-from retrieval.evaluation import GOALS, Cost, Point, Speed, Task
-from retrieval.mixtures import MIXTURES, queries_of, vectors_of
-from retrieval.rivals import ENGINES, MissingEngineError, make_index
+from experiments.console.errors import settings_of
+from experiments.index_evaluation.recall_plot import check_format, recall_plot
+from retrieval import Retriever
+from retrieval.benchmark import curves as curve_points
+from retrieval.benchmark.curves import GOALS, Cost, Point, Speed, Task
+from retrieval.benchmark.synthetic import MIXTURES, queries_of, vectors_of
+from retrieval.engines import ENGINES, MissingEngineError, make_index
+from retrieval.validation import thread_count
 
 OURS = "ers"
 YARDSTICK = "flat"
 LEAST_RECALL = 0.9
 """Points below are left untimed, but for each engine's nearest: nobody asks what they cost."""
 RATES: Mapping[str, Callable[[Point], float]] = {
-    "batched": evaluation.batched,
-    "single": evaluation.single,
+    "batched": curve_points.batched,
+    "single": curve_points.single,
 }
 
 
@@ -78,7 +79,7 @@ def retrieval(
     if plot is not None:
         recall_plot(points, plot, title=place, k=k)
     if curves is not None:
-        found = {name: [evaluation.as_json(point) for point in line] for name, line in points.items()}
+        found = {name: [curve_points.as_json(point) for point in line] for name, line in points.items()}
         curves.parent.mkdir(parents=True, exist_ok=True)
         curves.write_text(json.dumps(found, indent=1) + "\n")
     yield from speed_rows(points, place, k)
@@ -89,7 +90,7 @@ def speed_rows(points: Mapping[str, Sequence[Point]], place: str, k: int) -> Ite
     """Each engine's rate at each goal beside that of exact search, and ours beside the best rival's."""
     for goal in GOALS:
         for kind, rate in RATES.items():
-            rates = {name: evaluation.rate_at(line, goal, rate) for name, line in points.items()}
+            rates = {name: curve_points.rate_at(line, goal, rate) for name, line in points.items()}
             reached = {name: value for name, value in rates.items() if value is not None}
             metric = f"queries/s at recall@{k} ≥ {goal}, {kind}"
             for name in points:
@@ -167,9 +168,9 @@ def _measured(
     del exact
     costs, jobs = {}, []
     for name, engine in made.items():
-        costs[name] = evaluation.build(engine, vectors, ids)
+        costs[name] = curve_points.build(engine, vectors, ids)
         print(f"{name}: built in {costs[name].build_seconds:,.1f} s", file=sys.stderr)
-        jobs += [(name, point) for point in worth_timing(evaluation.curve(engine, task))]
+        jobs += [(name, point) for point in worth_timing(curve_points.curve(engine, task))]
     speeds: list[list[Speed]] = [[] for _ in jobs]
     for number in range(rounds):
         # another job begins each round, and every other round goes backwards: nobody always follows the same
@@ -177,9 +178,9 @@ def _measured(
         order = [*range(first, len(jobs)), *range(first)]
         for job in order if number % 2 == 0 else reversed(order):
             name, point = jobs[job]
-            evaluation.turn(made[name], point.knobs)
-            speeds[job].append(evaluation.measure(made[name], queries, k, singles))
+            curve_points.turn(made[name], point.knobs)
+            speeds[job].append(curve_points.measure(made[name], queries, k, singles))
     points: dict[str, list[Point]] = {name: [] for name in made}
     for (name, point), found in zip(jobs, speeds, strict=True):
-        points[name].append(replace(point, speed=evaluation.typical(found)))
+        points[name].append(replace(point, speed=curve_points.typical(found)))
     return costs, points

@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.benchmarks.base import Row, benchmark, median
 from experiments.benchmarks.search_table import SearchRow, search_table
-from experiments.errors import UserError
+from experiments.console.errors import UserError
 
 PEER = "mctx"
 KINDS = {"ours": "PyTorch dynamics", "compiled": "compiled dynamics"}

@@ -1,7 +1,7 @@
 """Reports on many runs: reading them, estimating with intervals, and writing it down."""
 
 from experiments.reporting.arms import Arm, Comparison, compare
-from experiments.reporting.runs import Run, Unfinished, find_runs
+from experiments.reporting.load_runs import Run, Unfinished, find_runs
 from experiments.reporting.statistics import (
     Estimate,
     estimate,

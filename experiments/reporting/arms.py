@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.reporting.runs import Run
+from experiments.reporting.load_runs import Run
 
 AGENT = "agent.name"
 #: Settings that repetitions of one arm may differ in: they are no part of what is compared.

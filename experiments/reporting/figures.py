@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from experiments.layout import FINAL
-from experiments.reporting import words
+from experiments.reporting import text_tables
 from experiments.reporting.statistics import Estimate
 from experiments.reporting.summary import GAIN, Summary
+from experiments.run_folder.names import FINAL
 
 #: Stands for the page's own text colour until the SVG is written.
 INK = "#010203"
@@ -53,19 +53,19 @@ def intervals(summary: Summary, key: str) -> str:
         _forest(left, [arm.estimates[key][FINAL] for arm in arms])
         _forest(right, [arm.estimates[key][GAIN] for arm in arms])
         right.axvline(0, color=INK, linewidth=0.8)
-        left.set_title(f"{words.title(summary, key)}, calibrated, %")
+        left.set_title(f"{text_tables.title(summary, key)}, calibrated, %")
         right.set_title("gain by calibrating at query time, points")
         left.set_yticks(range(len(arms)), [_short(arm.arm.name) for arm in arms])
         left.set_ylim(len(arms) - 0.4, -0.6)
-        return _svg(figure, f"{words.title(summary, key)} and gain by arm")
+        return _svg(figure, f"{text_tables.title(summary, key)} and gain by arm")
 
 
 def curve(summary: Summary, name: str) -> str | None:
     """A curve over the agent's evaluations, all arms that have it; None where none has."""
-    arms = words.curves(summary.arms, name)
+    arms = text_tables.curves(summary.arms, name)
     if not arms:
         return None
-    scale = 100.0 if name in words.IN_POINTS else 1.0
+    scale = 100.0 if name in text_tables.IN_POINTS else 1.0
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -82,9 +82,9 @@ def curve(summary: Summary, name: str) -> str | None:
         axes.axhline(0, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_xlabel("evaluations of the environment that the agent has spent")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_title(words.CURVE_TITLES[name])
+        axes.set_title(text_tables.CURVE_TITLES[name])
         figure.legend(loc="outside right upper", frameon=False, labelcolor=INK)
-        return _svg(figure, words.CURVE_TITLES[name])
+        return _svg(figure, text_tables.CURVE_TITLES[name])
 
 
 def _forest(axes: Axes, figures: Sequence[Estimate]) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.layout import BASELINE, FINAL, RERANKED
 from experiments.reporting.arms import Arm, Comparison
 from experiments.reporting.curves import Curve, arm_curve
-from experiments.reporting.runs import CURVES, Run, flatten
+from experiments.reporting.load_runs import CURVES, Run, flatten
 from experiments.reporting.statistics import (
     Estimate,
     Scores,
@@ -20,6 +19,7 @@ from experiments.reporting.statistics import (
     interquartile_mean,
     mean,
 )
+from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 
 METRICS = ("text_to_shape/recall@1", "shape_to_text/recall@1")
 ALL = "all"

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from experiments.reporting import figures, words
-from experiments.reporting.cells import WORDS, Grid
-from experiments.reporting.runs import CURVES, Unfinished
+from experiments.reporting import figures, text_tables
+from experiments.reporting.formatting import WORDS, Grid
+from experiments.reporting.load_runs import CURVES, Unfinished
 from experiments.reporting.summary import Summary
 
 SCHEMA = 1
@@ -65,7 +65,7 @@ def markdown(report: Report) -> str:
     for summary in report.summaries:
         lines += [f"## {summary.comparison.title}", "", _what(summary), ""]
         lines += [*(f"- {note}" for note in summary.comparison.notes), ""] if summary.comparison.notes else []
-        for grid in [*words.main_grids(summary), *words.other_grids(summary)]:
+        for grid in [*text_tables.main_grids(summary), *text_tables.other_grids(summary)]:
             lines += [f"### {grid.title}", "", *_markdown_table(grid), ""]
             lines += [grid.note, ""] if grid.note else []
     if report.unfinished:
@@ -75,7 +75,7 @@ def markdown(report: Report) -> str:
             *(f"- `{run.folder}`: {run.reason}" for run in report.unfinished),
             "",
         ]
-    return "\n".join([*lines, "## How to read this", "", *(f"- {text}" for text in words.READING), ""])
+    return "\n".join([*lines, "## How to read this", "", *(f"- {text}" for text in text_tables.READING), ""])
 
 
 def as_json(report: Report) -> str:
@@ -109,13 +109,13 @@ def page(report: Report) -> str:
     for summary in report.summaries:
         body += [f"<h2>{html.escape(summary.comparison.title)}</h2><p>{html.escape(_what(summary))}</p>"]
         body += [_list(summary.comparison.notes, "notes")]
-        body += [_html_table(grid) for grid in words.main_grids(summary)]
+        body += [_html_table(grid) for grid in text_tables.main_grids(summary)]
         body += [f"<figure>{picture}</figure>" for picture in _pictures(summary)]
-        body += [_html_table(grid) for grid in words.other_grids(summary)]
+        body += [_html_table(grid) for grid in text_tables.other_grids(summary)]
     if report.unfinished:
         items = [f"{run.folder}: {run.reason}" for run in report.unfinished]
         body += ["<h2>Not finished</h2>", _list(items, "warning")]
-    body += ["<h2>How to read this</h2>", _list(words.READING, "reading")]
+    body += ["<h2>How to read this</h2>", _list(text_tables.READING, "reading")]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -128,7 +128,7 @@ def page(report: Report) -> str:
 def tables(report: Report, width: int) -> Iterator[Table]:
     """The main tables for a terminal of so many columns; where one is wider, intervals go below figures."""
     for summary in report.summaries:
-        for grid in words.main_grids(summary):
+        for grid in text_tables.main_grids(summary):
             title = f"{summary.comparison.title}: {grid.title}"
             table = _table(grid, title, " ")
             wide = Measurement.get(_ENDLESS, _ENDLESS.options, table).maximum > width

@@ -3,7 +3,7 @@ import torch
 
 from agents import AGENTS, make_agent
 from agents.search import summarize
-from agents.search.drawing import best_line
+from agents.search.views.plot import best_line
 from envs import DemoSource, EnvConfig, demo_core
 from tests.agents.toys import bandit, corridor, trap
 

@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import AGENTS, make_agent
-from agents.torchrl_learner import ReturnScale
+from agents.torchrl.ppo_learner import ReturnScale
 from envs import DemoSource, EnvConfig, RepeatedRows, demo_core
 from tests.agents.learners import LEARNERS, LIBRARIES, QUICK
 from tests.agents.toys import bandit, contexts, corridor, trap

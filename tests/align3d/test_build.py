@@ -14,13 +14,13 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from toy_source import Boxes
 
-from align3d.build import build, default_cache, load_or_build
-from align3d.cli import main
+from align3d.build import main
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError
+from align3d.pipeline import build, default_cache, load_or_build
 from align3d.sources import SOURCES
+from tests.align3d.toy_source import Boxes
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -140,7 +140,7 @@ def test_killed_build_goes_on_and_ends_the_same(reference: ShapeDataset, tmp_pat
 
 SLOW = """
 import fcntl, multiprocessing, pathlib
-from toy_source import Boxes
+from tests.align3d.toy_source import Boxes
 class Slow(Boxes): pass
 if multiprocessing.current_process().name != "MainProcess":
     here = pathlib.Path(__file__)

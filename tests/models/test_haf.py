@@ -15,9 +15,9 @@ from models import (
     prepare_shapes,
 )
 from models.alignment import TextEmbedding
+from models.attention_statistics import STATISTICS, attention_statistics
 from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
 from models.points import PointHierarchy
-from models.statistics import STATISTICS, attention_statistics
 
 CONFIG = dataclasses.replace(SIZES["tiny"], dropout=0.0, color_dropout=0.0, token_dropout=0.0)
 LEVELS = 3

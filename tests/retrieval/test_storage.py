@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from retrieval import ErsIndex
-from retrieval.leaves import CODECS, Codec
+from retrieval.ers.inverted_lists import CODECS, Codec
 
 
 def unit(seed: int, rows: int, width: int = 16) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Control agents: none, random, greedy, random search."""

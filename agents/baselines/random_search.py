@@ -1,0 +1,222 @@
+"""Random search, the control at equal budget: the best of many tries, and the best fixed calibration.
+
+With labels it keeps the best of random episodes, without learning anything. Without labels there is nothing
+to choose by, so the fair control is the best calibration that is the same for every query: what one would
+find by tuning the attention by hand. Whoever looks at observations has to beat that one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from agents.base import Agent, DecisionProcess, Game, PlanResult, uniform
+from agents.registry import register
+from agents.rollout import PlayedRows, play
+from agents.settings import at_least
+from agents.state_tensors import by_part, flat
+
+RACE = ("sequences", "count", "total", "squares", "running", "waiting")
+"""What is known of a race, and saved."""
+
+
+@register("random_search")
+class RandomSearchAgent(Agent):
+    """Keeps the best of what it tries, and learns which fixed sequence of actions does best on average.
+
+    Sequences are drawn at random and tried on whole batches of labelled episodes, illegal actions left out.
+    After every round in which all that are in the race had one try, the better half stays (successive
+    halving; Karnin et al., 2013), until one is left: the champion, which then meets new ones. So good
+    sequences are tried on more and more episodes. Without labels it applies the one whose gain is surest:
+    the mean less `caution` standard errors, if that is positive.
+
+    Args:
+        budget: Evaluations an episode may cost.
+        candidates: Sequences that a race begins with.
+        caution: Standard errors that the mean gain of a sequence must exceed, as the best of many means is
+            more often lucky than good.
+    """
+
+    acts_without_labels = True
+
+    def __init__(self, budget: int = 32, *, candidates: int = 64, caution: float = 2.0) -> None:
+        super().__init__(budget)
+        at_least(2, candidates=candidates)
+        at_least(0, caution=caution)
+        self.candidates, self.caution = candidates, caution
+        self._race: _Race | None = None
+
+    @override
+    def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
+        def draw(observation: Tensor, mask: Tensor) -> Tensor:
+            keys = uniform(tuple(mask.shape), generator, mask.device).masked_fill(~mask, -2.0)
+            if core.stop is not None:
+                keys[:, core.stop] -= 1.0  # only where nothing else is left: whole episodes
+            return keys.argmax(-1)
+
+        return play(core, episode, draw, self.budget)
+
+    @override
+    def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
+        if self.budget == 0:
+            return self.plan(core, episode, generator)
+        rows, race = PlayedRows(core, episode), self._bind(core)
+        for _ in range(self.budget):  # no more tries than that: what is illegal everywhere costs nothing
+            if race.over:
+                race.begin(self.candidates, min(core.horizon, self.budget), generator)
+            chosen = race.next(self.budget - int(rows.evaluations.max()))
+            if chosen is None:
+                break
+            race.record(chosen, self._try(core, rows, race.sequences[chosen]))
+        best, surest = race.surest(self.caution)
+        tries = int(race.count[best]) if len(race.count) else 0
+        return rows.result({"search/surest_gain": surest, "search/episodes_of_surest": float(tries)})
+
+    @override
+    def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
+        game = Game(core, episode)
+        spent = torch.zeros_like(game.alive, dtype=torch.int64)
+        race = self._bind(core)
+        best, gain = race.surest(self.caution)
+        if gain > 0:
+            for action in race.sequences[best][: min(race.length(best), self.budget)].tolist():
+                makes = game.alive & core.mask(episode, game.state)[:, action]
+                game.move(torch.where(makes, action, -1))
+                spent += makes
+        if core.stop is not None and bool(game.alive.any()):
+            game.move(torch.full_like(spent, core.stop))
+        return game.result(spent)
+
+    def _try(self, core: DecisionProcess, rows: PlayedRows, sequence: Tensor) -> Tensor:
+        """Play one sequence from the start in every row; its returns, `[B]`."""
+        rows.begin()
+        gain = torch.zeros(rows.count, device=rows.device)
+        for action in sequence[sequence >= 0].tolist():
+            makes = rows.mask()[:, action] & ~core.done(rows.now.state)
+            chosen = torch.full_like(makes, action, dtype=torch.int64)
+            gain = gain + rows.step(chosen, makes).reward * makes
+        return gain
+
+    def _bind(self, core: DecisionProcess) -> _Race:
+        if self._race is None:
+            self._race = _Race(core.actions, core.horizon, core.stop)
+        if (self._race.actions, self._race.horizon) != (core.actions, core.horizon):
+            raise ValueError(
+                f"random_search: learnt with {self._race.actions} actions and a horizon of "
+                f"{self._race.horizon}, but here they are {core.actions} and {core.horizon}"
+            )
+        return self._race
+
+    @override
+    def export_state(self) -> dict[str, Tensor]:
+        return {} if self._race is None else flat(race=self._race.tensors())
+
+    @override
+    def import_state(self, state: dict[str, Tensor]) -> None:
+        self._race = None
+        if state:
+            tensors = by_part(state, self.name, "race")["race"]
+            try:
+                actions, horizon, stop = tensors["sizes"].tolist()
+                race = _Race(actions, horizon, None if stop < 0 else stop)
+                race.restore(tensors)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"{self.name}: the state does not fit ({error}); it is not whole") from error
+            self._race = race
+
+
+class _Race:
+    """Sequences of actions, what is known about each, and which of them are still in the race.
+
+    Attributes:
+        sequences: i64 `[K, horizon]`, -1 after the end.
+        count: Episodes that each was tried on, i64 `[K]`.
+        total: Sum of its gains, float64 `[K]`; `squares` of their squares.
+        running: Sequences in the race, i64, and `waiting`, those of them that await their try in this round.
+    """
+
+    def __init__(self, actions: int, horizon: int, stop: int | None) -> None:
+        self.actions, self.horizon, self.stop = actions, horizon, stop
+        self.sequences = torch.full((0, horizon), -1)
+        self.count = torch.zeros(0, dtype=torch.int64)
+        self.total = torch.zeros(0, dtype=torch.float64)
+        self.squares = torch.zeros(0, dtype=torch.float64)
+        self.running = self.waiting = torch.zeros(0, dtype=torch.int64)
+
+    @property
+    def over(self) -> bool:
+        """One has won, or there has been none yet."""
+        return len(self.running) <= 1
+
+    def begin(self, candidates: int, longest: int, generator: torch.Generator) -> None:
+        """Let the champion meet new sequences, of 1 to `longest` actions; the losers are forgotten."""
+        champion = self.running
+        new = candidates - len(champion)
+        cpu = torch.device("cpu")
+        legal = torch.tensor([action for action in range(self.actions) if action != self.stop])
+        drawn = legal[(uniform((new, self.horizon), generator, cpu) * len(legal)).long()]
+        length = 1 + (uniform((new, 1), generator, cpu) * longest).long()
+        drawn = torch.where(torch.arange(self.horizon) < length, drawn, -1)
+        zero = torch.zeros(new, dtype=torch.float64)
+        self.sequences = torch.cat([self.sequences[champion], drawn])
+        self.count = torch.cat([self.count[champion], zero.long()])
+        self.total = torch.cat([self.total[champion], zero])
+        self.squares = torch.cat([self.squares[champion], zero])
+        self.running = self.waiting = torch.arange(candidates)
+
+    def length(self, which: int) -> int:
+        """Actions of a sequence."""
+        return int((self.sequences[which] >= 0).sum())
+
+    def next(self, longest: int) -> int | None:
+        """The first waiting sequence of no more actions than that, None if all are longer."""
+        return next((which for which in self.waiting.tolist() if self.length(which) <= longest), None)
+
+    def record(self, which: int, gain: Tensor) -> None:
+        """Note the gains of a try, `[B]`; after everybody's try the worse half leaves."""
+        gain = gain.double().cpu()
+        self.count[which] += len(gain)
+        self.total[which] += gain.sum()
+        self.squares[which] += gain.square().sum()
+        self.waiting = self.waiting[self.waiting != which]
+        if len(self.waiting) == 0:
+            order = self.mean()[self.running].argsort(descending=True, stable=True)
+            self.running = self.running[order[: len(order) // 2]].sort().values
+            self.waiting = self.running
+
+    def mean(self) -> Tensor:
+        """Mean gain of each sequence, float64 `[K]`; 0 of an untried one."""
+        return self.total / self.count.clamp_min(1)
+
+    def surest(self, caution: float) -> tuple[int, float]:
+        """The sequence with the highest mean less `caution` standard errors, and that number; 0 for none."""
+        if not bool((self.count > 1).any()):
+            return 0, 0.0
+        mean, count = self.mean(), self.count.clamp_min(2)
+        variance = (self.squares - count * mean.square()).clamp_min(0) / (count - 1)
+        bound = mean - caution * (variance / count).sqrt()
+        bound = bound.masked_fill(self.count < 2, -torch.inf)
+        value, which = bound.max(0)
+        return int(which), float(value)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it."""
+        sizes = torch.tensor([self.actions, self.horizon, -1 if self.stop is None else self.stop])
+        return {"sizes": sizes} | {name: getattr(self, name) for name in RACE}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` gave.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: Tensors that do not go together.
+        """
+        count = len(tensors["count"])
+        for name, shape in {"sequences": [count, self.horizon], "total": [count], "squares": [count]}.items():
+            if list(tensors[name].shape) != shape:
+                raise ValueError(f"{name}: expected {shape}, got {list(tensors[name].shape)}")
+        for name in RACE:
+            setattr(self, name, tensors[name])

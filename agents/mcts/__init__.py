@@ -1,0 +1,1 @@
+"""Monte Carlo tree search agent and the network that it trains."""

@@ -1,0 +1,1 @@
+"""Agents from Stable-Baselines3's algorithms."""

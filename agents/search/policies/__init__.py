@@ -1,0 +1,1 @@
+"""Search policies (UCT, PUCT, Gumbel) and the transforms that they use."""

@@ -1,0 +1,59 @@
+"""The policies that balance what an edge has earned against how seldom it was tried: UCT and PUCT.
+
+A new policy is one more function like these: it returns a `Policy` of pure functions on `Edges`. These two
+also describe themselves, so that they can be compiled; one that does not is walked with as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.search.policies.base import PUCT, UCT, Described, Edges, Policy, Rule
+from agents.search.policies.qtransforms import by_parent_and_siblings, min_max
+
+
+def uct(exploration: float) -> Policy:
+    """UCB1 applied to trees (Kocsis and Szepesvári, 2006): `Q + c · sqrt(ln N / n)`, Q scaled to [0, 1].
+
+    `N` counts the visits of the node: one when it was made, and one for each that went on to a child.
+    """
+
+    def select(edges: Edges) -> Tensor:
+        total = 1 + edges.visits.sum(-1, keepdim=True)  # [B, 1]
+        values = min_max(edges)
+        scores = values + exploration * torch.sqrt(torch.log(total.to(values.dtype)) / edges.visits)
+        return choose(scores, edges.visits, edges.prior)
+
+    selector = Described(select, Rule(UCT, exploration))
+    return Policy(selector, selector)
+
+
+def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
+    """PUCT as in MuZero (Schrittwieser et al., 2020, app. B), equal to mctx's `muzero_policy`.
+
+    `Q + p · sqrt(N) / (1 + n) · (pb_c_init + ln((N + pb_c_base + 1) / pb_c_base))`, where `p` is the softmax
+    of the prior over the legal actions and Q is scaled by the node's own extremes. Of equals the lowest index
+    wins.
+    """
+
+    def select(edges: Edges) -> Tensor:
+        total = (1 + edges.visits.sum(-1, keepdim=True)).to(edges.values.dtype)  # [B, 1]
+        weight = pb_c_init + torch.log((total + pb_c_base + 1) / pb_c_base)
+        bonus = total.sqrt() * weight * edges.prior.softmax(-1) / (edges.visits + 1)
+        scores = by_parent_and_siblings(edges) + bonus
+        return scores.masked_fill(edges.prior == -torch.inf, -torch.inf).argmax(-1)
+
+    selector = Described(select, Rule(PUCT, pb_c_init, pb_c_base))
+    return Policy(selector, selector)
+
+
+def choose(scores: Tensor, visits: Tensor, prior: Tensor) -> Tensor:
+    """The action to walk along, i64 `[B]`: unvisited ones first by prior, then the best score.
+
+    Of equals the lowest index wins. Illegal actions (prior `-inf`) are never unvisited candidates, and never
+    visited, so they cannot be chosen in a node that has a legal action.
+    """
+    untried, first = torch.where(visits == 0, prior, -torch.inf).max(-1)
+    best = torch.where(visits == 0, -torch.inf, scores).argmax(-1)
+    return torch.where(untried > -torch.inf, first, best)

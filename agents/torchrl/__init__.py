@@ -1,0 +1,1 @@
+"""On-device PPO from TorchRL's parts."""

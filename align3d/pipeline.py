@@ -1,0 +1,302 @@
+"""Build a dataset from a source: in parallel, resumable, whole or not at all.
+
+    python -m align3d.build source=kicad out=DIR [root=...] [size=...] [points=...] [seed=...] [workers=...]
+
+Shards are written into ``OUT.partial``; when all are there, the dataset is put together in ``OUT.new`` and
+that folder renamed. A build that was cut off
+goes on with the shards that it lacks, and ends with the same bytes as one that was not: each item has a
+random generator of its own, so that neither order nor the number of workers matters.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from align3d.dataset import ShapeDataset
+from align3d.errors import DataError
+from align3d.hashing import hash_code, hash_json, hash_lines
+from align3d.interrupts import held_back
+from align3d.locking import locked
+from align3d.progress import ItemProgress
+from align3d.shards import ShardResult, ShardTask, run_in_worker, start_worker
+from align3d.sources import Item, Source, make_source, setting_names, source_class
+from align3d.store import (
+    MANIFEST,
+    REJECTIONS,
+    SCHEMA,
+    Manifest,
+    ShardInfo,
+    arrow_schema,
+    write_hugging_face,
+    write_text,
+)
+
+_PLAN = "plan.json"
+_MIN_SHARD, _MAX_SHARD, _SHARDS = 128, 4096, 64
+
+
+def default_workers() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_cache() -> Path:
+    """``$ALIGN3D_CACHE``, or ``~/.cache/align3d``."""
+    return Path(os.environ.get("ALIGN3D_CACHE") or "~/.cache/align3d").expanduser()
+
+
+def build_key(source: Source, points: int, seed: int) -> str:
+    """Hash of what a dataset is built from; equal keys mean equal datasets."""
+    code = hash_code("align3d.sampling", "align3d.store")
+    return hash_json([SCHEMA, code, source.name, source.fingerprint(), points, seed])
+
+
+def build(
+    source: Source,
+    out: str | Path,
+    *,
+    points: int = 2048,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> ShapeDataset:
+    """Build a dataset, or open it where ``out`` already holds just this one.
+
+    A script that calls this needs ``if __name__ == "__main__":`` around its own code, as worker processes are
+    spawned, not forked.
+
+    Args:
+        source: where the shapes come from.
+        out: the dataset's folder. An older dataset there is replaced when the new one is complete.
+        points: points of a shape, P.
+        seed: seed of the sampling.
+        workers: processes; 1 reads in this process; default: the cores that may be used.
+        progress: show a bar with rate and time left where stderr is a terminal and it takes a while.
+
+    Raises:
+        DataError: wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
+    """
+    out = Path(out)
+    if not out.name:
+        raise DataError(f"out={out}: expected the name of a folder")
+    _check_whole("points", points, 1)
+    _check_whole("seed", seed, 0)
+    workers = default_workers() if workers is None else workers
+    _check_whole("workers", workers, 1)
+    key = build_key(source, points, seed)
+    if (existing := _existing(out, key)) is not None:
+        return existing
+    partial = out.with_name(out.name + ".partial")
+    with locked(out):
+        if (existing := _existing(out, key)) is not None:  # another process has built it meanwhile
+            return existing
+        items = source.items()
+        shards = _plan(items, source.name)
+        _prepare(partial, key, items)
+        task = ShardTask(source, partial, points, seed, arrow_schema(points))
+        with ItemProgress(f"Reading {source.name}", len(items), enabled=progress) as bar:
+            results = _run(task, shards, workers, bar)
+        new = out.with_name(out.name + ".new")
+        try:
+            _finish(new, source.name, key, task, results)
+        except DataError:
+            shutil.rmtree(partial)
+            raise
+        _replace(new, out)
+        shutil.rmtree(partial)
+    return ShapeDataset.load(out)
+
+
+def load_or_build(
+    name: str,
+    *,
+    cache: str | Path | None = None,
+    points: int = 2048,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> ShapeDataset:
+    """Open a source's dataset from the cache, or build it there first.
+
+    Args:
+        name: the source's name, or ``package.module:Class``.
+        cache: folder of datasets; default: ``$ALIGN3D_CACHE`` or ``~/.cache/align3d``.
+        points: points of a shape, P.
+        seed: seed of the sampling, and of the source where that has one.
+        workers: processes of the build; default: the cores that may be used.
+        progress: show a progress bar.
+        **settings: the source's settings; ``None`` leaves one at its default.
+
+    Raises:
+        DataError: see :func:`align3d.sources.make_source` and :func:`build`.
+    """
+    if "seed" in setting_names(source_class(name)):
+        settings["seed"] = seed
+    source = make_source(name, **settings)
+    _check_whole("points", points, 1)
+    _check_whole("seed", seed, 0)
+    folder = f"{re.sub(r'[^A-Za-z0-9_]+', '-', source.name)}-{build_key(source, points, seed)[:16]}"
+    root = Path(cache).expanduser() if cache is not None else default_cache()
+    return build(source, root / folder, points=points, seed=seed, workers=workers, progress=progress)
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise DataError(f"{name}={value!r}, expected a whole number from {least}")
+
+
+def _existing(out: Path, key: str) -> ShapeDataset | None:
+    """The dataset at ``out`` if it is the one that is wanted; None where it must be built."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / MANIFEST).is_file():
+        raise DataError(
+            f"out={out} holds something that is not a dataset; choose another folder or remove it"
+        )
+    dataset = ShapeDataset.load(out)
+    return dataset if dataset.manifest.key == key else None
+
+
+def _plan(items: Sequence[Item], name: str) -> list[Sequence[Item]]:
+    """Items by shard; a shard's size depends on the number of items alone."""
+    if not items:
+        raise DataError(f"data={name}: nothing to read; check the source's settings")
+    twice, times = Counter(item.id for item in items).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"data={name}: two items have the id {twice!r}, expected each once")
+    size = min(max(_MIN_SHARD, math.ceil(len(items) / _SHARDS)), _MAX_SHARD)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _prepare(partial: Path, key: str, items: Sequence[Item]) -> None:
+    """A folder for the shards; what another build left there is removed."""
+    plan = json.dumps({"key": key, "items": hash_lines(item.id for item in items)})
+    try:
+        same = (partial / _PLAN).read_text(encoding="utf-8") == plan
+    except (OSError, UnicodeDecodeError):
+        same = False
+    if not same:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_text(partial / _PLAN, plan)
+
+
+def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: ItemProgress) -> list[ShardResult]:
+    """Every shard's result, in order: those found finished, and those that are read now."""
+    results: dict[int, ShardResult] = {}
+    for index, items in enumerate(shards):
+        if (result := task.finished(index)) is not None:
+            results[index] = result
+            bar.skip(len(items))
+    missing = [index for index in range(len(shards)) if index not in results]
+    if workers == 1 or len(missing) <= 1:
+        for index in missing:
+            results[index] = task.run(index, shards[index], bar.advance)
+    else:
+        _run_parallel(task, shards, missing, min(workers, len(missing)), bar, results)
+    return [results[index] for index in range(len(shards))]
+
+
+def _run_parallel(
+    task: ShardTask,
+    shards: list[Sequence[Item]],
+    missing: list[int],
+    workers: int,
+    bar: ItemProgress,
+    results: dict[int, ShardResult],
+) -> None:
+    queue = list(reversed(missing))
+    running: dict[Future[tuple[int, ShardResult]], int] = {}
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(task,))
+    try:
+        while queue or running:
+            while queue and len(running) < workers + 1:  # few at a time, so that memory stays flat
+                index = queue.pop()
+                with held_back():  # a worker may be started here
+                    running[pool.submit(run_in_worker, index, shards[index])] = index
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                index = running.pop(future)
+                results[index] = future.result()[1]
+                bar.advance(len(shards[index]))
+    except BrokenProcessPool as error:
+        first = shards[min(running.values(), default=0)][0].id
+        raise DataError(
+            f"data={task.source.name}: a worker process died (out of memory, or a crash in a reader), among "
+            f"the items from {first!r} on; what is finished is kept; run with workers=1 to see the cause"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> None:
+    """Move the shards into a folder of their own, under their final names, and write what goes with them."""
+    rejections = [rejection for result in results for rejection in result.rejections]
+    files = [result.file for result in results if result.file is not None]
+    if not files:
+        first = "; ".join(f"{rejection.item}: {rejection.reason}" for rejection in rejections[:3])
+        raise DataError(f"data={name}: none of {len(rejections)} items can be used; the first: {first}")
+    axes = sorted({axis for result in results for axis in result.up_axes})
+    if len(axes) > 1:
+        raise DataError(
+            f"data={name}: shapes with different up axes ({', '.join(axes)}); the source must rotate"
+        )
+    shutil.rmtree(new, ignore_errors=True)  # what a build left that was killed just here
+    new.mkdir()
+    shards = []
+    for number, file in enumerate(files):
+        shard = replace(file, file=f"data-{number:05d}-of-{len(files):05d}.arrow")
+        os.replace(task.folder / file.file, new / shard.file)
+        shards.append(shard)
+    lines = [json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejections]
+    write_text(new / REJECTIONS, "".join(lines))
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=name,
+        key=key,
+        hash=_content_hash(new, shards, task.points, task.seed),
+        points=task.points,
+        seed=task.seed,
+        up_axis=axes[0],
+        rows=sum(shard.rows for shard in shards),
+        rejected=len(rejections),
+        shards=tuple(shards),
+    )
+    write_hugging_face(new, task.points, manifest)
+    manifest.write(new)
+
+
+def _content_hash(folder: Path, shards: Sequence[ShardInfo], points: int, seed: int) -> str:
+    """Hash of ids, content and captions: the same on every machine, whatever its floats."""
+    lines = [json.dumps([SCHEMA, points, seed])]
+    for shard in shards:
+        with pa.memory_map(str(folder / shard.file)) as source:
+            table = pa.ipc.open_stream(source).read_all().select(["id", "content_hash", "captions"])
+        lines.extend(json.dumps(list(row.values())) for row in table.to_pylist())
+    return hash_lines(lines)
+
+
+def _replace(new: Path, out: Path) -> None:
+    """Put the finished folder in its place; an older one is moved aside first and removed last."""
+    old = out.with_name(out.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    os.replace(new, out)
+    shutil.rmtree(old, ignore_errors=True)

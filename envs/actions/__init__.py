@@ -1,0 +1,1 @@
+"""Action families and the catalogue of their actions."""

@@ -1,0 +1,202 @@
+"""Families of actions: what of an attention can be changed, one family a class.
+
+A family has entries (a level, a token group, ...), each of which can be stepped up or down. To add a family,
+subclass `Family` in a file of your own, decorate it with `register`, and name it in `EnvConfig.families`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from envs.attention.dimensions import Layout, Reach
+from envs.episode import Episode
+from models import Calibration
+
+STOP = "stop"
+"""The action that ends an episode, listed beside the families, and of none."""
+
+
+class Family(ABC):
+    """One kind of change to a calibration: `E` entries, each of which goes up or down by a step."""
+
+    name: ClassVar[str]
+    reach: ClassVar[Reach]
+    step: ClassVar[float]
+    """Default size of a step, a change of a logarithm (0.5 is a factor of 1.65)."""
+
+    @abstractmethod
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        """The `E` entries in words: (the step up, the step down)."""
+
+    @abstractmethod
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        """How far each entry has been changed, `[B, E]`."""
+
+    @abstractmethod
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        """Change the calibration in place by `[B, E]`."""
+
+    @abstractmethod
+    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+        """Entries whose change could make a difference in this episode, bool `[B, E]`."""
+
+
+FAMILIES: dict[str, Family] = {}
+"""All families by name, in the order in which their actions are listed."""
+
+
+def register(family: type[Family]) -> type[Family]:
+    """Class decorator that makes a family known by its name.
+
+    Raises:
+        ValueError: It is called `stop`, like the action that is of no family.
+    """
+    if family.name == STOP:
+        raise ValueError(f"{family.__name__}: the name {STOP!r} is taken by the action; choose another one")
+    FAMILIES[family.name] = family()
+    return family
+
+
+def _everywhere(flags: list[bool], like: Tensor) -> Tensor:
+    """The same flags `[E]` for every row of `like`, `[B, E]`."""
+    return torch.tensor(flags, device=like.device).expand(like.shape[0], -1)
+
+
+@register
+class LevelFamily(Family):
+    """Gates over the levels of the hierarchy."""
+
+    name = "level"
+    reach = Reach.ALL
+    step = 0.7
+
+    @override
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        return [(f"raise level {i + 1}", f"lower level {i + 1}") for i in range(layout.levels)]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return calibration.level
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.level += change
+
+    @override
+    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+        return _everywhere([layout.levels > 1] * layout.levels, episode.positives)
+
+
+@register
+class TemperatureFamily(Family):
+    """Sharpness of a level's attention."""
+
+    name = "temperature"
+    reach = Reach.ALL
+    step = 0.35
+
+    @override
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        return [(f"sharpen level {i + 1}", f"soften level {i + 1}") for i in range(layout.levels)]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return calibration.temperature
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.temperature += change
+
+    @override
+    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+        return _everywhere([size > 1 for size in layout.level_sizes], episode.positives)
+
+
+@register
+class HeadFamily(Family):
+    """Weights of a level's heads; entries level by level."""
+
+    name = "head"
+    reach = Reach.ALL
+    step = 0.7
+
+    @override
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        places = [f"head {h + 1} of level {i + 1}" for i in range(layout.levels) for h in range(layout.heads)]
+        return [(f"raise {place}", f"lower {place}") for place in places]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return calibration.head.flatten(1)
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.head += change.view_as(calibration.head)
+
+    @override
+    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+        return _everywhere([layout.heads > 1] * (layout.levels * layout.heads), episode.positives)
+
+
+@register
+class TokenFamily(Family):
+    """Weights by which the groups of tokens count."""
+
+    name = "token"
+    reach = Reach.POOLING
+    step = 0.7
+
+    @override
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        groups = range(1, layout.token_groups + 1)
+        return [(f"boost token group {k}", f"suppress token group {k}") for k in groups]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return (episode.group_share @ calibration.token.unsqueeze(-1)).squeeze(-1)  # [B, K]
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.token += (change.unsqueeze(1) @ episode.group).squeeze(1)  # [B, T]
+
+    @override
+    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+        real = episode.group_mask  # [B, K]
+        return real & (real.sum(-1, keepdim=True) > 1)  # a softmax over one group stays what it is
+
+
+@register
+class AssociationFamily(Family):
+    """Token group and region of the paired shape: the paper's own action. Entries group by group."""
+
+    name = "association"
+    reach = Reach.PAIRED
+    step = 1.0
+
+    @override
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        pairs = [(k + 1, r + 1) for k in range(layout.token_groups) for r in range(layout.regions)]
+        return [
+            (f"enhance token group {k} on region {r}", f"suppress token group {k} on region {r}")
+            for k, r in pairs
+        ]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return (episode.group_share @ calibration.association).flatten(1)  # [B, K * R]
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        batch, groups, _ = episode.group.shape
+        calibration.association += episode.group.transpose(1, 2) @ change.view(batch, groups, -1)
+
+    @override
+    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+        regions = episode.region_mask  # [B, R]
+        regions = regions & (regions.sum(-1, keepdim=True) > 1)
+        return (episode.group_mask.unsqueeze(-1) & regions.unsqueeze(1)).flatten(1)

@@ -1,0 +1,1 @@
+"""Adapters of the functional core to Gymnasium, Stable-Baselines3 and TorchRL."""

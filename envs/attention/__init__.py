@@ -1,0 +1,1 @@
+"""Evaluation of HAF under a calibration, from cached per-episode quantities."""

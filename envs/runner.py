@@ -1,0 +1,298 @@
+"""Rows of episodes being played, which every face is made of: it only translates to and from these.
+
+The core is pure; somebody has to hold the episodes and their states, draw new ones for the rows that have
+ended, and say what an illegal action means. That is done here, once, so that all faces agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from tensordict import TensorClass
+from torch import Tensor
+
+from envs.functional import EnvConfig
+from envs.protocol import Process, device_of, ends, facts
+from envs.sources.demo import DemoSource, demo_core
+
+
+class Source(Protocol):
+    """Where episodes come from, such as an `EpisodeSource`."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Any:
+        """Draw `count` rows."""
+        ...
+
+
+class Snapshot(TensorClass):
+    """All that decides what happens next in `B` rows, batch size `[B]`; later episodes are drawn anew.
+
+    Attributes:
+        episode: What is played on, such as an `Episode`.
+        state: Where it stands, such as an `EnvState`.
+        ended: Rows whose end has been reported and that were not drawn anew since, bool `[B]`.
+    """
+
+    episode: Any
+    state: Any
+    ended: Tensor
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Snapshot:
+        return self.clone()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one action a row has led to.
+
+    Attributes:
+        reward: `[B]`.
+        parts: Parts of the reward by name, `[B]` each, see `CalibrationCore.reward`.
+        legal: The mask allowed the action, bool `[B]`; true in rows that were left out.
+        terminated: Ended by itself, bool `[B]`.
+        truncated: Cut off at the horizon, and not ended, bool `[B]`.
+    """
+
+    reward: Tensor
+    parts: dict[str, Tensor]
+    legal: Tensor
+    terminated: Tensor
+    truncated: Tensor
+
+
+class Rows:
+    """`B` rows, each of which plays one episode after another.
+
+    Args:
+        core: The decision process.
+        episodes: Where episodes come from.
+        count: `B`.
+
+    Raises:
+        ValueError: Fewer than one row.
+    """
+
+    def __init__(self, core: Process, episodes: Source, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"{count} rows: must be 1 or more")
+        self.core = core
+        self.episodes = episodes
+        self.count = count
+        self._now: Snapshot | None = None
+        self._shared = False  # a snapshot outside, or the source, has the same tensors
+
+    @property
+    def begun(self) -> bool:
+        """There is an episode in every row."""
+        return self._now is not None
+
+    @property
+    def now(self) -> Snapshot:
+        """Episodes and states.
+
+        Raises:
+            RuntimeError: Before the first `begin`.
+        """
+        if self._now is None:
+            raise RuntimeError("no episode yet; begin (reset) before anything else")
+        return self._now
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.now.ended.device if self.begun else device_of(self.core)
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Draw an episode for every row."""
+        episode = self._draw(self.count, generator)
+        state = self.core.initial(episode)
+        ended = torch.zeros_like(self.core.done(state))
+        self._now = Snapshot(episode=episode, state=state, ended=ended, batch_size=[self.count])
+        self._shared = True
+
+    def renew(self, rows: Tensor, generator: torch.Generator) -> None:
+        """Draw new episodes for some rows, bool `[B]`.
+
+        Raises:
+            ValueError: The new episodes have other sizes than those that go on.
+        """
+        count = int(rows.sum())
+        if count == 0:
+            return
+        if count == self.count or not self.begun:
+            self.begin(generator)
+            return
+        episode = self._draw(count, generator)
+        old, new = _sizes(self.now.episode), _sizes(episode)
+        if old != new:
+            name = next(name for name in new if new[name] != old.get(name))
+            raise ValueError(
+                f"episodes of other sizes: {name} is {new[name]}, was {old.get(name)}; "
+                "a source must pad all that it draws to the same number of tokens and candidates"
+            )
+        if self._shared:
+            self._now, self._shared = self.now.clone(), False
+        self.now.episode[rows] = episode
+        state, ended = self.now.state.clone(), self.now.ended.clone()
+        state[rows] = self.core.initial(episode)
+        ended[rows] = False
+        self._move(state, ended)
+
+    def step(self, action: Tensor, needed: Tensor | None = None) -> Step:
+        """One action a row. An illegal one is a no-op that costs a step; a row that is done stays as it is.
+
+        Args:
+            action: i64 `[B]`.
+            needed: Rows to step, bool `[B]`, the others stay as they are; None is all.
+
+        Raises:
+            ValueError: An action that is not in the catalogue, or another number of them.
+        """
+        core, episode, state = self.core, self.now.episode, self.now.state
+        if action.shape != (self.count,):
+            raise ValueError(f"actions: expected [{self.count}], got {list(action.shape)}")
+        if needed is None:
+            needed = torch.ones_like(self.now.ended)
+        outside = needed & ((action < 0) | (action >= core.actions))
+        if bool(outside.any()):
+            row = int(outside.nonzero()[0, 0])
+            raise ValueError(f"action {int(action[row])} in row {row}: must lie in [0, {core.actions})")
+        chosen = action.clamp(0, core.actions - 1)
+        legal = core.mask(episode, state).gather(1, chosen.unsqueeze(1)).squeeze(1)
+        following = core.transition(episode, state, chosen, needed=legal & needed)
+        following.step = following.step + (needed & ~legal & ~core.done(state))
+        reward, parts = core.reward(episode, state, chosen, following)
+        terminated, truncated = ends(core, following)
+        self._move(following, torch.where(needed, terminated | truncated, self.now.ended))
+        return Step(reward, parts, legal | ~needed, terminated, truncated)
+
+    def observation(self) -> Tensor:
+        """What agents see, float32 `[B, O]`."""
+        return self.core.observation(self.now.episode, self.now.state)
+
+    def mask(self) -> Tensor:
+        """Legal actions, bool `[B, A]`."""
+        return self.core.mask(self.now.episode, self.now.state)
+
+    def facts(self) -> dict[str, Tensor]:
+        """What else is to be told, `[B]` each: the `potential`, what rewards are the differences of."""
+        return facts(self.core, self.now.state)
+
+    def snapshot(self) -> Snapshot:
+        """Where all rows stand. Costs nothing, and later steps leave it as it is; treat it as read-only."""
+        self._shared = True
+        return self.now
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, of this or of another face with the same core. It can be used again.
+
+        Raises:
+            ValueError: A snapshot of another number of rows.
+        """
+        if snapshot.batch_size != (self.count,):
+            raise ValueError(f"a snapshot of {list(snapshot.batch_size)} rows: expected [{self.count}]")
+        self._now, self._shared = snapshot, True
+
+    def _move(self, state: Any, ended: Tensor) -> None:
+        episode = self.now.episode
+        self._now = Snapshot(episode=episode, state=state, ended=ended, batch_size=[self.count])
+
+    def _draw(self, count: int, generator: torch.Generator) -> Any:
+        episode = self.episodes.sample(count, generator)
+        if len(episode) != count:
+            raise ValueError(f"the source gave [{len(episode)}] episodes; asked for [{count}]")
+        return episode
+
+
+class _Given:
+    """A source that has the same episodes for whoever asks."""
+
+    def __init__(self, episode: Any) -> None:
+        self.episode = episode
+
+    def sample(self, count: int, generator: torch.Generator) -> Any:
+        return self.episode
+
+
+class RepeatedRows(Rows):
+    """`B` rows, each of which plays the same given episode over and over.
+
+    Args:
+        core: The decision process.
+        episode: Row `i` plays the `i`-th of these.
+
+    Attributes:
+        episode: As given.
+        first: The state that every play begins with, batch `[B]`.
+    """
+
+    def __init__(self, core: Process, episode: Any) -> None:
+        super().__init__(core, _Given(episode), len(episode))
+        self.episode = episode
+        self.first = core.initial(episode)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.core.done(self.first).device
+
+    def begin(self, generator: torch.Generator | None = None) -> None:
+        """Go back to the first state in every row; nothing is drawn."""
+        ended = torch.zeros_like(self.core.done(self.first))
+        self._now = Snapshot(episode=self.episode, state=self.first, ended=ended, batch_size=[self.count])
+
+    def renew(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
+        """Go back to the first state in some rows, bool `[B]`."""
+        if not self.begun or bool(rows.all()):
+            self.begin()
+        elif bool(rows.any()):
+            state = self.now.state.clone()
+            state[rows] = self.first[rows]
+            self._move(state, self.now.ended & ~rows)
+
+
+def core_and_episodes(
+    core: Process | None, episodes: Source | None, config: EnvConfig | None
+) -> tuple[Process, Source]:
+    """What a face is made with: what was given, or the demonstration.
+
+    Raises:
+        ValueError: A core without episodes or the other way round, or settings for a core that has its own.
+    """
+    if (core is None) != (episodes is None):
+        raise ValueError("give both core and episodes, or neither for the demonstration")
+    if core is not None and config is not None:
+        raise ValueError("config is for the demonstration; the given core has its own")
+    if core is None or episodes is None:
+        demo = demo_core(config)
+        return demo, DemoSource(demo)
+    return core, episodes
+
+
+def to_actions(actions: ArrayLike, device: torch.device) -> Tensor:
+    """Actions as a step takes them, i64; a fraction is refused rather than rounded.
+
+    Raises:
+        ValueError: Something else than whole numbers.
+    """
+    given = np.asarray(actions)
+    if given.dtype.kind not in "iu":
+        raise ValueError(f"actions: expected whole numbers, got {actions!r}")
+    return torch.as_tensor(given.astype(np.int64), device=device)
+
+
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
+    """A copy that shares no memory with the state."""
+    return tensor.numpy(force=True).copy()
+
+
+def _sizes(episode: Any) -> dict[str, list[int]]:
+    """Shapes of an episode's tensors by name, without the batch axis."""
+    if isinstance(episode, Tensor):
+        return {"the episode": list(episode.shape[1:])}
+    leaves = episode.to_tensordict().flatten_keys(".").items()
+    return {name: list(value.shape[1:]) for name, value in leaves if isinstance(value, Tensor)}

@@ -1,0 +1,126 @@
+"""Episodes from texts and shapes: each text beside its true shapes and the model's own nearest wrong ones.
+
+Which split they are of (train, reward, ...) is for the caller to choose. Rewards teach little on texts that
+HAF was trained on, as it ranks nearly all of their true shapes first already.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from envs.attention.evaluator import without_dropout
+from envs.episode import Episode
+from envs.functional import CalibrationCore
+from models import AlignmentModel, PointHierarchy, TextEmbedding
+
+CHUNK_PAIRS = 1024
+
+
+class NearestEpisodes:
+    """An `EpisodeSource` over encoded texts and shapes, drawn with replacement.
+
+    Args:
+        core: The decision process, around the model's HAF.
+        model: The alignment model, which stays as it is while this is used.
+        text: `Q` texts.
+        shapes: A gallery of `M`.
+        positives: Right answers, bool `[Q, M]`.
+        candidates: `C` of an episode, at most `M` of which there are.
+        shortlist: HAF chooses the candidates from so many that are nearest by global embeddings; None leaves
+            the choice to the embeddings.
+        keep_true: A right answer is always among the candidates, if there is one at all.
+
+    Attributes:
+        candidates: Of every text, i64 `[Q, C]`, nearest first.
+
+    Raises:
+        ValueError: Numbers out of range, or positives of another shape.
+    """
+
+    def __init__(
+        self,
+        core: CalibrationCore,
+        model: AlignmentModel,
+        text: TextEmbedding,
+        shapes: PointHierarchy,
+        positives: Tensor,
+        candidates: int,
+        *,
+        shortlist: int | None = None,
+        keep_true: bool = True,
+    ) -> None:
+        queries, size = len(text.embedding), len(shapes.embedding)
+        if positives.shape != (queries, size) or positives.dtype != torch.bool:
+            raise ValueError(
+                f"positives: expected torch.bool [{queries}, {size}], texts x shapes, got {positives.dtype} "
+                f"{list(positives.shape)}"
+            )
+        if candidates < 1:
+            raise ValueError(f"candidates={candidates}: must be 1 or more")
+        if shortlist is not None and shortlist < candidates:
+            raise ValueError(
+                f"shortlist={shortlist}: must be at least candidates={candidates}, which are chosen from it; "
+                "None leaves the choice to the embeddings"
+            )
+        self.core, self.model = core, model
+        self.text, self.shapes, self.positives = text, shapes, positives
+        similarity = text.embedding @ shapes.embedding.T  # [Q, M]
+        self.candidates = hardest(similarity, positives, min(shortlist or candidates, size), keep_true)
+        if shortlist is not None:
+            score = self._score(self.candidates)
+            places = hardest(score, positives.gather(1, self.candidates), min(candidates, size), keep_true)
+            self.candidates = self.candidates.gather(1, places)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def sample(self, count: int, generator: torch.Generator) -> Episode:
+        """Draw `count` texts."""
+        rows = torch.randint(len(self), (count,), generator=generator, device=generator.device)
+        return self.take(rows.to(self.candidates.device))
+
+    def only(self, rows: Tensor) -> NearestEpisodes:
+        """Some of the texts alone, i64 `[n]`, with the same gallery and the same candidates."""
+        part = copy.copy(self)
+        part.text, part.positives = self.text.select(rows), self.positives[rows]
+        part.candidates = self.candidates[rows]
+        return part
+
+    @torch.no_grad()
+    def take(self, rows: Tensor) -> Episode:
+        """The episodes of given texts, i64 `[B]`."""
+        candidates = self.candidates[rows]
+        with without_dropout(self.model):
+            attention = self.model.attend(self.text.select(rows), self.shapes, candidates)
+            return self.core.episode(attention, self.positives[rows].gather(1, candidates))
+
+    @torch.no_grad()
+    def _score(self, candidates: Tensor) -> Tensor:
+        """HAF's scores of candidates, both `[Q, C]`."""
+        step = max(1, CHUNK_PAIRS // candidates.shape[1])
+        parts = []
+        with without_dropout(self.model):
+            for rows in torch.arange(len(candidates), device=candidates.device).split(step):
+                attention = self.model.attend(self.text.select(rows), self.shapes, candidates[rows])
+                parts.append(self.model.haf.fuse(attention).score)
+        return torch.cat(parts) if parts else candidates.new_empty(candidates.shape, dtype=torch.float32)
+
+
+def hardest(score: Tensor, positives: Tensor, count: int, keep_true: bool = True) -> Tensor:
+    """The candidates that score best, `[Q, count]` i64, best first.
+
+    Args:
+        score: `[Q, M]`.
+        positives: Right answers, bool `[Q, M]`.
+        count: At most `M`.
+        keep_true: Where no right answer is among them, the best right one takes the last place.
+    """
+    chosen = score.topk(count, dim=1).indices
+    if keep_true and count:
+        lacks = positives.any(1) & ~positives.gather(1, chosen).any(1)
+        best = score.masked_fill(~positives, -torch.inf).argmax(1)
+        chosen[:, -1] = torch.where(lacks, best, chosen[:, -1])
+    return chosen

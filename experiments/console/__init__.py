@@ -1,0 +1,1 @@
+"""Terminal, process and user-facing errors."""

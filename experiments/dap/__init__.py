@@ -1,0 +1,1 @@
+"""Dynamic attention policy: the agent within training."""

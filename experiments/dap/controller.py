@@ -1,0 +1,204 @@
+"""The dynamic attention policy: the agent calibrates attention in training, and learns to at query time.
+
+After Section "Dynamic Attention Policy" of 3DAlign-DAER (arXiv 2511.13211). In training the agent plans on
+the current batch, whose labels are known (`Policy.on_batch`); it then learns from episodes of the reward
+split (`Policy.on_split`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents import Agent, PlanResult, make_agent
+from envs import CalibrationCore, Episode, NearestEpisodes, hardest
+from experiments.console.errors import settings_of
+from experiments.console.process import generator
+from experiments.data.batches import Batch
+from experiments.data.corpus import Corpus
+from experiments.data.encoding import embed_shapes, embed_texts, frozen
+from experiments.settings.schema import RunConfig
+from models import AlignmentModel, Calibration
+
+
+@dataclass
+class CalibratedRows:
+    """What the agent made of some rows of a batch.
+
+    Attributes:
+        rows: ``[Q]`` rows of the batch.
+        candidates: ``[Q, C]`` candidates, places in the batch.
+        positives: ``[Q, C]`` bool.
+        paired: ``[Q]`` the candidate, of C, whose associations were calibrated.
+        calibration: batch ``[Q]``.
+        values: rewards and search statistics, by TensorBoard's names.
+    """
+
+    rows: Tensor
+    candidates: Tensor
+    positives: Tensor
+    paired: Tensor
+    calibration: Calibration
+    values: dict[str, float]
+
+
+class Policy:
+    """An agent, the decision process it acts on, and its own random numbers.
+
+    Attributes:
+        agent: what calibrates.
+        core: the process, on the model's HAF.
+        episodes: how many it has learnt from.
+        evaluations: how many transitions of the environment that took.
+        learnt_evaluations: of these, those after HAF's training.
+        returns: sum of the episodes' returns.
+        acts: whether it may calibrate without labels.
+        best: its state and values at its best validation.
+    """
+
+    def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
+        self.model, self.config = model, config
+        with settings_of("env"):
+            self.core = CalibrationCore(model.haf, config.env)
+        with settings_of("agent"):
+            self.agent: Agent = make_agent(
+                config.agent.name, budget=config.agent.budget, **config.agent.settings
+            )
+        self.generator = generator(config.seed, "agent")
+        self.episodes, self.evaluations, self.returns = 0, 0, 0.0
+        self.learnt_evaluations = 0
+        self.acts = True
+        self.best: dict[str, Any] | None = None
+
+    def core_of(self, model: AlignmentModel) -> CalibrationCore:
+        """The same decision process on another model."""
+        return CalibrationCore(model.haf, self.config.env)
+
+    def calibrate(self, core: CalibrationCore, episode: Episode, draws: torch.Generator) -> PlanResult:
+        """Calibrates without labels, if the agent is trusted to."""
+        agent = self.agent if self.acts else make_agent("none")
+        return agent.calibrate(core, episode, draws)
+
+    def keep_if_best(self, values: Mapping[str, float]) -> None:
+        """Remembers the agent as it is now, if it gained more in validation than ever before."""
+        validation = {name: value for name, value in values.items() if name.startswith("validation/")}
+        if self.best is None or values["validation/return"] > self.best["values"]["validation/return"]:
+            agent = self.agent.export_state()
+            self.best = {"values": validation, "evaluations": self.learnt_evaluations, "agent": agent}
+
+    def go_back_to_best(self) -> None:
+        """Puts the agent back to what was remembered; it rests if even that did not surely gain.
+
+        The best of several validations is above zero by chance alone: ``dap.margin`` standard errors count.
+        """
+        if self.best is not None:
+            self.agent.import_state(self.best["agent"])
+            values = self.best["values"]
+            least = self.config.dap.margin * values["validation/return_error"]
+            self.acts = values["validation/return"] > least
+
+    @property
+    def validation(self) -> dict[str, float] | None:
+        """The values of the best validation, by their names without ``validation/``."""
+        if self.best is None:
+            return None
+        values = {name.removeprefix("validation/"): value for name, value in self.best["values"].items()}
+        return {**values, "evaluations": self.best["evaluations"]}
+
+    def on_batch(self, batch: Batch) -> CalibratedRows:
+        """Plans on some rows of a batch, and learns from it."""
+        settings = self.config.dap
+        size = len(batch.indices)
+        device = batch.positives.device
+        rows = torch.randperm(size, generator=self.generator)[: settings.queries].to(device)
+        with frozen(self.model):
+            text = self.model.encode_text(batch.text).select(rows)
+            shapes = self.model.encode_shapes(batch.shapes)
+            candidates = hardest(
+                text.embedding @ shapes.embedding.T, batch.positives[rows], min(settings.candidates, size)
+            )
+            attention = self.model.attend(text, shapes, candidates)
+            positives = batch.positives[rows].gather(1, candidates)
+            episode = self.core.episode(attention, positives)
+        result = self.agent.learn(self.core, episode, self.generator)
+        return CalibratedRows(
+            rows=rows,
+            candidates=candidates,
+            positives=positives,
+            paired=original_place(episode),
+            calibration=result.calibration,
+            values=self._count(result),
+        )
+
+    def _count(self, result: PlanResult) -> dict[str, float]:
+        self.episodes += len(result.return_)
+        self.evaluations += int(result.evaluations.sum())
+        self.returns += float(result.return_.sum())
+        values = {name: float(part.mean()) for name, part in result.parts.items()}
+        values["reward/return"] = float(result.return_.mean())
+        return values | {_in_group(name): value for name, value in result.statistics.items()}
+
+    def on_split(self, episodes: NearestEpisodes, count: int) -> dict[str, float]:
+        """Plays ``count`` episodes of a split, and learns from them."""
+        episode = episodes.sample(count, self.generator)
+        result = self.agent.learn(episodes.core, episode, self.generator)
+        self.learnt_evaluations += int(result.evaluations.sum())
+        return {**self._count(result), "agent/evaluations": self.learnt_evaluations}
+
+    def state(self) -> dict[str, object]:
+        """For a checkpoint."""
+        return {
+            "generator": self.generator.get_state(),
+            "episodes": self.episodes,
+            "evaluations": self.evaluations,
+            "returns": self.returns,
+            "learnt_evaluations": self.learnt_evaluations,
+            "acts": self.acts,
+            "best": self.best,
+            "agent": self.agent.export_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.generator.set_state(state["generator"])
+        self.episodes, self.evaluations = state["episodes"], state["evaluations"]
+        self.returns, self.learnt_evaluations = state["returns"], state["learnt_evaluations"]
+        self.acts, self.best = state["acts"], state["best"]
+        self.agent.import_state(state["agent"])
+
+
+def split_episodes(
+    core: CalibrationCore,
+    model: AlignmentModel,
+    corpus: Corpus,
+    indices: Tensor,
+    candidates: int,
+    device: torch.device,
+) -> NearestEpisodes:
+    """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
+
+    Args:
+        core: the decision process.
+        model: frozen from now on.
+        corpus: the data.
+        indices: the split's shapes.
+        candidates: ``C`` of an episode.
+        device: where the model is.
+    """
+    texts = corpus.unique_texts(indices)
+    text = embed_texts(model, corpus, texts, device)
+    shapes = embed_shapes(model, corpus, indices, device)
+    return NearestEpisodes(core, model, text, shapes, corpus.positives(texts, indices).to(device), candidates)
+
+
+def original_place(episode: Episode) -> Tensor:
+    """Where the paired candidate stood before the episode put its candidates in order: ``[B]``."""
+    return episode.candidates.gather(1, episode.attention.paired.unsqueeze(1)).squeeze(1)
+
+
+def _in_group(name: str) -> str:
+    return name if "/" in name else f"search/{name}"

@@ -1,0 +1,1 @@
+"""Datasets as tensors: corpus, batches, encodings, attention maps."""

@@ -1,0 +1,123 @@
+"""Which shapes and captions are in the batch of a step: a function of the seed and the step alone.
+
+Hence a resumed run goes on where it was. First come passes of random batches, then passes in which some
+groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from experiments.console.process import generator
+from experiments.data.corpus import Corpus
+from experiments.data.part_mentions import NamedParts, PartLabels
+from experiments.settings.schema import TrainConfig
+from models import ShapeBatch, TextFeatures
+
+
+@dataclass
+class Batch:
+    """``B`` pairs of a shape and one of its captions, in groups of ``G`` that stand one after the other.
+
+    Attributes:
+        indices: ``[B]`` shapes of the corpus.
+        shapes: batch ``[B]``.
+        text: ``[B, T, ...]``.
+        positives: ``[B, B]`` bool, texts × shapes.
+        candidates: ``[B, G]`` int64: the members of each row's own group.
+        parts: what the captions name of their shapes; None where attention is not taught by it.
+    """
+
+    indices: Tensor
+    shapes: ShapeBatch
+    text: TextFeatures
+    positives: Tensor
+    candidates: Tensor
+    parts: NamedParts | None = None
+
+
+class Batches:
+    """The batches of a training run.
+
+    Args:
+        corpus: the data.
+        config: epochs and sizes.
+        seed: of the order and the choice of captions.
+        device: where batches are put.
+
+    Attributes:
+        neighbours: ``[n, G - 1]`` the look-alikes of each training shape by its place in the split; None
+            before they were mined. Part of a checkpoint: they are of the weights at an epoch's start.
+    """
+
+    def __init__(self, corpus: Corpus, config: TrainConfig, seed: int, device: torch.device) -> None:
+        self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
+        self.train = corpus.splits["train"]
+        self.per_epoch = len(self.train) // config.batch_size
+        self.random_steps = config.epochs * self.per_epoch
+        self.total = self.random_steps + config.hard_epochs * self.per_epoch
+        self.hard_groups = round(config.hard_share * (config.batch_size // config.group))
+        self.neighbours: Tensor | None = None
+        self._labels = PartLabels(corpus, self.train) if config.grounding else None
+
+    def mines_at(self, step: int) -> bool:
+        """Whether look-alikes are due to be mined before this step."""
+        return self.hard_groups > 0 and step >= self.random_steps and step % self.per_epoch == 0
+
+    def learning_rate(self, step: int) -> float:
+        """Rises over the first steps, then a cosine to zero."""
+        config = self.config
+        rising = max(1, round(config.warmup * self.total))
+        if step < rising:
+            return config.learning_rate * (step + 1) / rising
+        done = (step - rising) / max(self.total - rising, 1)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = torch.randperm(len(self.train), generator=generator(self.seed, "order", epoch))
+        members = order[place * self.config.batch_size :][: self.config.batch_size]
+        if step >= self.random_steps and self.hard_groups:
+            assert self.neighbours is not None, "look-alikes are mined at the start of each epoch"
+            seeds = members[: self.hard_groups]
+            look_alikes = torch.cat([seeds.unsqueeze(1), self.neighbours[seeds]], dim=1).flatten()
+            members = torch.cat([look_alikes, members[len(look_alikes) :]])
+        return self._batch(self.train[members], epoch)
+
+    def _batch(self, indices: Tensor, epoch: int) -> Batch:
+        corpus, group = self.corpus, self.config.group
+        own = corpus.texts_of[indices]  # [B, K]
+        draws = torch.rand(len(corpus.dataset), generator=generator(self.seed, "caption", epoch))[indices]
+        chosen = (draws * (own >= 0).sum(1)).long()
+        texts = own.gather(1, chosen.unsqueeze(1)).squeeze(1)
+        rows = torch.arange(len(indices))
+        candidates = (rows // group * group).unsqueeze(1) + torch.arange(group)
+        return Batch(
+            indices=indices,
+            shapes=corpus.shapes[indices].to(self.device),
+            text=corpus.text.select(texts).to(self.device),
+            positives=corpus.positives(texts, indices).to(self.device),
+            candidates=candidates.to(self.device),
+            parts=None if self._labels is None else self._labels.of(indices, texts, self.device),
+        )
+
+
+def look_alikes(similarity: Tensor, positives: Tensor, count: int) -> Tensor:
+    """The shapes that are mistaken most for each shape.
+
+    Args:
+        similarity: ``[n, n]`` of captions × shapes.
+        positives: ``[n, n]`` bool; right answers are no look-alikes.
+        count: how many of each.
+
+    Returns:
+        ``[n, count]``, nearest first, by both directions' similarity.
+    """
+    both = similarity + similarity.T
+    both = both.masked_fill(positives | positives.T, -torch.inf)
+    return both.topk(count, dim=1).indices

@@ -1,0 +1,204 @@
+"""From a dataset on disk to tensors: unique captions, prepared shapes, splits. Everything slow is cached."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import models.fourier
+import models.geometry
+import models.shapes
+from align3d.captions import normalise_caption
+from align3d.dataset import ShapeDataset
+from align3d.pipeline import default_cache, load_or_build
+from align3d.store import REJECTIONS
+from experiments.console.errors import UserError, settings_of
+from experiments.console.progress import Tracker
+from experiments.console.writable import writable_folder
+from experiments.settings.schema import DataConfig, RunConfig
+from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes
+
+#: The settings of the model that a prepared shape depends on.
+SHAPE_SETTINGS = ("points", "patches", "patch_points", "regions")
+PREPARE_CHUNK = 256
+SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(ShapeBatch))
+
+
+@dataclass
+class Corpus:
+    """A dataset as the model eats it. ``n`` shapes, ``m`` unique captions.
+
+    Captions with the same normal form are one text: all shapes that have it are right answers for it.
+
+    Attributes:
+        dataset: the records.
+        shapes: prepared, batch ``[n]``.
+        captions: ``m`` strings.
+        text: their features, ``[m, T, ...]``.
+        texts_of: ``[n, K]`` int64: the captions of each shape, the first one first, -1 behind the last.
+        splits: indices of shapes by the name of the split: train, reward, test.
+    """
+
+    dataset: ShapeDataset
+    shapes: ShapeBatch
+    captions: list[str]
+    text: TextFeatures
+    texts_of: Tensor
+    splits: dict[str, Tensor]
+
+    def positives(self, texts: Tensor, shapes: Tensor) -> Tensor:
+        """Which of the shapes ``[C]`` each of the texts ``[Q]`` is a caption of: bool ``[Q, C]``.
+
+        With shapes ``[Q, C]`` every text has its own candidates.
+        """
+        of_shapes = self.texts_of[shapes]  # [C, K] or [Q, C, K]
+        return (of_shapes == texts.view(-1, 1, 1)).any(-1)
+
+    def first_texts(self, shapes: Tensor) -> Tensor:
+        """The first caption of each of the shapes ``[C]``: ``[C]``."""
+        return self.texts_of[shapes, 0]
+
+    def unique_texts(self, shapes: Tensor) -> Tensor:
+        """All captions of the shapes, each once, ascending: ``[M]``."""
+        texts = self.texts_of[shapes].flatten()
+        return texts[texts >= 0].unique()
+
+
+def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
+    """Builds or finds the dataset, encodes its captions and prepares its shapes.
+
+    Raises:
+        UserError: the cache cannot be written to, there is no such text encoder, or a split has too few
+            shapes for the settings, or for so many folds.
+        DataError: the source has nothing to read.
+    """
+    cache = (config.cache or default_cache()).expanduser()
+    writable_folder(f"cache={cache}", cache)
+    data = config.data
+    encoder = TextEncoder(
+        config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens
+    )
+    with settings_of(f"train.text_encoder={encoder.name}"):
+        encoder.check()  # before the dataset is built, which may take minutes
+    dataset = load_or_build(
+        data.name, cache=cache, points=data.points, seed=data.seed, workers=data.workers, **data.settings
+    )
+    _tell_left_out(dataset)
+    splits = _splits(dataset, data, config.train.batch_size)
+    if config.dap.folds > (most := len(splits["train"]) // 2):
+        raise UserError(
+            f"dap.folds={config.dap.folds}: a fold has at least 2 of the {len(splits['train'])} shapes to "
+            f"train on, so expected at most {most}"
+        )
+    captions, texts_of = unify(dataset.captions)
+    with Tracker("encoding captions", len(captions), "captions") as tracker:
+        text = encoder.encode(captions, advance=tracker.advance)
+    return Corpus(
+        dataset=dataset,
+        shapes=_prepare(dataset, config.model, cache / "shapes"),
+        captions=captions,
+        text=text,
+        texts_of=texts_of,
+        splits=splits,
+    )
+
+
+def _tell_left_out(dataset: ShapeDataset) -> None:
+    """One line on what of the source could not be used, and where the reasons are."""
+    left_out = dataset.rejections
+    if left_out:
+        kinds = Counter(rejection.reason.partition(":")[0] for rejection in left_out).most_common(3)
+        named = "; ".join(f"{count} {kind}" for kind, count in kinds)
+        print(
+            f"data={dataset.name}: {len(left_out)} of {len(dataset) + len(left_out)} items cannot be used "
+            f"({named}; all in {dataset.path / REJECTIONS})",
+            file=sys.stderr,
+        )
+
+
+def unify(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
+    """Gives captions with the same normal form one number.
+
+    Args:
+        captions: of each of ``n`` shapes, at least one.
+
+    Returns:
+        The ``m`` unique captions, as first written; ``[n, K]`` their numbers by shape, -1 behind the last.
+    """
+    numbers: dict[str, int] = {}
+    unique: list[str] = []
+    rows = []
+    for own in captions:
+        row: dict[int, None] = {}
+        for caption in own:
+            form = normalise_caption(caption)
+            if form not in numbers:
+                numbers[form] = len(unique)
+                unique.append(caption)
+            row[numbers[form]] = None
+        rows.append(list(row))
+    longest = max(len(row) for row in rows)
+    return unique, torch.tensor([row + [-1] * (longest - len(row)) for row in rows])
+
+
+def _splits(dataset: ShapeDataset, data: DataConfig, batch_size: int) -> dict[str, Tensor]:
+    def amount(value: float) -> int | float:
+        return int(value) if value >= 1 else value
+
+    with settings_of("data"):
+        parts = dataset.splits(amount(data.test), amount(data.reward))
+    splits = {name: torch.from_numpy(parts[name]) for name in ("train", "reward", "test")}
+    more = "raise data.size or " if data.settings.get("size") else ""
+    for name, least in (("train", batch_size), ("reward", 2), ("test", 2)):
+        if len(splits[name]) < least:
+            raise UserError(
+                f"data={data.name}: {len(splits[name])} of {len(dataset)} shapes in split {name}, at least "
+                f"{least} needed; {more}lower data.test, data.reward, train.batch_size"
+            )
+    return splits
+
+
+def _prepare(dataset: ShapeDataset, config: ModelConfig, cache: Path) -> ShapeBatch:
+    """Prepared shapes, from the cache if these shapes were prepared by the same code before."""
+    path = cache / f"{_preparation_key(dataset, config)}.safetensors"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():  # else another run has prepared them meanwhile
+                _prepare_into(path, dataset, config)
+    return ShapeBatch(**load_file(path), batch_size=[len(dataset)])
+
+
+def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig) -> None:
+    parts = []
+    with Tracker("preparing shapes", len(dataset), "shapes") as tracker, settings_of("model"):
+        for start in range(0, len(dataset), PREPARE_CHUNK):
+            rows = range(start, min(start + PREPARE_CHUNK, len(dataset)))
+            points = torch.from_numpy(dataset.points(rows))
+            colors = torch.from_numpy(dataset.colors(rows))
+            size_m = torch.from_numpy(dataset.size_m(rows))
+            parts.append(prepare_shapes(points, colors, size_m, config, advance=tracker.advance))
+    tensors = {name: torch.cat([part.get(name) for part in parts]) for name in SHAPE_FIELDS}
+    beside = path.with_suffix(f".partial-{os.getpid()}")
+    save_file(tensors, beside)
+    beside.rename(path)
+
+
+def _preparation_key(dataset: ShapeDataset, config: ModelConfig) -> str:
+    """Changes with the shapes, the settings that matter and the code that prepares."""
+    settings = {name: dataclasses.asdict(config)[name] for name in SHAPE_SETTINGS}
+    digest = hashlib.sha256(f"{dataset.hash} {sorted(settings.items())}".encode())
+    for module in (models.shapes, models.geometry, models.fourier):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,71 @@
+"""Encodes many shapes and texts with a trained model, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from experiments.data.corpus import Corpus
+from models import AlignmentModel, PointHierarchy, TextEmbedding, TextFeatures
+
+CHUNK = 128
+
+
+@contextmanager
+def frozen(model: AlignmentModel) -> Iterator[None]:
+    """Without gradients and without dropout; the mode is put back."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def embed_shapes(
+    model: AlignmentModel, corpus: Corpus, indices: Tensor, device: torch.device
+) -> PointHierarchy:
+    """The shapes at ``indices`` ``[M]`` as a gallery."""
+    with frozen(model):
+        parts = [model.encode_shapes(corpus.shapes[rows].to(device)) for rows in indices.split(CHUNK)]
+    return PointHierarchy(
+        nodes=torch.cat([p.nodes for p in parts]),
+        centers=torch.cat([p.centers for p in parts]),
+        region=torch.cat([p.region for p in parts]),
+        extent=torch.cat([p.extent for p in parts]),
+        spectrum=torch.cat([p.spectrum for p in parts]),
+        embedding=torch.cat([p.embedding for p in parts]),
+    )
+
+
+def embed_texts(model: AlignmentModel, corpus: Corpus, texts: Tensor, device: torch.device) -> TextEmbedding:
+    """The captions at ``texts`` ``[Q]``, padded to the longest."""
+    return embed_features(model, corpus.text.select(texts), device)
+
+
+def embed_features(model: AlignmentModel, features: TextFeatures, device: torch.device) -> TextEmbedding:
+    """Texts whose tokens the frozen encoder has seen, padded to the longest."""
+    with frozen(model):
+        parts = []
+        for rows in torch.arange(len(features)).split(CHUNK):
+            piece = features.select(rows)
+            short = features.tokens.shape[1] - piece.tokens.shape[1]
+            encoded = model.encode_text(piece.to(device))
+            parts.append(
+                TextEmbedding(
+                    torch.nn.functional.pad(encoded.tokens, (0, 0, 0, short)),
+                    torch.nn.functional.pad(encoded.mask, (0, short)),
+                    torch.nn.functional.pad(encoded.quantities, (0, 0, 0, short), value=torch.nan),
+                    encoded.embedding,
+                )
+            )
+    return TextEmbedding(
+        tokens=torch.cat([p.tokens for p in parts]),
+        mask=torch.cat([p.mask for p in parts]),
+        quantities=torch.cat([p.quantities for p in parts]),
+        embedding=torch.cat([p.embedding for p in parts]),
+    )

@@ -1,0 +1,180 @@
+"""Pictures of attention: which points of a shape each word looks at."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from align3d.naming import mentions
+from experiments.data.attention_maps import lift, points_of_patches, token_maps
+from experiments.data.corpus import Corpus
+from experiments.data.encoding import embed_shapes, embed_texts, frozen
+from models import AlignmentModel, Calibration
+
+#: Directions from which a shape is drawn: (turn about the up axis, height), in degrees.
+VIEWS = ((30.0, 25.0), (-60.0, 15.0))
+MOST_WORDS = 8
+POINT_SIZE = 3.0
+#: From the least to the most attention of a word: pale to dark, for a white page.
+ATTENTION_COLORS = "magma_r"
+
+View = tuple[float, float]
+#: A row of a picture: from where, and titles with what shades the points: colours [P, 3] or a value each [P].
+Row = tuple[View, list[tuple[str, Tensor]]]
+
+
+def attention_picture(
+    model: AlignmentModel,
+    corpus: Corpus,
+    index: Tensor,
+    device: torch.device,
+    calibration: Calibration | None = None,
+    path: Path | None = None,
+) -> NDArray[np.uint8]:
+    """Draws a shape in its colours and once for each word of its first caption, dark where the word looks.
+
+    Args:
+        model: a model.
+        corpus: the data.
+        index: ``[1]`` the shape.
+        device: where the model is.
+        calibration: batch ``[1]``, of the caption's attention.
+        path: also saves the picture there.
+
+    Returns:
+        ``[height, width, 3]`` RGB.
+    """
+    caption = corpus.first_texts(index)
+    weights, light = _look(model, corpus, index, device, calibration)
+    words = corpus.text.strings[int(caption)]
+    shown = weights.topk(min(MOST_WORDS, len(words))).indices.sort().values.tolist()
+    cloud, colors = _cloud(corpus, index)
+    panels = [("shape", colors)]
+    panels += [(f"{words[t]}  {100 * float(weights[t]):.0f} %", light[t]) for t in shown]
+    bare = [("", shade) for _, shade in panels]
+    return _draw(cloud, list(zip(VIEWS, (panels, bare), strict=True)), corpus.captions[int(caption)], path)
+
+
+def parts_picture(
+    model: AlignmentModel,
+    corpus: Corpus,
+    index: Tensor,
+    device: torch.device,
+    calibration: Calibration | None = None,
+    path: Path | None = None,
+) -> NDArray[np.uint8]:
+    """Draws the parts that a shape's first caption names, and below each where the words that name it look.
+
+    Above stands the part's share of the surface; below, how many times that share the attention on it is, as
+    in `experiments.evaluation.grounding`, and under a calibration the same once more.
+
+    Args:
+        model: a model.
+        corpus: the data.
+        index: ``[1]`` the shape.
+        device: where the model is.
+        calibration: batch ``[1]``, of the caption's attention; adds a row.
+        path: also saves the picture there.
+
+    Returns:
+        ``[height, width, 3]`` RGB; without a named part, the shape alone.
+    """
+    caption = int(corpus.first_texts(index))
+    names, words = corpus.dataset.part_names[int(index)], corpus.text.strings[caption]
+    cloud, colors = _cloud(corpus, index)
+    labels = torch.from_numpy(corpus.dataset.part(index.tolist())[0, : len(cloud)])
+    found = mentions(words, names, corpus.dataset.categories[int(index)])[:MOST_WORDS]
+    parts = [torch.isin(labels, torch.tensor(mention.parts, dtype=labels.dtype)).float() for mention in found]
+    spoken = [" ".join(words[place] for place in mention.words) for mention in found]
+    titles = [f"{word}: {part.mean():.0%}" for word, part in zip(spoken, parts, strict=True)]
+    rows = [(VIEWS[0], [("shape", colors), *zip(titles, parts, strict=True)])]
+    states = [("before", None)] if calibration is None else [("before", None), ("after", calibration)]
+    for name, changed in states if found else ():
+        _, light = _look(model, corpus, index, device, changed)
+        own = [light[list(mention.words)].mean(0) for mention in found]
+        ratios = [(x @ part) / x.sum() / part.mean() for x, part in zip(own, parts, strict=True)]
+        panels = [(f"× {ratio:.2f}", x) for ratio, x in zip(ratios, own, strict=True)]
+        rows.append((VIEWS[0], [(name, colors), *panels]))
+    return _draw(cloud, rows, corpus.captions[caption], path)
+
+
+def _look(
+    model: AlignmentModel,
+    corpus: Corpus,
+    index: Tensor,
+    device: torch.device,
+    calibration: Calibration | None,
+) -> tuple[Tensor, Tensor]:
+    """Weights ``[T]`` of the words of a first caption, and ``[T, P]`` their attention to the points."""
+    caption = corpus.first_texts(index)
+    with frozen(model):
+        text, shape = embed_texts(model, corpus, caption, device), embed_shapes(model, corpus, index, device)
+        state = model.attend(text, shape, torch.zeros(1, 1, dtype=torch.int64, device=device))
+        output = model.haf.fuse(state, calibration)
+        maps = token_maps(model.haf, output, calibration).cpu()
+    patches = model.haf.level_sizes[0]
+    patch = corpus.shapes.patch_of_point[index].long()  # [1, P]
+    points = points_of_patches(patch, patches)
+    lifted = lift(maps, shape.region[:, :patches].cpu(), points, model.haf.level_sizes)
+    count = len(corpus.text.strings[int(caption)])
+    return output.token_weights[0, :count].cpu(), lifted[0, :count, patch[0]]
+
+
+def _cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The points of a shape that the model reads, z up, and their colours in ``[0, 1]``: each ``[P, 3]``."""
+    count = corpus.shapes.patch_of_point.shape[1]
+    points = torch.from_numpy(corpus.dataset.points(index.tolist())[0, :count].astype(np.float32))
+    colors = torch.from_numpy(corpus.dataset.colors(index.tolist())[0, :count] / 255.0).float()
+    return _upright(points, corpus.dataset.up_axis), colors
+
+
+def _upright(points: Tensor, up_axis: str) -> Tensor:
+    """Turns the up axis to z: ``[P, 3]``."""
+    up = "xyz".index(up_axis)
+    return points[:, [(up + 1) % 3, (up + 2) % 3, up]]
+
+
+def _project(points: Tensor, turn: float, height: float) -> tuple[Tensor, Tensor]:
+    """Orthographic view: ``[P, 2]`` places in the picture and ``[P]`` depth, nearer is larger."""
+    a, e = np.deg2rad(turn), np.deg2rad(height)
+    right = torch.tensor([-np.sin(a), np.cos(a), 0.0], dtype=points.dtype)
+    ahead = torch.tensor([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], dtype=points.dtype)
+    above = torch.linalg.cross(ahead, right)
+    return torch.stack([points @ right, points @ above], dim=1), points @ ahead
+
+
+def _draw(cloud: Tensor, rows: Sequence[Row], caption: str, path: Path | None) -> NDArray[np.uint8]:
+    columns = max(len(panels) for _, panels in rows)
+    figure = Figure(figsize=(1.7 * columns, 1.9 * len(rows) + 0.4), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, (view, panels) in enumerate(rows):
+        places, depth = _project(cloud, *view)
+        order = depth.argsort()
+        for axis, (title, shade) in zip(axes[row], panels, strict=True):
+            axis.scatter(
+                *places[order].T.numpy(),
+                c=shade[order].numpy(),
+                s=POINT_SIZE,
+                linewidths=0,
+                **({} if shade.ndim == 2 else {"cmap": ATTENTION_COLORS}),
+            )
+            axis.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+            axis.axis("off")
+            if title:
+                axis.set_title(title, fontsize=8)
+    heading = textwrap.shorten(caption, 110, placeholder=" …")
+    figure.suptitle(textwrap.fill(heading, 24 * columns), fontsize=9)
+    canvas.draw()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,213 @@
+"""Any number of new shapes from a run's source, encoded by its model piece by piece and kept beside the run.
+
+A source that makes its shapes (it has the settings ``size`` and ``seed``, as ``procedural`` has) is asked
+with the seed after the run's. Only a piece is in memory at a time, and a piece is a file that is written
+beside its place and renamed: what was cut off goes on with the pieces that it lacks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+import models
+from align3d.errors import RejectedItem
+from align3d.record import Record, check_record
+from align3d.sources import Item, Source, make_source, setting_names, source_class
+from experiments.console.errors import UserError, settings_of
+from experiments.console.progress import Tracker
+from experiments.data.corpus import SHAPE_SETTINGS
+from experiments.data.encoding import frozen
+from experiments.index_evaluation.load_run import Trained
+from experiments.index_evaluation.memory_check import check_memory
+from experiments.settings.schema import RunConfig
+from models import AlignmentModel, PointHierarchy, prepare_shapes
+
+PIECE = 2_048
+CHUNK = 128
+_MODULES = ("alignment", "fourier", "geometry", "layers", "points", "shapes")
+_CODE = tuple(Path(str(models.__file__)).with_name(f"{name}.py") for name in _MODULES)
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """``N`` new shapes, encoded.
+
+    Attributes:
+        files: one a piece.
+        captions: of each shape, the first one first.
+        hashes: each shape's content hash.
+    """
+
+    files: list[Path]
+    captions: list[list[str]]
+    hashes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def pieces(self) -> Iterator[PointHierarchy]:
+        """The shapes, as far as re-rankers need them: without the places of their nodes."""
+        for path in self.files:
+            kept = load_file(path)
+            count = len(kept["embedding"])
+            yield PointHierarchy(
+                nodes=kept["nodes"].float(),
+                centers=torch.empty(count, 0, 3),
+                region=torch.empty(count, 0, dtype=torch.int64),
+                extent=kept["extent"],
+                spectrum=kept["spectrum"].float(),
+                embedding=kept["embedding"],
+            )
+
+    def vectors(self) -> NDArray[np.float32]:
+        """Their global embeddings ``[N, D]``."""
+        found, filled = np.empty((0, 0), np.float32), 0
+        for path in self.files:
+            with safe_open(path, framework="pt") as file:
+                part = file.get_tensor("embedding").numpy()
+            if not filled:
+                found = np.empty((len(self), part.shape[1]), np.float32)
+            found[filled : filled + len(part)] = part
+            filled += len(part)
+        return found
+
+
+def new_source(config: RunConfig, size: int) -> Source:
+    """The run's source with the next seed: shapes that it was not trained on, but for equal draws.
+
+    Raises:
+        UserError: the source has a fixed stock of shapes, or so many do not fit into memory.
+    """
+    check_memory(size, config.model.embedding)
+    data = config.data
+    if not {"size", "seed"} <= set(setting_names(source_class(data.name))):
+        raise UserError(
+            f"gallery=new: data={data.name} has a fixed stock of shapes; take gallery=all, or a run on a "
+            "source that makes shapes from a seed, such as procedural"
+        )
+    return make_source(data.name, **{**data.settings, "size": size, "seed": data.seed + 1})
+
+
+def fresh_shapes(trained: Trained, count: int, device: torch.device) -> Fresh:
+    """Makes and encodes ``count`` new shapes, or finds them beside the run.
+
+    Raises:
+        UserError: see `new_source`.
+    """
+    source = new_source(trained.config, count)
+    folder = trained.folder / "retrieval" / f"new-{_key(trained, source)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    items = source.items()
+    files: list[Path] = []
+    captions: list[list[str]] = []
+    hashes: list[str] = []
+    found = [_notes(folder / f"{at // PIECE:05d}.safetensors") for at in range(0, len(items), PIECE)]
+    done = sum(PIECE for notes in found if notes is not None)
+    with Tracker("making and encoding shapes", len(items), "shapes", done=min(done, len(items))) as tracker:
+        for number, notes in enumerate(found):
+            path = folder / f"{number:05d}.safetensors"
+            if notes is None:
+                piece = items[number * PIECE : (number + 1) * PIECE]
+                _write(path, trained, source, piece, device, tracker)
+                notes = _notes(path)
+                assert notes is not None
+            files.append(path)
+            captions += notes["captions"]
+            hashes += notes["hashes"]
+    return Fresh(files, captions, hashes)
+
+
+def _write(
+    path: Path, trained: Trained, source: Source, items: list[Item], device: torch.device, tracker: Tracker
+) -> None:
+    """Makes a piece; what the source rejects is left out."""
+    data = trained.config.data
+    records: list[Record] = []
+    parts: list[dict[str, torch.Tensor]] = []
+    for start in range(0, len(items), CHUNK):
+        chunk = []
+        for item in items[start : start + CHUNK]:
+            try:
+                record = source.read(item, data.points, data.seed)
+                check_record(record, data.points)
+            except RejectedItem:
+                continue
+            chunk.append(record)
+        if chunk:
+            parts.append(_encoded(trained, chunk, device))
+        records += [dataclasses.replace(record, points=record.points[:0]) for record in chunk]
+        tracker.advance(min(CHUNK, len(items) - start))
+    if not records:
+        raise UserError(f"gallery=new: data={data.name} rejected each of {len(items)} shapes")
+    notes = {
+        "captions": json.dumps([record.captions for record in records]),
+        "hashes": json.dumps([record.content_hash for record in records]),
+    }
+    beside = path.with_suffix(f".partial-{os.getpid()}")
+    save_file({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, beside, metadata=notes)
+    beside.rename(path)
+
+
+def _encoded(trained: Trained, records: list[Record], device: torch.device) -> dict[str, torch.Tensor]:
+    with settings_of("model"), frozen(trained.model):
+        shapes = prepare_shapes(
+            torch.from_numpy(np.stack([record.points for record in records])),
+            torch.from_numpy(np.stack([record.colors for record in records])),
+            torch.from_numpy(np.stack([record.size_m for record in records])),
+            trained.config.model,
+        )
+        encoded = trained.model.encode_shapes(shapes.to(device))
+    return {
+        "nodes": encoded.nodes.half().cpu(),
+        "extent": encoded.extent.float().cpu(),
+        "spectrum": encoded.spectrum.half().cpu(),
+        "embedding": encoded.embedding.float().cpu(),
+    }
+
+
+def _notes(path: Path) -> dict[str, Any] | None:
+    """Captions and hashes of a piece; None if there is none, or it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _key(trained: Trained, source: Source) -> str:
+    """Changes with the shapes, the model's weights and the code that encodes."""
+    data, settings = trained.config.data, dataclasses.asdict(trained.config.model)
+    what = [
+        source.fingerprint(),
+        data.points,
+        data.seed,
+        PIECE,
+        {name: settings[name] for name in SHAPE_SETTINGS},
+    ]
+    digest = hashlib.sha256(json.dumps(what).encode())
+    for path in _CODE:
+        digest.update(path.read_bytes())
+    digest.update(weights(trained.model))
+    return digest.hexdigest()[:16]
+
+
+def weights(model: AlignmentModel) -> bytes:
+    """A hash of all of a model's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()

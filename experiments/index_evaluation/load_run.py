@@ -1,0 +1,119 @@
+"""Opens a finished run: its settings, its data and its trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from experiments.console.errors import UserError
+from experiments.console.progress import Tracker
+from experiments.data.corpus import Corpus, load_corpus
+from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
+from experiments.run_folder import checkpoint
+from experiments.run_folder.names import CHECKPOINTS, CONFIG, RESULTS
+from experiments.run_folder.readers import read_results, read_yaml
+from experiments.settings import command
+from experiments.settings.schema import RunConfig, from_plain
+from models import AlignmentModel, PointHierarchy, TextEmbedding
+
+
+@dataclass
+class Trained:
+    """A finished run.
+
+    Attributes:
+        folder: the run's.
+        config: its settings; those that are newer than the run have today's defaults.
+        corpus: its data.
+        model: in evaluation mode.
+        results: its results.json.
+    """
+
+    folder: Path
+    config: RunConfig
+    corpus: Corpus
+    model: AlignmentModel
+    results: dict[str, Any]
+
+
+def open_run(folder: Path, device: torch.device) -> Trained:
+    """Reads a run folder and loads its data, which is built where the cache does not have it.
+
+    Raises:
+        UserError: there is no finished run, the model's code or the data differ from the run's.
+    """
+    place = check_run(folder)
+    results = read_results(folder)
+    config = read_config(folder / CONFIG)
+    corpus = load_corpus(config, device)
+    if corpus.dataset.hash != results["dataset"]["hash"]:
+        raise UserError(
+            f"run={folder}: its data {config.data.name} had hash {results['dataset']['hash'][:12]}, what is "
+            f"there now {corpus.dataset.hash[:12]}; test shapes may have been trained on: train it again"
+        )
+    state = checkpoint.load(place, device)
+    model = AlignmentModel(config.model, state["text_width"]).to(device).eval()
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"run={folder}: the model's code has changed since ({line[:120]}…)") from error
+    return Trained(folder, config, corpus, model.requires_grad_(False), results)
+
+
+def check_run(folder: Path) -> Path:
+    """The last checkpoint of a finished run.
+
+    Raises:
+        UserError: there is no run, it is not finished, or its results are damaged.
+    """
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"run={folder}: no {CONFIG} there; give the folder of a run of experiments.run")
+    place = checkpoint.latest(folder / CHECKPOINTS)
+    if place is None or not (folder / RESULTS).is_file():
+        raise UserError(f"run={folder}: the run is not finished; go on with it by resume=true")
+    read_results(folder)
+    return place
+
+
+def read_config(path: Path) -> RunConfig:
+    """The settings of a run, also of one that is older than some of the settings.
+
+    Nothing of the agent is needed here, so its settings are not even looked at.
+
+    Raises:
+        UserError: the file is damaged, or holds settings that there are no longer.
+    """
+    defaults = OmegaConf.load(command.CONF / "config.yaml")
+    assert isinstance(defaults, DictConfig)
+    for key in ("defaults", "hydra"):
+        defaults.pop(key)
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(defaults, OmegaConf.create(read_yaml(path))))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path}: not the settings of a run ({error})") from error
+    assert isinstance(merged, dict)
+    plain = {str(key): value for key, value in merged.items()}
+    return from_plain({**plain, "agent": {"name": "none", "budget": 0}})
+
+
+def shapes_of(trained: Trained, indices: Tensor, device: torch.device) -> PointHierarchy:
+    """The shapes at ``indices`` ``[M]``, encoded under a progress bar."""
+    parts = []
+    with Tracker("encoding shapes", len(indices), "shapes") as tracker:
+        for rows in indices.split(4 * CHUNK):
+            parts.append(embed_shapes(trained.model, trained.corpus, rows, device))
+            tracker.advance(len(rows))
+    names = ("nodes", "centers", "region", "extent", "spectrum", "embedding")
+    return PointHierarchy(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+def texts_of(trained: Trained, texts: Tensor, device: torch.device) -> TextEmbedding:
+    """The captions at ``texts`` ``[Q]``, encoded, cut to the longest of them."""
+    return embed_texts(trained.model, trained.corpus, texts, device)

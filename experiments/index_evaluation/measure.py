@@ -1,0 +1,287 @@
+"""One direction of search, measured: every engine over its knobs, then its answers as HAF orders them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import faiss
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from experiments.benchmarks.retrieval import worth_timing
+from experiments.console.errors import UserError
+from experiments.console.progress import Tracker
+from experiments.index_evaluation.options import Settings
+from retrieval import FlatIndex, Retriever
+from retrieval.benchmark import curves
+from retrieval.benchmark.curves import Cost, Point, Speed, Task
+from retrieval.engines import MissingEngineError, make_index
+from retrieval.metrics import ranks_from_ids
+from retrieval.reranker import Reranker, Timed, rerank
+
+YARDSTICK = "flat"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Vectors, queries, and the queries' right answers; ``N`` vectors, ``Q`` queries.
+
+    Attributes:
+        name: such as ``text_to_shape``.
+        vectors: ``[N, D]``; ids are rows.
+        queries: ``[Q, D]``.
+        right: for each query the ids of its right answers.
+        rows: ``[Q]`` by which re-rankers know the queries.
+        rerankers: by name; none where there is nothing but vectors.
+    """
+
+    name: str
+    vectors: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    right: Sequence[NDArray[np.int64]]
+    rows: NDArray[np.int64]
+    rerankers: Mapping[str, Reranker] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What an engine found to be re-ranked.
+
+    Attributes:
+        knobs: its setting.
+        ids: ``[Q, C]``.
+        overlap: share of exact search's first C that are among them.
+        milliseconds: a query in a batch.
+    """
+
+    knobs: Mapping[str, int]
+    ids: NDArray[np.int64]
+    overlap: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """An engine's candidates in the order of a re-ranker.
+
+    Attributes:
+        knobs: the fastest setting whose candidates reach the wanted overlap with exact search's, else the one
+            that comes nearest: what serves for ``k`` answers may be too little for all candidates.
+        overlap: of the candidates with exact search's.
+        quality: see `retrieval.benchmark.curves.quality`.
+        milliseconds: of the re-ranker, a query in a batch, on the wall's clock.
+        cpu_milliseconds: of the processor.
+        search_milliseconds: of finding the candidates, a query in a batch.
+        gain: its R@1 less that of exact search, and the ends of the 95 % interval.
+    """
+
+    knobs: Mapping[str, int]
+    overlap: float
+    quality: Mapping[str, float]
+    milliseconds: float
+    cpu_milliseconds: float
+    search_milliseconds: float
+    gain: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An engine on a problem.
+
+    Attributes:
+        cost: of building and keeping it.
+        points: over its knobs.
+        chosen: the fastest of them that reaches the wanted overlap with exact search, else the one with most.
+        reranked: by the re-ranker's name.
+    """
+
+    cost: Cost
+    points: list[Point]
+    chosen: Point
+    reranked: Mapping[str, Reranked]
+
+
+def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[[], Retriever]]:
+    """Makers of the engines that are installed.
+
+    Args:
+        settings: name the engines.
+        tell: print those that are not installed, and the fix, to stderr.
+
+    Raises:
+        UserError: none is.
+    """
+    found: dict[str, Callable[[], Retriever]] = {}
+    for name in dict.fromkeys(settings.engines):
+        try:
+            make_index(name)
+        except MissingEngineError as error:
+            if tell:
+                print(f"left out: {error}", file=sys.stderr)
+            continue
+        found[name] = lambda name=name: _with_threads(make_index(name), settings.threads)  # type: ignore[misc]
+    if not found:
+        raise UserError(f"engines={','.join(settings.engines)}: none of them is installed")
+    return found
+
+
+def measure(problem: Problem, settings: Settings) -> dict[str, Measured]:
+    """Measures all engines on a problem, by name."""
+    exact = FlatIndex()
+    exact.build(problem.vectors, np.arange(len(problem.vectors)))
+    k = min(settings.k, len(problem.vectors))
+    task = Task(problem.queries, exact.search(problem.queries, k)[0], problem.right)
+    exact_hits = ranks_from_ids(task.exact, problem.right) == 1
+    makers = engines_of(settings)
+    made: dict[str, Retriever] = {}
+    costs: dict[str, Cost] = {}
+    points: dict[str, list[Point]] = {}
+    with Tracker(f"{problem.name}: building", len(makers), "engines") as tracker:
+        for name, maker in makers.items():
+            made[name] = maker()
+            costs[name] = curves.build(made[name], problem.vectors, np.arange(len(problem.vectors)))
+            points[name] = worth_timing(curves.curve(made[name], task))
+            tracker.advance(note=name)
+    points = _timed(problem, made, points, settings, k)
+    found = {}
+    total = len(made) * len(problem.rerankers)
+    wanted = exact.search(problem.queries, min(settings.candidates, len(problem.vectors)))[0]
+    with Tracker(f"{problem.name}: re-ranking", total, "rankings") as tracker:
+        for name, engine in made.items():
+            chosen = choose(points[name], settings.recall)
+            reranked = {}
+            if problem.rerankers:
+                candidates = for_candidates(engine, problem.queries, wanted, points[name], settings.recall)
+            for title, reranker in problem.rerankers.items():
+                reranked[title] = _reranked(problem, reranker, candidates, settings, exact_hits)
+                tracker.advance(note=f"{name}, {title}")
+            found[name] = Measured(costs[name], points[name], chosen, reranked)
+    return found
+
+
+def choose(points: Sequence[Point], recall: float) -> Point:
+    """The fastest point that reaches the recall; where none does, that of most recall."""
+    enough = [point for point in points if point.recall >= recall]
+    if enough:
+        return max(enough, key=curves.batched)
+    return max(points, key=lambda point: (point.recall, curves.batched(point)))
+
+
+def bootstrap(difference: NDArray[np.floating], resamples: int, seed: int) -> tuple[float, float, float]:
+    """The mean of paired differences ``[Q]`` and the ends of its 95 % interval, resampling the queries."""
+    draw = np.random.default_rng([seed, len(difference)])
+    means = np.empty(resamples)
+    for row in range(resamples):
+        means[row] = difference[draw.integers(0, len(difference), len(difference))].mean()
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(difference.mean()), float(low), float(high)
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """So many threads for every library, and those that they had before afterwards."""
+    before = faiss.omp_get_max_threads(), numba.get_num_threads(), torch.get_num_threads()
+    with threadpool_limits(threads):
+        faiss.omp_set_num_threads(threads)
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            faiss.omp_set_num_threads(before[0])
+            numba.set_num_threads(before[1])
+            torch.set_num_threads(before[2])
+
+
+def _with_threads(engine: Retriever, threads: int) -> Retriever:
+    if hasattr(engine, "threads"):
+        engine.threads = threads
+    return engine
+
+
+def _timed(
+    problem: Problem,
+    made: Mapping[str, Retriever],
+    found_points: Mapping[str, list[Point]],
+    settings: Settings,
+    k: int,
+) -> dict[str, list[Point]]:
+    """The same points with their speeds, the engines' turns interleaved."""
+    jobs = [(name, point) for name, points in found_points.items() for point in points]
+    speeds: list[list[Speed]] = [[] for _ in jobs]
+    with Tracker(f"{problem.name}: timing", settings.rounds * len(jobs), "points") as tracker:
+        for number in range(settings.rounds):
+            first = number * len(jobs) // settings.rounds  # nobody always follows the same
+            order = [*range(first, len(jobs)), *range(first)]
+            for job in order if number % 2 == 0 else reversed(order):
+                name, point = jobs[job]
+                curves.turn(made[name], point.knobs)
+                speeds[job].append(curves.measure(made[name], problem.queries, k, settings.singles))
+                tracker.advance(note=name)
+    timed: dict[str, list[Point]] = {name: [] for name in made}
+    for (name, point), found in zip(jobs, speeds, strict=True):
+        timed[name].append(replace(point, speed=curves.typical(found)))
+    return timed
+
+
+def for_candidates(
+    engine: Retriever,
+    queries: NDArray[np.float32],
+    wanted: NDArray[np.int64],
+    points: Sequence[Point],
+    recall: float,
+) -> Candidates:
+    """An engine's candidates at the fastest of its settings that finds enough of the wanted ones.
+
+    Args:
+        engine: is built; its knobs are left at the last setting that was tried.
+        queries: ``[Q, D]``.
+        wanted: ``[Q, C]`` of exact search.
+        points: measured.
+        recall: share of the wanted ones that is enough; where no setting finds so much, the best one counts.
+    """
+    best: Candidates | None = None
+    for point in sorted(points, key=curves.batched, reverse=True):
+        curves.turn(engine, point.knobs)
+        seconds = time.perf_counter()
+        ids, _ = engine.search(queries, wanted.shape[1])
+        seconds = time.perf_counter() - seconds
+        found = Candidates(point.knobs, ids, curves.overlap(ids, wanted), 1e3 * seconds / len(queries))
+        if best is None or found.overlap > best.overlap:
+            best = found
+        if best.overlap >= recall:
+            break
+    if best is None:
+        raise ValueError("no measured points: expected at least one")
+    return best
+
+
+def _reranked(
+    problem: Problem,
+    reranker: Reranker,
+    candidates: Candidates,
+    settings: Settings,
+    exact_hits: NDArray[np.bool_],
+) -> Reranked:
+    few = slice(0, min(8, len(candidates.ids)))
+    reranker(problem.rows[few], candidates.ids[few])  # what compiles does so now
+    timed = Timed(reranker)
+    ids, _ = rerank(problem.rows, candidates.ids, timed, candidates.ids.shape[1])
+    hits = ranks_from_ids(ids, problem.right) == 1
+    difference = hits.astype(np.float64) - exact_hits
+    return Reranked(
+        knobs=candidates.knobs,
+        overlap=candidates.overlap,
+        quality=curves.quality(ids, problem.right),
+        milliseconds=timed.milliseconds,
+        cpu_milliseconds=timed.cpu_milliseconds,
+        search_milliseconds=candidates.milliseconds,
+        gain=bootstrap(difference, settings.resamples, settings.seed),
+    )

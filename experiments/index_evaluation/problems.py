@@ -1,0 +1,174 @@
+"""What is searched for: a run's shapes and captions, new shapes of its source, or a mixture's vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from align3d.captions import normalise_caption
+from align3d.pipeline import default_cache
+from experiments.console.errors import UserError, settings_of
+from experiments.console.progress import Tracker
+from experiments.data.encoding import embed_features
+from experiments.index_evaluation.distill_light import light_head
+from experiments.index_evaluation.generated_gallery import Fresh, fresh_shapes
+from experiments.index_evaluation.load_run import Trained, shapes_of, texts_of
+from experiments.index_evaluation.measure import Problem
+from experiments.index_evaluation.options import Settings
+from experiments.index_evaluation.rerankers import Direction, Rerankers, compressed
+from models import PointHierarchy, TextEmbedding, TextEncoder
+from retrieval.benchmark.synthetic import BLOCK, MIXTURES, queries_of, vectors_of
+
+DIRECTIONS: tuple[Direction, ...] = ("text_to_shape", "shape_to_text")
+
+
+def problems_of_run(
+    trained: Trained, settings: Settings, out: Path, device: torch.device
+) -> tuple[list[Problem], dict[str, int]]:
+    """Both directions of a run, and the bytes that each re-ranker keeps of a shape.
+
+    The queries are those of a run's evaluation: the first caption of every test shape, and every test
+    shape. The gallery is the test split, or with ``gallery=all`` all shapes and captions of the library.
+    """
+    corpus, test = trained.corpus, trained.corpus.splits["test"]
+    indices = test if settings.gallery == "test" else torch.arange(len(corpus.dataset))
+    texts = corpus.unique_texts(indices)
+    shapes, text = shapes_of(trained, indices, device), texts_of(trained, texts, device)
+    positives = corpus.positives(texts, indices)
+    places = torch.searchsorted(indices, test) if settings.gallery == "all" else torch.arange(len(test))
+    asked = {
+        "text_to_shape": torch.searchsorted(texts, corpus.first_texts(test)),
+        "shape_to_text": places,
+    }
+    head = light_head(trained, out / "light.safetensors", device, settings.seed)
+    made = Rerankers(
+        trained.model,
+        head,
+        text,
+        compressed(trained.model, head, [shapes], len(indices), device, settings.precision),
+        shapes.embedding.float().cpu().numpy(),
+        keep=settings.keep,
+        threads=settings.threads,
+    )
+    problems = []
+    for direction in DIRECTIONS:
+        rows = asked[direction]
+        queries, vectors = _sides(direction, text, shapes)
+        right = positives if direction == "text_to_shape" else positives.T
+        problems.append(
+            Problem(
+                name=direction,
+                vectors=vectors,
+                queries=queries[rows.numpy()],
+                right=answers(right[rows]),
+                rows=rows.numpy(),
+                rerankers={name: made.make(direction)[name] for name in settings.rerank},
+            )
+        )
+    return problems, {name: made.bytes_per_shape[name] for name in settings.rerank}
+
+
+def problems_of_new(
+    trained: Trained, settings: Settings, out: Path, device: torch.device
+) -> tuple[Iterator[Problem], dict[str, int]]:
+    """Captions of new shapes of the run's source against so many of them, a problem a size.
+
+    The queries are first captions of shapes that are in the smallest gallery and not in the train split, the
+    same ones for all sizes. See `problems_of_run` for what is returned.
+
+    Raises:
+        UserError: the source has no new shapes, or too few for the queries.
+    """
+    fresh = fresh_shapes(trained, max(settings.size), device)
+    rows = _asking(fresh, trained, min(settings.size), settings)
+    asked = [fresh.captions[row][0] for row in rows]
+    encoder = TextEncoder(
+        trained.config.train.text_encoder,
+        cache=(trained.config.cache or default_cache()) / "text",
+        device=device,
+        max_tokens=trained.config.train.max_tokens,
+    )
+    with Tracker("encoding captions", len(asked), "captions") as tracker:
+        text = embed_features(trained.model, encoder.encode(asked, advance=tracker.advance), device)
+    vectors = fresh.vectors()
+    head = light_head(trained, out / "light.safetensors", device, settings.seed)
+    shapes = compressed(trained.model, head, fresh.pieces(), len(fresh), device, settings.precision)
+    made = Rerankers(trained.model, head, text, shapes, vectors, keep=settings.keep, threads=settings.threads)
+    right = same_captions(asked, fresh.captions)
+    rerankers = made.make("text_to_shape")
+    queries = text.embedding.float().cpu().numpy()
+
+    def problems() -> Iterator[Problem]:
+        for size in settings.size:
+            count = min(size, len(fresh))
+            yield Problem(
+                name=f"text_to_shape, {count:,} new shapes",
+                vectors=vectors[:count],
+                queries=queries,
+                right=[places[places < count] for places in right],
+                rows=np.arange(len(asked)),
+                rerankers={name: rerankers[name] for name in settings.rerank},
+            )
+
+    return problems(), {name: made.bytes_per_shape[name] for name in settings.rerank}
+
+
+def _asking(fresh: Fresh, trained: Trained, count: int, settings: Settings) -> NDArray[np.int64]:
+    """Rows below ``count`` of shapes that ask, ascending."""
+    hashes = trained.corpus.dataset.content_hashes
+    known = {hashes[row] for row in trained.corpus.splits["train"].tolist()}
+    free = np.array([row for row, own in enumerate(fresh.hashes[:count]) if own not in known], np.int64)
+    if len(free) < settings.queries:
+        raise UserError(
+            f"queries={settings.queries}: {len(free)} of {count} new shapes are none of the train split's; "
+            "ask for fewer, or raise size"
+        )
+    chosen = np.random.default_rng(settings.seed).choice(free, settings.queries, replace=False)
+    return np.sort(chosen)
+
+
+def same_captions(asked: Sequence[str], captions: Sequence[Sequence[str]]) -> list[NDArray[np.int64]]:
+    """For each text that asks the rows that have it among their captions, in the same normal form."""
+    rows: dict[str, list[int]] = {normalise_caption(text): [] for text in asked}
+    for row, own in enumerate(captions):
+        for form in {normalise_caption(caption) for caption in own}:
+            if form in rows:
+                rows[form].append(row)
+    return [np.array(rows[normalise_caption(text)], np.int64) for text in asked]
+
+
+def problem_of_mixture(settings: Settings, size: int) -> Problem:
+    """A mixture of so many vectors, which have nothing to be re-ranked by."""
+    assert settings.mixture is not None
+    recipe = MIXTURES[settings.mixture]
+    recipe = dataclasses.replace(recipe, width=settings.dim, rank=min(recipe.rank, settings.dim))
+    with settings_of("retrieval"):
+        asked = queries_of(recipe, size, settings.queries, settings.seed)
+    vectors, filled = np.empty((size, settings.dim), np.float32), 0
+    with Tracker("making vectors", size, "vectors") as tracker:
+        for block in vectors_of(recipe, size, settings.seed):
+            vectors[filled : filled + len(block)] = block
+            filled += len(block)
+            tracker.advance(min(BLOCK, len(block)))
+    rows = np.arange(len(asked.vectors))
+    name = f"{settings.mixture} {size:,} × {settings.dim}"
+    return Problem(name, vectors, asked.vectors, list(asked.targets[:, None]), rows)
+
+
+def answers(positives: Tensor) -> list[NDArray[np.int64]]:
+    """The columns that are true in each row of ``[Q, N]`` bool."""
+    return [np.flatnonzero(row) for row in positives.numpy()]
+
+
+def _sides(
+    direction: Direction, text: TextEmbedding, shapes: PointHierarchy
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The vectors that ask and those that are searched."""
+    texts, vectors = (part.embedding.float().cpu().numpy() for part in (text, shapes))
+    return (texts, vectors) if direction == "text_to_shape" else (vectors, texts)

@@ -1,0 +1,162 @@
+"""HAF as a re-ranker of ids, in both directions: whole, light, and the light one before the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import AlignmentModel, PointHierarchy, TextEmbedding
+from models.rerank.cached_haf import (
+    CompactShapes,
+    CompactTexts,
+    Precision,
+    compact_shapes,
+    compact_texts,
+    fine_scores,
+)
+from models.rerank.late_interaction import LightHead, LightShapes, LightTexts
+from models.rerank.late_interaction_kernel import scores_of_shapes, scores_of_texts
+from retrieval.reranker import Cascade, Reranker, Similarity, Sum, Threaded
+
+Direction = Literal["text_to_shape", "shape_to_text"]
+PAIRS = 128
+"""(text, shape) pairs at a time: more leave the processor's cache."""
+
+
+class LightReranker:
+    """The light re-ranker's scores; queries and candidates by their place in the texts and shapes."""
+
+    def __init__(self, texts: LightTexts, shapes: LightShapes, direction: Direction) -> None:
+        self._texts, self._shapes = texts, shapes
+        self._scores = scores_of_shapes if direction == "text_to_shape" else scores_of_texts
+
+    def __call__(
+        self, query_rows: NDArray[np.int64], candidate_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """See `retrieval.reranker.Reranker`."""
+        return self._scores(self._texts, self._shapes, query_rows, candidate_ids)
+
+
+class HafReranker:
+    """HAF's own scores; queries and candidates by their place in the texts and shapes."""
+
+    def __init__(
+        self, model: AlignmentModel, texts: CompactTexts, shapes: CompactShapes, direction: Direction
+    ) -> None:
+        self._haf, self._texts, self._shapes, self._direction = model.haf, texts, shapes, direction
+
+    def __call__(
+        self, query_rows: NDArray[np.int64], candidate_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """See `retrieval.reranker.Reranker`."""
+        queries = torch.from_numpy(np.ascontiguousarray(query_rows)).to(self._texts.lengths.device)
+        rows = torch.from_numpy(np.maximum(candidate_ids, 0)).to(queries.device)
+        if self._direction == "text_to_shape":
+            scores = self._of_texts(queries, rows)
+        else:  # every pair is a text of its own with one candidate
+            pairs = queries.unsqueeze(1).expand_as(rows).reshape(-1, 1)
+            scores = self._of_texts(rows.reshape(-1), pairs).view(rows.shape)
+        return scores.cpu().numpy()
+
+    def _of_texts(self, texts: Tensor, shapes: Tensor) -> Tensor:
+        """``[B, C]``, texts of like length together."""
+        found = torch.zeros(shapes.shape, device=shapes.device)
+        order = self._texts.lengths[texts].argsort()
+        for rows in order.split(max(1, PAIRS // max(shapes.shape[1], 1))):
+            found[rows] = fine_scores(self._haf, self._texts, self._shapes, texts[rows], shapes[rows])
+        return found
+
+
+class Rerankers:
+    """All re-rankers of a gallery.
+
+    Args:
+        model: a trained model.
+        head: its light re-ranker.
+        text: the captions.
+        shapes: what is kept of the gallery, see `compressed`.
+        vectors: ``[N, D]``, the gallery's global embeddings.
+        keep: candidates of the light re-ranker that HAF sees in the cascade.
+        threads: of the light re-ranker; PyTorch has its own for HAF.
+    """
+
+    def __init__(
+        self,
+        model: AlignmentModel,
+        head: LightHead,
+        text: TextEmbedding,
+        shapes: tuple[LightShapes, CompactShapes],
+        vectors: NDArray[np.float32],
+        *,
+        keep: int = 8,
+        threads: int = 1,
+    ) -> None:
+        self._model, self._keep, self._threads = model, keep, threads
+        light, full = shapes
+        self._light = head.compress_texts(text), light
+        self._full = compact_texts(model.haf, text), full
+        self._text_vectors = text.embedding.float().cpu().numpy()
+        self._shape_vectors = vectors
+
+    @property
+    def bytes_per_shape(self) -> dict[str, int]:
+        """What a shape takes for each, beside its embedding."""
+        light, full = self._light[1].bytes_per_shape, self._full[1].bytes_per_shape
+        return {"light": light, "haf": full, "cascade": light + full}
+
+    def make(self, direction: Direction) -> dict[str, Reranker]:
+        """``light``, ``cascade`` and ``haf`` by name."""
+        scale = float(self._model.logit_scale)
+        queries, vectors = self._text_vectors, self._shape_vectors
+        if direction == "shape_to_text":
+            queries, vectors = vectors, queries
+        coarse = Similarity(queries, vectors, scale)
+        light = Threaded(Sum(LightReranker(*self._light, direction), coarse), self._threads)
+        full = Sum(HafReranker(self._model, *self._full, direction), coarse)
+        return {"light": light, "cascade": Cascade(light, full, self._keep), "haf": full}
+
+
+def compressed(
+    model: AlignmentModel,
+    head: LightHead,
+    pieces: Iterable[PointHierarchy],
+    count: int,
+    device: torch.device,
+    precision: Precision = "int8",
+) -> tuple[LightShapes, CompactShapes]:
+    """What re-rankers keep of a gallery, made piece by piece: nothing else of it need fit in memory.
+
+    Args:
+        model: a trained model.
+        head: its light re-ranker.
+        pieces: the gallery in order.
+        count: shapes in all pieces.
+        device: of the model.
+        precision: of HAF's features.
+    """
+    light: dict[str, NDArray[Any]] = {}
+    full: dict[str, NDArray[Any]] = {}
+    at = 0
+    for piece in pieces:
+        piece = PointHierarchy(**{name: tensor.to(device) for name, tensor in vars(piece).items()})
+        _fill(light, head.compress_shapes(piece), at, count)
+        _fill(full, compact_shapes(model.haf, piece, precision), at, count)
+        at += len(piece.embedding)
+    kept = {name: torch.from_numpy(values).to(device) for name, values in full.items()}
+    return LightShapes(**light), CompactShapes(**kept)
+
+
+def _fill(whole: dict[str, NDArray[Any]], piece: LightShapes | CompactShapes, at: int, count: int) -> None:
+    """Copies the fields of a piece to their rows, which the first piece makes."""
+    for field in dataclasses.fields(piece):
+        values = getattr(piece, field.name)
+        rows = values.cpu().numpy() if isinstance(values, Tensor) else values
+        if field.name not in whole:
+            whole[field.name] = np.empty((count, *rows.shape[1:]), rows.dtype)
+        whole[field.name][at : at + len(rows)] = rows

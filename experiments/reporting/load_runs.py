@@ -1,0 +1,197 @@
+"""Reads run folders: what is finished, what is not, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.console.errors import UserError
+from experiments.reporting.results_schema import checked
+from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS
+
+#: How far along the agent's learning a line was written: transitions of the environment so far.
+EVALUATIONS = "agent/evaluations"
+#: The agent's curves: with labels, on the episodes it learns from; without, on held-out queries.
+LABELLED, RETURN, GAIN = "reward/return", "validation/return", "validation/recall@1_gain"
+CURVES = (RETURN, GAIN, LABELLED)
+_NUMBERS = (EVALUATIONS, *CURVES)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it lies.
+        results: its results.json.
+        settings: its configuration, flat: ``reward.alpha`` and so on.
+        curves: by name, the points ``(agent/evaluations, value)`` in order.
+        notes: what could not be read.
+    """
+
+    folder: Path
+    results: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    curves: Mapping[str, list[tuple[float, float]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights, batches and agent."""
+        return int(self.results["seed"])
+
+    def metric(self, row: str, name: str) -> float:
+        """A figure of retrieval.
+
+        Args:
+            row: ``baseline``, ``reranked`` or ``final``.
+            name: such as ``text_to_shape/recall@1``.
+
+        Raises:
+            UserError: the run has no such figure.
+        """
+        figures = self.results["metrics"].get(row, {})
+        if name not in figures:
+            known = ", ".join(sorted(figures)) or "none at all"
+            raise UserError(f"metric={name}: {self.folder} has no such metric in {row!r} (known: {known})")
+        return float(figures[name])
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run folder without results that can be read.
+
+    Attributes:
+        folder: where it lies.
+        reason: how far it came, or what is wrong with it.
+    """
+
+    folder: Path
+    reason: str
+
+
+def find_runs(root: Path) -> tuple[list[Run], list[Unfinished]]:
+    """Reads all run folders below a folder, itself included, in the order of their names.
+
+    Raises:
+        UserError: no such folder, or nothing in it that a run has left.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected one that holds runs, such as multirun/DATE/TIME")
+    names = (RESULTS, CONFIG, JOURNAL)
+    folders = sorted({path.parent for name in names for path in root.rglob(name)}, key=_natural)
+    runs: list[Run] = []
+    unfinished: list[Unfinished] = []
+    for folder in folders:
+        found = read_run(folder)
+        (runs if isinstance(found, Run) else unfinished).append(found)  # type: ignore[arg-type]
+    if not folders:
+        raise UserError(f"{root}: no run in it; expected folders with {RESULTS}, which a finished run leaves")
+    if not runs:
+        first = unfinished[0]
+        raise UserError(
+            f"{root}: none of {len(unfinished)} runs is finished ({first.folder.name}: {first.reason}); "
+            "go on with resume=true and their folder"
+        )
+    return runs, unfinished
+
+
+def read_run(folder: Path) -> Run | Unfinished:
+    """Reads one run folder."""
+    path, journal = folder / RESULTS, Journal(folder / JOURNAL)
+    try:
+        if not path.exists():
+            return Unfinished(folder, _progress(journal))
+        curves = _curves(journal)
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        return Unfinished(folder, f"{Path(error.filename or path).name} cannot be read: {error.strerror}")
+    except ValueError as error:
+        return Unfinished(folder, f"{RESULTS} cannot be read: {error}")
+    try:
+        results = checked(content)
+    except ValueError as error:
+        return Unfinished(folder, str(error))
+    return Run(folder, results, dict(flatten(results["config"])), curves, journal.notes())
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested dictionaries as pairs of dotted name and value."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+class Journal:
+    """The lines of a metrics.jsonl that can be read; none where there is no such file.
+
+    Attributes:
+        path: the file.
+        damaged: numbers of the lines that cannot be read, known once all have been gone through.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged: list[int] = []
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.damaged.clear()
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = None
+                if isinstance(line, dict) and all(_is_number(line.get(name)) for name in _NUMBERS):
+                    yield line
+                else:
+                    self.damaged.append(number)
+
+    def notes(self) -> list[str]:
+        """What is missing, in words."""
+        if not self.damaged:
+            return []
+        count = len(self.damaged)
+        what = "1 line" if count == 1 else f"{count} lines"
+        return [
+            f"{self.path.parent.name}: {what} of {self.path.name} cannot be read (the first is line "
+            f"{self.damaged[0]}), so its curves have gaps"
+        ]
+
+
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _curves(journal: Journal) -> dict[str, list[tuple[float, float]]]:
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for line in journal:
+        place = line.get(EVALUATIONS)
+        if line.get("phase") != "agent" or place is None:
+            continue
+        for name in CURVES:
+            if line.get(name) is not None:
+                curves.setdefault(name, []).append((float(place), float(line[name])))
+    return curves
+
+
+def _progress(journal: Journal) -> str:
+    last = deque(journal, maxlen=1)
+    if not last:
+        return "no step done"
+    return f"stands at step {last[0].get('step')}, phase {last[0].get('phase')}"
+
+
+def _natural(folder: Path) -> list[tuple[int, str]]:
+    """Sorts 2-… before 10-…."""
+    head = folder.name.split("-")[0]
+    number = int(head) if head.isdigit() else -1
+    return [(0, str(folder.parent)), (number, folder.name)]

@@ -1,0 +1,85 @@
+"""What a report reads of a results.json: its keys and their types; whatever else stands there is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from experiments.run_folder.names import RESULTS, SCHEMA
+
+Numbers = dict[str, float]
+
+
+class _Open(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+
+class _Evaluation(_Open):
+    candidates: NotRequired[int]
+
+
+class _AgentSettings(_Open):
+    name: NotRequired[str]
+    budget: NotRequired[int]
+
+
+class _Config(_Open):
+    eval: NotRequired[_Evaluation]
+    agent: NotRequired[_AgentSettings]
+
+
+class _Dataset(_Open):
+    name: str
+    test: NotRequired[int]
+
+
+class _Validation(_Open):
+    acted: NotRequired[float | None]
+
+
+class _Agent(_Open):
+    evaluations: NotRequired[float | None]
+    episodes: NotRequired[float | None]
+    return_mean: NotRequired[float | None]
+    validation: NotRequired[_Validation | None]
+    test: NotRequired[Numbers | None]
+
+
+class Results(_Open):
+    """A results.json."""
+
+    schema: int
+    config: _Config
+    seed: int
+    dataset: _Dataset
+    metrics: dict[str, Numbers]
+    agent: _Agent
+    versions: NotRequired[dict[str, str]]
+    grounding: NotRequired[dict[str, Numbers] | None]
+    timing: NotRequired[Numbers]
+
+
+_CHECKED = TypeAdapter(Results)
+
+
+def checked(content: object) -> Mapping[str, Any]:
+    """The content of a results.json, with the types that reports count on.
+
+    Raises:
+        ValueError: it is of another schema or lacks something, or something has another type; one line.
+    """
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema is not None and schema != SCHEMA:
+        raise ValueError(f"{RESULTS} of schema {schema!r}, expected {SCHEMA}")
+    try:
+        return _CHECKED.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise ValueError(f"{RESULTS} has no {place!r}") from error
+        expected = first["msg"].removeprefix("Input should be ")
+        raise ValueError(f"{RESULTS} is damaged: {place or 'the whole'}: expected {expected}") from error

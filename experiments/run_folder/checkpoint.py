@@ -1,0 +1,216 @@
+"""Checkpoints: a folder with tensors in safetensors and all else in JSON, replaced as a whole.
+
+A checkpoint is written beside its place and renamed to a name that nothing has, so that a process killed at
+any moment leaves the last whole one. Nothing is pickled: a checkpoint of unknown origin can be read without
+running its code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from experiments.console.errors import UserError
+
+SCHEMA = 1
+KEEP = 2
+TENSORS, STATE = "tensors.safetensors", "state.json"
+_NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
+
+
+def save(
+    folder: Path,
+    step: int,
+    state: dict[str, Any],
+    keep: int = KEEP,
+) -> Path:
+    """Writes the checkpoint ``folder/step-<step>``, or ``step-<step>-<n>`` where that step has one already.
+
+    Args:
+        folder: the run's folder of checkpoints.
+        step: where the run stands; of several checkpoints of a step the last one counts.
+        state: nested dictionaries, lists and tuples of tensors and JSON values.
+        keep: newest checkpoints that are kept.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = _free_place(folder, step)
+    beside = folder / f".partial-{os.getpid()}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    tensors: dict[str, Tensor] = {}
+    plain = pack({"schema": SCHEMA, "step": step, **state}, tensors)
+    save_file(tensors, beside / TENSORS)
+    (beside / STATE).write_text(json.dumps(plain))
+    for path in beside.rglob("*"):
+        if path.is_file():
+            _flush_to_disk(path)
+    _flush_to_disk(beside)
+    beside.rename(place)
+    _flush_to_disk(folder)
+    for old in _all(folder)[:-keep]:
+        shutil.rmtree(old)
+    for leftover in folder.glob(".partial-*"):
+        shutil.rmtree(leftover)
+    return place
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint, if there is one."""
+    return next(iter(reversed(_all(folder))), None)
+
+
+def step_of(place: Path) -> int:
+    """The step at which a run stands in a checkpoint."""
+    return _order(place)[0]
+
+
+def load_latest(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """Reads the newest checkpoint that can be read, and tells of those that cannot; None without any.
+
+    Raises:
+        UserError: there are checkpoints, but none can be read.
+    """
+    fault: UserError | None = None
+    for place in reversed(_all(folder)):
+        try:
+            state = load(place, device)
+        except UserError as error:
+            fault = fault or error
+            continue
+        if fault is not None:
+            print(f"{fault}; going on from {place.name}", file=sys.stderr, flush=True)
+        return state
+    if fault is not None:
+        raise fault
+    return None
+
+
+def load(place: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads what `save` was given.
+
+    Raises:
+        UserError: it is not a checkpoint, or one of another schema.
+    """
+    try:
+        plain = json.loads((place / STATE).read_text())
+        schema = plain["schema"] if isinstance(plain, dict) else None
+        if schema != SCHEMA:
+            raise UserError(f"checkpoint={place}: schema {schema}, expected {SCHEMA}; train it again")
+        state = unpack(plain, load_file(place / TENSORS, device=str(device)))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError) as error:
+        raise UserError(
+            f"checkpoint={place}: not a whole checkpoint ({type(error).__name__}: {error}); "
+            f"expected {TENSORS} and {STATE}"
+        ) from error
+    assert isinstance(state, dict)
+    return state
+
+
+def pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """Takes the tensors out of a nested value; what is left can be written as JSON.
+
+    Args:
+        value: nested dictionaries (keys: strings or integers), lists and tuples.
+        tensors: gets the tensors by their path.
+        path: where ``value`` is in the whole.
+
+    Raises:
+        TypeError: a value that neither format can hold.
+    """
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return {"$tensor": path}
+    if isinstance(value, np.ndarray):
+        return {"$array": pack(torch.from_numpy(np.ascontiguousarray(value)), tensors, path)}
+    if isinstance(value, dict):
+        items = [[key, pack(child, tensors, f"{path}/{key}")] for key, child in value.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return dict(items)
+        return {"$items": items}
+    if isinstance(value, list | tuple):
+        children = [pack(child, tensors, f"{path}/{i}") for i, child in enumerate(value)]
+        return {"$tuple": children} if isinstance(value, tuple) else children
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{path}: a {type(value).__name__} cannot be kept in a checkpoint")
+
+
+def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """The inverse of `pack`."""
+    if isinstance(value, list):
+        return [unpack(child, tensors) for child in value]
+    if not isinstance(value, dict):
+        return value
+    if "$tensor" in value:
+        return tensors[value["$tensor"]]
+    if "$array" in value:
+        return unpack(value["$array"], tensors).numpy()
+    if "$tuple" in value:
+        return tuple(unpack(child, tensors) for child in value["$tuple"])
+    if "$items" in value:
+        return {key: unpack(child, tensors) for key, child in value["$items"]}
+    return {key: unpack(child, tensors) for key, child in value.items()}
+
+
+def random_state() -> dict[str, Any]:
+    """The states of all global generators."""
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002 - libraries may draw from it
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Sets the global generators to what `random_state` returned."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+def _all(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, the newest last."""
+    found = [(_order(place), place) for place in folder.glob("step-*") if _NAME.fullmatch(place.name)]
+    return [place for _, place in sorted(found)]
+
+
+def _order(place: Path) -> tuple[int, int]:
+    """Its step, and which of that step's checkpoints it is."""
+    match = _NAME.fullmatch(place.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
+
+
+def _free_place(folder: Path, step: int) -> Path:
+    """Behind all others of that step: one that is there is never touched before the new one is whole."""
+    taken = [_order(place)[1] for place in _all(folder) if _order(place)[0] == step]
+    return folder / (f"step-{step:08d}-{max(taken) + 1}" if taken else f"step-{step:08d}")
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Of a file its content, of a folder its names (fsync(2))."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

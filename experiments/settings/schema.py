@@ -1,0 +1,340 @@
+"""The settings of a run: dataclasses that check what Hydra composed from experiments/conf."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+import align3d.sources
+from agents import AGENTS, make_agent
+from envs import FAMILIES, STOP, ActionCatalogue, EnvConfig, Layout, RewardConfig
+from experiments.console.errors import UserError, did_you_mean, settings_of
+from models import OBJECT_NODES
+from models.config import SIZES, ModelConfig
+
+
+def _number(value: Any) -> Any:
+    """Refuses true and false, which would pass for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value
+
+
+Number = BeforeValidator(_number)
+Count = Annotated[int, Field(ge=0), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**32), Number]  # what NumPy's and the libraries' generators take
+Positive = Annotated[int, Field(ge=1), Number]
+Threads = Annotated[int, Field(ge=1, le=1024), Number]  # with too many the process cannot start them
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What every source has; a source's own settings (size, root, families, ...) are in ``settings``.
+
+    ``test`` and ``reward`` are numbers of shapes, or shares when below 1.
+    """
+
+    name: str
+    points: Positive
+    seed: Seed
+    test: PositiveFloat
+    reward: PositiveFloat
+    workers: Positive | None
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training of the alignment model; conf/config.yaml says what each setting is."""
+
+    epochs: Count
+    hard_epochs: Count
+    hard_share: Share
+    batch_size: Annotated[int, Field(ge=2)]
+    group: Annotated[int, Field(ge=2)]
+    learning_rate: PositiveFloat
+    weight_decay: Weight
+    warmup: Share
+    clip: PositiveFloat
+    fine_weight: Weight
+    grounding: Weight
+    text_encoder: str
+    max_tokens: Annotated[int, Field(ge=1, le=64)]
+    images_every: Count
+    checkpoint_every: Count
+    checkpoint_minutes: PositiveFloat
+    reuse: bool
+
+
+@dataclass(frozen=True)
+class DapConfig:
+    """The dynamic attention policy: when and how the agent calibrates the batches of training."""
+
+    mode: Literal["off", "substitute", "distill", "both"]
+    period: Positive
+    warmup: Share
+    weight: Weight
+    queries: Positive
+    candidates: Annotated[int, Field(ge=2)]
+    agent_steps: Count
+    folds: Annotated[int, Field(ge=0)]
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    validations: Positive
+    keep: Literal["best", "last"]
+    margin: Weight
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Which agent; its own settings are in ``settings``."""
+
+    name: str
+    budget: Count
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation on the test split."""
+
+    candidates: Positive
+    batch_size: Positive
+    grounding: Count
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run, checked.
+
+    Attributes:
+        plain: the same as plain values, in the layout of the YAML files: what is written to config.yaml and
+            results.json, and what a resumed run is compared with.
+    """
+
+    seed: Seed
+    device: str
+    threads: Threads | None
+    cache: Path | None
+    imports: list[str]
+    resume: bool
+    data: DataConfig
+    model: ModelConfig
+    agent: AgentConfig
+    train: TrainConfig
+    dap: DapConfig
+    env: EnvConfig
+    eval: EvalConfig
+    plain: dict[str, Any]
+
+
+#: Settings that have settings of their own.
+SECTIONS = ("data", "model", "agent", "train", "dap", "reward", "env", "eval")
+
+
+def register_sizes() -> None:
+    """Makes the model's sizes the options of Hydra's group ``model``; models/config.py is their home."""
+    store = ConfigStore.instance()
+    for name, size in SIZES.items():
+        store.store(group="model", name=name, node={"name": name, **dataclasses.asdict(size)})
+
+
+def from_hydra(config: DictConfig) -> RunConfig:
+    """Checks what Hydra composed.
+
+    Raises:
+        UserError: naming the first setting that is wrong, and what was expected.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} has no value; give one: {missing[0]}=VALUE")
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return from_plain({str(key): value for key, value in plain.items()})
+
+
+def from_plain(plain: dict[str, Any]) -> RunConfig:
+    """Checks settings given as nested plain dictionaries (from YAML or results.json).
+
+    Raises:
+        UserError: naming the first setting that is wrong, and what was expected.
+    """
+    for name in SECTIONS:
+        if not isinstance(plain.get(name), dict):
+            raise UserError(
+                f"{name}={plain.get(name)}: expected the settings of {name}, as {name}.SETTING=VALUE"
+            )
+    rest = {key: value for key, value in plain.items() if key not in SECTIONS}
+    hints = typing.get_type_hints(RunConfig, include_extras=True)
+    for key, value in rest.items():  # first, as settings of sections are made from them
+        if key in hints:
+            _checked(hints[key], value, key)
+    _import(plain["imports"])
+    sections = {
+        "data": _data(plain["data"]),
+        "model": _typed(ModelConfig, {k: v for k, v in plain["model"].items() if k != "name"}, "model"),
+        "agent": _agent(plain["agent"]),
+        "train": _typed(TrainConfig, plain["train"], "train"),
+        "dap": _typed(DapConfig, plain["dap"], "dap"),
+        "env": _env(plain["env"], _typed(RewardConfig, plain["reward"], "reward")),
+        "eval": _typed(EvalConfig, plain["eval"], "eval"),
+    }
+    config = _typed(RunConfig, {**rest, **sections, "plain": plain}, "")
+    _check_together(config)
+    return config
+
+
+def _import(modules: list[str]) -> None:
+    """Imports the user's modules, which register sources, agents and families."""
+    for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise UserError(
+                f"imports=[{module}]: expected names of modules, as in imports=[my_folder.my_module]"
+            )
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(f"imports=[{module}]: {error}; run in the folder that holds it") from error
+
+
+def _check_together(config: RunConfig) -> None:
+    """Settings of two sections that must fit each other."""
+    train = config.train
+    if config.dap.folds == 1:
+        raise UserError("dap.folds=1: expected 0 (no cross-fitting) or at least 2 folds")
+    if train.batch_size % train.group:
+        raise UserError(
+            f"train.batch_size={train.batch_size}: expected a multiple of train.group={train.group}, "
+            "the number of shapes that HAF compares"
+        )
+    if config.data.points < config.model.points:
+        raise UserError(
+            f"data.points={config.data.points}: the model reads {config.model.points}; raise data.points "
+            "or choose a smaller model"
+        )
+    model, env = config.model, config.env
+    layout = Layout(
+        (model.patches, model.regions, OBJECT_NODES), model.heads, model.regions, env.token_groups
+    )
+    try:
+        ActionCatalogue(env.families, layout, env.limit, env.steps)
+    except ValueError as error:
+        raise UserError(f"env.{error}") from error
+
+
+def _data(values: Mapping[str, Any]) -> DataConfig:
+    own, settings = _split(DataConfig, values)
+    config: DataConfig = _typed(DataConfig, {**own, "settings": settings}, "data")
+    for key in ("test", "reward"):
+        if getattr(config, key) >= 1 and getattr(config, key) % 1:
+            raise UserError(f"data.{key}={own[key]}: expected a whole number of shapes, or a share below 1")
+    source = align3d.sources.source_class(config.name)
+    given = {key: value for key, value in settings.items() if value is not None}
+    return dataclasses.replace(config, settings=_arguments(source, given, "data"))
+
+
+def _agent(values: Mapping[str, Any]) -> AgentConfig:
+    own, settings = _split(AgentConfig, values)
+    config: AgentConfig = _typed(AgentConfig, {**own, "settings": settings}, "agent")
+    if config.name not in AGENTS:
+        close = did_you_mean(config.name, AGENTS)
+        raise UserError(f"agent={config.name}: no such agent{close} (known: {', '.join(sorted(AGENTS))})")
+    own_settings = _arguments(AGENTS[config.name], settings, "agent")
+    with settings_of("agent"):
+        make_agent(config.name, budget=config.budget, **own_settings)
+    return dataclasses.replace(config, settings=own_settings)
+
+
+def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Settings checked against the annotations of a constructor's arguments."""
+    hints = typing.get_type_hints(cls.__init__)
+    hints |= {"seed": Seed} if "seed" in hints else {}
+    known = [*inspect.signature(cls).parameters]
+    _no_unknown(values, known, section)
+    return {
+        key: _checked(hints[key], value, f"{section}.{key}") if key in hints else value
+        for key, value in values.items()
+    }
+
+
+def _checked(hint: Any, value: Any, name: str) -> Any:
+    try:
+        checked = TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise UserError(f"{name}={value}: expected {_expected(error)}") from error
+    if isinstance(checked, float) and math.isnan(checked):
+        raise UserError(f"{name}={value}: expected a number")
+    return checked
+
+
+def _expected(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] == "path_type":  # whose message names a class
+        return "a path"
+    return first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _env(values: Mapping[str, Any], reward: RewardConfig) -> EnvConfig:
+    families = [*FAMILIES, STOP]
+    named, steps = values.get("families"), values.get("steps") or {}
+    if isinstance(named, str):
+        raise UserError(f"env.families={named}: expected a list: env.families=[{named}]")
+    if not isinstance(steps, Mapping):
+        raise UserError(f"env.steps={steps}: expected sizes by family: +env.steps.level=0.3")
+    for family in named if isinstance(named, list) else ():
+        if family not in families:
+            close = did_you_mean(str(family), families)
+            raise UserError(f"env.families has {family!r}{close} (known: {', '.join(families)})")
+    _no_unknown(steps, FAMILIES, "env.steps")
+    return _typed(EnvConfig, {**values, "reward": reward}, "env")
+
+
+def _split(schema: type[Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values that the schema names, and the others."""
+    names = {field.name for field in dataclasses.fields(schema)}
+    own = {key: value for key, value in values.items() if key in names}
+    return own, {key: value for key, value in values.items() if key not in names}
+
+
+def _no_unknown(values: Mapping[str, Any], known: Any, section: str) -> None:
+    for key in values:
+        if key not in known:
+            close = did_you_mean(str(key), known)
+            raise UserError(
+                f"{section}.{key}: no such setting{close} (settings: {', '.join(sorted(set(known)))})"
+            )
+
+
+def _typed(schema: type[T], values: Mapping[str, Any], section: str) -> T:
+    """An instance of a dataclass, every value checked against its annotation."""
+    prefix = f"{section}." if section else ""
+    names = [field.name for field in dataclasses.fields(schema)]  # type: ignore[arg-type]
+    _no_unknown(values, names, section or "settings")
+    if values.get("mode") is False:  # YAML reads a bare off as false
+        values = {**values, "mode": "off"}
+    try:
+        return TypeAdapter(schema).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = prefix + ".".join(str(part) for part in first["loc"])
+        message = _expected(error)
+        if first["type"] == "missing":
+            raise UserError(f"{where} has no value; give one: {where}=VALUE") from error
+        if not first["loc"]:  # from a dataclass's own check, which names the setting
+            raise UserError(message if message.startswith(prefix) else prefix + message) from error
+        raise UserError(f"{where}={first['input']}: expected {message}") from error

@@ -1,0 +1,1 @@
+"""Training loop, loss and session of a run."""

@@ -1,0 +1,141 @@
+"""The agent's own training, after HAF's: on queries that HAF was not trained on.
+
+It learns with labels, and is validated without them, as it will be used: on queries that it does not learn
+from. What is kept is its best state there, or nothing where it never surely gained anything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.mcts.agent import MctsAgent
+from agents.search.views.plot import draw_search
+from envs import NearestEpisodes
+from experiments.console.process import generator
+from experiments.console.progress import Tracker
+from experiments.dap.controller import Policy, split_episodes
+from experiments.run_folder.names import SEARCH
+from experiments.training.crossfit import fold_models
+from experiments.training.session import Session
+
+_SHOWN = 16
+_TRIES = 4  # simulations an action, in the picture of a search
+
+
+def train_agent(session: Session) -> None:
+    """Trains the agent until it has spent its evaluations, and goes back to its best."""
+    policy = session.policy
+    if session.config.agent.name == "none":
+        return
+    if policy.learnt_evaluations < session.config.dap.agent_steps:
+        _learn(session)
+    if session.config.dap.keep == "best":
+        policy.go_back_to_best()
+    session.save()
+
+
+def _learn(session: Session) -> None:
+    dap, policy = session.config.dap, session.policy
+    learning, validation = sources(session)
+    with (
+        Tracker(
+            "training the agent", dap.agent_steps, "evaluations", done=policy.learnt_evaluations
+        ) as tracker,
+        session.stepping("agent"),
+    ):
+        while policy.learnt_evaluations < dap.agent_steps:
+            before = policy.learnt_evaluations
+            values = policy.on_split(_pick(learning, policy.generator), dap.queries)
+            if _due(session, before):
+                values |= validate(policy, validation, session.config.eval.batch_size)
+                policy.keep_if_best(values)
+            session.write("agent", values)
+            spent = policy.learnt_evaluations - before
+            if spent == 0:
+                break  # an agent that never acts would never be done
+            tracker.advance(spent, note=f"return {values['reward/return']:.3f}")
+        show_search(session, validation)
+
+
+def sources(session: Session) -> tuple[list[NearestEpisodes], NearestEpisodes]:
+    """What the agent learns from, and what it is validated on: no query is in both.
+
+    The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
+    train split.
+    """
+    policy, config, corpus = session.policy, session.config, session.corpus
+    reward = split_episodes(
+        policy.core, session.model, corpus, corpus.splits["reward"], config.eval.candidates, session.device
+    )
+    if config.dap.folds:
+        learning = [
+            split_episodes(
+                policy.core_of(model), model, corpus, shapes, config.eval.candidates, session.device
+            )
+            for model, shapes in fold_models(session)
+        ]
+        return learning, reward
+    order = torch.randperm(len(reward), generator=generator(0, "validation"))
+    count = max(1, round(config.dap.validation * len(reward)))
+    return [reward.only(order[count:])], reward.only(order[:count])
+
+
+def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict[str, float]:
+    """What the agent gains without labels, over all queries of ``episodes``."""
+    draws = generator(policy.config.seed, "validation")
+    returns, before, after, acted = [], [], [], []
+    for rows in torch.arange(len(episodes)).split(batch_size):
+        episode = episodes.take(rows.to(episodes.candidates.device))
+        result = policy.calibrate(episodes.core, episode, draws)
+        first = episodes.core.initial(episode)
+        changes = (result.actions >= 0) & (result.actions != _stop(policy))
+        returns.append(result.return_)
+        before.append(first.external == 1)
+        after.append(result.state.external == 1)
+        acted.append(changes.any(1))
+    right, earned = _mean(after), torch.cat(returns)
+    return {
+        "validation/return": float(earned.mean()),
+        "validation/return_error": float(earned.std(correction=0)) / len(earned) ** 0.5,
+        "validation/recall@1": right,
+        "validation/recall@1_gain": right - _mean(before),
+        "validation/acted": _mean(acted),
+    }
+
+
+def show_search(session: Session, episodes: NearestEpisodes) -> None:
+    """Draws a search, if the agent searches: of the first queries, the one in which it found most.
+
+    It is searched once more, long enough to see where the search goes once every action has been tried.
+    """
+    agent, core = session.policy.agent, episodes.core
+    if not isinstance(agent, MctsAgent):
+        return
+    rows, draws = torch.arange(min(_SHOWN, len(episodes))), generator(session.config.seed, "picture")
+    episode = episodes.take(rows.to(episodes.candidates.device))
+    most = agent.tree(core, episode, draws).high.argmax()
+    tree = agent.tree(core, episode[most.unsqueeze(0)], draws, _TRIES * core.actions)
+    picture = draw_search(tree, names=core.action_names, path=session.folder / SEARCH)
+    session.journal.image(session.step, "search", picture)
+
+
+def _due(session: Session, before: int) -> bool:
+    """Whether a validation has come due since the agent had spent ``before`` evaluations."""
+    dap, now = session.config.dap, session.policy.learnt_evaluations
+    every = dap.agent_steps / dap.validations
+    return now // every > before // every or now >= dap.agent_steps
+
+
+def _pick(learning: list[NearestEpisodes], draws: torch.Generator) -> NearestEpisodes:
+    """One of the sources, by their numbers of queries."""
+    sizes = torch.tensor([float(len(episodes)) for episodes in learning])
+    return learning[int(torch.multinomial(sizes, 1, generator=draws))]
+
+
+def _stop(policy: Policy) -> int:
+    return -1 if policy.core.stop is None else policy.core.stop
+
+
+def _mean(parts: list[Tensor]) -> float:
+    return float(torch.cat(parts).float().mean())

@@ -1,0 +1,114 @@
+"""The loop that trains the model, alone at first, then with the agent in it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from torch import Tensor
+
+from experiments.console.errors import UserError
+from experiments.console.progress import Tracker
+from experiments.dap.distillation import Distillation
+from experiments.data.batches import look_alikes
+from experiments.data.encoding import embed_shapes, embed_texts
+from experiments.evaluation.attention_plots import attention_picture
+from experiments.training.loss import gradient_norm
+from experiments.training.session import Session
+from experiments.training.warmup import WarmUps, first_calibrated, key
+
+
+def train(session: Session) -> None:
+    """Trains the model from the session's step to the last: the warm-up, then with the agent in it."""
+    warm_up(session)
+    advance(session, session.batches.total)
+    session.save()
+
+
+def warm_up(session: Session) -> None:
+    """Trains the model up to where the agent comes in, or takes what an equal run has kept."""
+    config, total = session.config, session.batches.total
+    end = first_calibrated(config, total)
+    if session.step >= end:
+        return
+    if not config.train.reuse:
+        advance(session, end)
+        return
+    kept = WarmUps(config)
+    with kept.held(key(config, session.corpus, end, total)) as place:
+        state = kept.load(place, session.device)
+        if state is None:
+            advance(session, end)
+            kept.save(place, session)
+        else:
+            session.adopt(state)
+
+
+def advance(session: Session, end: int, name: str = "training") -> None:
+    """Trains the model from the session's step to ``end``.
+
+    Raises:
+        UserError: the loss or its gradient is no longer finite; the weights are those of the step before.
+    """
+    batches, config = session.batches, session.config.train
+    model, objective, optimizer = session.model, session.objective, session.optimizer
+    if session.step >= end:
+        return
+    model.train()
+    with Tracker(name, batches.total, done=session.step) as tracker, session.stepping("train"):
+        while session.step < end:
+            step = session.step
+            if batches.mines_at(step):
+                batches.neighbours = mine(session)
+            batch = batches.at(step)
+            calibrated, distillation = None, None
+            if calibrates_at(session, step):
+                calibrated = session.policy.on_batch(batch)
+                distillation = Distillation(model, batch, calibrated)
+            for group in optimizer.param_groups:
+                group["lr"] = batches.learning_rate(step)
+            terms = objective(batch, calibrated)
+            session.fabric.backward(terms["loss/total"])
+            norm = gradient_norm(list(model.parameters()), config.clip)
+            if not math.isfinite(norm):
+                raise UserError(
+                    f"train.learning_rate={config.learning_rate}: {name} has diverged: in step {step} the "
+                    f"loss is {terms['loss/total'].item()}, its gradient {norm}; lower it or train.clip"
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            values |= {
+                "optimizer/gradient_norm": norm,
+                "optimizer/learning_rate": batches.learning_rate(step),
+            }
+            if calibrated is not None and distillation is not None:
+                values |= {**calibrated.values, **distillation.values()}
+            if config.images_every and step % config.images_every == 0:
+                show_attention(session)
+            session.write("train", values)
+            tracker.advance(note=f"loss {values['loss/total']:.3f}")
+
+
+def calibrates_at(session: Session, step: int) -> bool:
+    """Whether the agent calibrates the batch of this step: now and then, once the warm-up is over."""
+    dap = session.config.dap
+    first = first_calibrated(session.config, session.batches.total)
+    return dap.mode != "off" and step >= first and step % dap.period == 0
+
+
+def mine(session: Session) -> Tensor:
+    """The look-alikes of each training shape under the weights of now: ``[n, G - 1]``."""
+    corpus, indices = session.corpus, session.batches.train
+    texts = corpus.first_texts(indices)
+    text = embed_texts(session.model, corpus, texts, session.device)
+    shapes = embed_shapes(session.model, corpus, indices, session.device)
+    similarity = (text.embedding @ shapes.embedding.T).cpu()
+    return look_alikes(similarity, corpus.positives(texts, indices), session.config.train.group - 1)
+
+
+def show_attention(session: Session, path: Path | None = None) -> None:
+    """Puts the attention map of one test shape and its caption into TensorBoard, and into a file."""
+    index = session.corpus.splits["test"][:1]
+    picture = attention_picture(session.model, session.corpus, index, session.device, path=path)
+    session.journal.image(session.step, "attention", picture)

@@ -1,0 +1,102 @@
+"""What is minimised in a step: the contrastive losses at both grains, and the policy's part."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from experiments.dap.controller import CalibratedRows
+from experiments.data.attention_maps import lift, mass_on_part, mean_of, token_maps
+from experiments.data.batches import Batch
+from experiments.data.part_mentions import NamedParts
+from experiments.settings.schema import RunConfig
+from models import AlignmentModel, PointHierarchy, TextEmbedding
+from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
+
+_LEAST_MASS = 1e-6
+
+
+class Objective(nn.Module):
+    """The loss of a batch.
+
+    Args:
+        model: what is trained.
+        config: weights of the terms.
+    """
+
+    def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.train_config, self.dap = config.train, config.dap
+
+    def forward(self, batch: Batch, calibrated: CalibratedRows | None = None) -> dict[str, Tensor]:
+        """The terms by TensorBoard's names; ``loss/total`` is what is minimised.
+
+        Args:
+            batch: ``B`` pairs.
+            calibrated: the agent's calibration of some rows, in a step in which it has one.
+        """
+        model = self.model
+        text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
+        logits = model.logit_scale * text.embedding @ shapes.embedding.T
+        terms = {"loss/global": symmetric_contrastive_loss(logits, batch.positives)}
+        substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
+        if not substitute:
+            terms |= self._fine(text, shapes, batch)
+        if calibrated is not None:
+            terms |= self._calibrated(text, shapes, calibrated, substitute)
+        haf = terms["loss/fine"] + terms.get("loss/alone", 0.0)
+        total = terms["loss/global"] + self.train_config.fine_weight * haf
+        if batch.parts is not None and len(batch.parts.rows):
+            terms["loss/grounding"] = self._grounding(text, shapes, batch.parts)
+            total = total + self.train_config.grounding * terms["loss/grounding"]
+        if "loss/distill" in terms:
+            total = total + self.dap.weight * terms["loss/distill"]
+        return {"loss/total": total, **terms}
+
+    def _fine(self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch) -> dict[str, Tensor]:
+        """HAF's loss on every pair within the groups: with the embeddings' score, and on its own.
+
+        Where the embeddings have a group right already, the sum teaches attention nothing; on its own it must
+        earn every pair.
+        """
+        state = self.model.attend(text, shapes, batch.candidates)
+        score = self.model.haf.fuse(state).score  # [B, G]
+        group = score.shape[1]
+        positives = batch.positives.gather(1, batch.candidates).view(-1, group, group)
+        alone = score - state.global_score
+        return {
+            "loss/fine": symmetric_contrastive_loss(score.view(-1, group, group), positives),
+            "loss/alone": symmetric_contrastive_loss(alone.view(-1, group, group), positives),
+        }
+
+    def _grounding(self, text: TextEmbedding, shapes: PointHierarchy, parts: NamedParts) -> Tensor:
+        """Minus the logarithm of the attention's share on the part that its words name, mean over pairs."""
+        haf, rows, length = self.model.haf, parts.rows, text.tokens.shape[1]
+        output = haf.fuse(self.model.attend(text.select(rows), shapes, rows.unsqueeze(1)))
+        region = shapes.region[rows, : haf.level_sizes[0]]
+        lifted = lift(token_maps(haf, output), region, parts.points, haf.level_sizes)
+        mass = mass_on_part(mean_of(lifted, parts.words[:, :length]), parts.points, parts.on_part)
+        return -mass.clamp_min(_LEAST_MASS).log().mean()
+
+    def _calibrated(
+        self, text: TextEmbedding, shapes: PointHierarchy, calibrated: CalibratedRows, substitute: bool
+    ) -> dict[str, Tensor]:
+        """The calibrated attention in place of HAF's own, and as its target."""
+        haf, terms = self.model.haf, {}
+        state = self.model.attend(
+            text.select(calibrated.rows), shapes, calibrated.candidates, calibrated.paired
+        )
+        target = haf.fuse(state, calibrated.calibration)
+        if substitute:
+            terms["loss/fine"] = multi_positive_cross_entropy(target.score, calibrated.positives).mean()
+        if self.dap.mode in ("distill", "both"):
+            own = haf.fuse(state)
+            weight = own.token_weights.detach()[:, None, None, :]  # over candidates and heads
+            terms["loss/distill"] = attention_divergence(target.attention.detach(), own.attention, weight)
+        return terms
+
+
+def gradient_norm(parameters: list[nn.Parameter], largest: float) -> float:
+    """Clips the gradients' common norm in place; what it was before."""
+    return float(torch.nn.utils.clip_grad_norm_(parameters, largest))

@@ -1,0 +1,157 @@
+"""The run folder: config.yaml when it is opened, results.json when it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from experiments.console.errors import UserError
+from experiments.console.writable import writable_folder
+from experiments.evaluation.retrieval_quality import Metrics
+from experiments.run_folder.names import (
+    BASELINE,
+    CONFIG,
+    FINAL,
+    FREE,
+    FREE_TRAIN,
+    RERANKED,
+    RESULTS,
+    SCHEMA,
+    is_begun,
+)
+from experiments.run_folder.readers import read_results, read_yaml
+from experiments.settings.schema import RunConfig
+from experiments.training.session import Session
+
+ROWS = {
+    BASELINE: "exact KNN on global embeddings",
+    RERANKED: "HAF re-ranking",
+    FINAL: "HAF re-ranking after DAP",
+}
+
+
+def open_folder(folder: Path, config: RunConfig) -> None:
+    """Makes sure that the folder is this run's: a new one, or the one that is resumed.
+
+    A folder that holds nothing but the settings of a run that never began is new.
+
+    Raises:
+        UserError: a run is there and was not asked to be resumed, or its settings were others.
+    """
+    writable_folder(f"hydra.run.dir={folder}", folder)
+    path = folder / CONFIG
+    if path.exists() and is_begun(folder):
+        if not config.resume:
+            raise UserError(
+                f"hydra.run.dir={folder}: a run is there already; add resume=true to go on with it, "
+                "or name another folder"
+            )
+        _same_settings(read_yaml(path), config.plain, folder)
+        return
+    if config.resume and any(found != path for found in folder.iterdir()):
+        raise UserError(
+            f"hydra.run.dir={folder}: no {CONFIG} there, so no run to resume; leave out resume=true"
+        )
+    beside = path.with_suffix(".partial")
+    beside.write_text(OmegaConf.to_yaml(OmegaConf.create(config.plain)))
+    beside.rename(path)
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The results of a run that is done, None where there are none yet.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    return read_results(folder) if (folder / RESULTS).exists() else None
+
+
+def write_results(
+    session: Session, metrics: dict[str, Metrics], grounding: dict[str, Metrics], gains: Mapping[str, float]
+) -> dict[str, Any]:
+    """Writes results.json, whole or not at all.
+
+    Args:
+        session: the run.
+        metrics: of retrieval.
+        grounding: of attention.
+        gains: means over the test queries of what the agent's calibration earned.
+    """
+    config, corpus, policy = session.config, session.corpus, session.policy
+    results = {
+        "schema": SCHEMA,
+        "config": config.plain,
+        "seed": config.seed,
+        "versions": versions(),
+        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "device": str(session.device)},
+        "dataset": {
+            "name": corpus.dataset.name,
+            "hash": corpus.dataset.hash,
+            **{name: len(indices) for name, indices in corpus.splits.items()},
+        },
+        "metrics": metrics,
+        "grounding": grounding,
+        "agent": {
+            "name": config.agent.name,
+            "budget": config.agent.budget,
+            "episodes": policy.episodes,
+            "evaluations": policy.evaluations,
+            "return_mean": policy.returns / policy.episodes if policy.episodes else None,
+            "acts": policy.acts,
+            "validation": policy.validation,
+            "test": dict(gains),
+        },
+        "steps": session.step,
+        "reused_steps": session.reused_steps,
+        "timing": {f"{phase}_seconds": round(seconds, 3) for phase, seconds in session.seconds.items()},
+    }
+    path = session.folder / RESULTS
+    beside = path.with_suffix(".partial")
+    beside.write_text(json.dumps(results, indent=1, default=str) + "\n")
+    beside.rename(path)
+    return results
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ("align3d", "torch", "numpy", "tensordict", "faiss-cpu", "sentence-transformers", "fpsample")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _same_settings(there: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    for key, old, new in _differences(there, now, ""):
+        raise UserError(
+            f"hydra.run.dir={folder}: {key} was {old} in that run and is {new} now; resume with {key}={old}"
+        )
+
+
+def _differences(there: Any, now: Any, prefix: str) -> list[tuple[str, Any, Any]]:
+    if not isinstance(there, dict) or not isinstance(now, dict):
+        return [] if there == now or str(there) == str(now) else [(prefix, there, now)]
+    found = []
+    for key in sorted({*there, *now}):
+        name = f"{prefix}.{key}" if prefix else key
+        if name in FREE or (prefix == "train" and key in FREE_TRAIN):
+            continue
+        found += _differences(there.get(key), now.get(key), name)
+    return found
+
+
+def flat(metrics: dict[str, Metrics]) -> dict[str, float]:
+    """Metrics by TensorBoard's names: ``retrieval/final/text_to_shape/recall@1``."""
+    return {
+        f"retrieval/{row}/{name}": value for row, values in metrics.items() for name, value in values.items()
+    }

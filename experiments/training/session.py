@@ -1,0 +1,165 @@
+"""A run in progress: what is trained, what is written, where it stands; all that a checkpoint holds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from experiments.console import interrupts
+from experiments.dap.controller import Policy
+from experiments.data.batches import Batches
+from experiments.data.corpus import Corpus
+from experiments.run_folder import checkpoint
+from experiments.run_folder.metrics_log import Journal
+from experiments.run_folder.names import CHECKPOINTS
+from experiments.settings.schema import RunConfig
+from experiments.training.loss import Objective
+from models import AlignmentModel
+
+
+class Session:
+    """Model, optimiser, policy and journal of a run, restored from the last checkpoint if there is one.
+
+    Args:
+        config: the settings.
+        folder: the run's folder.
+        corpus: the data.
+        device: where to train.
+
+    Attributes:
+        step: counts up over all phases; the step that comes next.
+        reused_steps: of the warm-up that were not trained here but found in the cache.
+        seconds: spent by each phase (data, train, agent, evaluate), over all the processes that worked on the
+            run; with the seconds that a reused warm-up took when it was trained.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
+        self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
+        self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
+        self.policy = Policy(self.model, config)
+        self.batches = Batches(corpus, config.train, config.seed, device)
+        self.step = 0
+        self.reused_steps = 0
+        self.seconds: dict[str, float] = {}
+        self.fabric = Fabric(accelerator=device.type, devices=1 if device.index is None else [device.index])
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
+        )
+        self.objective, self.optimizer = self.fabric.setup(Objective(self.model, config), self.optimizer)
+        position = self._restore()
+        self.journal = Journal(folder, position, self.step)
+        self._saved_at = time.monotonic()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.folder / CHECKPOINTS
+
+    def write(self, phase: str, values: Mapping[str, float]) -> None:
+        """Writes the values of the step that was just done, counts it, and saves if it is time to.
+
+        Raises:
+            KeyboardInterrupt: an interrupt has come during the step; the checkpoint is written.
+        """
+        self.journal.write(self.step, phase, values)
+        self.step += 1
+        self._end_if_interrupted()
+        every, minutes = self.config.train.checkpoint_every, self.config.train.checkpoint_minutes
+        if (every and self.step % every == 0) or time.monotonic() - self._saved_at > 60 * minutes:
+            self.save()
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        self.journal.flush()
+        checkpoint.save(self.checkpoints, self.step, self._state())
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def stepping(self, phase: str) -> Iterator[None]:
+        """Counts the seconds of a phase whose every step ends with `write`; an interrupt waits until then."""
+        with interrupts.noted() as self._interrupted, self.timed(phase):
+            yield
+            self._end_if_interrupted()
+
+    _interrupted: Callable[[], bool] = staticmethod(lambda: False)
+
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted():
+            self.save()
+            raise KeyboardInterrupt
+
+    def spent(self, phase: str, seconds: float) -> None:
+        """Counts seconds of a phase that was timed elsewhere."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Counts the seconds of a phase."""
+        start, before = time.monotonic(), self.seconds.get(phase, 0.0)
+        self._phase = (phase, start, before)
+        try:
+            yield
+        finally:
+            self.seconds[phase] = before + time.monotonic() - start
+            self._phase = None
+
+    _phase: tuple[str, float, float] | None = None
+
+    def warm_state(self) -> dict[str, Any]:
+        """What a run that has the same warm-up needs to go on from here."""
+        return {**self._training_state(), "lines": self.journal.lines()}
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Goes on from what `warm_state` returned, as if this run had been there itself."""
+        before, data = self.step, self.seconds.get("data", 0.0)
+        self._restore_training(state)
+        self.seconds["data"] = data  # which every run opens itself
+        self.journal.replay([line for line in state["lines"] if json.loads(line)["step"] >= before])
+        self.reused_steps = self.step - before
+
+    def _training_state(self) -> dict[str, Any]:
+        if self._phase is not None:
+            phase, start, before = self._phase
+            self.seconds[phase] = before + time.monotonic() - start
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "neighbours": self.batches.neighbours,
+            "random": checkpoint.random_state(),
+            "seconds": dict(self.seconds),
+        }
+
+    def _restore_training(self, state: dict[str, Any]) -> None:
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.neighbours = None if state["neighbours"] is None else state["neighbours"].cpu()
+        checkpoint.restore_random_state(state["random"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            **self._training_state(),
+            "config": self.config.plain,
+            "text_width": self.corpus.text.tokens.shape[-1],
+            "up_axis": self.corpus.dataset.up_axis,
+            "policy": self.policy.state(),
+            "journal": self.journal.position,
+            "reused_steps": self.reused_steps,
+        }
+
+    def _restore(self) -> int:
+        """Takes over the last checkpoint; the journal's position in it, 0 without one."""
+        state = checkpoint.load_latest(self.checkpoints, self.device)
+        if state is None:
+            return 0
+        self._restore_training(state)
+        self.policy.restore(state["policy"])
+        self.reused_steps = state["reused_steps"]
+        return int(state["journal"])

@@ -1,0 +1,92 @@
+"""The warm-up, HAF before the agent takes part: trained once, kept in the cache, shared by equal runs.
+
+The arms of an ablation differ in what comes after it, so they begin from one and the same model. A warm-up is
+found by a hash of everything that determines it: data, split, model, training, seed, threads, code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+import models
+from align3d import naming
+from align3d.pipeline import default_cache
+from experiments.data import attention_maps, batches, part_mentions
+from experiments.data.corpus import Corpus
+from experiments.run_folder import checkpoint
+from experiments.settings.schema import RunConfig
+from experiments.training import loss, session
+
+#: Settings of training that leave its numbers alone.
+FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
+#: Code that decides how a warm-up ends.
+_TRAINING = (batches, attention_maps, naming, part_mentions, loss)
+CODE = (*sorted(Path(str(models.__file__)).parent.rglob("*.py")), *(module.__file__ for module in _TRAINING))
+
+
+def first_calibrated(config: RunConfig, total: int) -> int:
+    """The first step of ``total`` in which the agent may calibrate the batch: where the warm-up ends."""
+    return min(total, math.ceil(config.dap.warmup * total))
+
+
+def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
+    """A hash of everything that determines the first ``steps`` of ``total`` steps."""
+    train = {name: value for name, value in dataclasses.asdict(config.train).items() if name not in FREE}
+    what = {
+        "data": corpus.dataset.hash,
+        "shapes": hashlib.sha256(corpus.splits["train"].numpy().tobytes()).hexdigest(),
+        "model": dataclasses.asdict(config.model),
+        "train": train,
+        "seed": config.seed,
+        "steps": [steps, total],
+        "threads": torch.get_num_threads(),
+        "device": torch.device(config.device).type if config.device != "auto" else torch.cuda.is_available(),
+        "torch": torch.__version__,
+        "code": [hashlib.sha256(Path(str(path)).read_bytes()).hexdigest() for path in CODE],
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
+
+
+class WarmUps:
+    """The warm-ups in the cache.
+
+    Args:
+        config: names the cache.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.folder = (config.cache or default_cache()) / "warmups"
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[Path]:
+        """The place of a warm-up, for one process at a time: the second finds what the first one made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            held = lock.acquire(blocking=False)
+        except Timeout:
+            print("waiting for another run that trains the same warm-up", file=sys.stderr, flush=True)
+            held = lock.acquire()
+        with held:
+            yield self.folder / name
+
+    @staticmethod
+    def load(place: Path, device: torch.device) -> dict[str, Any] | None:
+        """What was kept there, None if nothing was."""
+        return checkpoint.load_latest(place, device)
+
+    @staticmethod
+    def save(place: Path, run: session.Session) -> None:
+        """Keeps where a run stands, with the lines of its journal."""
+        checkpoint.save(place, run.step, run.warm_state(), keep=1)

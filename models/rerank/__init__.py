@@ -1,0 +1,1 @@
+"""Re-rankers made from a trained HAF, and their kernels."""

@@ -1,0 +1,1 @@
+"""Recall and speed curves of engines, and synthetic data to draw them on."""

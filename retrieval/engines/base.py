@@ -1,0 +1,187 @@
+"""What every rival shares: checked input, ids for row numbers, a clear line when it is missing."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, ClassVar
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.protocol import check_content, check_search
+from retrieval.validation import Checked, thread_count
+
+#: Found rows and their inner products, each ``[Q, k]``; row -1 where nothing was found.
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+PROBES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Cells or leaves scanned a query, on a curve: equal for all engines that have them, ours among them."""
+
+REFINES = (40, 60, 100, 250)
+"""Candidates rescored exactly, likewise."""
+
+
+class MissingEngineError(ImportError):
+    """The library of an engine is not installed, or does not load; the message is one line with the fix."""
+
+
+def library(engine: str, module: str, fix: str) -> ModuleType:
+    """Imports an engine's library.
+
+    Args:
+        engine: the engine's name.
+        module: the module to import.
+        fix: what to type to have it.
+
+    Raises:
+        MissingEngineError: if it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingEngineError(f"{engine}: cannot import {module} ({error}); {fix}") from error
+
+
+class Rival(ABC):
+    """An engine behind `retrieval.protocol.Retriever`: inner product of L2-normalised vectors.
+
+    Attributes:
+        name: what `retrieval.engines.make_index` calls it.
+        knobs: for each attribute that trades recall for speed the values of a curve, cheapest first; the
+            first is the one that the engine's users turn. Each may be set at any time between searches.
+        threads: of building and of searching many queries, at most `retrieval.validation.MOST_THREADS`.
+    """
+
+    name: ClassVar[str]
+    knobs: ClassVar[Mapping[str, tuple[int, ...]]]
+    threads = Checked(thread_count)
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self.threads = threads
+        self._ids: NDArray[np.int64] = np.empty(0, np.int64)
+        self._width = 0
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        """See `retrieval.protocol.Retriever.build`."""
+        vectors, ids = check_content(vectors, ids)
+        self._build(vectors)
+        self._ids, self._width = ids, vectors.shape[1]
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Found:
+        """See `retrieval.protocol.Retriever.search`."""
+        queries, k = check_search(queries, k, len(self), self._width)
+        if not len(queries):
+            return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+        rows, scores = self._search(queries, k)
+        found = rows >= 0
+        return np.where(found, self._ids[rows], -1), np.where(found, scores, -np.inf).astype(np.float32)
+
+    @abstractmethod
+    def resident_bytes(self) -> int:
+        """Bytes of memory that the built index needs, counted from what it writes when it is saved."""
+
+    @abstractmethod
+    def _build(self, vectors: NDArray[np.float32]) -> None:
+        """Builds from checked vectors ``[N, D]``."""
+
+    @abstractmethod
+    def _search(self, queries: NDArray[np.float32], k: int) -> Found:
+        """Searches with checked queries ``[Q, D]``, ``Q`` at least 1, ``k`` at most ``N``."""
+
+
+class FaissRival(Rival):
+    """An index of faiss."""
+
+    def __init__(self, *, threads: int = 1) -> None:
+        super().__init__(threads=threads)
+        self._index: Any = None  # of a class of its own in each rival
+
+    def resident_bytes(self) -> int:
+        """See `Rival.resident_bytes`."""
+        return saved_bytes(self._index) if self._index is not None else 0
+
+    def _build(self, vectors: NDArray[np.float32]) -> None:
+        with faiss_threads(self.threads):
+            index = self._make(vectors)
+        self._index = index
+
+    def _search(self, queries: NDArray[np.float32], k: int) -> Found:
+        with faiss_threads(self.threads):
+            scores, rows = self._run(queries, k)
+        return rows, scores
+
+    @abstractmethod
+    def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
+        """A trained index that holds the vectors ``[N, D]``."""
+
+    @abstractmethod
+    def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and rows, each ``[Q, k]``, in faiss's order."""
+
+
+@contextmanager
+def faiss_threads(threads: int) -> Iterator[None]:
+    """Gives faiss so many threads, and those it had before afterwards."""
+    before = faiss.omp_get_max_threads()
+    if before == threads:
+        yield
+        return
+    faiss.omp_set_num_threads(threads)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Sends what a library prints from C++ to nowhere; errors come as exceptions all the same."""
+    streams = {1: sys.stdout, 2: sys.stderr}
+    for stream in streams.values():
+        stream.flush()
+    kept = {number: os.dup(number) for number in streams}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in streams:
+        os.dup2(nowhere, number)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        for number, before in kept.items():
+            os.dup2(before, number)
+            os.close(before)
+
+
+def saved_bytes(index: faiss.Index) -> int:
+    """Bytes that a faiss index takes when it is written, counted without being kept."""
+    total = 0
+
+    def count(chunk: bytes) -> None:
+        nonlocal total
+        total += len(chunk)
+
+    writer = faiss.PyCallbackIOWriter(count)  # type: ignore[attr-defined]
+    faiss.write_index(index, writer)
+    del writer  # it may hold bytes back until it goes
+    return total
+
+
+def cells_for(count: int) -> int:
+    """Cells of an inverted file of so many vectors: the power of two nearest to ``4 sqrt(N)``.
+
+    This is 4,096 at a million, within faiss's advice of 4 to 16 ``sqrt(N)`` (its wiki, "Guidelines to choose
+    an index"), where training stays affordable on one core.
+    """
+    return min(count, 1 << round(math.log2(4 * count**0.5)))

@@ -1,0 +1,50 @@
+"""faiss's graph: hierarchical navigable small worlds (Malkov and Yashunin, 2018), float32 vectors."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.engines.base import FaissRival
+from retrieval.validation import Checked, whole
+
+
+class Hnsw(FaissRival):
+    """``IndexHNSWFlat``.
+
+    Args:
+        M: links a node.
+        efConstruction: breadth of the search that links a new node.
+        efSearch: breadth of a search.
+        threads: see `retrieval.engines.base.Rival`.
+    """
+
+    name = "hnsw"
+    knobs: ClassVar = {"efSearch": (16, 32, 64, 128, 256, 512, 1024)}
+    efSearch = Checked(whole)
+
+    def __init__(
+        self,
+        *,
+        M: int = 32,
+        efConstruction: int = 80,
+        efSearch: int = 64,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(threads=threads)
+        self.M = whole("M", M, 2)
+        self.efConstruction = whole("efConstruction", efConstruction)
+        self.efSearch = efSearch
+
+    def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
+        index = faiss.IndexHNSWFlat(vectors.shape[1], self.M, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = self.efConstruction
+        index.add(vectors)
+        return index
+
+    def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        self._index.hnsw.efSearch = max(self.efSearch, k)
+        return self._index.search(queries, k)

@@ -1,0 +1,51 @@
+"""hnswlib: the reference implementation of hierarchical navigable small worlds."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.engines.base import Found, Rival, library
+from retrieval.validation import Checked, whole
+
+
+class HnswLib(Rival):
+    """``hnswlib.Index`` in the space ``ip``.
+
+    Args:
+        M: links a node.
+        ef_construction: breadth of the search that links a new node.
+        ef: breadth of a search.
+        threads: see `retrieval.engines.base.Rival`.
+    """
+
+    name = "hnswlib"
+    knobs: ClassVar = {"ef": (16, 32, 64, 128, 256, 512, 1024)}
+    ef = Checked(whole)
+
+    def __init__(self, *, M: int = 32, ef_construction: int = 80, ef: int = 64, threads: int = 1) -> None:
+        super().__init__(threads=threads)
+        fix = "pip install hnswlib (built from source: needs a C++ compiler and Python's headers)"
+        self._hnswlib = library(self.name, "hnswlib", fix)
+        self.M = whole("M", M, 2)
+        self.ef_construction = whole("ef_construction", ef_construction)
+        self.ef = ef
+        self._index: Any = None
+
+    def resident_bytes(self) -> int:
+        """See `Rival.resident_bytes`."""
+        return 0 if self._index is None else int(self._index.index_file_size())
+
+    def _build(self, vectors: NDArray[np.float32]) -> None:
+        count, width = vectors.shape
+        index = self._hnswlib.Index(space="ip", dim=width)
+        index.init_index(max_elements=count, ef_construction=self.ef_construction, M=self.M)
+        index.add_items(vectors, np.arange(count), num_threads=self.threads)
+        self._index = index
+
+    def _search(self, queries: NDArray[np.float32], k: int) -> Found:
+        self._index.set_ef(max(self.ef, k))
+        rows, distances = self._index.knn_query(queries, k=k, num_threads=self.threads)
+        return rows.astype(np.int64), 1 - distances  # its distance is 1 - inner product

@@ -1,0 +1,105 @@
+"""ScaNN: a tree of k-means, anisotropic product codes, exact reordering.
+
+Guo et al., "Accelerating large-scale inference with anisotropic vector quantization" (ICML 2020).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.engines.base import PROBES, REFINES, Found, Rival, cells_for, library, quiet
+from retrieval.validation import Checked, whole
+
+#: Below so few vectors a tree has no use, and product codes too few to learn from.
+FEWEST_FOR_A_TREE = 1_000
+
+
+class Scann(Rival):
+    """``scann_ops_pybind`` with the settings that its own documentation takes for unit vectors.
+
+    Args:
+        num_leaves: leaves of the tree; None takes as many as `cells_for` so many vectors.
+        leaves_to_search: leaves scanned a query.
+        reorder: candidates rescored exactly, at least k.
+        dimensions_per_block: dimensions that share 4 bits of code.
+        threshold: ``anisotropic_quantization_threshold``.
+        threads: see `retrieval.engines.base.Rival`.
+    """
+
+    name = "scann"
+    knobs: ClassVar = {"leaves_to_search": PROBES, "reorder": REFINES}
+    leaves_to_search = Checked(whole)
+    reorder = Checked(whole)
+
+    def __init__(
+        self,
+        *,
+        num_leaves: int | None = None,
+        leaves_to_search: int = 16,
+        reorder: int = 100,
+        dimensions_per_block: int = 2,
+        threshold: float = 0.2,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(threads=threads)
+        fix = "pip install scann (wheels for Linux with x86 and ARM), or the extra bench"
+        self._ops = library(self.name, "scann", fix).scann_ops_pybind
+        self.num_leaves = None if num_leaves is None else whole("num_leaves", num_leaves)
+        self.leaves_to_search = leaves_to_search
+        self.reorder = reorder
+        self.dimensions_per_block = whole("dimensions_per_block", dimensions_per_block)
+        self.threshold = threshold
+        self._index: Any = None
+
+    def resident_bytes(self) -> int:
+        """See `Rival.resident_bytes`."""
+        if self._index is None:
+            return 0
+        with tempfile.TemporaryDirectory() as folder:
+            self._index.serialize(folder)
+            return sum(path.stat().st_size for path in Path(folder).iterdir())
+
+    def _build(self, vectors: NDArray[np.float32]) -> None:
+        count = len(vectors)
+        builder = self._ops.builder(vectors, min(10, count), "dot_product")
+        builder.set_n_training_threads(self.threads)
+        if count < FEWEST_FOR_A_TREE:
+            builder.score_brute_force()
+        else:
+            leaves = min(count, self.num_leaves or cells_for(count))
+            builder.tree(
+                num_leaves=leaves,
+                num_leaves_to_search=min(leaves, self.leaves_to_search),
+                training_sample_size=min(count, 64 * max(leaves, 256)),
+                spherical=True,
+            )
+            builder.score_ah(
+                self.dimensions_per_block, anisotropic_quantization_threshold=self.threshold
+            ).reorder(self.reorder)
+        with quiet():  # it logs every step
+            self._index = builder.build()
+        self._index.set_num_threads(self.threads)
+
+    def _search(self, queries: NDArray[np.float32], k: int) -> Found:
+        settings = {
+            "final_num_neighbors": k,
+            "pre_reorder_num_neighbors": max(k, self.reorder),
+            "leaves_to_search": self.leaves_to_search,
+        }
+        if len(queries) == 1:  # its own call for one query is the faster one
+            near, near_scores = self._index.search(queries[0], **settings)
+            rows = np.full((1, k), -1, np.int64)
+            scores = np.full((1, k), -np.inf, np.float32)
+            rows[0, : len(near)], scores[0, : len(near)] = near, near_scores
+        else:
+            run = self._index.search_batched if self.threads == 1 else self._index.search_batched_parallel
+            near, near_scores = run(queries, **settings)
+            rows, scores = near.astype(np.int64), near_scores
+        # where the leaves held fewer than k it fills up with row 0 and NaN
+        rows[np.isnan(scores)] = -1
+        return rows, scores

@@ -1,0 +1,1 @@
+"""ERS, the hierarchical index."""

@@ -1,0 +1,64 @@
+"""How the content of an ERS index is made: a tree from a sample, then one pass over all vectors in chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.ers.beam_search import nearest_leaves
+from retrieval.ers.feedback import EdgeStatistics
+from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, leaves_for
+from retrieval.ers.ids import IdMap, check_ids
+from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
+from retrieval.ers.metadata import Columns, Metadata
+from retrieval.ers.state import Content
+from retrieval.ers.vectors import Precision, VectorStore, fit_half
+from retrieval.protocol import check_vectors
+
+_CHUNK = 16_384
+
+
+def build_content(
+    vectors: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    metadata: Metadata | None,
+    *,
+    codec: Codec,
+    precision: Precision,
+    leaves: int | None,
+    depth: int,
+    half_life: float,
+    seed: int,
+) -> Content:
+    """The content, without anything learnt; arguments and errors as in `ErsIndex` and its `build`."""
+    if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
+        vectors = check_vectors(vectors, "vectors")
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")
+    count = len(vectors)
+    ids = check_ids(ids, count)
+    columns = Columns.build(metadata, count)
+    leaf_count = min(leaves or leaves_for(count), count)
+    rng = np.random.default_rng(seed)
+    size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
+    sample = check_vectors(vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors")
+    tree = SemanticHierarchy.train(sample, leaf_count, depth=depth, seed=seed)
+    codec_sample = sample if size <= TRAINING_ROWS else rng.choice(sample, TRAINING_ROWS, replace=False)
+    codes = Leaves.train(tree.centroids[-1], codec_sample, codec)
+    kept_as_is = isinstance(vectors, np.memmap) and precision == "float32"
+    stored = vectors if kept_as_is else np.empty(vectors.shape, precision)
+    home = np.empty(count, np.int64)
+    for at in range(0, count, _CHUNK):
+        chunk = check_vectors(vectors[at : at + _CHUNK], f"vectors[{at}:]")
+        if precision == "float16":
+            fit_half(chunk, f"vectors[{at}:]")
+        rows = np.arange(at, at + len(chunk))
+        home[rows] = nearest_leaves(tree, chunk)
+        codes.fill(chunk, rows, home[rows])
+        if not kept_as_is:
+            stored[rows] = chunk
+    codes.seal()
+    statistics = EdgeStatistics(tree, half_life)
+    priors = statistics.prior(0.0, 0.0)
+    living = IdMap(ids, np.ones(count, bool))
+    return Content(tree, statistics, codes, VectorStore(stored), living, home, columns, priors)

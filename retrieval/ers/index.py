@@ -1,0 +1,432 @@
+"""ERS: hierarchical search. A tree routes, faiss scans the leaves it reaches, exact vectors decide."""
+
+from __future__ import annotations
+
+import threading
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.ers.beam_search import descend
+from retrieval.ers.build import build_content
+from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
+from retrieval.ers.ids import LARGEST_ID, check_ids
+from retrieval.ers.inverted_lists import CODECS, Codec
+from retrieval.ers.locks import ReadersWriterLock
+from retrieval.ers.metadata import Metadata, Where
+from retrieval.ers.serialization import read_parts, write_parts
+from retrieval.ers.state import Content
+from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
+from retrieval.protocol import check_vectors
+from retrieval.reranker import Reranker
+from retrieval.reranker import rerank as reranked
+from retrieval.storage import read_folder, save_folder
+from retrieval.validation import MOST, Checked, real, whole
+
+_SLICE = 1024  # vectors changed before searches get their turn
+
+
+def _weight(name: str, value: Any) -> float:
+    """A weight of the descent's score: of other numbers no order of the nodes would come."""
+    return real(name, value, most=1e15)
+
+
+class ErsIndex:
+    """Hierarchical index with learnt routing and re-ranking; fulfils `retrieval.protocol.Retriever`.
+
+    A fresh index is **frozen**: searching changes nothing, and feedback is refused, so that results depend on
+    the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays.
+
+    **Threads**: any number may search while others change or save the index. Changes and savings wait for
+    each other; a search waits for at most 1,024 vectors to be changed, and may see a part of a larger change.
+    What an error refuses is refused whole.
+
+    Attributes:
+        beam: leaves scanned a query; more finds more and costs more.
+        refine: candidates rescored on exact vectors a query, at least ``k``.
+        success_weight: w of the descent's score (see `retrieval.ers.feedback`), 0 or more.
+        exploration: c of the descent's score, 0 or more.
+    """
+
+    name = "ers"
+    beam = Checked(whole)
+    refine = Checked(whole)
+    success_weight = Checked(_weight)
+    exploration = Checked(_weight)
+
+    def __init__(
+        self,
+        *,
+        beam: int = 16,
+        refine: int = 100,
+        codec: Codec = "pq",
+        precision: Precision = "float32",
+        leaves: int | None = None,
+        depth: int = 2,
+        success_weight: float = 0.1,
+        exploration: float = 0.0,
+        half_life: float = 10_000.0,
+        seed: int = 0,
+    ) -> None:
+        """Settings.
+
+        Args:
+            beam: see the class.
+            refine: see the class.
+            codec: of the scanned codes, see `retrieval.ers.inverted_lists.Leaves`.
+            precision: of the exact vectors that are kept.
+            leaves: of the tree; from the number of vectors if None.
+            depth: levels of the tree, at most 32.
+            success_weight: see the class.
+            exploration: see the class.
+            half_life: feedbacks after which an old one counts half, at least 1.
+            seed: of the sample and of k-means.
+
+        Raises:
+            ValueError: if a setting is out of its range.
+        """
+        if codec not in CODECS:
+            raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
+        self.beam, self.refine = beam, refine
+        self.success_weight, self.exploration = success_weight, exploration
+        self._codec, self._precision = codec, precision
+        self._leaves = None if leaves is None else whole("leaves", leaves)
+        self._depth = whole("depth", depth, most=DEEPEST)
+        self._half_life = real("half_life", half_life, least=1)
+        self._seed = whole("seed", seed, least=0, most=MOST - DEEPEST)
+        self._learning = False
+        self._content: Content | None = None
+        self._one_change = threading.RLock()  # held through a change or a save; searches do not ask for it
+        self._lock = ReadersWriterLock()
+
+    def __len__(self) -> int:
+        return 0 if self._content is None else len(self._content.ids)
+
+    def __contains__(self, id: object) -> bool:
+        if self._content is None or not isinstance(id, int | np.integer):
+            return False
+        with self._lock.reading():
+            return bool(self._content.ids.rows(np.array([id]))[0] >= 0)
+
+    def __repr__(self) -> str:
+        content = self._content
+        size = "empty" if content is None else f"{len(self)} vectors of width {content.tree.width}"
+        leaves = "" if content is None else f" in {content.tree.leaf_count} leaves"
+        state = "learning" if self._learning else "frozen"
+        codes = f"codec={self._codec!r}, precision={self._precision!r}"
+        return f"<ErsIndex: {size}{leaves}, beam={self.beam}, refine={self.refine}, {codes}, {state}>"
+
+    @property
+    def ids(self) -> Ints:
+        """``[N]``: the ids that the index has, ascending; a copy."""
+        if self._content is None:
+            return np.empty(0, np.int64)
+        with self._lock.reading():
+            return self._content.ids.living()
+
+    def get(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
+        """What the index has under some ids.
+
+        Args:
+            ids: ``[n]`` distinct, all of them in the index.
+
+        Returns:
+            Vectors ``[n, D]`` as they are kept (rounded, with ``precision="float16"``), and the metadata: per
+            column ``[n]`` int64, float64, or texts as objects. All are copies.
+
+        Raises:
+            ValueError: if the index is empty or has no such id.
+        """
+        content = self._built("get")
+        ids = check_ids(ids, None)
+        with self._lock.reading():
+            rows = content.ids.rows(ids)
+            if (rows < 0).any():
+                raise ValueError(f"get of id {ids[rows < 0][0]}: the index has no such id")
+            return content.vectors.read(rows), content.columns.read(rows)
+
+    @property
+    def hierarchy(self) -> SemanticHierarchy:
+        """The tree; ValueError before `build`."""
+        return self._built("hierarchy").tree
+
+    def build(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
+        """See `retrieval.protocol.Retriever.build`.
+
+        One pass over the vectors in chunks, after one over a sample. A memory-mapped float32 array is kept
+        as it is (leave the file alone); any other is copied.
+
+        Args:
+            vectors: ``[N, D]``.
+            ids: ``[N]``.
+            metadata: columns to filter by, ``N`` texts or numbers each.
+
+        Raises:
+            ValueError: if there is no vector, one is zero, not finite or out of range (of float16 too, where
+                they are kept so), or ids or metadata do not fit. The index stays as it was.
+        """
+        content = build_content(
+            vectors,
+            ids,
+            metadata,
+            codec=self._codec,
+            precision=self._precision,
+            leaves=self._leaves,
+            depth=self._depth,
+            half_life=self._half_life,
+            seed=self._seed,
+        )
+        content.priors = content.statistics.prior(self.success_weight, self.exploration)
+        with self._one_change:
+            self._content = content
+
+    def add(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
+        """Adds vectors under new ids.
+
+        Args:
+            vectors: ``[n, D]``, finite and not zero.
+            ids: ``[n]`` distinct, none of them in the index.
+            metadata: a value for each of the columns that the index was built with.
+
+        Raises:
+            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("add", vectors, ids)
+            if known.any():
+                raise ValueError(f"add of id {ids[known][0]}: the index has it; use update or upsert")
+            self._put(vectors, ids, metadata, partial=False)
+
+    def update(
+        self, vectors: NDArray[np.float32] | None, ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
+        """Replaces vectors, metadata or both.
+
+        Args:
+            vectors: ``[n, D]``, finite and not zero; None keeps those that are there.
+            ids: ``[n]`` distinct, all of them in the index.
+            metadata: new values for some of the columns.
+
+        Raises:
+            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("update", vectors, ids)
+            if not known.all():
+                raise ValueError(f"update of id {ids[~known][0]}: the index has no such id; use upsert")
+            self._put(vectors, ids, metadata, partial=True)
+
+    def upsert(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
+    ) -> None:
+        """Adds vectors, replacing those whose ids are there; see `add`.
+
+        Args:
+            vectors: ``[n, D]``, finite and not zero.
+            ids: ``[n]`` distinct.
+            metadata: a value for each column; some may be left out if no id is new.
+
+        Raises:
+            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("upsert", vectors, ids)
+            self._put(vectors, ids, metadata, partial=bool(known.all()))
+
+    def remove(self, ids: NDArray[np.int64]) -> None:
+        """Takes vectors out; each call looks through all rows, so many ids at once cost little more than one.
+
+        Args:
+            ids: ``[n]`` distinct, all of them in the index.
+
+        Raises:
+            ValueError: if the index is empty or has no such id; the index stays as it was.
+        """
+        with self._one_change:
+            ids, known = self._located("remove", None, ids)
+            if not known.all():
+                raise ValueError(f"remove of id {ids[~known][0]}: the index has no such id")
+            with self._lock.writing():
+                self._built("remove").drop(ids)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        beam: int | None = None,
+        refine: int | None = None,
+        where: Where | None = None,
+        reranker: Reranker | None = None,
+        rerank: int = 100,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `retrieval.protocol.Retriever.search`.
+
+        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Of equal scores
+        the smaller id stands first.
+
+        Args:
+            queries: ``[Q, D]``, not zero.
+            k: how many, at most as many as the index holds.
+            beam: instead of the attribute.
+            refine: instead of the attribute.
+            where: metadata that results must have (see `retrieval.ers.metadata`); where at least ``k`` match,
+                ``k`` are found.
+            reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch;
+                ids are -1 where there is no candidate. Its scores decide and are returned.
+            rerank: C, the candidates that the re-ranker sees, at least ``k``, at most all that there are.
+
+        Raises:
+            ValueError: if the index is empty or holds fewer than k, a query or the filter does not fit, a
+                number is below 1 or not whole, or the re-ranker returns another shape or NaN.
+        """
+        content = self._built("search")
+        k, rerank = whole("k", k), whole("rerank", rerank)
+        beam = self.beam if beam is None else whole("beam", beam)
+        refine = self.refine if refine is None else whole("refine", refine)
+        queries = check_vectors(queries, "queries", content.tree.width)
+        with self._lock.reading():
+            if k > len(content.ids):
+                raise ValueError(f"k={k}: the index holds {len(content.ids)}; ask for at most as many")
+            wanted = k if reranker is None else min(max(k, rerank), len(content.ids))
+            depth = max(refine, wanted)
+            if content.fast is not None and not where and depth < len(content.ids):
+                ids, scores = content.fast.search(
+                    queries, wanted, beam, depth, content.priors, content.vectors, content.ids.of_row
+                )
+            else:
+                if where:
+                    candidates = content.candidates(queries, where, beam, wanted, depth)
+                elif depth >= len(content.ids):
+                    every = content.everything()
+                    candidates = np.broadcast_to(every, (len(queries), len(every)))
+                else:
+                    kept, similarities = descend(content.tree, content.priors, queries, beam)
+                    candidates = content.leaves.scan(queries, kept[-1], similarities, depth)
+                ids, scores = content.vectors.refine(queries, candidates, content.ids.of_row, wanted)
+        return (ids, scores) if reranker is None else reranked(np.arange(len(ids)), ids, reranker, k)
+
+    def learn(self) -> None:
+        """From now on feedback is counted and changes the order in which leaves are visited."""
+        self._built("learn")
+        self._learning = True
+
+    def freeze(self) -> None:
+        """From now on nothing that is asked changes what is answered."""
+        self._learning = False
+
+    def feedback(self, query: NDArray[np.float32], id: int) -> None:
+        """Tells that ``id`` was the right answer to ``query``.
+
+        Args:
+            query: ``[D]``.
+            id: in the index.
+
+        Raises:
+            ValueError: if the index is frozen, has no such id, or the query does not fit.
+        """
+        with self._one_change:
+            content = self._built("feedback")
+            if not self._learning:
+                raise ValueError("feedback to a frozen index: call learn() first")
+            queries = check_vectors(np.asarray(query)[None], "query", content.tree.width)
+            id = whole("id", id, least=0, most=LARGEST_ID)
+            row = int(content.ids.rows(np.array([id]))[0])
+            if row < 0:
+                raise ValueError(f"feedback for id {id}: the index has no such id")
+            kept, _ = descend(content.tree, content.priors, queries, self.beam)
+            visited = [nodes[0][nodes[0] >= 0] for nodes in kept]
+            content.statistics.record(visited, content.tree.path(int(content.home[row])))
+            content.priors = content.statistics.prior(self.success_weight, self.exploration)
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Writes the index into a folder; killed at any moment, the folder holds the old content or the new.
+
+        Raises:
+            ValueError: if the index is empty, or the folder holds something else.
+        """
+        with self._one_change:
+            content = self._built("save")
+            header = {
+                "engine": self.name,
+                "vectors": len(content.ids),
+                "width": content.tree.width,
+                "settings": {
+                    "beam": self.beam,
+                    "refine": self.refine,
+                    "codec": self._codec,
+                    "precision": self._precision,
+                    "leaves": self._leaves,
+                    "depth": self._depth,
+                    "success_weight": self.success_weight,
+                    "exploration": self.exploration,
+                    "half_life": self._half_life,
+                    "seed": self._seed,
+                },
+            }
+            save_folder(Path(folder), lambda data: write_parts(data, content), header)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], *, verify: bool = True) -> ErsIndex:
+        """Opens a saved index, frozen; the exact vectors stay on disk under a memory map.
+
+        Args:
+            folder: written by `save`.
+            verify: compare all checksums, which reads every file once; sizes alone otherwise.
+
+        Raises:
+            ValueError: if there is none, a file is damaged or missing (which), or the schema is newer.
+        """
+
+        def read(header: dict[str, Any], data: Path) -> ErsIndex:
+            if header["engine"] != cls.name:
+                raise ValueError(f"{folder} holds an index of engine {header['engine']!r}, not {cls.name!r}")
+            index = cls(**header["settings"])
+            content = read_parts(data, index._codec, index._half_life)
+            content.priors = content.statistics.prior(index.success_weight, index.exploration)
+            index._content = content
+            return index
+
+        return read_folder(Path(folder), read, verify=verify)
+
+    def resident_bytes(self) -> int:
+        """Memory of the index; the exact vectors count unless they are memory-mapped, as after `load`."""
+        with self._one_change:
+            return self._built("resident_bytes").resident_bytes()
+
+    def _located(
+        self, what: str, vectors: NDArray[np.float32] | None, ids: NDArray[np.int64]
+    ) -> tuple[Ints, NDArray[np.bool_]]:
+        """Checked ids and whether the index has each."""
+        content = self._built(what)
+        ids = check_ids(ids, None if vectors is None else len(vectors))
+        return ids, content.ids.rows(ids) >= 0
+
+    def _put(
+        self, vectors: NDArray[np.float32] | None, ids: Ints, metadata: Metadata | None, *, partial: bool
+    ) -> None:
+        content = self._built("put")
+        checked = content.columns.check(metadata, len(ids), partial=partial)
+        if vectors is not None:
+            vectors = check_vectors(vectors, "vectors", content.tree.width)
+            if self._precision == "float16":
+                fit_half(vectors, "vectors")
+        for at in range(0, len(ids), _SLICE):
+            part = slice(at, at + _SLICE)
+            some = None if vectors is None else vectors[part]
+            with self._lock.writing():
+                content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
+
+    def _built(self, what: str) -> Content:
+        if self._content is None:
+            raise ValueError(f"{what} on an empty index: call build(vectors, ids) first")
+        return self._content

@@ -1,0 +1,70 @@
+"""What is to be told of a saved index: its tree, which vectors lie where, what use has taught. No vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.ers.hierarchy import Ints, SemanticHierarchy
+from retrieval.ers.metadata import Columns
+from retrieval.ers.serialization import read_rows, read_tree
+from retrieval.storage import read_folder
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The tree of a saved `retrieval.ErsIndex` of ``N`` vectors.
+
+    Attributes:
+        tree: the hierarchy.
+        ids: ``[N]``.
+        leaves: ``[N]`` the leaf of each.
+        feedbacks: that were counted, old ones for less (see `retrieval.ers.feedback`).
+        visits: per level ``[M_l]``: of these, how many went through each node.
+        successes: per level ``[M_l]``: of these, how many found their answer below it.
+        columns: the metadata.
+    """
+
+    tree: SemanticHierarchy
+    ids: Ints
+    leaves: Ints
+    feedbacks: float
+    visits: list[NDArray[np.float64]]
+    successes: list[NDArray[np.float64]]
+    columns: Columns
+
+    def texts(self, name: str) -> list[str] | None:
+        """The values ``[N]`` of a column of text; None if the index has no such column."""
+        known = self.columns.texts.get(name)
+        return None if known is None else [known[code] for code in self.columns.values[name].tolist()]
+
+
+def read_outline(folder: str | PathLike[str]) -> Outline:
+    """Reads an index's tree and rows, and leaves its codes and vectors alone.
+
+    Args:
+        folder: written by `retrieval.ErsIndex.save`.
+
+    Raises:
+        ValueError: if there is no index, a file is missing or of another size, or the schema is newer.
+    """
+
+    def read(header: dict[str, Any], data: Path) -> Outline:
+        tree, statistics = read_tree(data, header["settings"]["half_life"])
+        rows = read_rows(data)
+        return Outline(
+            tree,
+            rows["ids"],
+            rows["home"],
+            statistics.total / statistics.weight,
+            [counts / statistics.weight for counts in statistics.visits],
+            [counts / statistics.weight for counts in statistics.successes],
+            Columns.from_arrays(rows),
+        )
+
+    return read_folder(Path(folder), read, verify=False)

@@ -1,0 +1,251 @@
+"""The vectors of each leaf as compressed codes, scanned by faiss's own kernels.
+
+faiss is told which leaves to scan (``search_preassigned``): the tree does the routing, faiss the arithmetic.
+Rows (0, 1, 2 … in the order of adding) are what is stored and found; ids are the index's business.
+
+faiss's helper ``contrib.ivf_tools.add_preassigned`` stores garbage in an ``IndexIVFPQFastScan`` without an
+error (its codes are interleaved by blocks of 32). The first filling therefore goes into a plain 4-bit
+``IndexIVFPQ`` that is then converted; later additions go through ``add_with_ids``, which knows the blocks,
+but relies on what stands behind the end of a list being blank (see `Leaves.discard`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.ers.hierarchy import Floats, Ints
+
+Codec = Literal["pq", "sq8"]
+CODECS: tuple[Codec, ...] = ("pq", "sq8")
+_ENOUGH_TO_LEARN = 256  # vectors
+_BLOCK = 32  # vectors that fast scan interleaves
+TRAINING_ROWS = 65_536  # more changes neither codec's recall
+
+
+class Leaves:
+    """Inverted lists over the tree's leaves.
+
+    ``pq``: product quantisation of the residuals, 4 bits for every 2 dimensions, scanned in registers ("fast
+    scan", André et al. 2015): D/4 bytes a vector, meant to be refined. ``sq8``: 8 bits a dimension: D bytes.
+    Each row takes 8 bytes more for its number.
+    """
+
+    def __init__(self, index: Any, codec: Codec) -> None:
+        self.index = index
+        self.codec = codec
+        self._lists: Ints | None = None
+
+    @classmethod
+    def train(cls, centroids: Floats, sample: Floats, codec: Codec) -> Leaves:
+        """Empty leaves whose codec has seen a sample.
+
+        Args:
+            centroids: ``[M, D]``, the leaves of the tree.
+            sample: ``[S, D]``, at least one vector.
+            codec: one of `CODECS`.
+
+        Raises:
+            ValueError: if the codec is unknown.
+        """
+        if codec not in CODECS:
+            raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
+        leaf_count, width = centroids.shape
+        index: Any  # faiss's Python additions are unknown to its type stubs
+        quantizer = faiss.IndexFlatIP(width)
+        quantizer.add(centroids)
+        metric = faiss.METRIC_INNER_PRODUCT
+        if codec == "sq8":
+            kind = faiss.ScalarQuantizer.QT_8bit
+            index = faiss.IndexIVFScalarQuantizer(quantizer, width, leaf_count, kind, metric, True)
+        else:
+            index = faiss.IndexIVFPQ(
+                quantizer, width, leaf_count, width // 2 if width % 2 == 0 else width, 4, metric
+            )
+            index.pq.cp.min_points_per_centroid = 1
+        index.train(_varied(np.ascontiguousarray(sample[:TRAINING_ROWS]), quantizer))
+        return cls(index, codec)
+
+    def fill(self, vectors: Floats, rows: Ints, leaves: Ints) -> None:
+        """Adds vectors to leaves that are known. Only before `seal`.
+
+        Args:
+            vectors: ``[n, D]`` contiguous.
+            rows: ``[n]``.
+            leaves: ``[n]``.
+        """
+        pointer = faiss.swig_ptr
+        rows, leaves = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(leaves, np.int64)
+        self.index.add_core(len(vectors), pointer(vectors), pointer(rows), pointer(leaves))
+
+    def seal(self) -> None:
+        """Ends the first filling: product codes are laid out for fast scan, spare memory is given back."""
+        if self.codec == "pq":
+            plain = self.index
+            self.index = faiss.IndexIVFPQFastScan(plain)
+            # The new index keeps the old one alive for its quantiser, and with it the old codes.
+            plain.replace_invlists(faiss.ArrayInvertedLists(plain.nlist, plain.code_size))
+        else:
+            self.index = faiss.clone_index(self.index)  # lists that grew are up to twice as long as needed
+        self._lists = None
+
+    def append(self, vectors: Floats, rows: Ints) -> Ints:
+        """Adds vectors later, each to its nearest leaf (the same measure as the tree's).
+
+        Args:
+            vectors: ``[n, D]`` contiguous.
+            rows: ``[n]`` ascending.
+
+        Returns:
+            ``[n]``: the leaf that each went to, read back, so that it is that one even where two are as near.
+        """
+        before = self.sizes()
+        self.index.add_with_ids(vectors, rows)
+        self._lists = None
+        leaves = np.empty(len(rows), np.int64)
+        after = self.sizes()
+        for leaf in np.flatnonzero(after > before):
+            leaves[np.searchsorted(rows, self._rows_of(int(leaf), int(after[leaf]))[before[leaf] :])] = leaf
+        return leaves
+
+    def discard(self, rows: Ints) -> int:
+        """Takes the codes of rows out and returns how many there were."""
+        library: Any = faiss
+        named = np.zeros(int(rows.max(initial=-1)) + 1, bool)
+        named[rows] = True
+        bits = np.packbits(named, bitorder="little")
+        before = self.sizes()
+        removed = int(self.index.remove_ids(library.IDSelectorBitmap(bits)))
+        self._lists = None
+        if self.codec == "pq":
+            self._blank(np.flatnonzero(self.sizes() < before))
+        return removed
+
+    def _blank(self, leaves: Ints) -> None:
+        """Clears what stands behind the ends of lists.
+
+        faiss 1.15 leaves the codes of removed vectors there, and ORs those of added ones on top of them: a
+        vector that was added after a removal would be scanned by a code that is not its own.
+        """
+        lists, packer = self.index.invlists, self.index.get_CodePacker()
+        blank = np.zeros(packer.code_size, np.uint8)
+        for leaf in leaves.tolist():
+            full, begun = divmod(lists.list_size(leaf), _BLOCK)
+            if begun:
+                codes = faiss.rev_swig_ptr(lists.get_codes(leaf), (full + 1) * packer.block_size)
+                for place in range(begun, _BLOCK):
+                    packer.pack_1(blank, place, codes[None, full * packer.block_size :])
+
+    def renumber(self, rows: Ints) -> None:
+        """Calls row ``rows[i]`` (ascending, every row that has a code among them) ``i`` from now on."""
+        for leaf, size in enumerate(self.sizes()):
+            stored = self._rows_of(leaf, int(size))
+            stored[:] = np.searchsorted(rows, stored)
+
+    def _rows_of(self, leaf: int, size: int) -> Ints:
+        """``[size]``: a view of memory of faiss, valid until the list changes."""
+        if not size:
+            return np.empty(0, np.int64)
+        rows: Ints = faiss.rev_swig_ptr(self.index.invlists.get_ids(leaf), size)
+        return rows
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of codes, rows and centroids; lists that grew by additions may hold up to twice theirs."""
+        sizes = self.sizes()
+        if self.codec == "pq":  # blocks of 32, in tables that faiss rounds up to powers of two of 256 bytes
+            blocks = -(-sizes // _BLOCK) * self.index.M2 * 16
+            codes = np.where(sizes > 0, 2 ** np.ceil(np.log2(np.maximum(blocks, 256))), 0).sum()
+        else:
+            codes = sizes.sum() * self.index.code_size
+        return int(codes + 8 * sizes.sum() + 4 * self.index.d * self.index.nlist)
+
+    def lists(self) -> Ints:
+        """``[M, 3]``: where each leaf's codes and its row numbers begin in memory, and how many there are.
+
+        Good until codes are added or discarded, which may move them: whoever reads while another writes needs
+        a lock, as for `scan`.
+        """
+        table = self._lists
+        if table is None:
+            lists = self.index.invlists
+            table = np.zeros((lists.nlist, 3), np.int64)
+            for leaf, size in enumerate(self.sizes()):
+                if size:
+                    table[leaf] = int(lists.get_codes(leaf)), int(lists.get_ids(leaf)), size
+            self._lists = table
+        return table
+
+    def sizes(self) -> Ints:
+        """``[M]``: codes in each leaf."""
+        lists = self.index.invlists
+        return np.array([lists.list_size(leaf) for leaf in range(lists.nlist)], np.int64)
+
+    def scan(
+        self,
+        queries: Floats,
+        leaves: Ints,
+        similarities: Floats,
+        k: int,
+        allowed: NDArray[np.uint8] | None = None,
+    ) -> Ints:
+        """The rows that score highest by their codes.
+
+        Args:
+            queries: ``[Q, D]`` contiguous.
+            leaves: ``[Q, W]``, -1 for none.
+            similarities: ``[Q, W]`` of the queries with the leaves' centroids.
+            k: rows a query.
+            allowed: bits of the rows that may be found (`numpy.packbits`, little-endian); None for all. faiss
+                looks at it while it scans, so that a filter never empties the list afterwards.
+
+        Returns:
+            ``[Q, k]`` rows, best first, -1 where there were fewer.
+        """
+        leaves = np.ascontiguousarray(leaves, np.int64)
+        similarities = np.ascontiguousarray(similarities, np.float32)
+        library: Any = faiss
+        chosen = {} if allowed is None else {"sel": library.IDSelectorBitmap(allowed)}
+        parameters = library.SearchParametersIVF(nprobe=leaves.shape[1], **chosen)
+        scores = np.empty((len(queries), k), np.float32)
+        rows = np.empty((len(queries), k), np.int64)
+        pointer = faiss.swig_ptr
+        # The Python face of search_preassigned takes no parameters, which the selector needs.
+        self.index.search_preassigned_c(
+            len(queries),
+            pointer(queries),
+            k,
+            pointer(leaves),
+            pointer(similarities),
+            pointer(scores),
+            pointer(rows),
+            False,
+            parameters,
+        )
+        return rows
+
+
+def _varied(sample: Floats, quantizer: faiss.IndexFlatIP) -> Floats:
+    """A sample from which a codec can learn what later vectors may be, were this one a single vector.
+
+    Where every vector is its leaf's centroid (few vectors, or copies of few) the residuals are all zero:
+    codes learnt from them hold nothing, and fast scan, which scales by their range, would find nothing. Nor
+    would it for a query along columns in which the vectors do not differ; those get a thousandth of noise.
+    """
+    rng = np.random.default_rng(0)
+    some = sample[:_ENOUGH_TO_LEARN]
+    spread = np.sqrt(np.square(some).mean())
+    nearest = quantizer.search(some, 1)[1][:, 0]
+    residuals = some - quantizer.reconstruct_batch(nearest)
+    if len(some) < _ENOUGH_TO_LEARN or np.square(residuals).mean() <= 1e-6 * spread**2:
+        views = np.resize(some, (_ENOUGH_TO_LEARN, some.shape[1]))
+        noise = rng.normal(scale=spread, size=views.shape)
+        return np.concatenate([sample, (views + noise).astype(np.float32)])
+    even = sample.std(axis=0) < 1e-3 * spread
+    if even.any():
+        sample = sample.copy()
+        sample[:, even] += rng.normal(scale=1e-3 * spread, size=(len(sample), int(even.sum())))
+    return sample

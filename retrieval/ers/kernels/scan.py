@@ -1,0 +1,163 @@
+"""Codes of a leaf against the tables of a query, and the best rows that a query has met so far.
+
+Codes describe what a vector differs by from its leaf's centroid, and ``q·(μ + r) = q·μ + q·r``: one table of
+a query serves all its leaves, to whose sums each adds a bias. Sums of table entries are taken 32 vectors at a
+time (`retrieval.ers.kernels.simd`); only those that beat the present ``wanted``-th best leave the registers.
+
+What a query has met is the same in whatever order its leaves are scanned, so that a batch may scan them in an
+order that suits the memory, and still answers as its queries alone do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiling import inlined, kept
+from compiling.instructions import prefetch, prefetch_lines
+from retrieval.ers.kernels.simd import BLOCK, TABLE_MAX, load_long, scan_block, trailing_zeros
+from retrieval.ers.kernels.sort_keys import drop_below, keep_largest, number_of_whole, whole_key
+
+_FAST = {"reassoc", "contract", "nsz", "nnan"}
+BIN = 2  # bits of a code score that its bin does without
+NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor sees what follows
+FOUND, ABOVE, LEAST = 0, 1, 2  # columns of a query's state: keys held, scores in or above its least bin, that
+
+
+@inlined(fastmath=_FAST)
+def fill_tables(
+    query: NDArray[np.float32],
+    codebook: NDArray[np.float32],
+    exact: NDArray[np.float32],
+    tables: NDArray[np.uint8],
+) -> np.float32:
+    """Fills the look-up tables ``[parts, 16]`` and returns their entries' units in a score of 1."""
+    parts, inner, _ = codebook.shape
+    widest = np.float32(0)
+    for part in range(parts):
+        row = exact[part]
+        for code in range(16):
+            row[code] = query[part * inner] * codebook[part, 0, code]
+        for column in range(1, inner):
+            x = query[part * inner + column]
+            for code in range(16):
+                row[code] += x * codebook[part, column, code]
+        least = most = row[0]
+        for code in range(16):
+            least = min(least, row[code])
+            most = max(most, row[code])
+        for code in range(16):
+            row[code] -= least
+        widest = max(widest, most - least)
+    unit = np.float32(TABLE_MAX) / max(widest, np.float32(1e-30))
+    for part in range(parts):
+        for code in range(16):
+            tables[16 * part + code] = np.uint8(np.int32(exact[part, code] * unit + np.float32(0.5)))
+    return unit
+
+
+@kept(inline="always")
+def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
+    """Whether a filter leaves out the row whose number is at an address."""
+    if len(allowed) == 0:
+        return False
+    row: Any = load_long(address)
+    return (allowed[row >> 3] >> (row & 7)) & 1 == 0
+
+
+@kept()
+def scan_visits(
+    whose: NDArray[np.int64],
+    leaves: NDArray[np.int64],
+    biases: NDArray[np.int64],
+    count: int,
+    lists: NDArray[np.int64],
+    place_bits: int,
+    tables: int,
+    size: int,
+    allowed: NDArray[np.uint8],
+    wanted: int,
+    state: NDArray[np.int64],
+    counts: NDArray[np.int32],
+    keys: NDArray[np.int64],
+    sums: NDArray[np.uint16],
+) -> None:
+    """Adds the rows of leaves to those that queries have met.
+
+    ``counts`` of the scores met, in bins, tell at every moment what the ``wanted``-th best at least is.
+
+    Args:
+        whose: ``[V]`` the query of each visit.
+        leaves: ``[V]`` its leaf.
+        biases: ``[V]`` of the leaf for the query, in units of table entries.
+        count: of visits.
+        lists: ``[M, 3]``, see `retrieval.ers.inverted_lists.Leaves.lists`.
+        place_bits: bits that hold every place in a leaf: those of keys above them are the leaf's.
+        tables: address of the queries', one after the other.
+        size: bytes of a query's tables, and of a block of codes.
+        allowed: bits of rows, empty for all.
+        wanted: rows to keep.
+        state: ``[Q, 3]``.
+        counts: ``[Q, bins]``.
+        keys: ``[Q, room]``.
+        sums: ``[32]`` to work in.
+    """
+    last_bin, room = counts.shape[1] - 1, keys.shape[1]
+    at_sums = sums.ctypes.data
+    for visit in range(count):
+        who, leaf, bias = whose[visit], leaves[visit], biases[visit]
+        if visit + 1 < count and leaves[visit + 1] != leaf:
+            prefetch_lines(lists[leaves[visit + 1], 0], NEXT)
+        codes, numbers, members = lists[leaf, 0], lists[leaf, 1], lists[leaf, 2]
+        found, above, least_bin = state[who, FOUND], state[who, ABOVE], state[who, LEAST]
+        for block in range((members + BLOCK - 1) // BLOCK):
+            least = (least_bin << BIN) - bias if least_bin > 0 else 0
+            if least > 65535:
+                break
+            at_codes = codes + block * size
+            mask: Any = scan_block(at_codes, tables + who * size, size, np.uint16(max(least, 0)), at_sums)
+            mask &= np.uint32((1 << min(members - BLOCK * block, BLOCK)) - 1)  # the last block has gaps
+            while mask != 0:
+                place = trailing_zeros(mask)
+                mask &= mask - np.uint32(1)
+                at = BLOCK * block + place
+                if _hidden(allowed, numbers + 8 * at):
+                    continue
+                prefetch(numbers + 8 * at)
+                if found == room:
+                    keep_largest(keys[who], found, wanted)
+                    found = wanted
+                score: Any = np.int64(sums[place]) + bias
+                keys[who, found] = whole_key(score, (leaf << place_bits) | at)
+                found += 1
+                place = min(max(score >> BIN, 0), last_bin)
+                if place >= least_bin:
+                    counts[who, place] += 1
+                    above += 1
+                    while above - counts[who, least_bin] >= wanted:
+                        above -= counts[who, least_bin]
+                        least_bin += 1
+        state[who, FOUND], state[who, ABOVE], state[who, LEAST] = found, above, least_bin
+
+
+@kept()
+def best_rows(
+    wanted: int,
+    lists: NDArray[np.int64],
+    place_bits: int,
+    state: NDArray[np.int64],
+    keys: NDArray[np.int64],
+) -> int:
+    """Replaces a query's ``wanted`` best keys by their rows, in front; returns how many there are."""
+    found, least_bin = state[FOUND], state[LEAST]
+    if least_bin > 0:
+        found = drop_below(keys, found, least_bin << BIN)
+    if found > wanted:
+        keep_largest(keys, found, wanted)
+        found = wanted
+    for slot in range(found):
+        where = number_of_whole(keys[slot])
+        keys[slot] = load_long(lists[where >> place_bits, 1] + 8 * (where & ((1 << place_bits) - 1)))
+    return found

@@ -1,0 +1,79 @@
+"""The parts of an ERS index as files, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from retrieval.ers.feedback import EdgeStatistics
+from retrieval.ers.hierarchy import SemanticHierarchy
+from retrieval.ers.ids import IdMap
+from retrieval.ers.inverted_lists import Codec, Leaves
+from retrieval.ers.metadata import Columns
+from retrieval.ers.state import Content
+from retrieval.ers.vectors import VectorStore
+
+_CHUNK = 16_384
+
+
+def write_parts(folder: Path, content: Content) -> None:
+    """Writes ``leaves.faiss``, ``tree.safetensors``, ``rows.safetensors`` and ``vectors.npy``.
+
+    Rows that were removed are left out; `read_parts` calls the others 0, 1, 2 … in their order.
+    """
+    library: Any = faiss
+    tree, statistics, living = content.tree, content.statistics, content.everything()
+    library.write_index(content.leaves.index, str(folder / "leaves.faiss"))
+    arrays: dict[str, Any] = {"clock": np.array([statistics.total, statistics.weight])}
+    for level in range(tree.depth):
+        arrays[f"centroids.{level}"] = tree.centroids[level]
+        arrays[f"first_child.{level}"] = tree.first_child[level]
+        arrays[f"visits.{level}"] = statistics.visits[level]
+        arrays[f"successes.{level}"] = statistics.successes[level]
+    save_file(arrays, folder / "tree.safetensors")
+    rows = {"rows": living, "ids": content.ids.of_row[living], "home": content.home[living]}
+    save_file(rows | content.columns.arrays(living), folder / "rows.safetensors")
+    dtype = content.vectors.base.dtype
+    with (folder / "vectors.npy").open("wb") as file:
+        shape = {"descr": dtype.str, "fortran_order": False, "shape": (len(living), tree.width)}
+        np.lib.format.write_array_header_1_0(file, shape)
+        for at in range(0, len(living), _CHUNK):
+            content.vectors.read(living[at : at + _CHUNK]).astype(dtype).tofile(file)
+
+
+def read_tree(folder: Path, half_life: float) -> tuple[SemanticHierarchy, EdgeStatistics]:
+    """Reads ``tree.safetensors``."""
+    arrays = load_file(folder / "tree.safetensors")
+    levels = range(sum(name.startswith("centroids.") for name in arrays))
+    tree = SemanticHierarchy(
+        tuple(arrays[f"centroids.{level}"] for level in levels),
+        tuple(arrays[f"first_child.{level}"] for level in levels),
+    )
+    statistics = EdgeStatistics(tree, half_life)
+    statistics.total, statistics.weight = arrays["clock"].tolist()
+    statistics.visits = [arrays[f"visits.{level}"] for level in levels]
+    statistics.successes = [arrays[f"successes.{level}"] for level in levels]
+    return tree, statistics
+
+
+def read_rows(folder: Path) -> dict[str, Any]:
+    """Reads ``rows.safetensors``: ``rows``, ``ids``, ``home`` and the metadata's columns."""
+    return load_file(folder / "rows.safetensors")
+
+
+def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
+    """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
+    library: Any = faiss
+    tree, statistics = read_tree(folder, half_life)
+    kept = read_rows(folder)
+    rows = kept["rows"]
+    leaves = Leaves(library.read_index(str(folder / "leaves.faiss")), codec)
+    if len(rows) and rows[-1] >= len(rows):
+        leaves.renumber(rows)
+    vectors = VectorStore(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
+    ids = IdMap(kept["ids"], np.ones(len(rows), bool))
+    return Content(tree, statistics, leaves, vectors, ids, kept["home"], Columns.from_arrays(kept), [])

@@ -1,0 +1,120 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments.console import tables
+from experiments.console.errors import UserError
+from experiments.index_evaluation.load_run import check_run, read_config
+from experiments.run_folder.metrics_log import Journal
+from experiments.run_folder.readers import read_yaml
+from experiments.settings.command import check
+from experiments.settings.schema import RunConfig, from_plain
+from experiments.training import results
+
+
+def settings(**changes: object) -> RunConfig:
+    import hydra
+    from omegaconf import OmegaConf
+
+    from experiments.settings.command import CONF
+    from experiments.settings.schema import register_sizes
+
+    register_sizes()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", overrides=[f"{key}={value}" for key, value in changes.items()])
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return from_plain({str(key): value for key, value in plain.items()})
+
+
+def test_a_resumed_journal_has_no_line_and_no_point_twice(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write(0, "train", {"loss/total": 3.0})
+    position = journal.position
+    journal.write(1, "train", {"loss/total": 2.0})  # after the last checkpoint: lost with the kill
+    journal.close()
+    journal = Journal(tmp_path, position, 1)
+    journal.write(1, "train", {"loss/total": 1.5})
+    journal.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss/total"]) for line in lines] == [(0, 3.0), (1, 1.5)]
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(p.step, p.value) for p in board.Scalars("loss/total")] == [(0, 3.0), (1, 1.5)]
+
+
+def test_a_value_that_json_lacks_is_null(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write(0, "train", {"loss/total": float("nan")})
+    journal.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss/total"] is None
+
+
+def test_a_picture_arrives_in_tensorboard(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.image(3, "attention", np.zeros((4, 6, 3), np.uint8))
+    journal.close()
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (picture,) = board.Images("attention")
+    assert (picture.step, picture.height, picture.width) == (3, 4, 6)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    results.open_folder(tmp_path, settings())
+    Journal(tmp_path).close()
+    with pytest.raises(UserError, match="resume=true"):
+        results.open_folder(tmp_path, settings())
+    results.open_folder(tmp_path, settings(resume="true", device="cpu"))
+    with pytest.raises(UserError, match=r"train\.epochs was \d+ in that run and is 3 now"):
+        results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3}))
+
+
+def test_a_folder_with_nothing_but_settings_is_new(tmp_path: Path) -> None:
+    results.open_folder(tmp_path, settings(**{"train.epochs": 3}))
+    results.open_folder(tmp_path, settings(resume="true"))  # the one before had ended before it began
+    assert read_yaml(tmp_path / "config.yaml")["train"]["epochs"] == 12
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no run to resume"):
+        results.open_folder(tmp_path, settings(resume="true"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"{'a': b", b"a: [1", b"3", b"null", b'{"schema": 1}']
+)
+def test_damaged_files_of_a_run_are_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    results.open_folder(tmp_path, settings())
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        results.finished(tmp_path)
+    told = [str(caught.value)]
+    (tmp_path / "config.yaml").write_bytes(content)
+    for read in (lambda: results.open_folder(tmp_path, settings(resume="true")), lambda: check_run(tmp_path)):
+        with pytest.raises(UserError) as caught:
+            read()
+        told.append(str(caught.value))
+    with pytest.raises(UserError):
+        read_config(tmp_path / "config.yaml")
+    for line in told[:2]:
+        assert str(tmp_path) in line
+        assert "\n" not in line
+
+
+def test_the_table_has_both_directions_in_percent() -> None:
+    metrics = {f"{d}/{m}": 0.5 for d in ("text_to_shape", "shape_to_text") for m in tables.MEASURES}
+    console = Console(file=io.StringIO(), width=100)
+    console.print(tables.retrieval_table({"exact KNN": metrics, "nothing": {}}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "text → shape" in text
+    assert "shape → text" in text
+    assert "50.0" in text
+    assert "–" in text
+
+
+def test_checking_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(["agent=none"])
+    assert not list(tmp_path.iterdir())

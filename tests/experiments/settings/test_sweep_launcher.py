@@ -1,0 +1,153 @@
+"""Sweeps whose arms are processes: of a small program that Hydra runs as it runs the real one."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.settings.sweep_launcher import Arm, environment, quoted, run_arms
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, os, sys
+from pathlib import Path
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def run(config):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with (folder.parent / "started").open("a") as file:
+        file.write(f"{config.value}\\n")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    if config.value == config.bad:
+        sys.exit(f"error: value={config.value} is bad")
+    if config.value == config.endless:
+        while True:
+            pass
+    names = {"text_to_shape/recall@1": config.value / 10}
+    threads = os.environ["OMP_NUM_THREADS"]
+    metrics = {"metrics": {"final": names, "reranked": names}, "threads": threads}
+    (folder / "results.json").write_text(json.dumps(metrics))
+
+run()
+"""
+CONF = """
+defaults: [_self_, override hydra/launcher: arms, override hydra/job_logging: disabled]
+value: 0
+bad: -1
+endless: -1
+resume: false
+threads: null
+hydra:
+  output_subdir: null
+  sweep: {dir: sweep, subdir: "${hydra:job.num}-${value}"}
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    folder = tmp_path / "it's a folder"  # what a shell, a YAML file and Hydra all have opinions on
+    (folder / "conf").mkdir(parents=True)
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "conf" / "config.yaml").write_text(CONF)
+    return folder
+
+
+def command(program: Path, arguments: str) -> list[str]:
+    sweep = quoted(program / "sweep")
+    return [sys.executable, str(program / "program.py"), *shlex.split(arguments), f"hydra.sweep.dir={sweep}"]
+
+
+def surroundings() -> dict[str, str]:
+    left = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    return left | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "1"}
+
+
+def sweep(program: Path, arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(program, arguments), env=surroundings(), capture_output=True, text=True, timeout=120
+    )
+
+
+def started(program: Path) -> list[str]:
+    return sorted((program / "sweep" / "started").read_text().split())
+
+
+def test_a_failing_arm_stops_no_other_and_is_run_again_alone(program: Path) -> None:
+    done = sweep(program, "-m value=1,2,3 bad=2 hydra.launcher.jobs=2")
+    assert done.returncode == 1
+    assert started(program) == ["1", "2", "3"]
+    lines = done.stderr.splitlines()
+    assert "[1/3] value=1: started" in lines
+    assert any(line.startswith("[3/3] value=3: done in") and "R@1" in line for line in lines)
+    assert lines[-2].startswith("2 of 3 runs are done: ")
+    assert lines[-1].startswith("error: value=2: exit code 1, value=2 is bad (")
+    assert Path(lines[-1].rpartition("(")[2].rstrip(")")).read_text() == "error: value=2 is bad\n"
+    results = json.loads((program / "sweep" / "0-1" / "results.json").read_text())
+    assert results["threads"] == str(max(1, len(os.sched_getaffinity(0)) // 2))
+
+    again = sweep(program, "-m value=1,2,3 bad=2 resume=true")
+    assert again.returncode == 1
+    assert started(program) == ["1", "2", "2", "3"]
+    assert "[1/3] value=1: done before, R@1 text → shape 10.0 (without calibration 10.0)" in again.stderr
+
+    sweep(program, "-m value=1 bad=7 resume=true")  # not what was run there, which its process must tell
+    assert started(program) == ["1", "1", "2", "2", "3"]
+
+
+def test_earlier_runs_are_not_overwritten(program: Path) -> None:
+    assert sweep(program, "-m value=1").returncode == 0
+    refused = sweep(program, "-m value=1,2")
+    assert "1 of these runs are there already; add resume=true" in refused.stderr
+    assert started(program) == ["1"]
+    shared = sweep(program, "-m value=4,5 hydra.sweep.subdir=same")
+    assert "2 runs, but 1 different folder names" in shared.stderr
+    none = sweep(program, "-m value=4,5 hydra.launcher.jobs=0")
+    assert "hydra.launcher.jobs=0: expected a whole number from 1" in none.stderr
+
+
+def test_an_interrupted_sweep_leaves_no_process_behind(program: Path) -> None:
+    words = command(program, "-m value=1,2 endless=2 hydra.launcher.jobs=2")
+    with subprocess.Popen(words, env=surroundings(), stderr=subprocess.PIPE, text=True) as process:
+        record = program / "sweep" / "1-2" / "config.yaml"
+        while process.poll() is None and not record.exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "resume=true" in told
+    assert not [line for line in processes() if str(program) in line]
+
+
+def processes() -> list[str]:
+    """Command lines of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def test_a_killed_arm_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    arms = [Arm("one", [sys.executable, "-c", dies], tmp_path / "one", None)]
+    assert run_arms(arms, 1, 0, tmp_path) == arms
+    assert "error: one: killed by SIGKILL" in capsys.readouterr().err
+
+
+def test_what_the_caller_says_of_threads_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert environment(1)["OMP_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert environment(1)["OMP_NUM_THREADS"] == "1"
+    assert "OMP_NUM_THREADS" not in environment(None)

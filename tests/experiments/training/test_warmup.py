@@ -1,0 +1,111 @@
+"""The warm-up that runs share: found where it is equal, and then as good as trained again."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import hydra
+import pytest
+import torch
+
+from experiments.settings.command import CONF
+from experiments.settings.schema import from_hydra, register_sizes
+from experiments.training.warmup import first_calibrated, key
+
+WARM = 8  # 60 % of 4 passes of 3 steps
+ROOT = Path(__file__).parents[3]
+SETTINGS = shlex.split("""
+    model=tiny device=cpu threads=1 data.size=96 data.points=256 data.test=24 data.reward=16
+    agent.budget=8 env.horizon=3 eval.candidates=8 train.batch_size=16 train.group=8 train.epochs=3
+    train.hard_epochs=1 train.images_every=0 dap.mode=distill dap.period=3 dap.warmup=0.6 dap.queries=4
+    dap.candidates=4 dap.agent_steps=100 dap.validations=2
+""")
+
+
+def run(folder: Path, cache: Path, *more: str) -> dict[str, object]:
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.run",
+        *SETTINGS,
+        f"cache={cache}",
+        f"hydra.run.dir={folder}",
+    ]
+    done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "results.json").read_text())
+
+
+def lines_of(folder: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "time"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    assert run(folder, cache, "agent=mcts")["reused_steps"] == 0
+    return folder
+
+
+def test_a_run_from_the_cache_ends_as_the_one_that_filled_it(
+    first: Path, cache: Path, tmp_path: Path
+) -> None:
+    results = run(tmp_path / "again", cache, "agent=mcts")
+    assert results["reused_steps"] == WARM
+    assert lines_of(tmp_path / "again") == lines_of(first)
+    assert results["metrics"] == json.loads((first / "results.json").read_text())["metrics"]
+
+
+def test_another_agent_begins_from_the_same_warm_up(first: Path, cache: Path, tmp_path: Path) -> None:
+    results = run(tmp_path / "random", cache, "agent=random")
+    assert results["reused_steps"] == WARM
+    assert lines_of(tmp_path / "random")[:WARM] == lines_of(first)[:WARM]
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("agent=random", True),
+        ("dap.mode=off", True),
+        ("reward.alpha=1", True),
+        ("train.checkpoint_every=7", True),
+        ("seed=1", False),
+        ("train.learning_rate=5e-4", False),
+        ("train.hard_epochs=2", False),
+        ("model=tiny", False),
+        ("dap.warmup=0.5", False),
+    ],
+)
+def test_the_key_is_of_what_determines_the_warm_up(override: str, same: bool) -> None:
+    assert (key_with() == key_with(override)) is same
+
+
+def key_with(*overrides: str) -> str:
+    corpus = SimpleNamespace(dataset=SimpleNamespace(hash="of the data"), splits={"train": torch.arange(56)})
+    register_sizes()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = from_hydra(hydra.compose("config", overrides=[*overrides]))
+    return key(config, corpus, first_calibrated(config, 100), 100)
+
+
+def test_folds_teach_the_agent_from_the_train_split(first: Path, cache: Path, tmp_path: Path) -> None:
+    results = run(tmp_path / "folds", cache, "agent=mcts", "dap.folds=2")
+    assert results["reused_steps"] == WARM
+    kept = len(list((cache / "warmups").glob("*/step-*")))
+    again = run(tmp_path / "again", cache, "agent=mcts", "dap.folds=2")
+    assert len(list((cache / "warmups").glob("*/step-*"))) == kept  # the folds' models were found
+    assert again["metrics"] == results["metrics"]
+    training = [line for line in lines_of(tmp_path / "folds") if line["phase"] == "train"]
+    assert training == [line for line in lines_of(first) if line["phase"] == "train"]  # folds move nothing
+    validation = results["agent"]["validation"]
+    names = {"return", "return_error", "recall@1", "recall@1_gain", "acted", "evaluations"}
+    assert validation.keys() == names
