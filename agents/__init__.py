@@ -8,34 +8,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agents.base import Agent, DecisionProcess, Game, PlanResult, roll
+    from agents.base import Agent, DecisionProcess, PlanResult, Rollout, roll
     from agents.baselines.greedy import GreedyAgent
     from agents.baselines.none import NoneAgent
     from agents.baselines.random import RandomAgent
     from agents.baselines.random_search import RandomSearchAgent
     from agents.mcts.agent import MctsAgent
-    from agents.mcts.network import Learner, PolicyValueNetwork
+    from agents.mcts.network import PolicyValueNetwork, Trainer
     from agents.mcts.problem import PlanningProblem
     from agents.registry import AGENTS, make_agent, register
-    from agents.rollout import PlayedRows, play
+    from agents.rollout import BestReturnRunner, play
 
 _MODULES = {
     "AGENTS": "registry",
     "Agent": "base",
     "DecisionProcess": "base",
-    "Game": "base",
-    "GreedyAgent": "greedy",
-    "Learner": "policy",
-    "MctsAgent": "mcts",
-    "NoneAgent": "none",
+    "Rollout": "base",
+    "GreedyAgent": "baselines.greedy",
+    "Trainer": "mcts.network",
+    "MctsAgent": "mcts.agent",
+    "NoneAgent": "baselines.none",
     "PlanResult": "base",
-    "PlanningProblem": "planning",
-    "PlayedRows": "played",
-    "PolicyValueNetwork": "policy",
-    "RandomAgent": "random",
-    "RandomSearchAgent": "random_search",
+    "PlanningProblem": "mcts.problem",
+    "BestReturnRunner": "rollout",
+    "PolicyValueNetwork": "mcts.network",
+    "RandomAgent": "baselines.random",
+    "RandomSearchAgent": "baselines.random_search",
     "make_agent": "registry",
-    "play": "played",
+    "play": "rollout",
     "register": "registry",
     "roll": "base",
 }
@@ -43,18 +43,18 @@ _MODULES = {
 __all__ = [
     "AGENTS",
     "Agent",
+    "BestReturnRunner",
     "DecisionProcess",
-    "Game",
     "GreedyAgent",
-    "Learner",
     "MctsAgent",
     "NoneAgent",
     "PlanResult",
     "PlanningProblem",
-    "PlayedRows",
     "PolicyValueNetwork",
     "RandomAgent",
     "RandomSearchAgent",
+    "Rollout",
+    "Trainer",
     "make_agent",
     "play",
     "register",

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from agents.settings import at_least
-from envs.protocol import Process
+from envs.protocol import FunctionalEnv
 
 SCHEMA = 1
 
 
-class DecisionProcess(Process, Protocol):
+class DecisionProcess(FunctionalEnv, Protocol):
     """What agents act on: `envs.CalibrationCore`, or anything that is like it. Pure and batched."""
 
     @property
@@ -68,7 +68,7 @@ class PlanResult:
         return [[core.action_names[a] for a in row if a >= 0] for row in self.actions.tolist()]
 
 
-class Game:
+class Rollout:
     """Plays `B` episodes move by move and keeps the books.
 
     Attributes:
@@ -216,7 +216,7 @@ def roll(
     core: DecisionProcess, episode: Any, choose: Callable[[Tensor, Tensor], Tensor], budget: int
 ) -> PlanResult:
     """Play episodes by a rule that gives actions `[B]` for observations `[B, O]` and masks `[B, A]`."""
-    game = Game(core, episode)
+    game = Rollout(core, episode)
     evaluations = torch.zeros_like(game.alive, dtype=torch.int64)
     for _ in range(min(core.horizon, budget)):
         alive = game.alive

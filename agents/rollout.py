@@ -15,11 +15,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from agents.base import DecisionProcess, PlanResult
-from envs import RepeatedRows
+from envs import RepeatedEpisodeRunner
 from envs.runner import Step
 
 
-class PlayedRows(RepeatedRows):
+class BestReturnRunner(RepeatedEpisodeRunner):
     """Rows that keep books: what each has cost, and the best state that it has passed through.
 
     A play could have stopped in any state it passed through, and stopping earns nothing, so the best of these
@@ -49,17 +49,17 @@ class PlayedRows(RepeatedRows):
         self._best_state = self.first.clone()
         self._best_return, self._best_parts = self._zero, dict[str, Tensor]()
         self._best_actions, self._best_moves = self._none, self._moves.clone()
-        self.begin()
+        self.reset()
 
     @override
-    def begin(self, generator: torch.Generator | None = None) -> None:
-        super().begin()
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        super().reset()
         self._return, self._parts = self._zero, {}
         self._actions, self._moves = self._none.clone(), torch.zeros_like(self._moves)
 
     @override
-    def renew(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
-        super().renew(rows)
+    def reset_rows(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
+        super().reset_rows(rows)
         self._return = self._return.masked_fill(rows, 0.0)
         self._parts = {name: part.masked_fill(rows, 0.0) for name, part in self._parts.items()}
         self._actions[rows] = -1
@@ -124,7 +124,7 @@ def play(
         choose: Gives actions `[B]` for observations `[B, O]` and masks `[B, A]`.
         budget: Evaluations of a row.
     """
-    rows = PlayedRows(core, episode)
+    rows = BestReturnRunner(core, episode)
     for _ in range(budget):
-        rows.renew(rows.step(choose(rows.observation(), rows.mask())).terminated)
+        rows.reset_rows(rows.step(choose(rows.observation(), rows.mask())).terminated)
     return rows.result()

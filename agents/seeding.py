@@ -13,7 +13,7 @@ SEED_BOUND = 2**31 - 1
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def global_seed(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and PyTorch, on all devices; afterwards they are as before.
 
     A device that nobody has used yet has no state to keep.
@@ -32,8 +32,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def fenced(generator: torch.Generator) -> Iterator[None]:
+def seed_from_generator(generator: torch.Generator) -> Iterator[None]:
     """Whatever is drawn inside follows from the generator, which is drawn from once."""
     seed = torch.randint(SEED_BOUND, (1,), generator=generator, device=generator.device)
-    with seeded(int(seed)):
+    with global_seed(int(seed)):
         yield

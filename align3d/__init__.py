@@ -6,7 +6,7 @@ Building is in :mod:`align3d.build`, which is also a command.
 import align3d.interrupts  # noqa: F401 - first, before what is slow to import
 
 # isort: split
-from align3d.captions import normalise_caption
+from align3d.captions import normalize_caption
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError, RejectedItem
 from align3d.record import Record, Rejection
@@ -23,6 +23,6 @@ __all__ = [
     "ShapeDataset",
     "Source",
     "make_source",
-    "normalise_caption",
+    "normalize_caption",
     "split_indices",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 _PUNCTUATION = re.compile(r"(?!(?<=\d)[.,](?=\d))[\W_]+")
 
 
-def normalise_caption(text: str) -> str:
+def normalize_caption(text: str) -> str:
     """The form in which two captions are compared: shapes with equal forms are all right answers.
 
     Case, blanks and punctuation do not count; letters, digits and decimal points do.
@@ -25,7 +25,7 @@ def unique_captions(captions: Iterable[str]) -> tuple[str, ...]:
     seen: set[str] = {""}
     kept = []
     for caption in captions:
-        form = normalise_caption(caption)
+        form = normalize_caption(caption)
         if form not in seen:
             seen.add(form)
             kept.append(caption)

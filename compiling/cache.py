@@ -25,7 +25,7 @@ HINTS = (b"compiling", b"jit")
 """A file with compiled functions has one of these in it: it imports this, Numba's `njit`, or a `jit.py`."""
 
 
-def kept(**options: Any) -> Decorator:
+def cached_njit(**options: Any) -> Decorator:
     """Decorator: compile at the first call, and keep the machine code where a folder may be written to.
 
     Args:
@@ -44,7 +44,7 @@ def kept(**options: Any) -> Decorator:
     return decorate
 
 
-def inner(**options: Any) -> Decorator:
+def device_njit(**options: Any) -> Decorator:
     """Decorator for what only compiled functions call: without a way in from Python, compiled with each."""
     unreachable = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
     decorator: Decorator = numba.njit(**unreachable | options, pipeline_class=PartCompiler)
@@ -58,7 +58,7 @@ def inlined(**options: Any) -> Decorator:
     process that compiled it, where it stands by itself, than in one that found its caller on disk; and each
     copy groups a sum in its own way, so that two processes would not compute the same.
     """
-    return inner(**options, forceinline=True)
+    return device_njit(**options, forceinline=True)
 
 
 def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:

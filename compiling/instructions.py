@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
 
-from compiling.cache import kept
+from compiling.cache import cached_njit
 
 intrinsic: Any = extending.intrinsic  # called without the typing context that its definition takes
 
@@ -149,7 +149,7 @@ def prefetch(typingctx: Any, address: Any) -> Any:
     return types.void(types.intp), emit
 
 
-@kept()
+@cached_njit()
 def prefetch_lines(address: int, size: int) -> None:
     """Brings so many bytes of memory nearer."""
     for at in range(0, size, LINE):

@@ -4,16 +4,16 @@ from envs.actions.catalogue import ActionCatalogue
 from envs.actions.families import FAMILIES, STOP, Family
 from envs.adapters.gymnasium_env import ENV_ID, AttentionCalibrationEnv, register
 from envs.adapters.gymnasium_vector import AttentionCalibrationVectorEnv
-from envs.attention.dimensions import Layout, Reach
+from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.attention.evaluator import Evaluation, Evaluator
 from envs.episode import Episode, EpisodeSource, build_episode, token_groups
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.observation import observation_names
-from envs.protocol import Process
+from envs.protocol import FunctionalEnv
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
-from envs.runner import RepeatedRows, Rows, Snapshot, Source, Step
+from envs.runner import EpisodeRunner, RepeatedEpisodeRunner, Snapshot, Source, Step
 from envs.sources.demo import DemoSource, demo_core
-from envs.sources.hard_negatives import NearestEpisodes, hardest
+from envs.sources.hard_negatives import HardNegativeEpisodes, mine_hard_negatives
 
 register()
 
@@ -25,30 +25,30 @@ __all__ = [
     "ActionCatalogue",
     "AttentionCalibrationEnv",
     "AttentionCalibrationVectorEnv",
+    "AttentionDims",
     "CalibrationCore",
     "DemoSource",
     "EnvConfig",
     "EnvState",
     "Episode",
+    "EpisodeRunner",
     "EpisodeSource",
     "Evaluation",
     "Evaluator",
     "Family",
-    "Layout",
-    "NearestEpisodes",
-    "Process",
-    "Reach",
-    "RepeatedRows",
+    "FunctionalEnv",
+    "HardNegativeEpisodes",
+    "Invalidation",
+    "RepeatedEpisodeRunner",
     "RewardConfig",
-    "Rows",
     "Snapshot",
     "Source",
     "Step",
     "build_episode",
     "demo_core",
     "external_potential",
-    "hardest",
     "internal_potential",
+    "mine_hard_negatives",
     "observation_names",
     "register",
     "token_groups",

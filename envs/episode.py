@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from envs.attention.evaluator import Evaluation, Evaluator
-from envs.attention.precompute import CANDIDATE_AXES, Groundwork
+from envs.attention.precompute import CANDIDATE_AXES, EpisodeCache
 from models import AttentionState
 from models.haf import CANDIDATE_FIELDS
 
@@ -36,7 +36,7 @@ class Episode(TensorClass):
     """
 
     attention: AttentionState
-    work: Groundwork
+    work: EpisodeCache
     initial: Evaluation
     positives: Tensor
     candidates: Tensor

@@ -14,7 +14,7 @@ from tensordict import TensorClass
 from torch import Tensor
 
 from envs.actions.catalogue import ActionCatalogue
-from envs.attention.dimensions import Layout, Reach
+from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.attention.evaluator import Evaluation, Evaluator
 from envs.attention.kernels import backend
 from envs.attention.kernels.threads import without_pytorch
@@ -106,7 +106,7 @@ class CalibrationCore:
     def __init__(self, haf: HierarchicalAttentionFusion, config: EnvConfig | None = None) -> None:
         self.config = config or EnvConfig()
         self.haf = haf
-        layout = Layout(tuple(haf.level_sizes), haf.heads, haf.regions, self.config.token_groups)
+        layout = AttentionDims(tuple(haf.level_sizes), haf.heads, haf.regions, self.config.token_groups)
         self.catalogue = ActionCatalogue(self.config.families, layout, self.config.limit, self.config.steps)
         self.evaluator = Evaluator(haf, layout, self.config.leading)
         self.observation_names = observation_names(layout, self.config.leading)
@@ -209,7 +209,7 @@ class CalibrationCore:
         stops = torch.zeros_like(moves) if stop is None else chosen == stop
         calibration = self.catalogue.apply(state.calibration, episode, chosen)
         reach = self.catalogue.reach.to(action.device)[chosen.clamp_min(0)]
-        reach = torch.where(moves, reach, int(Reach.POOLING))
+        reach = torch.where(moves, reach, int(Invalidation.POOLING))
         evaluation = self.evaluator.update(
             episode.attention, episode.work, state.evaluation, state.calibration, calibration, reach
         )

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from envs.attention.dimensions import Layout
+from envs.attention.dimensions import AttentionDims
 from envs.attention.evaluator import Evaluation
 from models import AttentionState, Calibration
 from models.attention_statistics import STATISTICS
@@ -29,7 +29,7 @@ SCORE_FEATURES = (
 )
 
 
-def observation_names(layout: Layout, leading: int) -> list[str]:
+def observation_names(layout: AttentionDims, leading: int) -> list[str]:
     """What each entry of an observation is, in order.
 
     Args:

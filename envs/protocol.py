@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-class Process(Protocol):
+class FunctionalEnv(Protocol):
     """A pure, batched decision process, such as `CalibrationCore`.
 
     Episodes have a length and can be indexed by rows. States are tensorclasses of batch size `[B]` with an
@@ -65,7 +65,7 @@ class Process(Protocol):
         ...
 
 
-def ends(core: Process, state: Any) -> tuple[Tensor, Tensor]:
+def ends(core: FunctionalEnv, state: Any) -> tuple[Tensor, Tensor]:
     """Rows that ended by themselves, and rows that were cut off at the horizon, bool `[B]` each."""
     if hasattr(core, "terminal") and hasattr(core, "truncated"):
         return core.terminal(state), core.truncated(state)
@@ -73,16 +73,16 @@ def ends(core: Process, state: Any) -> tuple[Tensor, Tensor]:
     return done, torch.zeros_like(done)
 
 
-def facts(core: Process, state: Any) -> dict[str, Tensor]:
+def state_info(core: FunctionalEnv, state: Any) -> dict[str, Tensor]:
     """What else there is to tell about states, `[B]` each: the `potential`, if the core has one."""
     return {"potential": core.potential(state)} if hasattr(core, "potential") else {}
 
 
-def reward_names(core: Process) -> tuple[str, ...]:
+def reward_names(core: FunctionalEnv) -> tuple[str, ...]:
     """Parts of the reward that are known by name beforehand."""
     return tuple(getattr(core, "reward_names", ()))
 
 
-def device_of(core: Process) -> torch.device:
+def device_of(core: FunctionalEnv) -> torch.device:
     """Where its tensors are, the CPU if it does not say."""
     return getattr(core, "device", torch.device("cpu"))

@@ -16,7 +16,7 @@ from tensordict import TensorClass
 from torch import Tensor
 
 from envs.functional import EnvConfig
-from envs.protocol import Process, device_of, ends, facts
+from envs.protocol import FunctionalEnv, device_of, ends, state_info
 from envs.sources.demo import DemoSource, demo_core
 
 
@@ -64,7 +64,7 @@ class Step:
     truncated: Tensor
 
 
-class Rows:
+class EpisodeRunner:
     """`B` rows, each of which plays one episode after another.
 
     Args:
@@ -76,7 +76,7 @@ class Rows:
         ValueError: Fewer than one row.
     """
 
-    def __init__(self, core: Process, episodes: Source, count: int) -> None:
+    def __init__(self, core: FunctionalEnv, episodes: Source, count: int) -> None:
         if count < 1:
             raise ValueError(f"{count} rows: must be 1 or more")
         self.core = core
@@ -106,7 +106,7 @@ class Rows:
         """Where the tensors are."""
         return self.now.ended.device if self.begun else device_of(self.core)
 
-    def begin(self, generator: torch.Generator) -> None:
+    def reset(self, generator: torch.Generator) -> None:
         """Draw an episode for every row."""
         episode = self._draw(self.count, generator)
         state = self.core.initial(episode)
@@ -114,7 +114,7 @@ class Rows:
         self._now = Snapshot(episode=episode, state=state, ended=ended, batch_size=[self.count])
         self._shared = True
 
-    def renew(self, rows: Tensor, generator: torch.Generator) -> None:
+    def reset_rows(self, rows: Tensor, generator: torch.Generator) -> None:
         """Draw new episodes for some rows, bool `[B]`.
 
         Raises:
@@ -124,7 +124,7 @@ class Rows:
         if count == 0:
             return
         if count == self.count or not self.begun:
-            self.begin(generator)
+            self.reset(generator)
             return
         episode = self._draw(count, generator)
         old, new = _sizes(self.now.episode), _sizes(episode)
@@ -178,9 +178,9 @@ class Rows:
         """Legal actions, bool `[B, A]`."""
         return self.core.mask(self.now.episode, self.now.state)
 
-    def facts(self) -> dict[str, Tensor]:
+    def state_info(self) -> dict[str, Tensor]:
         """What else is to be told, `[B]` each: the `potential`, what rewards are the differences of."""
-        return facts(self.core, self.now.state)
+        return state_info(self.core, self.now.state)
 
     def snapshot(self) -> Snapshot:
         """Where all rows stand. Costs nothing, and later steps leave it as it is; treat it as read-only."""
@@ -218,7 +218,7 @@ class _Given:
         return self.episode
 
 
-class RepeatedRows(Rows):
+class RepeatedEpisodeRunner(EpisodeRunner):
     """`B` rows, each of which plays the same given episode over and over.
 
     Args:
@@ -230,7 +230,7 @@ class RepeatedRows(Rows):
         first: The state that every play begins with, batch `[B]`.
     """
 
-    def __init__(self, core: Process, episode: Any) -> None:
+    def __init__(self, core: FunctionalEnv, episode: Any) -> None:
         super().__init__(core, _Given(episode), len(episode))
         self.episode = episode
         self.first = core.initial(episode)
@@ -240,15 +240,15 @@ class RepeatedRows(Rows):
         """Where the tensors are."""
         return self.core.done(self.first).device
 
-    def begin(self, generator: torch.Generator | None = None) -> None:
+    def reset(self, generator: torch.Generator | None = None) -> None:
         """Go back to the first state in every row; nothing is drawn."""
         ended = torch.zeros_like(self.core.done(self.first))
         self._now = Snapshot(episode=self.episode, state=self.first, ended=ended, batch_size=[self.count])
 
-    def renew(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
+    def reset_rows(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
         """Go back to the first state in some rows, bool `[B]`."""
         if not self.begun or bool(rows.all()):
-            self.begin()
+            self.reset()
         elif bool(rows.any()):
             state = self.now.state.clone()
             state[rows] = self.first[rows]
@@ -256,8 +256,8 @@ class RepeatedRows(Rows):
 
 
 def core_and_episodes(
-    core: Process | None, episodes: Source | None, config: EnvConfig | None
-) -> tuple[Process, Source]:
+    core: FunctionalEnv | None, episodes: Source | None, config: EnvConfig | None
+) -> tuple[FunctionalEnv, Source]:
     """What a face is made with: what was given, or the demonstration.
 
     Raises:

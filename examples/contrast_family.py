@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from envs import Episode, Family, Layout, Reach
+from envs import AttentionDims, Episode, Family, Invalidation
 from envs.actions.families import register
 from models import Calibration
 
@@ -14,10 +14,10 @@ class ContrastFamily(Family):
     """One entry, ``E = 1``: the sharpness of the attention at every level."""
 
     name = "contrast"
-    reach = Reach.ALL
+    reach = Invalidation.ALL
     step = 0.25
 
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         """The step up and the step down in words."""
         return [("sharpen every level", "soften every level")]
 
@@ -29,6 +29,6 @@ class ContrastFamily(Family):
         """Changes the calibration in place by ``[B, 1]``."""
         calibration.temperature += change
 
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         """Where it could make a difference, bool ``[B, 1]``."""
         return episode.group_mask.any(-1, keepdim=True)

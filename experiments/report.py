@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.console import tables
 from experiments.console.errors import USER_ERRORS, UserError, did_you_mean
 from experiments.console.writable import writable_folder
-from experiments.reporting import METRICS, compare, find_runs, summarise
+from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.writers import Report, write
 from experiments.reporting.writers import tables as report_tables
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         root, out, metrics = parse(arguments)
         runs, unfinished = find_runs(root)
-        report = Report(str(root), [summarise(group, metrics) for group in compare(runs)], unfinished)
+        report = Report(str(root), [summarize(group, metrics) for group in compare(runs)], unfinished)
         paths = write(report, writable_folder(f"out={out}", out))
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)

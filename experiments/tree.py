@@ -18,7 +18,7 @@ from experiments.console.errors import USER_ERRORS, UserError, settings_of
 from experiments.index_evaluation.options import Positive
 from experiments.index_evaluation.run_index import CAPTION, stored_index
 from retrieval import describe, name_nodes
-from retrieval.ers.inspect import Outline, read_outline
+from retrieval.ers.inspect import IndexSummary, read_outline
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -94,7 +94,7 @@ def tree(settings: Settings) -> str:
     )
 
 
-def _captions(outline: Outline, path: Path | None) -> tuple[np.ndarray, list[str]]:
+def _captions(outline: IndexSummary, path: Path | None) -> tuple[np.ndarray, list[str]]:
     """Captions ``[C]`` and the leaf of each: from the file, or as the index keeps them, or none."""
     if path is None:
         kept = outline.texts(CAPTION)

@@ -173,7 +173,7 @@ class HierarchicalAttentionFusion(nn.Module):
             token_logits = token_logits + calibration.token
             head_logits = head_logits + calibration.head
         maps = [x.softmax(-1) for x in logits.split(self.level_sizes, dim=-1)]
-        gates, weight = self.weigh(gate_logits, head_logits)  # [B, T, L], [B, H, T, L]
+        gates, weight = self.level_head_weights(gate_logits, head_logits)  # [B, T, L], [B, H, T, L]
         values = state.node_values.split(self.level_sizes, dim=-2)
         # weighing what was gathered costs less than weighing the maps it was gathered by
         levels = [
@@ -184,13 +184,13 @@ class HierarchicalAttentionFusion(nn.Module):
         aligned = aligned.flatten(3)  # [B, C, T, D]
         axes = maps[-1][..., AXIS_NODES] * weight[..., -1].unsqueeze(-1).unsqueeze(1)  # [B, C, H, T, 3]
         evidence = (axes.transpose(2, 3) @ state.evidence).flatten(3)  # [B, C, T, H * EVIDENCE]
-        token_scores = self._judge(self.ask(state.tokens), aligned, evidence)
+        token_scores = self._judge(self.token_queries(state.tokens), aligned, evidence)
         token_weights = token_logits.softmax(-1)
         fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
         attention = torch.cat(maps, dim=-1)
         return AttentionOutput(fine + state.global_score, attention, gates, token_weights, token_scores)
 
-    def weigh(self, gate_logits: Tensor, head_logits: Tensor) -> tuple[Tensor, Tensor]:
+    def level_head_weights(self, gate_logits: Tensor, head_logits: Tensor) -> tuple[Tensor, Tensor]:
         """How much what each level and head has gathered counts.
 
         Args:
@@ -205,7 +205,7 @@ class HierarchicalAttentionFusion(nn.Module):
         heads = head_logits.softmax(-1) * self.heads
         return gates, torch.einsum("btl,blh->bhtl", gates, heads.expand(len(gates), -1, -1))
 
-    def ask(self, tokens: Tensor) -> Tensor:
+    def token_queries(self, tokens: Tensor) -> Tensor:
         """What tokens ``[B, T, D]`` ask of a candidate, ``[B, T, 3 * D_pair]``; no calibration changes it."""
         return self.from_token(tokens)
 
@@ -240,7 +240,7 @@ class HierarchicalAttentionFusion(nn.Module):
         return verdict.squeeze(-1)
 
     @torch.no_grad()
-    def measure(self, asked: Tensor, axes: Tensor, evidence: Tensor) -> Tensor:
+    def quantity_scores(self, asked: Tensor, axes: Tensor, evidence: Tensor) -> Tensor:
         """What measures say of numbers, ``[Q, C, D_pair]``, for `judge`.
 
         Args:
@@ -256,7 +256,7 @@ class HierarchicalAttentionFusion(nn.Module):
         return (along.flatten(2) @ self.from_evidence.weight.T).mul_(sought)
 
     @torch.no_grad()
-    def judge(
+    def score_tokens(
         self, asked: Tensor, aligned: Tensor, numbers: tuple[Tensor, Tensor], measured: Tensor
     ) -> Tensor:
         """The same verdicts ``[B, C, T]`` as in `fuse`, without gradients, in fewer passes over memory.

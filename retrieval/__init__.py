@@ -15,7 +15,7 @@ from retrieval.metrics import (
     ranks_from_ids,
     ranks_from_scores,
     recall_at_k,
-    summarise,
+    summarize,
 )
 from retrieval.protocol import Retriever
 from retrieval.reranker import Reranker, rerank
@@ -38,5 +38,5 @@ __all__ = [
     "ranks_from_scores",
     "recall_at_k",
     "rerank",
-    "summarise",
+    "summarize",
 ]

@@ -113,6 +113,6 @@ def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int
     return total / len(ids)
 
 
-def summarise(ranks: NDArray[np.int64], cutoffs: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+def summarize(ranks: NDArray[np.int64], cutoffs: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
     """``{"recall@1": …, "recall@5": …, "recall@10": …, "mrr": …}``."""
     return {f"recall@{k}": recall_at_k(ranks, k) for k in cutoffs} | {"mrr": mean_reciprocal_rank(ranks)}

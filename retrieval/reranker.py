@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import cached_njit
 from retrieval.validation import thread_count, whole
 
 Ints = NDArray[np.int64]
@@ -193,7 +193,7 @@ class Timed:
         return scores
 
 
-@kept(fastmath={"reassoc", "contract"})
+@cached_njit(fastmath={"reassoc", "contract"})
 def _products(queries: Floats, vectors: Floats, rows: Ints) -> Floats:
     """Inner products ``[B, C]`` of each query with vectors of its own; zero where there is none."""
     out = np.zeros(rows.shape, np.float32)

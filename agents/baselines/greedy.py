@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, split_budget, uniform
+from agents.base import Agent, DecisionProcess, PlanResult, Rollout, split_budget, uniform
 from agents.registry import register
 
 
@@ -24,7 +24,7 @@ class GreedyAgent(Agent):
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        game = Game(core, episode)
+        game = Rollout(core, episode)
         evaluations = torch.zeros_like(game.alive, dtype=torch.int64)
         for tries in split_budget(self.budget, core.horizon):
             if not bool(game.alive.any()):
@@ -40,11 +40,11 @@ class GreedyAgent(Agent):
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        game = Game(core, episode)
+        game = Rollout(core, episode)
         return game.result(torch.zeros_like(game.alive, dtype=torch.int64))
 
     def _look(
-        self, core: DecisionProcess, episode: Any, game: Game, tries: int, generator: torch.Generator
+        self, core: DecisionProcess, episode: Any, game: Rollout, tries: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Any, Tensor]:
         """Try actions; what the best one earns, which it is, where it leads, and how many were tried, `[B]`.
 

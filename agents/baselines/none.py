@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult
+from agents.base import Agent, DecisionProcess, PlanResult, Rollout
 from agents.registry import register
 
 
@@ -17,7 +17,7 @@ class NoneAgent(Agent):
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        game = Game(core, episode)
+        game = Rollout(core, episode)
         return game.result(torch.zeros_like(game.alive, dtype=torch.int64))
 
     @override

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, uniform
+from agents.base import Agent, DecisionProcess, PlanResult, Rollout, uniform
 from agents.registry import register
-from agents.rollout import PlayedRows, play
+from agents.rollout import BestReturnRunner, play
 from agents.settings import at_least
 from agents.state_tensors import by_part, flat
 
@@ -31,22 +31,22 @@ class RandomSearchAgent(Agent):
     After every round in which all that are in the race had one try, the better half stays (successive
     halving; Karnin et al., 2013), until one is left: the champion, which then meets new ones. So good
     sequences are tried on more and more episodes. Without labels it applies the one whose gain is surest:
-    the mean less `caution` standard errors, if that is positive.
+    the mean less `lcb_coef` standard errors, if that is positive.
 
     Args:
         budget: Evaluations an episode may cost.
         candidates: Sequences that a race begins with.
-        caution: Standard errors that the mean gain of a sequence must exceed, as the best of many means is
+        lcb_coef: Standard errors that the mean gain of a sequence must exceed, as the best of many means is
             more often lucky than good.
     """
 
     acts_without_labels = True
 
-    def __init__(self, budget: int = 32, *, candidates: int = 64, caution: float = 2.0) -> None:
+    def __init__(self, budget: int = 32, *, candidates: int = 64, lcb_coef: float = 2.0) -> None:
         super().__init__(budget)
         at_least(2, candidates=candidates)
-        at_least(0, caution=caution)
-        self.candidates, self.caution = candidates, caution
+        at_least(0, lcb_coef=lcb_coef)
+        self.candidates, self.lcb_coef = candidates, lcb_coef
         self._race: _Race | None = None
 
     @override
@@ -63,7 +63,7 @@ class RandomSearchAgent(Agent):
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         if self.budget == 0:
             return self.plan(core, episode, generator)
-        rows, race = PlayedRows(core, episode), self._bind(core)
+        rows, race = BestReturnRunner(core, episode), self._bind(core)
         for _ in range(self.budget):  # no more tries than that: what is illegal everywhere costs nothing
             if race.over:
                 race.begin(self.candidates, min(core.horizon, self.budget), generator)
@@ -71,16 +71,16 @@ class RandomSearchAgent(Agent):
             if chosen is None:
                 break
             race.record(chosen, self._try(core, rows, race.sequences[chosen]))
-        best, surest = race.surest(self.caution)
+        best, surest = race.surest(self.lcb_coef)
         tries = int(race.count[best]) if len(race.count) else 0
         return rows.result({"search/surest_gain": surest, "search/episodes_of_surest": float(tries)})
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        game = Game(core, episode)
+        game = Rollout(core, episode)
         spent = torch.zeros_like(game.alive, dtype=torch.int64)
         race = self._bind(core)
-        best, gain = race.surest(self.caution)
+        best, gain = race.surest(self.lcb_coef)
         if gain > 0:
             for action in race.sequences[best][: min(race.length(best), self.budget)].tolist():
                 makes = game.alive & core.mask(episode, game.state)[:, action]
@@ -90,9 +90,9 @@ class RandomSearchAgent(Agent):
             game.move(torch.full_like(spent, core.stop))
         return game.result(spent)
 
-    def _try(self, core: DecisionProcess, rows: PlayedRows, sequence: Tensor) -> Tensor:
+    def _try(self, core: DecisionProcess, rows: BestReturnRunner, sequence: Tensor) -> Tensor:
         """Play one sequence from the start in every row; its returns, `[B]`."""
-        rows.begin()
+        rows.reset()
         gain = torch.zeros(rows.count, device=rows.device)
         for action in sequence[sequence >= 0].tolist():
             makes = rows.mask()[:, action] & ~core.done(rows.now.state)
@@ -191,13 +191,13 @@ class _Race:
         """Mean gain of each sequence, float64 `[K]`; 0 of an untried one."""
         return self.total / self.count.clamp_min(1)
 
-    def surest(self, caution: float) -> tuple[int, float]:
-        """The sequence with the highest mean less `caution` standard errors, and that number; 0 for none."""
+    def surest(self, lcb_coef: float) -> tuple[int, float]:
+        """The sequence with the highest mean less `lcb_coef` standard errors, and that number; 0 for none."""
         if not bool((self.count > 1).any()):
             return 0, 0.0
         mean, count = self.mean(), self.count.clamp_min(2)
         variance = (self.squares - count * mean.square()).clamp_min(0) / (count - 1)
-        bound = mean - caution * (variance / count).sqrt()
+        bound = mean - lcb_coef * (variance / count).sqrt()
         bound = bound.masked_fill(self.count < 2, -torch.inf)
         value, which = bound.max(0)
         return int(which), float(value)

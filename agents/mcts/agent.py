@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, Game, PlanResult, check_sizes, roll, split_budget, uniform
-from agents.mcts.network import Learner, PolicyValueNetwork
+from agents.base import Agent, DecisionProcess, PlanResult, Rollout, check_sizes, roll, split_budget, uniform
+from agents.mcts.network import PolicyValueNetwork, Trainer
 from agents.mcts.problem import PlanningProblem
 from agents.mcts.targets import (
-    Lesson,
+    SearchTarget,
     bootstrap_copies,
-    first_tries,
-    practise,
+    collect_unlabelled_rollouts,
+    root_expansion_returns,
     visits_by_return,
     without_stop,
 )
@@ -33,14 +33,14 @@ from agents.search import (
     Policy,
     Summary,
     Tree,
-    advance,
-    close,
     dirichlet_noise,
     gumbel,
     gumbel_noise,
+    init_tree,
+    mark_terminal,
     mix,
-    plant,
     puct,
+    reroot,
     root_edges,
     search,
     summarize,
@@ -67,16 +67,17 @@ class MctsAgent(Agent):
         exploration: `c` of UCT, or `pb_c_init` of PUCT, for returns scaled to [0, 1].
         dirichlet_fraction: Share of the policy at the root that PUCT replaces by Dirichlet noise.
         dirichlet_alpha: Concentration of that noise.
-        considered: Actions at the root among which Gumbel's halving begins.
+        max_num_considered_actions: Actions at the root among which Gumbel's halving begins.
         gumbel_scale: Weight of Gumbel's noise at the root; 0 for none.
         discount: Weight of later rewards within the search.
-        searches: Moves that are searched before, which share the budget; the moves after them follow the best
-            line found. None searches before each.
-        width: Actions that a node considers, None for all: the smaller, the deeper a search looks.
-        commit: Move by the `best` return found (the problem is deterministic, so it can be had), or by most
-            `visits`, of equals by the mean return (by `gumbel`: the best of those visited most, for which the
+        num_searches: Moves that are searched before, which share the budget; the moves after them follow
+            the best line found. None searches before each.
+        max_children: Actions that a node considers, None for all: the smaller, the deeper a search looks.
+        final_move: Move by the `best` return found (the problem is deterministic, so it can be had), or by
+            most `visits`, of equals by the mean return (by `gumbel`: the best of those visited most, for which the
             improved policy of the search is what the network learns).
-        history: Weight of what an action has earned elsewhere in the tree, when untried actions are ordered.
+        mast_weight: Weight of what an action has earned elsewhere in the tree (move-average sampling
+            technique), when untried actions are ordered.
         guide: Whether the network proposes actions to the search.
         hidden: Width of the network.
         learning_rate: Of Adam.
@@ -85,11 +86,12 @@ class MctsAgent(Agent):
         updates: Gradient steps for each batch of episodes that is learnt from.
         practice: Moves of the episode that is played without labels for each one that is learnt from, out of
             the same budget (at most half of it); None is the horizon.
-        members: Networks of the ensemble that predicts gains, each trained on a bootstrap sample of its own.
-        caution: Without labels, an action counts for its predicted gain less so many standard deviations of
+        ensemble_size: Networks of the ensemble that predicts gains, each trained on a bootstrap sample of
+            its own.
+        lcb_coef: Without labels, an action counts for its predicted gain less so many standard deviations of
             the ensemble, and is made only if that is more than nothing: the best of many predictions is more
             often lucky than good.
-        explore: Share of the moves in practice that are drawn from the search's policy.
+        exploration_fraction: Share of the moves in practice that are drawn from the search's policy.
         seed: Of the network's initial weights.
     """
 
@@ -103,13 +105,13 @@ class MctsAgent(Agent):
         exploration: float = 1.0,
         dirichlet_fraction: float = 0.0,
         dirichlet_alpha: float = 0.3,
-        considered: int = 16,
+        max_num_considered_actions: int = 16,
         gumbel_scale: float = 1.0,
         discount: float = 1.0,
-        searches: int | None = None,
-        width: int | None = None,
-        commit: Commit = "best",
-        history: float = 2.0,
+        num_searches: int | None = None,
+        max_children: int | None = None,
+        final_move: Commit = "best",
+        mast_weight: float = 2.0,
         guide: bool = True,
         hidden: int = 128,
         learning_rate: float = 1e-3,
@@ -117,29 +119,51 @@ class MctsAgent(Agent):
         batch_size: int = 256,
         updates: int = 8,
         practice: int | None = None,
-        explore: float = 0.5,
-        members: int = 8,
-        caution: float = 2.0,
+        exploration_fraction: float = 0.5,
+        ensemble_size: int = 8,
+        lcb_coef: float = 2.0,
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
         one_of(get_args(SearchPolicy), policy=policy)
-        one_of(get_args(Commit), commit=commit)
-        at_least(1, searches=searches, width=width, considered=considered, hidden=hidden, members=members)
+        one_of(get_args(Commit), final_move=final_move)
+        at_least(
+            1,
+            num_searches=num_searches,
+            max_children=max_children,
+            max_num_considered_actions=max_num_considered_actions,
+            hidden=hidden,
+            ensemble_size=ensemble_size,
+        )
         at_least(1, replay=replay, batch_size=batch_size)
-        at_least(0, exploration=exploration, gumbel_scale=gumbel_scale, history=history, caution=caution)
+        at_least(
+            0, exploration=exploration, gumbel_scale=gumbel_scale, mast_weight=mast_weight, lcb_coef=lcb_coef
+        )
         at_least(0, updates=updates, practice=practice)
         positive(dirichlet_alpha=dirichlet_alpha, learning_rate=learning_rate)
-        shares(dirichlet_fraction=dirichlet_fraction, discount=discount, explore=explore)
-        self.policy, self.considered, self.gumbel_scale = policy, considered, gumbel_scale
+        shares(
+            dirichlet_fraction=dirichlet_fraction,
+            discount=discount,
+            exploration_fraction=exploration_fraction,
+        )
+        self.policy, self.max_num_considered_actions, self.gumbel_scale = (
+            policy,
+            max_num_considered_actions,
+            gumbel_scale,
+        )
         self.dirichlet_fraction, self.dirichlet_alpha = dirichlet_fraction, dirichlet_alpha
-        self.exploration, self.discount, self.commit = exploration, discount, commit
-        self.searches, self.width, self.history, self.guide = searches, width, history, guide
+        self.exploration, self.discount, self.final_move = exploration, discount, final_move
+        self.num_searches, self.max_children, self.mast_weight, self.guide = (
+            num_searches,
+            max_children,
+            mast_weight,
+            guide,
+        )
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
-        self.practice, self.explore = practice, explore
-        self.members, self.caution = members, caution
-        self._learner: Learner | None = None
+        self.practice, self.exploration_fraction = practice, exploration_fraction
+        self.ensemble_size, self.lcb_coef = ensemble_size, lcb_coef
+        self._learner: Trainer | None = None
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -157,7 +181,7 @@ class MctsAgent(Agent):
             simulations: How many; the whole budget when left out.
         """
         count = self.budget if simulations is None else simulations
-        game = Game(core, episode)
+        game = Rollout(core, episode)
         problem, tree, chance = self._begin(core, episode, game, generator, count)
         search(tree, problem, count, self._policy(tree, chance[:, 0], count), self.discount)
         return tree
@@ -179,7 +203,7 @@ class MctsAgent(Agent):
         learner = self._bind(core, observation.device)
         with torch.no_grad():
             prediction = learner.network(observation)
-        sure = (prediction.gains - self.caution * prediction.doubt).masked_fill(~mask, -torch.inf)
+        sure = (prediction.gains - self.lcb_coef * prediction.doubt).masked_fill(~mask, -torch.inf)
         gain, action = without_stop(core, sure).max(-1)
         return torch.where(gain > 0, action, -1 if core.stop is None else core.stop)
 
@@ -190,36 +214,36 @@ class MctsAgent(Agent):
         device = result.return_.device
         learner = self._bind(core, device)
         for learnt, rows in lessons:
-            copies = bootstrap_copies(len(learnt), self.members, generator).to(device)
+            copies = bootstrap_copies(len(learnt), self.ensemble_size, generator).to(device)
             learner.replay.add(learnt, **rows, copies=copies)
 
         def act(observation: Tensor, mask: Tensor) -> Tensor:
             return self.act(core, observation, mask)
 
-        result.evaluations = result.evaluations + practise(
+        result.evaluations = result.evaluations + collect_unlabelled_rollouts(
             core,
             episode,
             learner,
             act,
             generator,
             moves,
-            explore=self.explore,
+            explore=self.exploration_fraction,
             discount=self.discount,
-            caution=self.caution,
+            caution=self.lcb_coef,
         )
         result.statistics |= learner.update(self.updates, self.batch_size, generator)
         return result
 
     def _plan(
         self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
-    ) -> tuple[PlanResult, list[Lesson]]:
-        game = Game(core, episode)
+    ) -> tuple[PlanResult, list[SearchTarget]]:
+        game = Rollout(core, episode)
         problem, tree, chance = self._begin(core, episode, game, generator, budget)
         searches = self._searches(core)
         shares = split_budget(budget, searches) + [0] * (core.horizon - searches)
         rows = torch.arange(len(game.alive), device=game.alive.device)
         spent, edges = torch.zeros_like(rows), torch.zeros_like(rows)
-        lessons: list[Lesson] = []
+        lessons: list[SearchTarget] = []
         first: Summary | None = None
         for move, share in enumerate(shares):
             alive = game.alive
@@ -236,8 +260,8 @@ class MctsAgent(Agent):
             observation, mask = core.observation(episode, game.state), core.mask(episode, game.state)
 
             target = self._target(summary, tree, policy)
-            close(tree, ~moves)
-            advance(tree, action)
+            mark_terminal(tree, ~moves)
+            reroot(tree, action)
             following = tree.state[rows, tree.root]
             learnt = alive
             if core.stop is None:
@@ -252,10 +276,10 @@ class MctsAgent(Agent):
             lesson = {"observation": observation, "mask": mask, "policy": target}
             if not lessons:
                 network = self._bind(core, rows.device).network
-                lesson |= first_tries(
-                    core, episode, tree, network, discount=self.discount, caution=self.caution
+                lesson |= root_expansion_returns(
+                    core, episode, tree, network, discount=self.discount, caution=self.lcb_coef
                 )
-            lessons.append(Lesson(learnt, lesson))
+            lessons.append(SearchTarget(learnt, lesson))
         statistics = {"search/depth": float(edges.sum() / spent.sum().clamp_min(1))}
         if first is not None:
             statistics["search/visit_entropy"] = float(first.entropy.mean())
@@ -263,7 +287,7 @@ class MctsAgent(Agent):
         return game.result(spent, statistics), lessons
 
     def _begin(
-        self, core: DecisionProcess, episode: Any, game: Game, generator: torch.Generator, budget: int
+        self, core: DecisionProcess, episode: Any, game: Rollout, generator: torch.Generator, budget: int
     ) -> tuple[PlanningProblem, Tree, Tensor]:
         """The problem, its tree with the roots alone, and the roots' noise for each search."""
         device, batch, searches = game.alive.device, len(game.alive), self._searches(core)
@@ -271,12 +295,18 @@ class MctsAgent(Agent):
         uniforms = uniform((batch, budget + 1 + searches, core.actions), generator, device)
         chance = self._chance((batch, searches, core.actions), generator, device)
         problem = PlanningProblem(
-            core, episode, guide, self.width, self.history, gumbel_noise(uniforms), self.policy != "uct"
+            core,
+            episode,
+            guide,
+            self.max_children,
+            self.mast_weight,
+            gumbel_noise(uniforms),
+            self.policy != "uct",
         )
-        return problem, plant(problem.root(game.state), budget + 1), chance
+        return problem, init_tree(problem.root(game.state), budget + 1), chance
 
     def _searches(self, core: DecisionProcess) -> int:
-        return min(self.searches or core.horizon, core.horizon)
+        return min(self.num_searches or core.horizon, core.horizon)
 
     def _chance(self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
         """Uniform numbers for the roots' noise, `[B, searches, A]`; none are drawn where there is none."""
@@ -289,7 +319,9 @@ class MctsAgent(Agent):
         if self.policy == "uct":
             return uct(self.exploration)
         if self.policy == "gumbel":
-            return gumbel(self.gumbel_scale * gumbel_noise(chance), simulations, self.considered)
+            return gumbel(
+                self.gumbel_scale * gumbel_noise(chance), simulations, self.max_num_considered_actions
+            )
         if self.dirichlet_fraction > 0 and simulations > 0:
             at = (torch.arange(len(chance), device=chance.device), tree.root)
             prior = tree.prior[at]
@@ -299,7 +331,7 @@ class MctsAgent(Agent):
 
     def _decide(self, summary: Summary, alive: Tensor) -> tuple[Tensor, Tensor]:
         """The action to make, i64 `[B]`, and the rows in which one is worth making, bool `[B]`."""
-        if self.commit == "best":
+        if self.final_move == "best":
             gain, action = summary.best.max(-1)
         else:
             action = summary.action
@@ -311,11 +343,11 @@ class MctsAgent(Agent):
 
         The visits; where moves are made by the best return, they are weighted by it.
         """
-        by_visits = self.commit == "visits"
+        by_visits = self.final_move == "visits"
         weight = policy.target(root_edges(tree)) if by_visits else visits_by_return(summary, tree)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
 
-    def _bind(self, core: DecisionProcess, device: torch.device) -> Learner:
+    def _bind(self, core: DecisionProcess, device: torch.device) -> Trainer:
         if self._learner is None:
             self._learner = self._new(core.observation_size, core.actions)
         network = self._learner.network
@@ -323,9 +355,9 @@ class MctsAgent(Agent):
         self._learner.to(device)
         return self._learner
 
-    def _new(self, observation_size: int, actions: int) -> Learner:
-        network = PolicyValueNetwork(observation_size, actions, self.hidden, self.members, self.seed)
-        return Learner(network, self.learning_rate, self.replay_size)
+    def _new(self, observation_size: int, actions: int) -> Trainer:
+        network = PolicyValueNetwork(observation_size, actions, self.hidden, self.ensemble_size, self.seed)
+        return Trainer(network, self.learning_rate, self.replay_size)
 
     @override
     def export_state(self) -> dict[str, Tensor]:
@@ -341,11 +373,11 @@ class MctsAgent(Agent):
             theirs = (len(body), len(state["network/returns.weights.0"]), int(state["learner/replay"]))
         except KeyError as error:
             raise ValueError(f"mcts: the state has no {error.args[0]}; it is of another agent") from error
-        ours = (self.hidden, self.members, self.replay_size)
+        ours = (self.hidden, self.ensemble_size, self.replay_size)
         if theirs != ours:
             raise ValueError(
-                f"mcts: the state is of agent.hidden, agent.members, agent.replay = {theirs}, but here they "
-                f"are {ours}; use equal settings"
+                f"mcts: the state is of agent.hidden, agent.ensemble_size, agent.replay = {theirs}, but here "
+                f"they are {ours}; use equal settings"
             )
         learner = self._new(body.shape[1], len(policy))
         try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.mcts.ensemble import Ensemble
-from agents.seeding import seeded
+from agents.seeding import global_seed
 from agents.state_tensors import by_part, flat, optimizer_tensors, restore_optimizer
 
 FAR = 5.0
@@ -60,7 +60,7 @@ class PolicyValueNetwork(nn.Module):
     def __init__(self, observation_size: int, actions: int, hidden: int, members: int, seed: int) -> None:
         super().__init__()
         self.observation_size, self.actions, self.members = observation_size, actions, members
-        with seeded(seed):
+        with global_seed(seed):
             self.body = nn.Sequential(
                 nn.Linear(observation_size, hidden),
                 nn.LayerNorm(hidden),
@@ -113,7 +113,7 @@ class PolicyValueNetwork(nn.Module):
         }
 
 
-class Learner:
+class Trainer:
     """A network with its optimiser and its memory: what is trained, saved and resumed together.
 
     Args:

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from agents.base import DecisionProcess, Game, uniform
-from agents.mcts.network import Learner, PolicyValueNetwork
+from agents.base import DecisionProcess, Rollout, uniform
+from agents.mcts.network import PolicyValueNetwork, Trainer
 from agents.search import Summary, Tree, gumbel_noise
 
 TEMPERATURE = 0.1
 """By how much of the spread of a tree's returns an action must fall behind to count e times less."""
 
 
-class Lesson(NamedTuple):
+class SearchTarget(NamedTuple):
     """What is learnt from one move of a search: which rows, bool `[B]`, and the replay's tensors."""
 
     learnt: Tensor
@@ -40,7 +40,7 @@ def visits_by_return(summary: Summary, tree: Tree) -> Tensor:
     return torch.where(summary.visits > 0, summary.visits * (behind / (TEMPERATURE * spread)).exp(), 0.0)
 
 
-def first_tries(
+def root_expansion_returns(
     core: DecisionProcess,
     episode: Any,
     tree: Tree,
@@ -60,16 +60,16 @@ def first_tries(
         child = (tree.parent[:, node] == 0) & (node < tree.used)
         if not bool(child.any()):
             continue
-        sure = sure_value(network, core.observation(episode, tree.state[:, node]), caution)
+        sure = lower_confidence_value(network, core.observation(episode, tree.state[:, node]), caution)
         ahead = child & ~tree.terminal[:, node]
         gains[rows, tree.parent_action[:, node]] += discount * sure * ahead
     return {"gains": gains * tried, "tried": tried}
 
 
-def practise(
+def collect_unlabelled_rollouts(
     core: DecisionProcess,
     episode: Any,
-    learner: Learner,
+    learner: Trainer,
     act: Callable[[Tensor, Tensor], Tensor],
     generator: torch.Generator,
     moves: int,
@@ -97,7 +97,7 @@ def practise(
     Returns:
         The evaluations that it cost, i64 `[B]`.
     """
-    game = Game(core, episode)
+    game = Rollout(core, episode)
     played: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     moving = game.alive
     spent = torch.zeros_like(moving, dtype=torch.int64)
@@ -122,7 +122,7 @@ def practise(
     gain = torch.zeros(len(spent), device=spent.device)
     cut = game.alive & moving
     if bool(cut.any()):
-        gain = sure_value(learner.network, core.observation(episode, game.state), caution) * cut
+        gain = lower_confidence_value(learner.network, core.observation(episode, game.state), caution) * cut
     for observation, mask, action, moved, reward in reversed(played):
         gain = reward + discount * gain
         tried = one_hot(action.clamp_min(0), core.actions).bool()
@@ -140,7 +140,7 @@ def practise(
 
 
 @torch.no_grad()
-def sure_value(network: PolicyValueNetwork, observation: Tensor, caution: float) -> Tensor:
+def lower_confidence_value(network: PolicyValueNetwork, observation: Tensor, caution: float) -> Tensor:
     """What going on from observations `[B, O]` surely gains without labels, `[B]`; at least the 0 of rest."""
     said = network(observation)
     return (said.value - caution * said.value_doubt).clamp_min(0)

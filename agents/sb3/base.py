@@ -21,8 +21,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
-from agents.rollout import PlayedRows, play
-from agents.seeding import fenced, seeded
+from agents.rollout import BestReturnRunner, play
+from agents.seeding import global_seed, seed_from_generator
 from agents.settings import shares, widths
 from agents.state_tensors import by_part, flat, optimizer_tensors, restore_optimizer
 from envs.adapters.sb3 import CalibrationVecEnv
@@ -92,7 +92,7 @@ class Sb3Agent(Agent):
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         algorithm = self._bind(core)
-        with fenced(generator):
+        with seed_from_generator(generator):
             return play(core, episode, self._chooser(algorithm, deterministic=False), self.budget)
 
     @override
@@ -102,10 +102,10 @@ class Sb3Agent(Agent):
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         algorithm = self._bind(core)
-        rows = PlayedRows(core, episode)
+        rows = BestReturnRunner(core, episode)
         if rows.count * self.budget < 2:  # advantages of a single transition have no spread
             return self.plan(core, episode, generator)
-        with fenced(generator):
+        with seed_from_generator(generator):
             steps = self.prepare(algorithm, rows.count)
             env = self.wrap(CalibrationVecEnv(rows.count, rows=rows))
             if self.norm_reward:
@@ -183,7 +183,7 @@ class Sb3Agent(Agent):
 
     def _new(self, observation_size: int, actions: int) -> BaseAlgorithm:
         self._sizes = (observation_size, actions)
-        with seeded(self.seed):
+        with global_seed(self.seed):
             return self.make(observation_size, actions)
 
 

@@ -2,12 +2,20 @@
 
 from agents.search.compaction import compact
 from agents.search.kernels.jit import compiled_step
-from agents.search.policies.base import Described, Edges, Policy, Rule, Selector, most_visited, visit_share
+from agents.search.policies.base import (
+    Edges,
+    KernelSelector,
+    KernelSpec,
+    Policy,
+    Selector,
+    most_visited,
+    visit_share,
+)
 from agents.search.policies.gumbel import considered_visits, gumbel
 from agents.search.policies.noise import dirichlet_noise, gumbel_noise, mix
 from agents.search.policies.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
 from agents.search.policies.ucb import choose, puct, uct
-from agents.search.search import Effort, search
+from agents.search.search import SearchCost, search
 from agents.search.simulate import Walk, backup, expand, root_edges, select
 from agents.search.summary import Summary, summarize
 from agents.search.tree import (
@@ -18,32 +26,30 @@ from agents.search.tree import (
     Root,
     Step,
     Tree,
-    advance,
-    close,
-    plant,
+    init_tree,
+    mark_terminal,
+    reroot,
 )
 
 __all__ = [
     "NO_PARENT",
     "UNVISITED",
     "CompiledProblem",
-    "Described",
     "Edges",
-    "Effort",
+    "KernelSelector",
+    "KernelSpec",
     "Policy",
     "Problem",
     "Root",
-    "Rule",
+    "SearchCost",
     "Selector",
     "Step",
     "Summary",
     "Tree",
     "Walk",
-    "advance",
     "backup",
     "by_parent_and_siblings",
     "choose",
-    "close",
     "compact",
     "compiled_step",
     "completed_by_mixed_value",
@@ -52,11 +58,13 @@ __all__ = [
     "expand",
     "gumbel",
     "gumbel_noise",
+    "init_tree",
+    "mark_terminal",
     "min_max",
     "mix",
     "most_visited",
-    "plant",
     "puct",
+    "reroot",
     "root_edges",
     "search",
     "select",

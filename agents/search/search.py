@@ -19,7 +19,7 @@ from agents.search.simulate import backup, expand, select
 from agents.search.tree import Problem, Tree
 
 
-class Effort(NamedTuple):
+class SearchCost(NamedTuple):
     """What a search took, per row.
 
     Attributes:
@@ -38,7 +38,7 @@ def search(
     policy: Policy,
     discount: float = 1.0,
     max_depth: int | None = None,
-) -> Effort:
+) -> SearchCost:
     """Grow `tree` in place by so many simulations from its roots.
 
     A walk ends at an edge without a node, which then costs one step of the problem, at a terminal node, or at
@@ -51,7 +51,7 @@ def search(
     nothing, as the problem is deterministic, until there is room: then the node is made, for another step.
 
     Args:
-        tree: From `plant`, or moved on by `advance`; what it knows is kept.
+        tree: From `init_tree`, or moved on by `advance`; what it knows is kept.
         problem: The model that is stepped, once a simulation.
         simulations: How many.
         policy: Chooses the edges to walk along, such as `uct(1.0)`.
@@ -76,14 +76,14 @@ def search(
         short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
         compact(tree, short)
     if backend.supports(tree, policy):
-        return Effort(*backend.simulate(tree, problem, simulations, policy, discount, max_depth))
+        return SearchCost(*backend.simulate(tree, problem, simulations, policy, discount, max_depth))
     return _search(tree, problem, simulations, policy, discount, max_depth)
 
 
 @torch.no_grad()
 def _search(
     tree: Tree, problem: Problem, simulations: int, policy: Policy, discount: float, max_depth: int | None
-) -> Effort:
+) -> SearchCost:
     """In tensors."""
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     tree.before = tree.visits[rows, tree.root]
@@ -98,4 +98,4 @@ def _search(
         backup(tree, walk, gain, discount)
         steps += stepped
         edges += (tree.level[rows, walk.node] - top + 1) * ~walk.idle
-    return Effort(steps, edges)
+    return SearchCost(steps, edges)

@@ -69,7 +69,7 @@ def select(tree: Tree, policy: Policy, max_depth: int | None = None) -> Walk:
         edges = Edges(
             values=values.index_select(0, here),
             visits=counts,
-            fresh=counts,
+            search_visits=counts,
             prior=prior.index_select(0, here),
             raw_value=raw_value.index_select(0, here),
             low=low,
@@ -166,7 +166,7 @@ def root_edges(tree: Tree) -> Edges:
     return Edges(
         values=tree.q_values[at],
         visits=visits,
-        fresh=visits - tree.before,
+        search_visits=visits - tree.before,
         prior=tree.prior[at],
         raw_value=tree.raw_value[at],
         low=tree.low,

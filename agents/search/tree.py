@@ -160,7 +160,7 @@ class Tree:
         return self.children.shape[2]
 
 
-def plant(
+def init_tree(
     root: Root,
     capacity: int,
     generator: torch.Generator | None = None,
@@ -234,7 +234,7 @@ def plant(
     return Tree(**tensors, order=order, state=_allocate(root.state, capacity))
 
 
-def advance(tree: Tree, action: Tensor) -> Tree:
+def reroot(tree: Tree, action: Tensor) -> Tree:
     """Move each row's root to the child that `action` i64 `[B]` leads to; rows with a terminal root stay.
 
     Raises:
@@ -253,7 +253,7 @@ def advance(tree: Tree, action: Tensor) -> Tree:
     return tree
 
 
-def close(tree: Tree, rows: Tensor) -> Tree:
+def mark_terminal(tree: Tree, rows: Tensor) -> Tree:
     """End the game of some rows, bool `[B]`, where they stand: their roots become terminal."""
     index = torch.arange(rows.shape[0], device=rows.device)
     tree.terminal[index, tree.root] |= rows

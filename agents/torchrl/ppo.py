@@ -16,8 +16,8 @@ from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
 from agents.registry import register
-from agents.rollout import PlayedRows, play
-from agents.seeding import fenced, seeded
+from agents.rollout import BestReturnRunner, play
+from agents.seeding import global_seed, seed_from_generator
 from agents.settings import at_least, positive, shares, widths
 from agents.state_tensors import by_part, flat
 from agents.torchrl.ppo_learner import PpoLearner
@@ -92,7 +92,7 @@ class TorchRLPpoAgent(Agent):
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         learner = self._bind(core, core.done(core.initial(episode)).device)
-        with fenced(generator):
+        with seed_from_generator(generator):
             return play(core, episode, learner.draw, self.budget)
 
     @override
@@ -106,9 +106,9 @@ class TorchRLPpoAgent(Agent):
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         if self.budget == 0:
             return self.plan(core, episode, generator)
-        rows = PlayedRows(core, episode)
+        rows = BestReturnRunner(core, episode)
         learner = self._bind(core, rows.device)
-        with fenced(generator):
+        with seed_from_generator(generator):
             played = _collect(learner.actor, rows, self.budget)
             statistics = self._update(learner, played)
         return rows.result(statistics)
@@ -145,7 +145,7 @@ class TorchRLPpoAgent(Agent):
         return self._learner
 
     def _new(self, observation_size: int, actions: int) -> PpoLearner:
-        with seeded(self.seed):
+        with global_seed(self.seed):
             return PpoLearner(
                 (observation_size, actions),
                 self.net_arch,
@@ -175,7 +175,7 @@ class TorchRLPpoAgent(Agent):
         self._learner = learner
 
 
-def _collect(actor: ProbabilisticTensorDictSequential, rows: PlayedRows, steps: int) -> TensorDictBase:
+def _collect(actor: ProbabilisticTensorDictSequential, rows: BestReturnRunner, steps: int) -> TensorDictBase:
     """Play rows for some steps each, one episode after the other; all that was seen, `[B, steps]`."""
     env = CalibrationTorchRLEnv(rows.count, rows=rows)
     frames = steps * rows.count

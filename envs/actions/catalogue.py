@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs.actions.families import FAMILIES, STOP, Family
-from envs.attention.dimensions import Layout, Reach
+from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.episode import Episode
 from models import Calibration
 
@@ -49,7 +49,7 @@ class ActionCatalogue:
     def __init__(
         self,
         families: Sequence[str],
-        layout: Layout,
+        layout: AttentionDims,
         limit: float = 2.0,
         steps: Mapping[str, float] | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class ActionCatalogue:
             self.stop = 0
             self.names.append(STOP)
         self._blocks: list[_Block] = []
-        reach = [Reach.POOLING] * len(self.names)
+        reach = [Invalidation.POOLING] * len(self.names)
         for name, family in FAMILIES.items():
             if name not in families:
                 continue
@@ -76,7 +76,7 @@ class ActionCatalogue:
             self.names += [word for pair in words for word in pair]
             reach += [family.reach] * (2 * len(words))
         self.reach = torch.tensor(reach)
-        """How much each action touches (`Reach`), i64 `[A]`."""
+        """How much each action touches (`Invalidation`), i64 `[A]`."""
         self._entries = sum(block.entries for block in self._blocks)
         entry = [0] * (self.stop is not None) + [e for e in range(self._entries) for _ in range(2)]
         amount = [0.0] * (self.stop is not None)

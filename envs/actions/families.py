@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from envs.attention.dimensions import Layout, Reach
+from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.episode import Episode
 from models import Calibration
 
@@ -25,12 +25,12 @@ class Family(ABC):
     """One kind of change to a calibration: `E` entries, each of which goes up or down by a step."""
 
     name: ClassVar[str]
-    reach: ClassVar[Reach]
+    reach: ClassVar[Invalidation]
     step: ClassVar[float]
     """Default size of a step, a change of a logarithm (0.5 is a factor of 1.65)."""
 
     @abstractmethod
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         """The `E` entries in words: (the step up, the step down)."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Family(ABC):
         """Change the calibration in place by `[B, E]`."""
 
     @abstractmethod
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         """Entries whose change could make a difference in this episode, bool `[B, E]`."""
 
 
@@ -72,11 +72,11 @@ class LevelFamily(Family):
     """Gates over the levels of the hierarchy."""
 
     name = "level"
-    reach = Reach.ALL
+    reach = Invalidation.ALL
     step = 0.7
 
     @override
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         return [(f"raise level {i + 1}", f"lower level {i + 1}") for i in range(layout.levels)]
 
     @override
@@ -88,7 +88,7 @@ class LevelFamily(Family):
         calibration.level += change
 
     @override
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         return _everywhere([layout.levels > 1] * layout.levels, episode.positives)
 
 
@@ -97,11 +97,11 @@ class TemperatureFamily(Family):
     """Sharpness of a level's attention."""
 
     name = "temperature"
-    reach = Reach.ALL
+    reach = Invalidation.ALL
     step = 0.35
 
     @override
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         return [(f"sharpen level {i + 1}", f"soften level {i + 1}") for i in range(layout.levels)]
 
     @override
@@ -113,7 +113,7 @@ class TemperatureFamily(Family):
         calibration.temperature += change
 
     @override
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         return _everywhere([size > 1 for size in layout.level_sizes], episode.positives)
 
 
@@ -122,11 +122,11 @@ class HeadFamily(Family):
     """Weights of a level's heads; entries level by level."""
 
     name = "head"
-    reach = Reach.ALL
+    reach = Invalidation.ALL
     step = 0.7
 
     @override
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         places = [f"head {h + 1} of level {i + 1}" for i in range(layout.levels) for h in range(layout.heads)]
         return [(f"raise {place}", f"lower {place}") for place in places]
 
@@ -139,7 +139,7 @@ class HeadFamily(Family):
         calibration.head += change.view_as(calibration.head)
 
     @override
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         return _everywhere([layout.heads > 1] * (layout.levels * layout.heads), episode.positives)
 
 
@@ -148,11 +148,11 @@ class TokenFamily(Family):
     """Weights by which the groups of tokens count."""
 
     name = "token"
-    reach = Reach.POOLING
+    reach = Invalidation.POOLING
     step = 0.7
 
     @override
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         groups = range(1, layout.token_groups + 1)
         return [(f"boost token group {k}", f"suppress token group {k}") for k in groups]
 
@@ -165,7 +165,7 @@ class TokenFamily(Family):
         calibration.token += (change.unsqueeze(1) @ episode.group).squeeze(1)  # [B, T]
 
     @override
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         real = episode.group_mask  # [B, K]
         return real & (real.sum(-1, keepdim=True) > 1)  # a softmax over one group stays what it is
 
@@ -175,11 +175,11 @@ class AssociationFamily(Family):
     """Token group and region of the paired shape: the paper's own action. Entries group by group."""
 
     name = "association"
-    reach = Reach.PAIRED
+    reach = Invalidation.PAIRED
     step = 1.0
 
     @override
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
+    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
         pairs = [(k + 1, r + 1) for k in range(layout.token_groups) for r in range(layout.regions)]
         return [
             (f"enhance token group {k} on region {r}", f"suppress token group {k} on region {r}")
@@ -196,7 +196,7 @@ class AssociationFamily(Family):
         calibration.association += episode.group.transpose(1, 2) @ change.view(batch, groups, -1)
 
     @override
-    def useful(self, episode: Episode, layout: Layout) -> Tensor:
+    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
         regions = episode.region_mask  # [B, R]
         regions = regions & (regions.sum(-1, keepdim=True) > 1)
         return (episode.group_mask.unsqueeze(-1) & regions.unsqueeze(1)).flatten(1)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from envs.functional import CalibrationCore, EnvConfig
 from envs.observation import BOUND
-from envs.protocol import Process
-from envs.runner import Rows, Snapshot, Source, core_and_episodes, to_actions, to_numpy
+from envs.protocol import FunctionalEnv
+from envs.runner import EpisodeRunner, Snapshot, Source, core_and_episodes, to_actions, to_numpy
 
 ENV_ID = "AttentionCalibration-v0"
 SEED_BOUND = 2**31 - 1
@@ -44,7 +44,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def __init__(
         self,
-        core: Process | None = None,
+        core: FunctionalEnv | None = None,
         episodes: Source | None = None,
         config: EnvConfig | None = None,
         render_mode: str | None = None,
@@ -55,14 +55,14 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self.observation_names = getattr(self.core, "observation_names", None)
         self.observation_space = observation_space(self.core)
         self.action_space = gymnasium.spaces.Discrete(self.core.actions)
-        self._rows = Rows(self.core, self.episodes, 1)
+        self._rows = EpisodeRunner(self.core, self.episodes, 1)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Draw the next episode. `options` are not used."""
         super().reset(seed=seed)
-        self._rows.begin(draw_generator(self.np_random))
+        self._rows.reset(draw_generator(self.np_random))
         return self._observe(), self._info()
 
     def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -110,7 +110,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         """
         return None if self.render_mode is None else pictures(self._current())[0]
 
-    def _current(self) -> Rows:
+    def _current(self) -> EpisodeRunner:
         if not self._rows.begun:
             raise gymnasium.error.ResetNeeded("call reset() before anything else")
         return self._rows
@@ -119,16 +119,16 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return to_numpy(self._rows.observation()[0])
 
     def _info(self) -> dict[str, Any]:
-        facts = {name: float(fact[0]) for name, fact in self._rows.facts().items()}
+        facts = {name: float(fact[0]) for name, fact in self._rows.state_info().items()}
         return {"action_mask": self.action_masks(), **facts}
 
 
-def observation_space(core: Process) -> gymnasium.spaces.Box[np.float32]:
+def observation_space(core: FunctionalEnv) -> gymnasium.spaces.Box[np.float32]:
     """The space of one row's observations."""
     return gymnasium.spaces.Box(-BOUND, BOUND, (core.observation_size,), np.float32)
 
 
-def check_render_mode(render_mode: str | None, core: Process) -> str | None:
+def check_render_mode(render_mode: str | None, core: FunctionalEnv) -> str | None:
     """The render mode that was asked for.
 
     Raises:
@@ -141,7 +141,7 @@ def check_render_mode(render_mode: str | None, core: Process) -> str | None:
     return render_mode
 
 
-def pictures(rows: Rows) -> list[NDArray[np.uint8]]:
+def pictures(rows: EpisodeRunner) -> list[NDArray[np.uint8]]:
     """The attention before and after, of every row, uint8 `[H, W, 3]` each."""
     from envs.adapters.render import draw
 

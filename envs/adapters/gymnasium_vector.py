@@ -20,8 +20,8 @@ from envs.adapters.gymnasium_env import (
     pictures,
 )
 from envs.functional import EnvConfig
-from envs.protocol import Process
-from envs.runner import Rows, Snapshot, Source, Step, core_and_episodes, to_actions, to_numpy
+from envs.protocol import FunctionalEnv
+from envs.runner import EpisodeRunner, Snapshot, Source, Step, core_and_episodes, to_actions, to_numpy
 
 Floats = NDArray[np.float32]
 Results = tuple[Floats, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -56,7 +56,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
     def __init__(
         self,
         num_envs: int = 1,
-        core: Process | None = None,
+        core: FunctionalEnv | None = None,
         episodes: Source | None = None,
         config: EnvConfig | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -65,7 +65,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         self.core, self.episodes = core_and_episodes(core, episodes, config)
         self.render_mode = check_render_mode(render_mode, self.core)
         self.num_envs = num_envs
-        self._rows = Rows(self.core, self.episodes, num_envs)
+        self._rows = EpisodeRunner(self.core, self.episodes, num_envs)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = METADATA | {"autoreset_mode": self.autoreset_mode}
         self.action_names = self.core.action_names
@@ -153,14 +153,14 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         """
         return None if self.render_mode is None else tuple(pictures(self._current()))
 
-    def _current(self) -> Rows:
+    def _current(self) -> EpisodeRunner:
         if not self._rows.begun:
             raise gymnasium.error.ResetNeeded("call reset() before anything else")
         return self._rows
 
     def _renew(self, rows: Tensor) -> None:
         if bool(rows.any()):
-            self._rows.renew(rows.to(self._rows.device), draw_generator(self.np_random))
+            self._rows.reset_rows(rows.to(self._rows.device), draw_generator(self.np_random))
 
     def _final(self, step: Step, over: NDArray[np.bool_]) -> dict[str, Any]:
         """What rows that are over leave behind, before they are drawn anew."""
@@ -172,7 +172,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         return {"final_obs": final, "_final_obs": over, "final_info": final_info, "_final_info": over.copy()}
 
     def _facts(self) -> dict[str, NDArray[Any]]:
-        facts = {name: to_numpy(fact.double()) for name, fact in self._rows.facts().items()}
+        facts = {name: to_numpy(fact.double()) for name, fact in self._rows.state_info().items()}
         return {"action_mask": self.action_masks(), **facts}
 
 

@@ -17,8 +17,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from envs.adapters.gymnasium_env import METADATA, check_render_mode, observation_space, pictures
 from envs.functional import EnvConfig
-from envs.protocol import Process
-from envs.runner import Rows, Snapshot, Source, core_and_episodes, to_actions, to_numpy
+from envs.protocol import FunctionalEnv
+from envs.runner import EpisodeRunner, Snapshot, Source, core_and_episodes, to_actions, to_numpy
 
 
 class CalibrationVecEnv(VecEnv):
@@ -46,14 +46,14 @@ class CalibrationVecEnv(VecEnv):
     def __init__(
         self,
         num_envs: int,
-        core: Process | None = None,
+        core: FunctionalEnv | None = None,
         episodes: Source | None = None,
         config: EnvConfig | None = None,
-        rows: Rows | None = None,
+        rows: EpisodeRunner | None = None,
         render_mode: str | None = None,
     ) -> None:
         if rows is None:
-            rows = Rows(*core_and_episodes(core, episodes, config), num_envs)
+            rows = EpisodeRunner(*core_and_episodes(core, episodes, config), num_envs)
         elif (core, episodes, config) != (None, None, None) or rows.count != num_envs:
             raise ValueError(f"rows: expected {num_envs} rows, and no core, episodes or config beside them")
         self.core, self.episodes, self._rows = rows.core, rows.episodes, rows
@@ -72,7 +72,7 @@ class CalibrationVecEnv(VecEnv):
             self._generator.manual_seed(self._seeds[0])
         self._reset_seeds()
         self._reset_options()
-        self._rows.begin(self._generator)
+        self._rows.reset(self._generator)
         self._masks = to_numpy(self._rows.mask())
         self.reset_infos = [{"action_mask": mask} for mask in self.action_masks()]
         return to_numpy(self._rows.observation())
@@ -95,7 +95,7 @@ class CalibrationVecEnv(VecEnv):
         step = rows.step(to_actions(actions, rows.device))
         done = to_numpy(step.terminated | step.truncated)
         facts = {name: to_numpy(part.double()).tolist() for name, part in step.parts.items()}
-        facts |= {name: to_numpy(fact.double()).tolist() for name, fact in rows.facts().items()}
+        facts |= {name: to_numpy(fact.double()).tolist() for name, fact in rows.state_info().items()}
         facts["legal"] = to_numpy(step.legal).tolist()
         facts["TimeLimit.truncated"] = to_numpy(step.truncated).tolist()
         infos: list[dict[str, Any]] = [
@@ -103,7 +103,7 @@ class CalibrationVecEnv(VecEnv):
         ]
         observation = to_numpy(rows.observation())
         if done.any():
-            rows.renew(step.terminated | step.truncated, self._generator)
+            rows.reset_rows(step.terminated | step.truncated, self._generator)
             for over in np.flatnonzero(done):
                 infos[over]["terminal_observation"] = observation[over]
             observation = to_numpy(rows.observation())

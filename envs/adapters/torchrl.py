@@ -15,8 +15,8 @@ from torchrl.envs import EnvBase
 
 from envs.functional import EnvConfig
 from envs.observation import BOUND
-from envs.protocol import Process, reward_names
-from envs.runner import Rows, Source, core_and_episodes
+from envs.protocol import FunctionalEnv, reward_names
+from envs.runner import EpisodeRunner, Source, core_and_episodes
 
 
 class CalibrationTorchRLEnv(EnvBase):
@@ -45,14 +45,14 @@ class CalibrationTorchRLEnv(EnvBase):
     def __init__(
         self,
         batch: int,
-        core: Process | None = None,
+        core: FunctionalEnv | None = None,
         episodes: Source | None = None,
         config: EnvConfig | None = None,
         generator: torch.Generator | None = None,
-        rows: Rows | None = None,
+        rows: EpisodeRunner | None = None,
     ) -> None:
         if rows is None:
-            rows = Rows(*core_and_episodes(core, episodes, config), batch)
+            rows = EpisodeRunner(*core_and_episodes(core, episodes, config), batch)
         elif (core, episodes, config) != (None, None, None) or rows.count != batch:
             raise ValueError(f"rows: expected {batch} rows, and no core, episodes or config beside them")
         core = rows.core
@@ -87,9 +87,9 @@ class CalibrationTorchRLEnv(EnvBase):
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
         chosen = None if tensordict is None else tensordict.get("_reset", None)
         if chosen is None:
-            self.rows.begin(self.generator)
+            self.rows.reset(self.generator)
         else:
-            self.rows.renew(chosen.view(self.batch_size), self.generator)
+            self.rows.reset_rows(chosen.view(self.batch_size), self.generator)
         no = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         zero = no.float()
         parts = dict.fromkeys(self._facts, zero)
@@ -119,7 +119,7 @@ class CalibrationTorchRLEnv(EnvBase):
             self.generator.manual_seed(seed)
 
     def _seen(self, facts: dict[str, Tensor]) -> TensorDictBase:
-        facts |= self.rows.facts()
+        facts |= self.rows.state_info()
         info = {name: fact.unsqueeze(-1).clone() for name, fact in facts.items()}
         return TensorDict(
             {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Reach(IntEnum):
+class Invalidation(IntEnum):
     """How much of the attention an action touches, and so how much has to be evaluated again."""
 
     POOLING = 0  # the weights of the tokens at most: no map changes
@@ -18,7 +18,7 @@ class Reach(IntEnum):
 
 
 @dataclass(frozen=True)
-class Layout:
+class AttentionDims:
     """What there is to act on.
 
     Attributes:

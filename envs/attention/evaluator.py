@@ -14,11 +14,11 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.attention.dimensions import Layout, Reach
-from envs.attention.incremental import Reevaluation, level_statistics
+from envs.attention.dimensions import AttentionDims, Invalidation
+from envs.attention.incremental import IncrementalUpdate, level_statistics
 from envs.attention.kernels import backend
 from envs.attention.kernels.backend import CompiledReevaluation, supports
-from envs.attention.precompute import Groundwork, chunks, lay, paired_columns, top_logits
+from envs.attention.precompute import EpisodeCache, chunks, paired_columns, precompute, top_logits
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
 
@@ -47,7 +47,7 @@ class Evaluator:
         leading: How many candidates, in the order of the episode, have statistics.
     """
 
-    def __init__(self, haf: HierarchicalAttentionFusion, layout: Layout, leading: int = 4) -> None:
+    def __init__(self, haf: HierarchicalAttentionFusion, layout: AttentionDims, leading: int = 4) -> None:
         self.haf = haf
         self.layout = layout
         self.leading = leading
@@ -57,19 +57,19 @@ class Evaluator:
         return supports(self.haf, attention)
 
     @torch.no_grad()
-    def prepare(self, attention: AttentionState) -> tuple[Groundwork, Tensor, Tensor]:
+    def prepare(self, attention: AttentionState) -> tuple[EpisodeCache, Tensor, Tensor]:
         """What is fixed, the scores `[B, C]` and the tokens' verdicts `[B, C, T]` before any change.
 
         Args:
             attention: Candidates in any order; its logits are shifted in place, which changes no map.
         """
         with without_dropout(self.haf):
-            work, token_scores = lay(self.haf, self.layout, attention)
+            work, token_scores = precompute(self.haf, self.layout, attention)
         return work, _score(attention, attention.token_logits, token_scores), token_scores
 
     @torch.no_grad()
     def first(
-        self, attention: AttentionState, work: Groundwork, score: Tensor, token_scores: Tensor
+        self, attention: AttentionState, work: EpisodeCache, score: Tensor, token_scores: Tensor
     ) -> Evaluation:
         """The evaluation before any change, from what `prepare` gave, candidates in the episode's order.
 
@@ -99,7 +99,7 @@ class Evaluator:
     def update(
         self,
         attention: AttentionState,
-        work: Groundwork,
+        work: EpisodeCache,
         evaluation: Evaluation,
         before: Calibration,
         after: Calibration,
@@ -113,10 +113,10 @@ class Evaluator:
             evaluation: Before the action; stays as it is.
             before: Calibration before the action.
             after: Calibration after the action.
-            reach: What the action touched, a `Reach` i64 `[B]`.
+            reach: What the action touched, a `Invalidation` i64 `[B]`.
         """
-        every = reach == Reach.ALL
-        paired = (reach == Reach.PAIRED) | (every & (after.association != 0).flatten(1).any(-1))
+        every = reach == Invalidation.ALL
+        paired = (reach == Invalidation.PAIRED) | (every & (after.association != 0).flatten(1).any(-1))
         # Actions on tokens alone leave these as they are, and share them with the state before.
         token_scores, divergence = evaluation.token_scores, evaluation.divergence
         statistics = evaluation.statistics
@@ -124,7 +124,7 @@ class Evaluator:
             token_scores, divergence = token_scores.clone(), divergence.clone()
             statistics = statistics.clone()
             with without_dropout(self.haf):
-                kind = CompiledReevaluation if self.compiles(attention) else Reevaluation
+                kind = CompiledReevaluation if self.compiles(attention) else IncrementalUpdate
                 anew = kind(
                     self.haf,
                     self.layout,

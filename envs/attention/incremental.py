@@ -15,14 +15,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from envs.attention.dimensions import Layout
-from envs.attention.precompute import CHUNK_PAIRS, Groundwork, chunks, last_weight, repeated
+from envs.attention.dimensions import AttentionDims
+from envs.attention.precompute import CHUNK_PAIRS, EpisodeCache, chunks, last_weight, repeated
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.attention_statistics import has_agreement, largest, map_statistics, region_overlap, spread
 from models.points import AXIS_NODES
 
 
-class Reevaluation:
+class IncrementalUpdate:
     """Replaces, in place, the parts of an evaluation that actions have touched.
 
     Args:
@@ -40,9 +40,9 @@ class Reevaluation:
     def __init__(
         self,
         haf: HierarchicalAttentionFusion,
-        layout: Layout,
+        layout: AttentionDims,
         attention: AttentionState,
-        work: Groundwork,
+        work: EpisodeCache,
         before: Calibration,
         after: Calibration,
         token_scores: Tensor,
@@ -54,7 +54,7 @@ class Reevaluation:
         self.before, self.after = before, after
         self.token_scores, self.divergence, self.statistics = token_scores, divergence, statistics
         gate_logits = attention.gate_logits + after.level.unsqueeze(1)
-        self.weight = haf.weigh(gate_logits, haf.head + after.head)[1]  # [B, H, T, L]
+        self.weight = haf.level_head_weights(gate_logits, haf.head + after.head)[1]  # [B, H, T, L]
         self.sharpness = after.temperature.exp()  # [B, L]
         # How much each token counts in KL, and in statistics, `[B, T]`.
         self.share = attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1)
@@ -139,7 +139,9 @@ class Reevaluation:
                 aligned.addcmul_(gathered, share)
         assert aligned is not None
         asked = work.asked[rows, :length]
-        self.token_scores[rows, :, :length] = self.haf.judge(asked, aligned.flatten(3), *numbers.of(rows))
+        self.token_scores[rows, :, :length] = self.haf.score_tokens(
+            asked, aligned.flatten(3), *numbers.of(rows)
+        )
 
     def _renew(self, rows: Tensor, level: int) -> None:
         """Statistics of a level whose maps have changed by a temperature, of rows `[b]`."""
@@ -235,8 +237,8 @@ class Reevaluation:
         place, token = work.numbers[row, tokens].nonzero(as_tuple=True)
         axes = maps[place, token][..., layout.slices[-1]][..., AXIS_NODES]  # [Q, H, 3]
         evidence = attention.evidence[rows[place], column[place], tokens[place, token]]
-        measured = self.haf.measure(asked[place, token], axes.unsqueeze(1), evidence.unsqueeze(1))
-        verdicts = self.haf.judge(asked, aligned.unsqueeze(1), (place, token), measured)  # [b, 1, G]
+        measured = self.haf.quantity_scores(asked[place, token], axes.unsqueeze(1), evidence.unsqueeze(1))
+        verdicts = self.haf.score_tokens(asked, aligned.unsqueeze(1), (place, token), measured)  # [b, 1, G]
         self.token_scores[row, column.unsqueeze(-1), tokens] = verdicts.squeeze(1)
 
         seen = (column < self.statistics.shape[1]).nonzero().squeeze(-1)
@@ -251,14 +253,14 @@ class Reevaluation:
 
 
 def _paired_statistics(
-    layout: Layout, mass: Tensor, sums: Tensor, entropy: Tensor, pooling: Tensor
+    layout: AttentionDims, mass: Tensor, sums: Tensor, entropy: Tensor, pooling: Tensor
 ) -> Tensor:
     """The paired candidate's statistics as far as some tokens make them, `[b, 2, L, H, F]`.
 
     Args:
         layout: What there is to act on.
         mass: Maps times their sums, `[b, 2, G, H, N]`.
-        sums: What `Groundwork.columns` make of it, `[b, 2, G, H, 5 + R, L]`.
+        sums: What `EpisodeCache.columns` make of it, `[b, 2, G, H, 5 + R, L]`.
         entropy: In nats, `[b, 2, G, H, L]`.
         pooling: Weights of the tokens, `[b, G]`.
     """
@@ -286,14 +288,16 @@ class _Numbers:
         every: The rows, bool `[B]`.
     """
 
-    def __init__(self, anew: Reevaluation, every: Tensor) -> None:
+    def __init__(self, anew: IncrementalUpdate, every: Tensor) -> None:
         found = anew.work.numbers & every.unsqueeze(-1)  # [B, T]
         self.row, self.token = row, token = found.nonzero(as_tuple=True)
         logits = anew.attention.logits[row, :, :, token, anew.layout.slices[-1]]  # [Q, C, H, N_l]
         maps = (logits * anew.sharpness[row, -1, None, None, None]).softmax(-1)
         look = maps[..., AXIS_NODES] * last_weight(anew.weight, row, token)
         evidence = anew.attention.evidence[row, :, token]
-        self.measured = anew.haf.measure(anew.work.asked[row, token], look, evidence)  # [Q, C, D_pair]
+        self.measured = anew.haf.quantity_scores(
+            anew.work.asked[row, token], look, evidence
+        )  # [Q, C, D_pair]
         self.ends = [0, *found.sum(-1).cumsum(0).tolist()]
 
     def of(self, rows: Tensor | slice) -> tuple[tuple[Tensor, Tensor], Tensor]:
@@ -307,7 +311,7 @@ class _Numbers:
 
 
 def level_statistics(
-    layout: Layout, maps: list[Tensor], centers: Tensor, region: Tensor, pooling: Tensor
+    layout: AttentionDims, maps: list[Tensor], centers: Tensor, region: Tensor, pooling: Tensor
 ) -> Tensor:
     """Statistics of all levels' maps, `[B, K, L, H, F]`.
 

@@ -13,7 +13,7 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.attention.dimensions import Layout
+from envs.attention.dimensions import AttentionDims
 from models import AttentionState, HierarchicalAttentionFusion
 from models.attention_statistics import TOP, largest
 from models.points import AXIS_NODES
@@ -22,7 +22,7 @@ CHUNK_PAIRS = 512
 """Pairs of a candidate and a token that are evaluated together on a CPU: about what its caches hold."""
 
 
-class Groundwork(TensorClass):
+class EpisodeCache(TensorClass):
     """Fixed for an episode, batch size `[B]`.
 
     Attributes:
@@ -51,9 +51,9 @@ CANDIDATE_AXES = {"gathered": 2, "log_sums": 2}
 
 
 @torch.no_grad()
-def lay(
-    haf: HierarchicalAttentionFusion, layout: Layout, attention: AttentionState
-) -> tuple[Groundwork, Tensor]:
+def precompute(
+    haf: HierarchicalAttentionFusion, layout: AttentionDims, attention: AttentionState
+) -> tuple[EpisodeCache, Tensor]:
     """Work out what is fixed.
 
     Args:
@@ -69,10 +69,10 @@ def lay(
     batch, candidates, heads, tokens, _ = attention.logits.shape
     width = attention.tokens.shape[-1]
     new = attention.logits.new_empty
-    work = Groundwork(
+    work = EpisodeCache(
         gathered=new(batch, layout.levels, candidates, tokens, width),
         log_sums=new(batch, layout.levels, candidates, heads, tokens),
-        asked=haf.ask(attention.tokens),
+        asked=haf.token_queries(attention.tokens),
         top=new(batch, 0),  # who leads, and who is paired, is not known yet
         columns=new(batch, 0),
         numbers=(attention.evidence != 0).flatten(3).any(-1).any(1) & attention.mask,
@@ -80,7 +80,7 @@ def lay(
         batch_size=[batch],
     )
     token_scores = new(batch, candidates, tokens)
-    _, weight = haf.weigh(attention.gate_logits, haf.head.unsqueeze(0))  # [B, H, T, L]
+    _, weight = haf.level_head_weights(attention.gate_logits, haf.head.unsqueeze(0))  # [B, H, T, L]
     for rows in chunks(batch, candidates * tokens, attention.logits.device):
         for level, nodes in enumerate(layout.slices):
             logits = attention.logits[rows, ..., nodes]
@@ -92,11 +92,11 @@ def lay(
             gathered = maps @ attention.node_values[rows, ..., nodes, :]  # [b, C, H, T, d]
             work.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
         row, token = work.numbers[rows].nonzero(as_tuple=True)
-        token_scores[rows] = haf.judge(
+        token_scores[rows] = haf.score_tokens(
             work.asked[rows],
             mix(work.gathered[rows], weight[rows]),
             (row, token),
-            haf.measure(
+            haf.quantity_scores(
                 work.asked[rows][row, token],
                 maps[row, :, :, token][..., AXIS_NODES] * last_weight(weight[rows], row, token),
                 attention.evidence[rows][row, :, token],
@@ -105,15 +105,15 @@ def lay(
     return work, token_scores
 
 
-def top_logits(layout: Layout, logits: Tensor) -> Tensor:
+def top_logits(layout: AttentionDims, logits: Tensor) -> Tensor:
     """The largest of logits `[B, K, H, T, N]` at each level, `[B, K, L, H, T, TOP]`."""
     found = [largest(logits[..., nodes]) for nodes in layout.slices]
     padded = [torch.nn.functional.pad(top, (0, TOP - top.shape[-1]), value=-torch.inf) for top in found]
     return torch.stack(padded, dim=2)
 
 
-def paired_columns(layout: Layout, attention: AttentionState) -> Tensor:
-    """See `Groundwork.columns`."""
+def paired_columns(layout: AttentionDims, attention: AttentionState) -> Tensor:
+    """See `EpisodeCache.columns`."""
     rows = torch.arange(len(attention.paired), device=attention.paired.device)
     place = attention.centers[rows, attention.paired]  # [B, N, 3]
     region = attention.region[rows, attention.paired].unsqueeze(-1)

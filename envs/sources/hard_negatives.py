@@ -19,7 +19,7 @@ from models import AlignmentModel, PointHierarchy, TextEmbedding
 CHUNK_PAIRS = 1024
 
 
-class NearestEpisodes:
+class HardNegativeEpisodes:
     """An `EpisodeSource` over encoded texts and shapes, drawn with replacement.
 
     Args:
@@ -68,10 +68,14 @@ class NearestEpisodes:
         self.core, self.model = core, model
         self.text, self.shapes, self.positives = text, shapes, positives
         similarity = text.embedding @ shapes.embedding.T  # [Q, M]
-        self.candidates = hardest(similarity, positives, min(shortlist or candidates, size), keep_true)
+        self.candidates = mine_hard_negatives(
+            similarity, positives, min(shortlist or candidates, size), keep_true
+        )
         if shortlist is not None:
             score = self._score(self.candidates)
-            places = hardest(score, positives.gather(1, self.candidates), min(candidates, size), keep_true)
+            places = mine_hard_negatives(
+                score, positives.gather(1, self.candidates), min(candidates, size), keep_true
+            )
             self.candidates = self.candidates.gather(1, places)
 
     def __len__(self) -> int:
@@ -82,7 +86,7 @@ class NearestEpisodes:
         rows = torch.randint(len(self), (count,), generator=generator, device=generator.device)
         return self.take(rows.to(self.candidates.device))
 
-    def only(self, rows: Tensor) -> NearestEpisodes:
+    def only(self, rows: Tensor) -> HardNegativeEpisodes:
         """Some of the texts alone, i64 `[n]`, with the same gallery and the same candidates."""
         part = copy.copy(self)
         part.text, part.positives = self.text.select(rows), self.positives[rows]
@@ -109,7 +113,7 @@ class NearestEpisodes:
         return torch.cat(parts) if parts else candidates.new_empty(candidates.shape, dtype=torch.float32)
 
 
-def hardest(score: Tensor, positives: Tensor, count: int, keep_true: bool = True) -> Tensor:
+def mine_hard_negatives(score: Tensor, positives: Tensor, count: int, keep_true: bool = True) -> Tensor:
     """The candidates that score best, `[Q, count]` i64, best first.
 
     Args:

@@ -19,8 +19,8 @@ from agents.search import (
     dirichlet_noise,
     gumbel,
     gumbel_noise,
+    init_tree,
     mix,
-    plant,
     puct,
     search,
     summarize,
@@ -138,7 +138,7 @@ def answer(policy: str, dynamics: Dynamics, noise: Tensor) -> Summary:
         logits, rule = mix(logits, noise, FRACTION), puct()
     else:
         rule = gumbel(noise, SIMULATIONS)
-    tree = plant(Root(given["state"], dynamics.mask, None, logits, given["value"]), SIMULATIONS + 1)
+    tree = init_tree(Root(given["state"], dynamics.mask, None, logits, given["value"]), SIMULATIONS + 1)
     search(tree, dynamics, SIMULATIONS, rule, DISCOUNT, DEPTH)
     return summarize(tree, rule)
 

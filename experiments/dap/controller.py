@@ -1,8 +1,8 @@
 """The dynamic attention policy: the agent calibrates attention in training, and learns to at query time.
 
 After Section "Dynamic Attention Policy" of 3DAlign-DAER (arXiv 2511.13211). In training the agent plans on
-the current batch, whose labels are known (`Policy.on_batch`); it then learns from episodes of the reward
-split (`Policy.on_split`).
+the current batch, whose labels are known (`DapController.on_batch`); it then learns from episodes of the
+reward split (`DapController.on_split`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents import Agent, PlanResult, make_agent
-from envs import CalibrationCore, Episode, NearestEpisodes, hardest
+from envs import CalibrationCore, Episode, HardNegativeEpisodes, mine_hard_negatives
 from experiments.console.errors import settings_of
 from experiments.console.process import generator
 from experiments.data.batches import Batch
@@ -46,7 +46,7 @@ class CalibratedRows:
     values: dict[str, float]
 
 
-class Policy:
+class DapController:
     """An agent, the decision process it acts on, and its own random numbers.
 
     Attributes:
@@ -118,7 +118,7 @@ class Policy:
         with frozen(self.model):
             text = self.model.encode_text(batch.text).select(rows)
             shapes = self.model.encode_shapes(batch.shapes)
-            candidates = hardest(
+            candidates = mine_hard_negatives(
                 text.embedding @ shapes.embedding.T, batch.positives[rows], min(settings.candidates, size)
             )
             attention = self.model.attend(text, shapes, candidates)
@@ -142,7 +142,7 @@ class Policy:
         values["reward/return"] = float(result.return_.mean())
         return values | {_in_group(name): value for name, value in result.statistics.items()}
 
-    def on_split(self, episodes: NearestEpisodes, count: int) -> dict[str, float]:
+    def on_split(self, episodes: HardNegativeEpisodes, count: int) -> dict[str, float]:
         """Plays ``count`` episodes of a split, and learns from them."""
         episode = episodes.sample(count, self.generator)
         result = self.agent.learn(episodes.core, episode, self.generator)
@@ -178,7 +178,7 @@ def split_episodes(
     indices: Tensor,
     candidates: int,
     device: torch.device,
-) -> NearestEpisodes:
+) -> HardNegativeEpisodes:
     """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
     Args:
@@ -192,7 +192,9 @@ def split_episodes(
     texts = corpus.unique_texts(indices)
     text = embed_texts(model, corpus, texts, device)
     shapes = embed_shapes(model, corpus, indices, device)
-    return NearestEpisodes(core, model, text, shapes, corpus.positives(texts, indices).to(device), candidates)
+    return HardNegativeEpisodes(
+        core, model, text, shapes, corpus.positives(texts, indices).to(device), candidates
+    )
 
 
 def original_place(episode: Episode) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 import models.fourier
 import models.geometry
 import models.shapes
-from align3d.captions import normalise_caption
+from align3d.captions import normalize_caption
 from align3d.dataset import ShapeDataset
 from align3d.pipeline import default_cache, load_or_build
 from align3d.store import REJECTIONS
@@ -142,7 +142,7 @@ def unify(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
     for own in captions:
         row: dict[int, None] = {}
         for caption in own:
-            form = normalise_caption(caption)
+            form = normalize_caption(caption)
             if form not in numbers:
                 numbers[form] = len(unique)
                 unique.append(caption)

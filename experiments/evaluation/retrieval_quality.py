@@ -21,13 +21,13 @@ from envs import Episode
 from envs.reward import external_potential, internal_potential, potential
 from experiments.console.process import generator
 from experiments.console.progress import Tracker
-from experiments.dap.controller import Policy
+from experiments.dap.controller import DapController
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 from experiments.settings.schema import EvalConfig
 from models import AlignmentModel, Calibration, PointHierarchy, TextEmbedding
-from retrieval import FlatIndex, ranks_from_scores, summarise
+from retrieval import FlatIndex, ranks_from_scores, summarize
 
 Metrics = dict[str, float]
 
@@ -132,7 +132,9 @@ def rerank(scores: np.ndarray, right: np.ndarray, known: np.ndarray) -> np.ndarr
     return np.where(right.any(1), ranks_from_scores(scores, right), behind)
 
 
-def calibrate(model: AlignmentModel, gallery: Gallery, config: EvalConfig, policy: Policy) -> Calibrations:
+def calibrate(
+    model: AlignmentModel, gallery: Gallery, config: EvalConfig, policy: DapController
+) -> Calibrations:
     """Lets the agent calibrate every caption on its nearest shapes, without labels."""
     candidates = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)  # [Q, C]
     draws = generator(policy.config.seed, "evaluate")
@@ -159,7 +161,7 @@ def calibrate(model: AlignmentModel, gallery: Gallery, config: EvalConfig, polic
     )
 
 
-def _gains(policy: Policy, episode: Episode, result: PlanResult, right: Tensor) -> dict[str, Tensor]:
+def _gains(policy: DapController, episode: Episode, result: PlanResult, right: Tensor) -> dict[str, Tensor]:
     """What calibrations of ``B`` rows earned, ``right`` ``[B, C]`` bool in the order of the episode."""
     before, after = episode.initial.score.cpu(), result.state.evaluation.score.cpu()
     internal = internal_potential(after, right) - internal_potential(before, right)
@@ -236,4 +238,4 @@ def _exact_ranks(gallery: Gallery, direction: str) -> np.ndarray:
 
 def _add(results: dict[str, Metrics], name: str, direction: str, ranks: np.ndarray) -> None:
     metrics = results.setdefault(name, {})
-    metrics |= {f"{direction}/{key}": value for key, value in summarise(ranks).items()}
+    metrics |= {f"{direction}/{key}": value for key, value in summarize(ranks).items()}

@@ -222,7 +222,7 @@ def _timed(
             order = [*range(first, len(jobs)), *range(first)]
             for job in order if number % 2 == 0 else reversed(order):
                 name, point = jobs[job]
-                curves.turn(made[name], point.knobs)
+                curves.set_search_params(made[name], point.search_params)
                 speeds[job].append(curves.measure(made[name], problem.queries, k, settings.singles))
                 tracker.advance(note=name)
     timed: dict[str, list[Point]] = {name: [] for name in made}
@@ -249,11 +249,13 @@ def for_candidates(
     """
     best: Candidates | None = None
     for point in sorted(points, key=curves.batched, reverse=True):
-        curves.turn(engine, point.knobs)
+        curves.set_search_params(engine, point.search_params)
         seconds = time.perf_counter()
         ids, _ = engine.search(queries, wanted.shape[1])
         seconds = time.perf_counter() - seconds
-        found = Candidates(point.knobs, ids, curves.overlap(ids, wanted), 1e3 * seconds / len(queries))
+        found = Candidates(
+            point.search_params, ids, curves.overlap(ids, wanted), 1e3 * seconds / len(queries)
+        )
         if best is None or found.overlap > best.overlap:
             best = found
         if best.overlap >= recall:

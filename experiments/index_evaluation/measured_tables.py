@@ -75,7 +75,7 @@ def cost_table(measured: Mapping[str, Measured], title: str) -> Table:
         resident = "–" if cost.resident_bytes is None else f"{cost.resident_bytes / 1e6:,.1f}"
         table.add_row(
             _named(name),
-            " ".join(f"{knob}={value}" for knob, value in point.knobs.items()) or "–",
+            " ".join(f"{knob}={value}" for knob, value in point.search_params.items()) or "–",
             f"{100 * point.recall:.1f}",
             f"{speed.batched:,.0f}",
             f"{speed.single:,.0f}",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from align3d.captions import normalise_caption
+from align3d.captions import normalize_caption
 from align3d.pipeline import default_cache
 from experiments.console.errors import UserError, settings_of
 from experiments.console.progress import Tracker
@@ -135,12 +135,12 @@ def _asking(fresh: Fresh, trained: Trained, count: int, settings: Settings) -> N
 
 def same_captions(asked: Sequence[str], captions: Sequence[Sequence[str]]) -> list[NDArray[np.int64]]:
     """For each text that asks the rows that have it among their captions, in the same normal form."""
-    rows: dict[str, list[int]] = {normalise_caption(text): [] for text in asked}
+    rows: dict[str, list[int]] = {normalize_caption(text): [] for text in asked}
     for row, own in enumerate(captions):
-        for form in {normalise_caption(caption) for caption in own}:
+        for form in {normalize_caption(caption) for caption in own}:
             if form in rows:
                 rows[form].append(row)
-    return [np.array(rows[normalise_caption(text)], np.int64) for text in asked]
+    return [np.array(rows[normalize_caption(text)], np.int64) for text in asked]
 
 
 def problem_of_mixture(settings: Settings, size: int) -> Problem:

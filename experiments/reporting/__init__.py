@@ -9,7 +9,7 @@ from experiments.reporting.statistics import (
     improvement,
     interquartile_mean,
 )
-from experiments.reporting.summary import METRICS, ArmSummary, Summary, summarise
+from experiments.reporting.summary import METRICS, ArmSummary, Summary, summarize
 
 __all__ = [
     "METRICS",
@@ -26,5 +26,5 @@ __all__ = [
     "find_runs",
     "improvement",
     "interquartile_mean",
-    "summarise",
+    "summarize",
 ]

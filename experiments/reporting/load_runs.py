@@ -102,7 +102,7 @@ def find_runs(root: Path) -> tuple[list[Run], list[Unfinished]]:
 
 def read_run(folder: Path) -> Run | Unfinished:
     """Reads one run folder."""
-    path, journal = folder / RESULTS, Journal(folder / JOURNAL)
+    path, journal = folder / RESULTS, RunMetrics(folder / JOURNAL)
     try:
         if not path.exists():
             return Unfinished(folder, _progress(journal))
@@ -128,7 +128,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-class Journal:
+class RunMetrics:
     """The lines of a metrics.jsonl that can be read; none where there is no such file.
 
     Attributes:
@@ -171,7 +171,7 @@ def _is_number(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _curves(journal: Journal) -> dict[str, list[tuple[float, float]]]:
+def _curves(journal: RunMetrics) -> dict[str, list[tuple[float, float]]]:
     curves: dict[str, list[tuple[float, float]]] = {}
     for line in journal:
         place = line.get(EVALUATIONS)
@@ -183,7 +183,7 @@ def _curves(journal: Journal) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
-def _progress(journal: Journal) -> str:
+def _progress(journal: RunMetrics) -> str:
     last = deque(journal, maxlen=1)
     if not last:
         return "no step done"

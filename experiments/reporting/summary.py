@@ -37,7 +37,7 @@ _ENDS = ("_low", "_high")
 
 
 @dataclass(frozen=True)
-class Against:
+class PairwiseComparison:
     """An arm held against another.
 
     Attributes:
@@ -92,7 +92,7 @@ class ArmSummary:
 
     arm: Arm
     estimates: dict[str, dict[str, Estimate]]
-    against: dict[str, list[Against]]
+    against: dict[str, list[PairwiseComparison]]
     earned: dict[str, Estimate]
     costs: Costs
     curves: dict[str, Curve]
@@ -114,7 +114,7 @@ class Summary:
         return [ALL, *self.metrics] if len(self.metrics) > 1 else list(self.metrics)
 
 
-def summarise(comparison: Comparison, metrics: Sequence[str]) -> Summary:
+def summarize(comparison: Comparison, metrics: Sequence[str]) -> Summary:
     """Computes the figures of a comparison; equal runs give equal figures.
 
     Raises:
@@ -155,10 +155,10 @@ def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary
     return ArmSummary(arm, estimates, against, _earned(arm), costs, curves, grounding, counts)
 
 
-def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> Against:
+def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> PairwiseComparison:
     ours, theirs = scores(arm.runs, FINAL, metrics), scores(other.runs, FINAL, metrics)
     draws = _draws(arm.name, other.name, *metrics)
-    return Against(
+    return PairwiseComparison(
         other.name,
         estimate_improvement(ours, theirs, draws),
         _paired(arm, other, FINAL, metrics, draws),

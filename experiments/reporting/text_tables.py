@@ -18,7 +18,7 @@ from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
 from experiments.reporting.load_runs import GAIN as GAIN_CURVE
 from experiments.reporting.load_runs import LABELLED, RETURN
 from experiments.reporting.statistics import REPETITIONS
-from experiments.reporting.summary import ALL, GAIN, Against, ArmSummary, Summary
+from experiments.reporting.summary import ALL, GAIN, ArmSummary, PairwiseComparison, Summary
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
@@ -177,7 +177,7 @@ def _not_empty(tables: list[Grid]) -> list[Grid]:
     return [table for table in tables if table.rows]
 
 
-def _against_cells(other: Against) -> list[str]:
+def _against_cells(other: PairwiseComparison) -> list[str]:
     runs = 0 if other.difference is None else other.difference.runs
     return [
         probability(other.probability),

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 TIMING = ("time", "rate")
 
 
-class Journal:
+class MetricsLogger:
     """Writes metrics; resumes without a line twice.
 
     Args:

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 import align3d.sources
 from agents import AGENTS, make_agent
-from envs import FAMILIES, STOP, ActionCatalogue, EnvConfig, Layout, RewardConfig
+from envs import FAMILIES, STOP, ActionCatalogue, AttentionDims, EnvConfig, RewardConfig
 from experiments.console.errors import UserError, did_you_mean, settings_of
 from models import OBJECT_NODES
 from models.config import SIZES, ModelConfig
@@ -228,7 +228,7 @@ def _check_together(config: RunConfig) -> None:
             "or choose a smaller model"
         )
     model, env = config.model, config.env
-    layout = Layout(
+    layout = AttentionDims(
         (model.patches, model.regions, OBJECT_NODES), model.heads, model.regions, env.token_groups
     )
     try:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from agents.mcts.agent import MctsAgent
 from agents.search.views.plot import draw_search
-from envs import NearestEpisodes
+from envs import HardNegativeEpisodes
 from experiments.console.process import generator
 from experiments.console.progress import Tracker
-from experiments.dap.controller import Policy, split_episodes
+from experiments.dap.controller import DapController, split_episodes
 from experiments.run_folder.names import SEARCH
 from experiments.training.crossfit import fold_models
 from experiments.training.session import Session
@@ -58,7 +58,7 @@ def _learn(session: Session) -> None:
         show_search(session, validation)
 
 
-def sources(session: Session) -> tuple[list[NearestEpisodes], NearestEpisodes]:
+def sources(session: Session) -> tuple[list[HardNegativeEpisodes], HardNegativeEpisodes]:
     """What the agent learns from, and what it is validated on: no query is in both.
 
     The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
@@ -81,7 +81,7 @@ def sources(session: Session) -> tuple[list[NearestEpisodes], NearestEpisodes]:
     return [reward.only(order[count:])], reward.only(order[:count])
 
 
-def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict[str, float]:
+def validate(policy: DapController, episodes: HardNegativeEpisodes, batch_size: int) -> dict[str, float]:
     """What the agent gains without labels, over all queries of ``episodes``."""
     draws = generator(policy.config.seed, "validation")
     returns, before, after, acted = [], [], [], []
@@ -104,7 +104,7 @@ def validate(policy: Policy, episodes: NearestEpisodes, batch_size: int) -> dict
     }
 
 
-def show_search(session: Session, episodes: NearestEpisodes) -> None:
+def show_search(session: Session, episodes: HardNegativeEpisodes) -> None:
     """Draws a search, if the agent searches: of the first queries, the one in which it found most.
 
     It is searched once more, long enough to see where the search goes once every action has been tried.
@@ -127,13 +127,13 @@ def _due(session: Session, before: int) -> bool:
     return now // every > before // every or now >= dap.agent_steps
 
 
-def _pick(learning: list[NearestEpisodes], draws: torch.Generator) -> NearestEpisodes:
+def _pick(learning: list[HardNegativeEpisodes], draws: torch.Generator) -> HardNegativeEpisodes:
     """One of the sources, by their numbers of queries."""
     sizes = torch.tensor([float(len(episodes)) for episodes in learning])
     return learning[int(torch.multinomial(sizes, 1, generator=draws))]
 
 
-def _stop(policy: Policy) -> int:
+def _stop(policy: DapController) -> int:
     return -1 if policy.core.stop is None else policy.core.stop
 
 

@@ -20,7 +20,7 @@ from experiments.run_folder import checkpoint
 from experiments.settings.schema import AgentConfig
 from experiments.training.loop import advance
 from experiments.training.session import Session
-from experiments.training.warmup import WarmUps, key
+from experiments.training.warmup import WarmupCache, key
 from models import AlignmentModel
 
 
@@ -45,7 +45,7 @@ def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentMode
     )
     corpus: Corpus = dataclasses.replace(session.corpus, splits={**session.corpus.splits, "train": shapes})
     total = (config.train.epochs + config.train.hard_epochs) * (len(shapes) // config.train.batch_size)
-    kept = WarmUps(config)
+    kept = WarmupCache(config)
     before = checkpoint.random_state()
     with kept.held(key(config, corpus, total, total)) as place:
         state = kept.load(place, session.device)

@@ -15,7 +15,7 @@ from experiments.data.encoding import embed_shapes, embed_texts
 from experiments.evaluation.attention_plots import attention_picture
 from experiments.training.loss import gradient_norm
 from experiments.training.session import Session
-from experiments.training.warmup import WarmUps, first_calibrated, key
+from experiments.training.warmup import WarmupCache, first_calibrated, key
 
 
 def train(session: Session) -> None:
@@ -34,7 +34,7 @@ def warm_up(session: Session) -> None:
     if not config.train.reuse:
         advance(session, end)
         return
-    kept = WarmUps(config)
+    kept = WarmupCache(config)
     with kept.held(key(config, session.corpus, end, total)) as place:
         state = kept.load(place, session.device)
         if state is None:

@@ -16,7 +16,7 @@ from models.losses import attention_divergence, multi_positive_cross_entropy, sy
 _LEAST_MASS = 1e-6
 
 
-class Objective(nn.Module):
+class AlignmentLoss(nn.Module):
     """The loss of a batch.
 
     Args:

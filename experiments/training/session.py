@@ -13,14 +13,14 @@ import torch
 from lightning_fabric import Fabric
 
 from experiments.console import interrupts
-from experiments.dap.controller import Policy
+from experiments.dap.controller import DapController
 from experiments.data.batches import Batches
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
-from experiments.run_folder.metrics_log import Journal
+from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
 from experiments.settings.schema import RunConfig
-from experiments.training.loss import Objective
+from experiments.training.loss import AlignmentLoss
 from models import AlignmentModel
 
 
@@ -43,7 +43,7 @@ class Session:
     def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
         self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
         self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
-        self.policy = Policy(self.model, config)
+        self.policy = DapController(self.model, config)
         self.batches = Batches(corpus, config.train, config.seed, device)
         self.step = 0
         self.reused_steps = 0
@@ -52,9 +52,9 @@ class Session:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
         )
-        self.objective, self.optimizer = self.fabric.setup(Objective(self.model, config), self.optimizer)
+        self.objective, self.optimizer = self.fabric.setup(AlignmentLoss(self.model, config), self.optimizer)
         position = self._restore()
-        self.journal = Journal(folder, position, self.step)
+        self.journal = MetricsLogger(folder, position, self.step)
         self._saved_at = time.monotonic()
 
     @property

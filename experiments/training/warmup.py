@@ -58,7 +58,7 @@ def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
 
 
-class WarmUps:
+class WarmupCache:
     """The warm-ups in the cache.
 
     Args:

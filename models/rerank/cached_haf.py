@@ -126,11 +126,11 @@ def compact_texts(haf: HierarchicalAttentionFusion, text: TextEmbedding) -> Comp
     ):
         raise ValueError("padding before a real token: expected the real tokens first")
     per_head = text.tokens.shape[-1] // haf.heads
-    _, weights = haf.weigh(haf.gate(text.tokens), haf.head.unsqueeze(0))
+    _, weights = haf.level_head_weights(haf.gate(text.tokens), haf.head.unsqueeze(0))
     pooled = haf.token_weight(text.tokens).squeeze(-1).masked_fill(~text.mask, -torch.inf)
     return CompactTexts(
         query=haf.query(text.tokens) * per_head**-0.5,
-        asked=haf.ask(text.tokens),
+        asked=haf.token_queries(text.tokens),
         weights=weights,
         token_weights=pooled.softmax(-1),
         quantities=text.quantities,
@@ -181,7 +181,7 @@ def fine_scores(
     numbers = (row, token)
     asked = texts.asked[queries, :length]
     measured = _measured(haf, texts, shapes, queries, rows, axes, asked, numbers)
-    verdicts = haf.judge(asked, aligned.view(batch, count, length, width), numbers, measured)
+    verdicts = haf.score_tokens(asked, aligned.view(batch, count, length, width), numbers, measured)
     return torch.einsum("bt,bct->bc", texts.token_weights[queries, :length], verdicts)
 
 
@@ -212,4 +212,4 @@ def _measured(
         shapes.spectrum[rows[row]].float(),
     ).squeeze(2)  # [K, C, 3, EVIDENCE]
     assert evidence.shape[-1] == EVIDENCE
-    return haf.measure(asked[row, token], axes[row, :, token], evidence)
+    return haf.quantity_scores(asked[row, token], axes[row, :, token], evidence)

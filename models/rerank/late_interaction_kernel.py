@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import inlined, kept
+from compiling import cached_njit, inlined
 from compiling.instructions import QUAD, prefetch_lines
 from models.quantity_evidence import CHANNELS, COUNT_OFFSETS, EVIDENCE, SPECTRUM_GAIN, WIDTHS
 from models.rerank.int8_products import BLOCK, multiply
@@ -217,7 +217,7 @@ def _most(first: Ints) -> int:
     return most
 
 
-@kept(fastmath=_FAST)
+@cached_njit(fastmath=_FAST)
 def _score(
     tokens: Bytes,
     token_scales: Floats,

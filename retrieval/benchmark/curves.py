@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines import knobs_of
+from retrieval.engines import search_params_of
 from retrieval.metrics import mean_reciprocal_rank, ndcg_at_k, ranks_from_ids, recall_at_k
 from retrieval.protocol import Retriever
 
@@ -79,7 +79,7 @@ class Point:
         speed: None until it is measured.
     """
 
-    knobs: Mapping[str, int]
+    search_params: Mapping[str, int]
     recall: float
     quality: Mapping[str, float]
     speed: Speed | None = None
@@ -148,13 +148,13 @@ def build(engine: Retriever, vectors: NDArray[np.float32], ids: NDArray[np.int64
 
 def settings_of(engine: Retriever) -> list[dict[str, int]]:
     """All combinations of an engine's knobs, its first knob moving fastest; one empty one if it has none."""
-    knobs = knobs_of(engine)
+    knobs = search_params_of(engine)
     names = list(knobs)
     grids = itertools.product(*(knobs[name] for name in reversed(names)))
     return [dict(zip(names, reversed(values), strict=True)) for values in grids]
 
 
-def turn(engine: Retriever, knobs: Mapping[str, int]) -> None:
+def set_search_params(engine: Retriever, knobs: Mapping[str, int]) -> None:
     """Sets an engine's knobs."""
     for name, value in knobs.items():
         setattr(engine, name, value)
@@ -172,14 +172,14 @@ def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
         One point a setting that was tried.
     """
     k = task.exact.shape[1]
-    names = list(knobs_of(engine))
+    names = list(search_params_of(engine))
     points: list[Point] = []
     sated: set[tuple[int, ...]] = set()
     for knobs in settings_of(engine):
         others = tuple(knobs[name] for name in names[1:])
         if others in sated:
             continue
-        turn(engine, knobs)
+        set_search_params(engine, knobs)
         found, _ = engine.search(task.queries, k)
         recall = overlap(found, task.exact)
         points.append(Point(knobs, recall, quality(found, task.right)))
@@ -262,7 +262,7 @@ def as_json(point: Point) -> dict[str, Any]:
     """A point for a file."""
     speed = None if point.speed is None else asdict(point.speed)
     return {
-        "knobs": dict(point.knobs),
+        "knobs": dict(point.search_params),
         "recall": point.recall,
         "quality": dict(point.quality),
         "speed": speed,
@@ -271,7 +271,7 @@ def as_json(point: Point) -> dict[str, Any]:
 
 def _speed(point: Point) -> Speed:
     if point.speed is None:
-        raise ValueError(f"the point at {dict(point.knobs)} has no speed: measure it first")
+        raise ValueError(f"the point at {dict(point.search_params)} has no speed: measure it first")
     return point.speed
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from retrieval.engines.base import PROBES, REFINES, MissingEngineError
 from retrieval.protocol import Retriever
 
-__all__ = ["ENGINES", "MissingEngineError", "knobs_of", "make_index"]
+__all__ = ["ENGINES", "MissingEngineError", "make_index", "search_params_of"]
 
 #: Module and class of every engine.
 ENGINES: Mapping[str, tuple[str, str]] = {
@@ -64,7 +64,7 @@ def make_index(name: str, **settings: object) -> Retriever:
     return made
 
 
-def knobs_of(engine: Retriever) -> Mapping[str, tuple[int, ...]]:
+def search_params_of(engine: Retriever) -> Mapping[str, tuple[int, ...]]:
     """For each attribute that trades the engine's recall for speed the values of a curve, cheapest first."""
     if engine.name == "ers":
         return getattr(engine, "knobs", _ERS_KNOBS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import inlined, kept
+from compiling import cached_njit, inlined
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy
 
 FEW_QUERIES = 16  # up to here the compiled loop is faster than grouped products
@@ -83,7 +83,7 @@ def _products_by_parent(queries: Floats, centroids: Floats, bounds: Ints, parent
     return products.reshape(query_count, width, most)
 
 
-@kept()
+@cached_njit()
 def _insert(
     node: int,
     rank: np.float32,
@@ -113,7 +113,7 @@ def _insert(
     return filled
 
 
-@kept()
+@cached_njit()
 def _keep_best(
     products: NDArray[np.float32],
     bounds: NDArray[np.int64],
@@ -137,7 +137,7 @@ def _keep_best(
             filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
 
 
-@kept()
+@cached_njit()
 def _select(
     products: NDArray[np.float32],
     bounds: NDArray[np.int64],
@@ -161,7 +161,7 @@ def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     return total
 
 
-@kept()
+@cached_njit()
 def _level_by_query(
     queries: NDArray[np.float32],
     centroids: NDArray[np.float32],

@@ -11,7 +11,7 @@ from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, leaves_f
 from retrieval.ers.ids import IdMap, check_ids
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.metadata import Columns, Metadata
-from retrieval.ers.state import Content
+from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import Precision, VectorStore, fit_half
 from retrieval.protocol import check_vectors
 
@@ -29,7 +29,7 @@ def build_content(
     depth: int,
     half_life: float,
     seed: int,
-) -> Content:
+) -> IndexState:
     """The content, without anything learnt; arguments and errors as in `ErsIndex` and its `build`."""
     if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
         vectors = check_vectors(vectors, "vectors")
@@ -61,4 +61,4 @@ def build_content(
     statistics = EdgeStatistics(tree, half_life)
     priors = statistics.prior(0.0, 0.0)
     living = IdMap(ids, np.ones(count, bool))
-    return Content(tree, statistics, codes, VectorStore(stored), living, home, columns, priors)
+    return IndexState(tree, statistics, codes, VectorStore(stored), living, home, columns, priors)

@@ -18,7 +18,7 @@ from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.metadata import Metadata, Where
 from retrieval.ers.serialization import read_parts, write_parts
-from retrieval.ers.state import Content
+from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
 from retrieval.protocol import check_vectors
 from retrieval.reranker import Reranker
@@ -100,7 +100,7 @@ class ErsIndex:
         self._half_life = real("half_life", half_life, least=1)
         self._seed = whole("seed", seed, least=0, most=MOST - DEEPEST)
         self._learning = False
-        self._content: Content | None = None
+        self._content: IndexState | None = None
         self._one_change = threading.RLock()  # held through a change or a save; searches do not ask for it
         self._lock = ReadersWriterLock()
 
@@ -426,7 +426,7 @@ class ErsIndex:
             with self._lock.writing():
                 content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
 
-    def _built(self, what: str) -> Content:
+    def _built(self, what: str) -> IndexState:
         if self._content is None:
             raise ValueError(f"{what} on an empty index: call build(vectors, ids) first")
         return self._content

@@ -17,7 +17,7 @@ from retrieval.storage import read_folder
 
 
 @dataclass(frozen=True)
-class Outline:
+class IndexSummary:
     """The tree of a saved `retrieval.ErsIndex` of ``N`` vectors.
 
     Attributes:
@@ -44,7 +44,7 @@ class Outline:
         return None if known is None else [known[code] for code in self.columns.values[name].tolist()]
 
 
-def read_outline(folder: str | PathLike[str]) -> Outline:
+def read_outline(folder: str | PathLike[str]) -> IndexSummary:
     """Reads an index's tree and rows, and leaves its codes and vectors alone.
 
     Args:
@@ -54,10 +54,10 @@ def read_outline(folder: str | PathLike[str]) -> Outline:
         ValueError: if there is no index, a file is missing or of another size, or the schema is newer.
     """
 
-    def read(header: dict[str, Any], data: Path) -> Outline:
+    def read(header: dict[str, Any], data: Path) -> IndexSummary:
         tree, statistics = read_tree(data, header["settings"]["half_life"])
         rows = read_rows(data)
-        return Outline(
+        return IndexSummary(
             tree,
             rows["ids"],
             rows["home"],

@@ -14,13 +14,13 @@ from retrieval.ers.hierarchy import SemanticHierarchy
 from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import Codec, Leaves
 from retrieval.ers.metadata import Columns
-from retrieval.ers.state import Content
+from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import VectorStore
 
 _CHUNK = 16_384
 
 
-def write_parts(folder: Path, content: Content) -> None:
+def write_parts(folder: Path, content: IndexState) -> None:
     """Writes ``leaves.faiss``, ``tree.safetensors``, ``rows.safetensors`` and ``vectors.npy``.
 
     Rows that were removed are left out; `read_parts` calls the others 0, 1, 2 … in their order.
@@ -65,7 +65,7 @@ def read_rows(folder: Path) -> dict[str, Any]:
     return load_file(folder / "rows.safetensors")
 
 
-def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
+def read_parts(folder: Path, codec: Codec, half_life: float) -> IndexState:
     """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
     library: Any = faiss
     tree, statistics = read_tree(folder, half_life)
@@ -76,4 +76,4 @@ def read_parts(folder: Path, codec: Codec, half_life: float) -> Content:
         leaves.renumber(rows)
     vectors = VectorStore(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
     ids = IdMap(kept["ids"], np.ones(len(rows), bool))
-    return Content(tree, statistics, leaves, vectors, ids, kept["home"], Columns.from_arrays(kept), [])
+    return IndexState(tree, statistics, leaves, vectors, ids, kept["home"], Columns.from_arrays(kept), [])

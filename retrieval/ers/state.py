@@ -38,7 +38,7 @@ class Selection:
 
 
 @dataclass
-class Content:
+class IndexState:
     """All that `ErsIndex.build` makes, exchanged as one so that a failed build changes nothing.
 
     The caller sees to it that a change has it alone.

@@ -9,7 +9,7 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from compiling import inlined, kept
+from compiling import cached_njit, inlined
 from compiling.instructions import prefetch_lines
 from retrieval.ers.hierarchy import Floats, Ints
 from retrieval.ers.kernels.simd import from_half
@@ -112,7 +112,7 @@ class VectorStore:
         return self.base, self._tail
 
 
-@kept()
+@cached_njit()
 def keep(
     key: int, score: np.float32, filled: int, keys: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> int:
@@ -171,7 +171,7 @@ def _by_single(query: Any, vector: Any) -> Any:
     return _product_single(query, vector)
 
 
-@kept(fastmath={"reassoc", "contract"})
+@cached_njit(fastmath={"reassoc", "contract"})
 def well_formed(vectors: NDArray[np.float32], shortest: float, longest: float) -> bool:
     """Whether all rows ``[N, D]`` have finite lengths within these bounds, whose squares float32 can hold."""
     least, most = np.float32(shortest * shortest), np.float32(longest * longest)
@@ -184,7 +184,7 @@ def well_formed(vectors: NDArray[np.float32], shortest: float, longest: float) -
     return True
 
 
-@kept()
+@cached_njit()
 def refine_one(
     query: NDArray[np.float32],
     rows: NDArray[np.int64],
@@ -207,7 +207,7 @@ def refine_one(
             filled = keep(ids[row], exact_product(query, vector), filled, best, scores)
 
 
-@kept()
+@cached_njit()
 def _refine(
     queries: NDArray[np.float32],
     rows: NDArray[np.int64],

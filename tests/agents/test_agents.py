@@ -43,11 +43,11 @@ def test_mcts_escapes_the_trap_that_greedy_falls_into(policy):
 @pytest.mark.parametrize("policy", SEARCHES, ids=[policy["policy"] for policy in SEARCHES])
 @pytest.mark.parametrize("commit", ["best", "visits"])
 def test_mcts_solves_bandit_and_corridor(commit, policy):
-    agent = make_agent("mcts", budget=10, commit=commit, **policy)
+    agent = make_agent("mcts", budget=10, final_move=commit, **policy)
     assert agent.plan(bandit([0.1, 0.9, -1.0, 0.5]), START, seeded()).return_.tolist() == pytest.approx(
         [0.9] * 6
     )
-    agent = make_agent("mcts", budget=10, commit=commit, **policy)
+    agent = make_agent("mcts", budget=10, final_move=commit, **policy)
     result = agent.plan(corridor(), START, seeded())
     assert result.return_.tolist() == [1.0] * 6
     assert result.actions.tolist() == [[1, 2, 3, 1, 2]] * 6
@@ -145,10 +145,10 @@ def test_other_searches_keep_the_budget_and_learn(demo, policy, commit):
     core, episode = demo
     settings = {
         "policy": policy,
-        "commit": commit,
-        "searches": 2,
+        "final_move": commit,
+        "num_searches": 2,
         "dirichlet_fraction": 0.25,
-        "considered": 6,
+        "max_num_considered_actions": 6,
     }
     agent = make_agent("mcts", budget=12, batch_size=16, **settings)
     first = agent.learn(core, episode, seeded())
@@ -208,18 +208,18 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mcts", policy="alpha")
     with pytest.raises(ValueError, match=r"agent\.dirichlet_fraction=2"):
         make_agent("mcts", policy="puct", dirichlet_fraction=2)
-    with pytest.raises(ValueError, match=r"agent\.considered=0"):
-        make_agent("mcts", considered=0)
-    with pytest.raises(ValueError, match=r"agent\.commit=first"):
-        make_agent("mcts", commit="first")
+    with pytest.raises(ValueError, match=r"agent\.max_num_considered_actions=0"):
+        make_agent("mcts", max_num_considered_actions=0)
+    with pytest.raises(ValueError, match=r"agent\.final_move=first"):
+        make_agent("mcts", final_move="first")
     for setting, value in (
         ("practice", -3),  # would be added to the budget
         ("updates", -1),
         ("batch_size", 0),
         ("hidden", 0),
-        ("explore", 2.0),
+        ("exploration_fraction", 2.0),
         ("discount", 1.5),
-        ("caution", float("nan")),
+        ("lcb_coef", float("nan")),
         ("learning_rate", 0.0),
     ):
         with pytest.raises(ValueError, match=rf"agent\.{setting}={value}: must"):
@@ -240,7 +240,7 @@ def test_wrong_use_is_named(demo, tmp_path):
 
 
 def test_practice_that_is_cut_short_counts_what_would_have_followed():
-    agent = make_agent("mcts", budget=24, hidden=32, learning_rate=1e-2, explore=1.0)
+    agent = make_agent("mcts", budget=24, hidden=32, learning_rate=1e-2, exploration_fraction=1.0)
     for seed in range(8):
         agent.learn(trap(), START, seeded(seed))
     first = trap().observation(START, trap().initial(START))

@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import AGENTS, make_agent
 from agents.torchrl.ppo_learner import ReturnScale
-from envs import DemoSource, EnvConfig, RepeatedRows, demo_core
+from envs import DemoSource, EnvConfig, RepeatedEpisodeRunner, demo_core
 from tests.agents.learners import LEARNERS, LIBRARIES, QUICK
 from tests.agents.toys import bandit, contexts, corridor, trap
 
@@ -69,14 +69,14 @@ def test_what_is_spent_is_within_the_budget_and_not_far_below(demo, name):
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_an_illegal_action_is_never_taken(monkeypatch, name):
     taken = []
-    step = RepeatedRows.step
+    step = RepeatedEpisodeRunner.step
 
     def watched(rows, *arguments):
         done = step(rows, *arguments)
         taken.append(done.legal)
         return done
 
-    monkeypatch.setattr(RepeatedRows, "step", watched)
+    monkeypatch.setattr(RepeatedEpisodeRunner, "step", watched)
     agent = make_agent(name, budget=16, **QUICK[name])
     for seed in range(3):
         agent.learn(corridor(), START, seeded(seed))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from agents import PlayedRows, make_agent, play
+from agents import BestReturnRunner, make_agent, play
 from tests.agents.toys import bandit, contexts, corridor, trap
 
 START = torch.zeros(3, dtype=torch.int64)
@@ -18,7 +18,7 @@ def take(rows, *moves):
 
 
 def test_the_best_state_that_was_passed_is_kept():
-    rows = PlayedRows(trap(), START)
+    rows = BestReturnRunner(trap(), START)
     take(rows, [1, 2, 0], [1, 1, 2], [2, 1, 2])
     result = rows.result()
     assert result.return_.tolist() == [1.0, 4.0, 0.0], "the first before it lost, the last before it began"
@@ -31,14 +31,14 @@ def test_the_best_state_that_was_passed_is_kept():
 
 
 def test_later_plays_replace_only_what_they_better():
-    rows = PlayedRows(bandit([0.1, 0.9]), START)
+    rows = BestReturnRunner(bandit([0.1, 0.9]), START)
     take(rows, [1, 2, 1], [2, 1, 1])
     assert rows.result().actions.tolist() == [[2], [2], [1]]
     torch.testing.assert_close(rows.result().return_, torch.tensor([0.9, 0.9, 0.1]))
 
 
 def test_the_horizon_is_an_end_and_what_is_illegal_is_free():
-    rows = PlayedRows(corridor(2), START)
+    rows = BestReturnRunner(corridor(2), START)
     first = rows.step(torch.tensor([1, 3, 1]))
     assert first.legal.tolist() == [True, False, True]
     second = rows.step(torch.tensor([2, 1, 0]))
@@ -87,7 +87,7 @@ def test_random_search_acts_only_on_what_is_credible():
     places = torch.arange(16) % 2
     gains = {}
     for caution in (0.0, 2.0):
-        agent = make_agent("random_search", budget=4, candidates=2, caution=caution)
+        agent = make_agent("random_search", budget=4, candidates=2, lcb_coef=caution)
         agent.learn(core, places, seeded())
         gains[caution] = float(agent.calibrate(core, places, seeded()).return_.mean())
     assert gains[0.0] == pytest.approx(0.05)

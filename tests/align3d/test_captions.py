@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align3d.captions import clean_description, normalise_caption, unique_captions
+from align3d.captions import clean_description, normalize_caption, unique_captions
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_cleaning_never_fails_and_is_stable(text: str) -> None:
 
 
 def test_normal_form_ignores_case_blanks_and_punctuation_but_not_numbers() -> None:
-    assert normalise_caption("Pin Header, 1x04 (2.54mm)") == normalise_caption("pin  header 1×04 2.54MM.")
-    assert normalise_caption("4.0x3mm") != normalise_caption("40x3mm")
-    assert normalise_caption("1x11") != normalise_caption("1x13")
-    assert normalise_caption("2,5") != normalise_caption("25")
-    assert normalise_caption(" ... ") == ""
+    assert normalize_caption("Pin Header, 1x04 (2.54mm)") == normalize_caption("pin  header 1×04 2.54MM.")
+    assert normalize_caption("4.0x3mm") != normalize_caption("40x3mm")
+    assert normalize_caption("1x11") != normalize_caption("1x13")
+    assert normalize_caption("2,5") != normalize_caption("25")
+    assert normalize_caption(" ... ") == ""
 
 
 def test_unique_captions_keep_their_order() -> None:

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from compiling import kept
+from compiling import cached_njit
 from compiling.cache import HINTS
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_a_file_without_kernels_changes_nothing(tmp_path):
 def test_it_compiles_where_nothing_can_be_kept():
     namespace = {}
     exec("def twice(number):\n    return 2 * number", namespace)  # of no file
-    assert kept()(namespace["twice"])(3) == 6
+    assert cached_njit()(namespace["twice"])(3) == 6
 
 
 def test_all_files_of_kernels_count():

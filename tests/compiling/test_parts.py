@@ -4,10 +4,10 @@ import numba
 import numpy as np
 import pytest
 
-from compiling import inlined, inner, kept
+from compiling import cached_njit, device_njit, inlined
 
 
-@inner()
+@device_njit()
 def scaled(values, by):
     out = np.empty_like(values)
     for i in range(len(values)):
@@ -15,7 +15,7 @@ def scaled(values, by):
     return out
 
 
-@inner()
+@device_njit()
 def checked(number):
     if number < 0:
         raise ValueError("negative")
@@ -30,7 +30,7 @@ def total(values, by):
     return found
 
 
-@kept()
+@cached_njit()
 def twice(values, by):
     return total(values, by) + total(values, by)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from envs import FAMILIES, DemoSource, EnvConfig, Reach, RewardConfig, demo_core, token_groups
+from envs import FAMILIES, DemoSource, EnvConfig, Invalidation, RewardConfig, demo_core, token_groups
 from envs.reward import external_potential, internal_potential
 from models.attention_statistics import attention_statistics
 from models.haf import CANDIDATE_FIELDS
@@ -240,9 +240,9 @@ def test_the_paired_candidate_can_be_given():
 def test_what_actions_reach():
     core = demo_core(EnvConfig(families=ALL))
     reach = dict(zip(core.catalogue.names, core.catalogue.reach.tolist(), strict=True))
-    assert reach["stop"] == reach["boost token group 1"] == Reach.POOLING
-    assert reach["enhance token group 2 on region 3"] == Reach.PAIRED
-    assert reach["sharpen level 2"] == reach["raise head 1 of level 1"] == Reach.ALL
+    assert reach["stop"] == reach["boost token group 1"] == Invalidation.POOLING
+    assert reach["enhance token group 2 on region 3"] == Invalidation.PAIRED
+    assert reach["sharpen level 2"] == reach["raise head 1 of level 1"] == Invalidation.ALL
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_many_rows_through_gymnasium():
 
 @pytest.mark.parametrize("repeat", [False, True])
 def test_stable_baselines_face(repeat):
-    rows = envs.RepeatedRows(trap(), START) if repeat else envs.Rows(trap(), Same(), 3)
+    rows = envs.RepeatedEpisodeRunner(trap(), START) if repeat else envs.EpisodeRunner(trap(), Same(), 3)
     env = CalibrationVecEnv(3, rows=rows)
     env.reset()
     env.step(np.array([2, 2, 0]))
@@ -61,7 +61,7 @@ def test_stable_baselines_face(repeat):
 
 def test_torchrl_face():
     check_env_specs(CalibrationTorchRLEnv(3, corridor(), Same()), seed=0, break_when_any_done="both")
-    env = CalibrationTorchRLEnv(3, rows=envs.RepeatedRows(trap(), START))
+    env = CalibrationTorchRLEnv(3, rows=envs.RepeatedEpisodeRunner(trap(), START))
     step = env.step(env.reset().set("action", torch.tensor([0, 1, 2])))["next"]
     assert step["reward"].flatten().tolist() == [0.0, 1.0, -1.0]
     assert step["done"].flatten().tolist() == [True, False, False]
@@ -72,16 +72,16 @@ def test_torchrl_face():
 def test_rows_repeat_their_own_episode():
     core = envs.demo_core(envs.EnvConfig(families=("level", "stop"), horizon=2))
     episode = envs.DemoSource(core).sample(3, torch.Generator().manual_seed(1))
-    rows = envs.RepeatedRows(core, episode)
-    rows.begin()
+    rows = envs.RepeatedEpisodeRunner(core, episode)
+    rows.reset()
     first = rows.observation()
     rows.step(torch.tensor([0, 1, 2]))
     went_on = rows.observation()[1:]
-    rows.renew(torch.tensor([True, False, False]))
+    rows.reset_rows(torch.tensor([True, False, False]))
     assert torch.equal(rows.observation()[0], first[0])
     assert torch.equal(rows.observation()[1:], went_on)
     rows.step(torch.tensor([1, 1, 1]))
-    rows.renew(torch.ones(3, dtype=torch.bool))
+    rows.reset_rows(torch.ones(3, dtype=torch.bool))
     assert torch.equal(rows.observation(), first)
     assert torch.equal(rows.first.step, torch.zeros(3, dtype=torch.int64))
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
-from retrieval import mean_reciprocal_rank, ranks_from_ids, ranks_from_scores, recall_at_k, summarise
+from retrieval import mean_reciprocal_rank, ranks_from_ids, ranks_from_scores, recall_at_k, summarize
 from retrieval.metrics import ndcg_at_k
 
 
@@ -54,7 +54,7 @@ def test_padding_is_no_answer() -> None:
 
 
 def test_summary_names() -> None:
-    assert summarise(np.array([1, 2, 20])) == pytest.approx(
+    assert summarize(np.array([1, 2, 20])) == pytest.approx(
         {"recall@1": 1 / 3, "recall@5": 2 / 3, "recall@10": 2 / 3, "mrr": (1 + 0.5 + 0.05) / 3}
     )
 

@@ -28,8 +28,17 @@ from agents.search.kernels.memory import (
     step_tensors,
     where,
 )
-from agents.search.kernels.simulate_kernel import grow
-from agents.search.policies.base import HALVING, IMPROVED, PUCT, UCT, Described, Policy, Rule, most_visited
+from agents.search.kernels.simulate_kernel import run_simulations
+from agents.search.policies.base import (
+    HALVING,
+    IMPROVED,
+    PUCT,
+    UCT,
+    KernelSelector,
+    KernelSpec,
+    Policy,
+    most_visited,
+)
 from agents.search.tree import PLAIN, Tree
 from compiling import single_threaded_products
 
@@ -67,9 +76,9 @@ def is_plain(tree: Tree) -> bool:
     return tree.q_values.dtype in DTYPES and tree.root.device.type == "cpu"
 
 
-def rules_of(policy: Policy) -> tuple[Rule, Rule] | None:
+def rules_of(policy: Policy) -> tuple[KernelSpec, KernelSpec] | None:
     """The rules of the roots and of the other nodes, if they are of a pair that is compiled."""
-    if not isinstance(policy.root, Described) or not isinstance(policy.interior, Described):
+    if not isinstance(policy.root, KernelSelector) or not isinstance(policy.interior, KernelSelector):
         return None
     root, interior = policy.root.rule, policy.interior.rule
     return (root, interior) if (root.kind, interior.kind) in PAIRS else None
@@ -83,7 +92,7 @@ def simulate(
     discount: float,
     max_depth: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """As `search`, which checks what goes in; the steps and edges of its `Effort`, i64 `[B]`."""
+    """As `search`, which checks what goes in; the steps and edges of its `SearchCost`, i64 `[B]`."""
     rules = rules_of(policy)
     if rules is None:
         raise TypeError(f"{policy}: plain functions cannot be compiled")
@@ -124,7 +133,7 @@ def simulate(
     if step is not None:
         sizes[BLOCK] = rows_together(tree, batch)
         with single_threaded_products():
-            grow(*fixed)
+            run_simulations(*fixed)
         return walks[3], walks[4]
     leaf, action = walks[0], walks[1]
     with torch.no_grad():
@@ -133,7 +142,7 @@ def simulate(
             if width > 0:  # a problem may keep what it is given
                 here = torch.empty(batch, *tree.state.shape[2:], dtype=tree.state.dtype)
                 places[HERE] = here.data_ptr()
-            if not grow(*fixed):
+            if not run_simulations(*fixed):
                 break  # every root is terminal, or this was the last turn
             given = here if width > 0 else gather(tree, leaf)
             taken = problem.step(given, action.clone(), needed.clone())
@@ -196,7 +205,7 @@ def outcome(tree: Tree, policy: Policy | None) -> Outcome | None:
     if rules[0].kind != HALVING:
         if policy.decide is not most_visited:
             return None
-    elif not isinstance(policy.decide, Described) or policy.decide.rule is not rules[0]:
+    elif not isinstance(policy.decide, KernelSelector) or policy.decide.rule is not rules[0]:
         return None
     batch, capacity, actions = tree.children.shape
     dtype = tree.q_values.dtype
@@ -218,11 +227,11 @@ def outcome(tree: Tree, policy: Policy | None) -> Outcome | None:
         ],
         np.int64,
     )
-    grow(places, *chosen(rules, 1.0), np.empty(0, PLAIN[dtype]), np.empty(0, kind_of(tree)))
+    run_simulations(places, *chosen(rules, 1.0), np.empty(0, PLAIN[dtype]), np.empty(0, kind_of(tree)))
     return action, visits, means, best
 
 
-def chosen(rules: tuple[Rule, Rule], discount: float) -> tuple[Array, *tuple[bool | None, ...]]:
+def chosen(rules: tuple[KernelSpec, KernelSpec], discount: float) -> tuple[Array, *tuple[bool | None, ...]]:
     """The constants that `grow` is given, and which policy it is."""
     root, interior = rules
     constants = constants_of(root.first, root.second, interior.first, interior.second, discount)

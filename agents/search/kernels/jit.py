@@ -23,13 +23,13 @@ Pointer = Any
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 """Without `_nrt`: counting who uses an array is for those that allocate, and would cost as much as a walk."""
 
-inner = compiling.inner(**OPTIONS)
+inner = compiling.device_njit(**OPTIONS)
 """For functions that only compiled ones call. Each layer of them is optimised anew with what calls it."""
 
-written_out = compiling.inner(**OPTIONS, inline="always")
+written_out = compiling.device_njit(**OPTIONS, inline="always")
 """For an inner function with inner ones of its own, called in one place: as if it stood there, no layer."""
 
-entry = compiling.kept(**OPTIONS, no_cfunc_wrapper=True)
+entry = compiling.cached_njit(**OPTIONS, no_cfunc_wrapper=True)
 """For functions that Python calls."""
 
 intrinsic: Any = untyped_intrinsic

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agents.search.kernels.jit import Array
-from agents.search.policies.base import Rule
+from agents.search.policies.base import KernelSpec
 from agents.search.tree import Step, Tree
 
 LONGS = ("root", "used")
@@ -66,7 +66,7 @@ def states_of(tree: Tree) -> tuple[int, int]:
     return state.data_ptr(), state[0, 0].numel() * state.element_size()
 
 
-def rule_tensors(root: Rule, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def rule_tensors(root: KernelSpec, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Gumbel's noise `[B, A]` and table i64; without any for the other rules."""
     noise = torch.empty(0, dtype=dtype) if root.noise is None else plain(root.noise, dtype)
     return noise, torch.empty(0, 0, dtype=torch.int64) if root.table is None else plain(

@@ -140,7 +140,7 @@ def improve(
 
 
 @inner
-def due(
+def scheduled_visits(
     actions: int,
     edge: int,
     visits: Pointer,

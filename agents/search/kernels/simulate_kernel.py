@@ -17,7 +17,15 @@ import math
 import numpy as np
 
 from agents.search.kernels.jit import Array, Pointer, call_step, entry, inner, onwards, pointers, written_out
-from agents.search.kernels.policy_kernels import due, first_of, improve, lag, preferred, puct, uct
+from agents.search.kernels.policy_kernels import (
+    first_of,
+    improve,
+    lag,
+    preferred,
+    puct,
+    scheduled_visits,
+    uct,
+)
 
 UNVISITED = -1
 
@@ -163,7 +171,7 @@ def descend(
                 highest = improve(actions, edge, visits, values, prior, raw_value[at], scale, other, out)
                 if length == 0:
                     past, chance = onwards(before, b * actions), onwards(noise, b * actions)
-                    wanted = due(actions, edge, visits, prior, past, table, considered, planned)
+                    wanted = scheduled_visits(actions, edge, visits, prior, past, table, considered, planned)
                     a = first_of(actions, edge, visits, prior, past, wanted, chance, highest, out)
                 else:
                     a = lag(actions, edge, visits, prior, out)
@@ -223,7 +231,7 @@ def conclude(
 
 
 @entry
-def grow(
+def run_simulations(
     places: Array,
     constants: Array,
     by_uct: bool | None,
@@ -253,7 +261,7 @@ def grow(
             `priors` is 0 if steps come without logits, Gumbel's table is `[considered + 1, planned]`,
             `count` are the parameters, and `step` is the address of a compiled one, or 0. What `conclude`
             writes to: `action`, `root_visits`, `root_values` and `root_best`.
-        constants: `first` and `second` of the roots' `Rule` and of the other nodes', and the discount, f64.
+        constants: `first` and `second` of the roots' `KernelSpec` and the other nodes', and the discount, f64.
         by_uct: Whether this is the policy; None for the others, whose code is then left out.
         by_puct: As well.
         by_gumbel: As well.

@@ -25,7 +25,7 @@ class Edges(NamedTuple):
 
     values: Tensor
     visits: Tensor
-    fresh: Tensor
+    search_visits: Tensor
     prior: Tensor
     raw_value: Tensor
     low: Tensor
@@ -51,10 +51,10 @@ def visit_share(edges: Edges) -> Tensor:
 
 
 UCT, PUCT, HALVING, IMPROVED = range(4)
-"""The kinds of a `Rule`."""
+"""The kinds of a `KernelSpec`."""
 
 
-class Rule(NamedTuple):
+class KernelSpec(NamedTuple):
     """What a selector does, said so that compiled code can do it (`kernels_rules.py`).
 
     Attributes:
@@ -73,7 +73,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Described:
+class KernelSelector:
     """A selector together with its rule.
 
     A plain function does for a policy of your own; described ones have a compiled counterpart, which the
@@ -81,7 +81,7 @@ class Described:
     """
 
     select: Selector
-    rule: Rule
+    rule: KernelSpec
 
     def __call__(self, edges: Edges) -> Tensor:
         """As the function does."""

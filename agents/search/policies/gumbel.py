@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from agents.search.policies.base import HALVING, IMPROVED, Described, Edges, Policy, Rule
+from agents.search.policies.base import HALVING, IMPROVED, Edges, KernelSelector, KernelSpec, Policy
 from agents.search.policies.qtransforms import completed_by_mixed_value
 
 LEAST_LOGIT = -1e9
@@ -62,7 +62,7 @@ def gumbel(
 
     def root(edges: Edges) -> Tensor:
         legal = (edges.prior > -torch.inf).sum(-1).clamp(max=considered)
-        return best(edges, edges.fresh, table[legal, edges.fresh.sum(-1)].unsqueeze(-1))
+        return best(edges, edges.search_visits, table[legal, edges.search_visits.sum(-1)].unsqueeze(-1))
 
     def interior(edges: Edges) -> Tensor:
         share = edges.visits / (1 + edges.visits.sum(-1, keepdim=True))
@@ -70,18 +70,20 @@ def gumbel(
         return lag.masked_fill(edges.prior == -torch.inf, -torch.inf).argmax(-1)
 
     def decide(edges: Edges) -> Tensor:
-        visits = edges.fresh if simulations > 0 else edges.visits  # what an earlier search found out counts
+        visits = (
+            edges.search_visits if simulations > 0 else edges.visits
+        )  # what an earlier search found out counts
         return best(edges, visits, visits.amax(-1, keepdim=True))
 
     def target(edges: Edges) -> Tensor:
         legal = edges.prior > -torch.inf
         return torch.where(legal, improved(edges).softmax(-1), 0.0)
 
-    halving = Rule(HALVING, value_scale, maxvisit_init, noise, table)
+    halving = KernelSpec(HALVING, value_scale, maxvisit_init, noise, table)
     return Policy(
-        Described(root, halving),
-        Described(interior, Rule(IMPROVED, value_scale, maxvisit_init)),
-        Described(decide, halving),
+        KernelSelector(root, halving),
+        KernelSelector(interior, KernelSpec(IMPROVED, value_scale, maxvisit_init)),
+        KernelSelector(decide, halving),
         target,
         simulations,
     )

@@ -1,4 +1,4 @@
-"""One re-evaluation on a CPU: as `Reevaluation`, with its passes over memory compiled."""
+"""One re-evaluation on a CPU: as `IncrementalUpdate`, with its passes over memory compiled."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compiling import single_threaded_products
-from envs.attention.dimensions import Layout
+from envs.attention.dimensions import AttentionDims
 from envs.attention.kernels import candidates
 from envs.attention.kernels.associations import pairs
 from envs.attention.kernels.observation_vector import tell
 from envs.attention.kernels.statistics import renew
 from envs.attention.kernels.threads import spread
 from envs.attention.kernels.weights import diverge, weigh
-from envs.attention.precompute import Groundwork
+from envs.attention.precompute import EpisodeCache
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.attention_statistics import has_agreement
 from models.points import AXIS_NODES
@@ -38,16 +38,16 @@ def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> boo
 class CompiledReevaluation:
     """Replaces, in place, the parts of an evaluation that actions have touched.
 
-    Equal to `Reevaluation`, which see for arguments, but for rounding. The tensors that are replaced must be
-    contiguous.
+    Equal to `IncrementalUpdate`, which see for arguments, but for rounding. The tensors that are replaced
+    must be contiguous.
     """
 
     def __init__(
         self,
         haf: HierarchicalAttentionFusion,
-        layout: Layout,
+        layout: AttentionDims,
         attention: AttentionState,
-        work: Groundwork,
+        work: EpisodeCache,
         before: Calibration,
         after: Calibration,
         token_scores: Tensor,
@@ -95,7 +95,7 @@ class CompiledReevaluation:
         )
 
     def run(self, every: Tensor, paired: Tensor) -> None:
-        """See `Reevaluation.run`. Rows are spread over PyTorch's threads."""
+        """See `IncrementalUpdate.run`. Rows are spread over PyTorch's threads."""
         afresh, moved = _array(every), _array(paired)
 
         def work(rows: NDArray[Any]) -> None:

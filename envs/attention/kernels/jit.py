@@ -15,8 +15,8 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "cont
 inner = compiling.inlined(**OPTIONS)
 """For functions that only compiled ones call."""
 
-once = compiling.inner(**OPTIONS, inline="always")
+once = compiling.device_njit(**OPTIONS, inline="always")
 """For functions with one caller, in one place: to compile them as a part of it takes less time."""
 
-entry = compiling.kept(**OPTIONS, no_cfunc_wrapper=True)
+entry = compiling.cached_njit(**OPTIONS, no_cfunc_wrapper=True)
 """For functions that Python calls."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import cached_njit
 from compiling.instructions import STEP
 from retrieval.ers.hierarchy import Floats, Ints
 from retrieval.ers.kernels.simd import BLOCK, NODES, at_least, ones, rank_nodes, trailing_zeros
@@ -50,7 +50,7 @@ def in_bytes(centroids: Floats, children: Ints) -> tuple[NDArray[np.int8], NDArr
     return np.ascontiguousarray(grouped), starts.reshape(-1, NODES), blocks.astype(np.int64), unit
 
 
-@kept(fastmath={"nnan", "nsz"})
+@cached_njit(fastmath={"nnan", "nsz"})
 def _round(query: NDArray[np.float32], result: NDArray[np.uint8]) -> float:
     """The query in bytes, in front of what is there already; returns what 1 is."""
     most = np.float32(0)
@@ -62,7 +62,7 @@ def _round(query: NDArray[np.float32], result: NDArray[np.uint8]) -> float:
     return float(most) / _MOST
 
 
-@kept(fastmath={"nnan", "nsz"})
+@cached_njit(fastmath={"nnan", "nsz"})
 def _mark(ranks: NDArray[np.float32], count: int, wanted: int) -> np.float32:
     """A mark that at least ``wanted`` of ``ranks[:count]`` reach, and seldom more: by halving.
 
@@ -86,7 +86,7 @@ def _mark(ranks: NDArray[np.float32], count: int, wanted: int) -> np.float32:
     return low
 
 
-@kept()
+@cached_njit()
 def _keep_best(
     ranks: NDArray[np.float32],
     count: int,
@@ -118,7 +118,7 @@ def _keep_best(
         keep_largest(keys, found, wanted)
 
 
-@kept()
+@cached_njit()
 def route(
     query: NDArray[np.float32],
     nodes: NDArray[np.int8],

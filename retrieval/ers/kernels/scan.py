@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import inlined, kept
+from compiling import cached_njit, inlined
 from compiling.instructions import prefetch, prefetch_lines
 from retrieval.ers.kernels.simd import BLOCK, TABLE_MAX, load_long, scan_block, trailing_zeros
 from retrieval.ers.kernels.sort_keys import drop_below, keep_largest, number_of_whole, whole_key
@@ -58,7 +58,7 @@ def fill_tables(
     return unit
 
 
-@kept(inline="always")
+@cached_njit(inline="always")
 def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
     """Whether a filter leaves out the row whose number is at an address."""
     if len(allowed) == 0:
@@ -67,7 +67,7 @@ def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
     return (allowed[row >> 3] >> (row & 7)) & 1 == 0
 
 
-@kept()
+@cached_njit()
 def scan_visits(
     whose: NDArray[np.int64],
     leaves: NDArray[np.int64],
@@ -142,7 +142,7 @@ def scan_visits(
         state[who, FOUND], state[who, ABOVE], state[who, LEAST] = found, above, least_bin
 
 
-@kept()
+@cached_njit()
 def best_rows(
     wanted: int,
     lists: NDArray[np.int64],

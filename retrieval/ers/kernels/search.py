@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import cached_njit
 from compiling.instructions import LINE
 from retrieval.ers.kernels.routing import route
 from retrieval.ers.kernels.scan import BIN, best_rows, fill_tables, scan_visits
@@ -32,7 +32,7 @@ ALONE = 4  # best leaves scanned query by query
 WIDEST_BIAS = np.float32(1 << 18)  # further off no table entries could make up for it, and a key holds it
 
 
-@kept()
+@cached_njit()
 def _visits(
     leaf_keys: NDArray[np.int64],
     kept: NDArray[np.int64],
@@ -89,7 +89,7 @@ def _visits(
     return total
 
 
-@kept()
+@cached_njit()
 def search(
     queries: NDArray[np.float32],
     k: int,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiling import kept
+from compiling import cached_njit
 from retrieval.ers.kernels.simd import bits_of, float_of
 
 LOW = 0xFFFFFFFF
@@ -19,13 +19,13 @@ WHOLE = 44  # bits of a number beside a whole score
 WHOLE_LOW = (1 << WHOLE) - 1
 
 
-@kept(inline="always")
+@cached_njit(inline="always")
 def whole_key(score: int, number: int) -> int:
     """Orders by a whole score below 2^19, then the smaller number first. The number is below 2^44."""
     return (score << WHOLE) | (WHOLE_LOW - number)
 
 
-@kept(inline="always")
+@cached_njit(inline="always")
 def float_key(score: np.float32, number: int) -> int:
     """Orders by a score, then the smaller number first. The number is below 2^32."""
     bits: Any = np.int64(bits_of(np.float32(score)))
@@ -34,19 +34,19 @@ def float_key(score: np.float32, number: int) -> int:
     return (bits << 32) | (LOW - number)
 
 
-@kept(inline="always")
+@cached_njit(inline="always")
 def number_of(key: int) -> int:
     """The number in a key."""
     return LOW - (key & LOW)
 
 
-@kept(inline="always")
+@cached_njit(inline="always")
 def number_of_whole(key: int) -> int:
     """The number in a key that `whole_key` made."""
     return WHOLE_LOW - (key & WHOLE_LOW)
 
 
-@kept(inline="always")
+@cached_njit(inline="always")
 def float_of_key(key: int) -> Any:
     """The score in a key that `float_key` made."""
     bits: Any = key >> 32
@@ -55,7 +55,7 @@ def float_of_key(key: int) -> Any:
     return float_of(np.int32(bits))
 
 
-@kept()
+@cached_njit()
 def keep_largest(keys: NDArray[np.int64], count: int, wanted: int) -> None:
     """Moves the ``wanted`` largest of ``keys[:count]`` to the front (quickselect); keys are distinct."""
     low, high = 0, count - 1
@@ -81,7 +81,7 @@ def keep_largest(keys: NDArray[np.int64], count: int, wanted: int) -> None:
             return
 
 
-@kept()
+@cached_njit()
 def drop_below(keys: NDArray[np.int64], count: int, score: int) -> int:
     """Moves the keys (`whole_key`) of at least this score to the front and returns how many."""
     kept = 0
@@ -92,7 +92,7 @@ def drop_below(keys: NDArray[np.int64], count: int, score: int) -> int:
     return kept
 
 
-@kept()
+@cached_njit()
 def sort_down(keys: NDArray[np.int64], count: int) -> None:
     """Largest first; few keys (insertion)."""
     for at in range(1, count):

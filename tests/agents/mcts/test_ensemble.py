@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from agents.mcts.ensemble import Ensemble
-from agents.seeding import seeded
+from agents.seeding import global_seed
 
 
 def test_members_are_networks_of_their_own() -> None:
-    with seeded(0):
+    with global_seed(0):
         ensemble = Ensemble(3, 4, 2, 8)
     inputs = torch.randn(5, 4)
     assert torch.equal(ensemble(inputs), torch.zeros(3, 5, 2))
@@ -26,7 +26,7 @@ def test_members_are_networks_of_their_own() -> None:
 
 
 def test_members_disagree_where_nothing_was_seen() -> None:
-    with seeded(0):
+    with global_seed(0):
         ensemble = Ensemble(8, 1, 1, 32)
         seen = torch.rand(64, 1)
         target = torch.sin(3 * seen)

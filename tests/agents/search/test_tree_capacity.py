@@ -8,12 +8,12 @@ import torch
 from agents.search import (
     Root,
     Tree,
-    advance,
     compact,
     gumbel,
     gumbel_noise,
-    plant,
+    init_tree,
     puct,
+    reroot,
     search,
     summarize,
     uct,
@@ -37,7 +37,7 @@ def forever(batch: int = 3, seed: int = 0) -> RandomGame:
 
 
 def play(game: RandomGame, name: str, capacity: int, moves: int, tensors: bool) -> tuple[list[list], Tree]:
-    tree = plant(game.root(), capacity, dtype=torch.float64)
+    tree = init_tree(game.root(), capacity, dtype=torch.float64)
     answers = []
     for move in range(moves):
         uniforms = torch.rand(
@@ -48,7 +48,7 @@ def play(game: RandomGame, name: str, capacity: int, moves: int, tensors: bool) 
         search(tree, game, 12, in_tensors(policy) if tensors else policy, 0.9)
         summary = summarize(tree, policy)
         answers.append([summary.visits.tolist(), summary.values.tolist(), summary.action.tolist()])
-        advance(tree, summary.action)
+        reroot(tree, summary.action)
     return answers, tree
 
 
@@ -64,9 +64,9 @@ def test_a_long_game_needs_room_for_the_live_tree_only(name, tensors):
 
 def test_what_is_live_is_kept_as_it_was():
     game = forever()
-    tree = plant(game.root(), 60, dtype=torch.float64)
+    tree = init_tree(game.root(), 60, dtype=torch.float64)
     search(tree, game, 50, uct(1.0), 0.9)
-    advance(tree, summarize(tree).action)
+    reroot(tree, summarize(tree).action)
     before, root = tree.state.clone(), tree.root.clone()
     kept = {name: getattr(tree, name).clone() for name in (*NODES, "children", "parent", "level", "used")}
     compact(tree, torch.tensor([True, False, True]))
@@ -96,11 +96,11 @@ def test_a_row_is_freed_for_its_own_sake_alone():
 
     def grow(game: RandomGame) -> Tree:
         root = Root(game.start(), game.mask[:, 0])
-        tree = plant(root, 30, torch.Generator().manual_seed(3), dtype=torch.float64)
+        tree = init_tree(root, 30, torch.Generator().manual_seed(3), dtype=torch.float64)
         game.prior = None
         for _ in range(5):
             search(tree, game, 12, uct(0.7), 0.9)
-            advance(tree, summarize(tree).action)
+            reroot(tree, summarize(tree).action)
         return tree
 
     whole, part = grow(game), grow(game.rows(slice(0, 2)))
@@ -112,11 +112,11 @@ def test_a_row_is_freed_for_its_own_sake_alone():
 def test_an_edge_without_a_node_gets_one_when_there_is_room(tensors):
     game = forever(1)
     policy = in_tensors(puct()) if tensors else puct()
-    tree = plant(game.root(), 8, dtype=torch.float64)
+    tree = init_tree(game.root(), 8, dtype=torch.float64)
     search(tree, game, 30, policy, 0.9)
     loose = ((tree.visits[0] > 0) & (tree.children[0] < 0)).sum()
     assert int(loose) > 0
-    advance(tree, summarize(tree).action)
+    reroot(tree, summarize(tree).action)
     alive = int(tree.used[0])
     search(tree, game, 30, policy, 0.9)
     assert int(tree.root[0]) == 0
@@ -131,7 +131,7 @@ def test_no_walk_is_longer_than_it_may_be(name, max_depth):
     noise = noise_of(game)
     for tensors in (False, True):
         policy = policy_of(name, noise, 40)
-        tree = plant(game.root(), 41, dtype=torch.float64)
+        tree = init_tree(game.root(), 41, dtype=torch.float64)
         effort = search(tree, game, 40, in_tensors(policy) if tensors else policy, 0.9, max_depth)
         summary = summarize(tree, policy)
         assert int(tree.level.max()) <= max_depth
@@ -146,4 +146,4 @@ def test_no_walk_is_longer_than_it_may_be(name, max_depth):
 def test_a_depth_of_nothing_is_named():
     game = forever(1)
     with pytest.raises(ValueError, match="max_depth=0"):
-        search(plant(game.root(), 3), game, 2, puct(), max_depth=0)
+        search(init_tree(game.root(), 3), game, 2, puct(), max_depth=0)

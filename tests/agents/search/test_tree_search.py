@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.search import Root, Tree, advance, gumbel, plant, search, summarize, uct
+from agents.search import Root, Tree, gumbel, init_tree, reroot, search, summarize, uct
 from tests.agents.search.oracle import Oracle, RandomGame
 
 
@@ -12,7 +12,7 @@ def root_of(game: RandomGame) -> Root:
 
 
 def grow(game: RandomGame, simulations: int, discount: float = 1.0, **planting) -> Tree:
-    tree = plant(root_of(game), simulations + 1, dtype=torch.float64, **planting)
+    tree = init_tree(root_of(game), simulations + 1, dtype=torch.float64, **planting)
     search(tree, game, simulations, uct(1.4), discount)
     return tree
 
@@ -27,7 +27,7 @@ def grow(game: RandomGame, simulations: int, discount: float = 1.0, **planting) 
 )
 def test_equal_to_a_plain_search(seed, batch, actions, simulations, discount):
     game = RandomGame.draw(batch, states=9, actions=actions, seed=seed)
-    tree = plant(root_of(game), simulations + 1, dtype=torch.float64)
+    tree = init_tree(root_of(game), simulations + 1, dtype=torch.float64)
     effort = search(tree, game, simulations, uct(1.4), discount)
     summary = summarize(tree)
     for row in range(batch):
@@ -47,7 +47,7 @@ def test_equal_to_a_plain_search(seed, batch, actions, simulations, discount):
 @given(seed=st.integers(0, 10_000), moves=st.integers(1, 4))
 def test_moves_on_with_what_it_knows(seed, moves):
     game = RandomGame.draw(4, states=12, actions=3, seed=seed, ended=0.1)
-    tree = plant(root_of(game), 10 * moves + 1, dtype=torch.float64)
+    tree = init_tree(root_of(game), 10 * moves + 1, dtype=torch.float64)
     oracles = [Oracle(game, row, 1.4, 0.95) for row in range(4)]
     for _ in range(moves):
         search(tree, game, 10, uct(1.4), 0.95)
@@ -56,7 +56,7 @@ def test_moves_on_with_what_it_knows(seed, moves):
             oracle.run(10)
             assert summary.visits[row].tolist() == [oracle.root.visits.get(a, 0) for a in range(3)]
             oracle.move()
-        advance(tree, summary.action)
+        reroot(tree, summary.action)
 
 
 def test_a_row_does_not_depend_on_its_batch():
@@ -90,20 +90,20 @@ def test_illegal_actions_are_never_taken():
 def test_nothing_happens_below_a_terminal_root():
     game = RandomGame.draw(3, states=6, actions=3, seed=0)
     root = root_of(game)._replace(terminal=torch.tensor([True, False, True]))
-    tree = plant(root, 21)
+    tree = init_tree(root, 21)
     effort = search(tree, game, 20, uct(1.0))
     assert effort.steps.tolist()[0] == 0
     assert effort.edges.tolist()[2] == 0
     assert int(tree.visits[0].sum()) == 0
     assert int(tree.visits[1, 0].sum()) == 20
-    assert advance(tree, summarize(tree).action).root.tolist()[0] == 0
+    assert reroot(tree, summarize(tree).action).root.tolist()[0] == 0
 
 
 def test_prior_orders_what_is_untried():
     game = RandomGame.draw(1, states=6, actions=4, seed=2, legal=1.0)
     prior = torch.tensor([[0.1, 2.0, -1.0, 1.0]])
     for simulations, expected in ((1, [0, 1, 0, 0]), (2, [0, 1, 0, 1]), (3, [1, 1, 0, 1])):
-        tree = plant(root_of(game)._replace(prior=prior), simulations + 1)
+        tree = init_tree(root_of(game)._replace(prior=prior), simulations + 1)
         search(tree, game, simulations, uct(1.0))
         assert summarize(tree).visits[0].tolist() == expected
 
@@ -114,10 +114,10 @@ def test_prior_orders_what_is_untried():
         (lambda tree, game: search(tree, game, 2, gumbel(torch.zeros(2, 3), 3)), "simulations=2.*made for 3"),
         (lambda tree, game: search(tree, game, -1, uct(1.0)), "simulations=-1"),
         (lambda tree, game: search(tree, game, 1, uct(1.0), discount=1.5), "discount=1.5"),
-        (lambda tree, game: advance(tree, torch.zeros(2, dtype=torch.int64)), "never simulated"),
+        (lambda tree, game: reroot(tree, torch.zeros(2, dtype=torch.int64)), "never simulated"),
     ],
 )
 def test_wrong_use_is_named(call, words):
     game = RandomGame.draw(2, states=6, actions=3, seed=0)
     with pytest.raises(ValueError, match=words):
-        call(plant(root_of(game), 5), game)
+        call(init_tree(root_of(game), 5), game)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from envs import CalibrationCore, NearestEpisodes, hardest
+from envs import CalibrationCore, HardNegativeEpisodes, mine_hard_negatives
 from models import SIZES, AlignmentModel, TextFeatures, prepare_shapes
 
 CONFIG = dataclasses.replace(SIZES["tiny"], dropout=0.1, color_dropout=0.0)
@@ -37,7 +37,7 @@ def given():
 
 def test_candidates_are_the_nearest_and_a_right_one(given):
     model, text, shapes, positives = given
-    episodes = NearestEpisodes(CalibrationCore(model.haf), model, text, shapes, positives, 4)
+    episodes = HardNegativeEpisodes(CalibrationCore(model.haf), model, text, shapes, positives, 4)
     similarity = text.embedding @ shapes.embedding.T
     for row in range(QUERIES):
         nearest = similarity[row].argsort(descending=True)[:4]
@@ -48,14 +48,16 @@ def test_candidates_are_the_nearest_and_a_right_one(given):
             assert found[:3].tolist() == nearest[:3].tolist()
             right = torch.where(positives[row], similarity[row], -torch.inf)
             assert int(found[3]) == int(right.argmax())
-    free = NearestEpisodes(CalibrationCore(model.haf), model, text, shapes, positives, 4, keep_true=False)
+    free = HardNegativeEpisodes(
+        CalibrationCore(model.haf), model, text, shapes, positives, 4, keep_true=False
+    )
     assert torch.equal(free.candidates, similarity.topk(4, dim=1).indices)
 
 
 def test_haf_chooses_from_a_shortlist(given):
     model, text, shapes, positives = given
     core = CalibrationCore(model.haf)
-    episodes = NearestEpisodes(core, model, text, shapes, positives, 3, shortlist=9, keep_true=False)
+    episodes = HardNegativeEpisodes(core, model, text, shapes, positives, 3, shortlist=9, keep_true=False)
     similarity = text.embedding @ shapes.embedding.T
     shortlist = similarity.topk(9, dim=1).indices
     with torch.no_grad():
@@ -69,7 +71,7 @@ def test_a_draw_is_an_episode_of_its_text(given):
     model, text, shapes, positives = given
     model.train()
     core = CalibrationCore(model.haf)
-    episodes = NearestEpisodes(core, model, text, shapes, positives, 5)
+    episodes = HardNegativeEpisodes(core, model, text, shapes, positives, 5)
     episode = episodes.sample(6, torch.Generator().manual_seed(2))
     assert model.training, "put back as it was"
     rows = torch.randint(QUERIES, (6,), generator=torch.Generator().manual_seed(2))
@@ -84,16 +86,16 @@ def test_a_draw_is_an_episode_of_its_text(given):
 def test_the_hardest_of_none_and_of_all():
     score = torch.tensor([[3.0, 1.0, 2.0], [1.0, 2.0, 3.0]])
     positives = torch.tensor([[False, True, False], [False, False, False]])
-    assert hardest(score, positives, 2).tolist() == [[0, 1], [2, 1]]
-    assert hardest(score, positives, 3).tolist() == [[0, 2, 1], [2, 1, 0]]
+    assert mine_hard_negatives(score, positives, 2).tolist() == [[0, 1], [2, 1]]
+    assert mine_hard_negatives(score, positives, 3).tolist() == [[0, 2, 1], [2, 1, 0]]
 
 
 def test_wrong_use_is_named(given):
     model, text, shapes, positives = given
     core = CalibrationCore(model.haf)
     with pytest.raises(ValueError, match=r"positives: expected torch.bool \[10, 12\]"):
-        NearestEpisodes(core, model, text, shapes, positives.T, 4)
+        HardNegativeEpisodes(core, model, text, shapes, positives.T, 4)
     with pytest.raises(ValueError, match="candidates=0"):
-        NearestEpisodes(core, model, text, shapes, positives, 0)
+        HardNegativeEpisodes(core, model, text, shapes, positives, 0)
     with pytest.raises(ValueError, match="shortlist=3: must be at least candidates=4"):
-        NearestEpisodes(core, model, text, shapes, positives, 4, shortlist=3)
+        HardNegativeEpisodes(core, model, text, shapes, positives, 4, shortlist=3)

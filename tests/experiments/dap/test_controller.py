@@ -7,7 +7,7 @@ from typing import Any, cast
 import hydra
 import pytest
 
-from experiments.dap.controller import Policy
+from experiments.dap.controller import DapController
 from experiments.settings.command import CONF
 from experiments.settings.schema import RunConfig, from_hydra, register_sizes
 from models import AlignmentModel
@@ -21,7 +21,7 @@ def config() -> RunConfig:
         return from_hydra(hydra.compose("config", ["model=tiny", "agent=none"]))
 
 
-def validated(policy: Policy, *means: float) -> Policy:
+def validated(policy: DapController, *means: float) -> DapController:
     for number, mean in enumerate(means):
         policy.learnt_evaluations = 100 * (number + 1)
         policy.keep_if_best({"validation/return": mean, "validation/return_error": 0.01})
@@ -37,7 +37,7 @@ def test_only_a_sure_gain_is_acted_on(
     config: RunConfig, means: tuple[float, ...], best: int, acts: bool
 ) -> None:
     model = cast(Any, SimpleNamespace(haf=AlignmentModel(CONFIG, text_width=12).haf))
-    policy = validated(Policy(model, config), *means)
+    policy = validated(DapController(model, config), *means)
     assert policy.acts == acts
     assert policy.validation is not None
     assert policy.validation["evaluations"] == best

@@ -15,7 +15,7 @@ from experiments.evaluation.grounding import grounding
 from experiments.evaluation.retrieval_quality import encode_split
 from experiments.settings.command import check
 from experiments.settings.schema import register_sizes
-from experiments.training.loss import Objective
+from experiments.training.loss import AlignmentLoss
 from models import AlignmentModel
 from tests.experiments.evaluation.masts import CONFIG, PATCHES
 
@@ -53,7 +53,7 @@ def test_attention_learns_to_look_at_what_words_name(corpus: Corpus, weight: flo
     corpus = dataclasses.replace(corpus, splits={"train": corpus.splits["test"]})
     torch.manual_seed(0)
     model = AlignmentModel(CONFIG, text_width=12)
-    objective = Objective(model, config)
+    objective = AlignmentLoss(model, config)
     batches = Batches(corpus, config.train, 0, CPU)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(40):

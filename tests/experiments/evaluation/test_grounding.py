@@ -269,9 +269,9 @@ def test_a_picture_of_the_parts_says_what_is_measured(
 
 
 def test_a_figure_has_an_interval_in_the_run_folder(tmp_path: Path) -> None:
-    from experiments.run_folder.metrics_log import Journal
+    from experiments.run_folder.metrics_log import MetricsLogger
 
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     journal.write(0, "evaluate", flat({"before": {"mass_ratio": 1.5, "mass_ratio_low": 1.25}}))
     journal.close()
     line = json.loads((tmp_path / "metrics.jsonl").read_text())

@@ -13,7 +13,7 @@ import hydra
 from omegaconf import OmegaConf
 
 from experiments.run_folder import names
-from experiments.run_folder.metrics_log import Journal
+from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.settings.command import CONF
 from experiments.settings.schema import from_plain, register_sizes
 from experiments.training import results
@@ -73,7 +73,7 @@ def write_run(
     if "seed" in plain["agent"]:
         plain["agent"]["seed"] = seed
     results.open_folder(folder, from_plain(plain))
-    journal = Journal(folder)
+    journal = MetricsLogger(folder)
     journal.write(0, "train", {"loss/total": 2.0})
     for step, (evaluations, value) in enumerate(returns or [], start=1):
         values = {"agent/evaluations": evaluations, "reward/return": value + 0.1, "validation/return": value}

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from experiments import report
 from experiments.console.errors import UserError
-from experiments.reporting import METRICS, compare, find_runs, summarise
+from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.arms import Comparison
 from experiments.reporting.writers import Report, tables
 from tests.experiments.reporting.synthetic_runs import write_run
@@ -41,7 +41,7 @@ def ablation(root: Path) -> Path:
 
 
 def test_paired_seeds_show_what_unpaired_ones_hide(tmp_path: Path) -> None:
-    summary = summarise(only(ablation(tmp_path)), METRICS)
+    summary = summarize(only(ablation(tmp_path)), METRICS)
     mcts, none = summary.arms
     assert (mcts.arm.name, none.arm.name) == ("mcts", "none")
     final = mcts.estimates["all"]["final"]
@@ -180,7 +180,7 @@ def test_other_seeds_and_versions_are_told_of(tmp_path: Path) -> None:
     comparison = only(tmp_path)
     assert any("different seeds (mcts: 0; none: 1)" in note for note in comparison.notes)
     assert any("torch 1.0 and" in note for note in comparison.notes)
-    (against,) = summarise(comparison, METRICS).arms[0].against["all"]
+    (against,) = summarize(comparison, METRICS).arms[0].against["all"]
     assert against.difference is None
 
 
@@ -343,7 +343,7 @@ def test_a_narrow_terminal_cuts_no_names_and_no_intervals(tmp_path: Path, width:
                 folder, agent="mcts", seed=seed, reranked=0.4, final=0.41, settings={"reward.alpha": alpha}
             )
     runs, unfinished = find_runs(tmp_path)
-    made = Report("x", [summarise(group, METRICS) for group in compare(runs)], unfinished)
+    made = Report("x", [summarize(group, METRICS) for group in compare(runs)], unfinished)
     file = io.StringIO()
     console = Console(file=file, width=width)
     for table in tables(made, width):

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from experiments.console import tables
 from experiments.console.errors import UserError
 from experiments.index_evaluation.load_run import check_run, read_config
-from experiments.run_folder.metrics_log import Journal
+from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.readers import read_yaml
 from experiments.settings.command import check
 from experiments.settings.schema import RunConfig, from_plain
@@ -33,12 +33,12 @@ def settings(**changes: object) -> RunConfig:
 
 
 def test_a_resumed_journal_has_no_line_and_no_point_twice(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     journal.write(0, "train", {"loss/total": 3.0})
     position = journal.position
     journal.write(1, "train", {"loss/total": 2.0})  # after the last checkpoint: lost with the kill
     journal.close()
-    journal = Journal(tmp_path, position, 1)
+    journal = MetricsLogger(tmp_path, position, 1)
     journal.write(1, "train", {"loss/total": 1.5})
     journal.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -48,14 +48,14 @@ def test_a_resumed_journal_has_no_line_and_no_point_twice(tmp_path: Path) -> Non
 
 
 def test_a_value_that_json_lacks_is_null(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     journal.write(0, "train", {"loss/total": float("nan")})
     journal.close()
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss/total"] is None
 
 
 def test_a_picture_arrives_in_tensorboard(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     journal.image(3, "attention", np.zeros((4, 6, 3), np.uint8))
     journal.close()
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -65,7 +65,7 @@ def test_a_picture_arrives_in_tensorboard(tmp_path: Path) -> None:
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     results.open_folder(tmp_path, settings())
-    Journal(tmp_path).close()
+    MetricsLogger(tmp_path).close()
     with pytest.raises(UserError, match="resume=true"):
         results.open_folder(tmp_path, settings())
     results.open_folder(tmp_path, settings(resume="true", device="cpu"))

@@ -72,7 +72,7 @@ def test_exact_search_is_one_point_without_knobs(vectors, task):
     cost = build(engine, vectors, np.arange(COUNT))
     (only,) = curve(engine, task)
     assert only.recall == 1.0
-    assert only.knobs == {}
+    assert only.search_params == {}
     assert cost.resident_bytes == vectors.nbytes
     assert cost.disk_bytes == 0
     assert cost.build_seconds > 0
@@ -86,7 +86,7 @@ def test_a_curve_climbs_with_the_knob_and_ends_when_there_is_nothing_to_gain(vec
     assert recalls == sorted(recalls)
     assert recalls[0] < 0.9 < 0.998 <= recalls[-1]
     assert max(recalls[:-1]) < 0.998
-    assert [p.knobs["nprobe"] for p in points] == list(PROBES[: len(points)])
+    assert [p.search_params["nprobe"] for p in points] == list(PROBES[: len(points)])
 
 
 def test_settings_turn_the_first_knob_fastest():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from retrieval import FlatIndex, Retriever
-from retrieval.engines import ENGINES, MissingEngineError, knobs_of, make_index
+from retrieval.engines import ENGINES, MissingEngineError, make_index, search_params_of
 from retrieval.engines.base import cells_for, saved_bytes
 
 RIVALS = [name for name in ENGINES if name != "ers"]
@@ -49,7 +49,7 @@ def test_generous_knobs_find_the_exact_neighbours(built, data):
     exact = FlatIndex()
     exact.build(vectors, ids)
     right, right_scores = exact.search(queries, 10)
-    for knob, values in knobs_of(built).items():
+    for knob, values in search_params_of(built).items():
         setattr(built, knob, values[-1])
     found, scores = built.search(queries, 10)
     overlap = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, right, strict=True)])
@@ -60,7 +60,7 @@ def test_generous_knobs_find_the_exact_neighbours(built, data):
 
 def test_a_vector_finds_itself(built, data):
     vectors, ids = data
-    for knob, values in knobs_of(built).items():
+    for knob, values in search_params_of(built).items():
         setattr(built, knob, values[-1])
     found, scores = built.search(vectors[:200], 1)
     assert (found[:, 0] == ids[:200]).mean() >= 0.99
@@ -68,7 +68,7 @@ def test_a_vector_finds_itself(built, data):
 
 
 def test_the_knobs_trade_recall(built, data):
-    knobs = knobs_of(built)
+    knobs = search_params_of(built)
     if not knobs:
         return
     queries, (vectors, ids) = clustered(100, seed=3), data
@@ -83,7 +83,7 @@ def test_the_knobs_trade_recall(built, data):
 
 
 def test_one_query_gets_the_answer_of_a_batch(built, data):
-    for knob, values in knobs_of(built).items():
+    for knob, values in search_params_of(built).items():
         setattr(built, knob, values[-1])
     queries = clustered(20, seed=4)
     batch, _ = built.search(queries, 5)
@@ -101,7 +101,7 @@ def test_more_threads_give_the_same_answers(name, data):
     for threads in (1, 2):
         engine = make(name, threads=threads)
         engine.build(*data)
-        for knob, values in knobs_of(engine).items():
+        for knob, values in search_params_of(engine).items():
             setattr(engine, knob, values[-1])
         found.append(engine.search(data[0][:300], 5)[0])
     assert (found[0] == found[1]).mean() >= 0.97  # a graph built by two threads is another graph
@@ -151,7 +151,7 @@ def test_mistakes_are_named(name, settings, message):
 @pytest.mark.parametrize("name", RIVALS)
 def test_knobs_are_checked_when_they_are_turned(name):
     engine = make(name)
-    for knob, values in {**knobs_of(engine), "threads": (1,)}.items():
+    for knob, values in {**search_params_of(engine), "threads": (1,)}.items():
         for wrong in (0, 2.5, "x"):
             with pytest.raises(ValueError, match=f"{knob}={wrong!r}: expected"):
                 setattr(engine, knob, wrong)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval import ENGINES, MissingEngineError, Retriever, make_index
-from retrieval.engines import knobs_of
+from retrieval.engines import search_params_of
 
 WIDTH = 16
 
@@ -22,7 +22,7 @@ def made(name: str) -> Retriever:
         engine = make_index(name)
     except MissingEngineError as error:
         pytest.skip(str(error))
-    for knob, values in knobs_of(engine).items():
+    for knob, values in search_params_of(engine).items():
         setattr(engine, knob, values[-1])
     return engine
 

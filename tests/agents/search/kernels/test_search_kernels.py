@@ -16,15 +16,15 @@ from agents.search import (
     Policy,
     Step,
     Tree,
-    advance,
     compiled_step,
     dirichlet_noise,
     gumbel,
     gumbel_noise,
+    init_tree,
     mix,
     most_visited,
-    plant,
     puct,
+    reroot,
     search,
     summarize,
     uct,
@@ -78,7 +78,7 @@ def test_both_walks_grow_the_same_tree(name, seed, batch, actions, discount, cap
         root = root._replace(prior=mix(root.prior, dirichlet_noise(uniforms, root.mask, 0.3), 0.25))
     trees = []
     for is_compiled in (True, False):
-        tree = plant(root, capacity, torch.Generator().manual_seed(seed), dtype=torch.float64)
+        tree = init_tree(root, capacity, torch.Generator().manual_seed(seed), dtype=torch.float64)
         efforts = []
         for simulations in (15, 7):
             policy = policy_of(name, noise, simulations)
@@ -88,7 +88,7 @@ def test_both_walks_grow_the_same_tree(name, seed, batch, actions, discount, cap
             summary = summarize(tree, policy)
             playable = tree.children[torch.arange(batch), tree.root, summary.action] >= 0
             if bool((playable | tree.terminal[torch.arange(batch), tree.root]).all()):
-                advance(tree, summary.action)
+                reroot(tree, summary.action)
         trees.append((tree, efforts, summary.action))
     (ours, our_efforts, our_action), (theirs, their_efforts, their_action) = trees
     assert_same(ours, theirs)
@@ -120,7 +120,7 @@ def test_states_may_be_tensor_classes(capacity):
     structured = StructuredGame(**vars(game))
     trees = []
     for problem in (game, structured):
-        tree = plant(problem.root(), capacity, dtype=torch.float64)
+        tree = init_tree(problem.root(), capacity, dtype=torch.float64)
         search(tree, problem, 30, puct(), 0.9)
         trees.append(tree)
     assert_same(*trees)
@@ -178,7 +178,7 @@ def test_a_compiled_problem_is_searched_alike(name, capacity):
     noise = gumbel_noise(torch.rand(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     trees = []
     for problem in (game, CompiledGame(**vars(game))):
-        tree = plant(problem.root(), capacity, dtype=torch.float64)
+        tree = init_tree(problem.root(), capacity, dtype=torch.float64)
         search(tree, problem, 30, policy_of(name, noise, 30), 0.95, 6)
         trees.append(tree)
     assert_same(*trees)
@@ -194,7 +194,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     trees = []
     for cache in (2**40, 1):
         monkeypatch.setattr(backend, "CACHE", cache)
-        tree = plant(game.root(), 31, dtype=torch.float64)
+        tree = init_tree(game.root(), 31, dtype=torch.float64)
         effort = search(tree, game, 30, policy_of("gumbel", noise, 30), 0.95, 6)
         trees.append((tree, effort))
     (whole, whole_effort), (parts, effort) = trees
@@ -207,7 +207,7 @@ def test_roots_are_read_alike(name):
     """Compiled or in tensors, whatever was searched, if anything, and with equal values."""
     game = RandomGame.draw(6, states=9, actions=4, seed=2, ended=0.2, prior=True)
     noise = gumbel_noise(torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
-    tree = plant(game.root(), 40, dtype=torch.float64)
+    tree = init_tree(game.root(), 40, dtype=torch.float64)
     for simulations in (0, 1, 7, 20, 0):
         policy = policy_of(name, noise, simulations)
         search(tree, game, simulations, policy, 0.9)
@@ -224,13 +224,13 @@ def test_a_plain_step_is_not_taken_for_a_compiled_one():
     game = CompiledGame(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
     game.compiled_step = table_step.function
     with pytest.raises(ValueError, match="put @compiled_step"):
-        search(plant(game.root(), 5, dtype=torch.float64), game, 4, puct())
+        search(init_tree(game.root(), 5, dtype=torch.float64), game, 4, puct())
 
 
 def test_a_compiled_step_for_other_numbers_is_named():
     game = CompiledGame(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
     with pytest.raises(ValueError, match=r"float64 values.*compiled_step\(int64, float32\)"):
-        search(plant(game.root(), 5), game, 4, puct())
+        search(init_tree(game.root(), 5), game, 4, puct())
 
 
 def test_what_a_compiled_step_is_given_is_checked():
@@ -239,7 +239,7 @@ def test_what_a_compiled_step_is_given_is_checked():
 
     game = Short(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
     with pytest.raises(ValueError, match=r"float32 \[3\].*one array \[n\] of float64"):
-        search(plant(game.root(), 5, dtype=torch.float64), game, 4, puct())
+        search(init_tree(game.root(), 5, dtype=torch.float64), game, 4, puct())
 
 
 @pytest.mark.parametrize("part", ["state", "reward", "terminal", "mask", "value", "prior"])
@@ -253,7 +253,7 @@ def test_a_step_of_another_shape_is_refused(part):
             return step._replace(**{part: getattr(step, part)[:-1]})
 
     with pytest.raises(ValueError, match=rf"a step's {part} must be \[3.*not \[2"):
-        search(plant(game.root(), 5, dtype=torch.float64), Cut(**vars(game)), 4, puct())
+        search(init_tree(game.root(), 5, dtype=torch.float64), Cut(**vars(game)), 4, puct())
 
 
 def test_rows_keep_what_a_problem_was_given():
@@ -266,7 +266,7 @@ def test_rows_keep_what_a_problem_was_given():
             asked.append((state, state.clone(), action, action.clone(), needed, needed.clone()))
             return super().step(state, action, needed)
 
-    search(plant(game.root(), 20, dtype=torch.float64), Recording(**vars(game)), 12, puct())
+    search(init_tree(game.root(), 20, dtype=torch.float64), Recording(**vars(game)), 12, puct())
     assert len(asked) == 12
     for given_, kept in ((call[i], call[i + 1]) for call in asked for i in (0, 2, 4)):
         assert torch.equal(given_, kept)
@@ -288,7 +288,7 @@ def test_single_precision_and_odd_layouts():
 
     trees = []
     for problem in (game, Odd(**vars(game))):
-        tree = plant(problem.root(), 31)
+        tree = init_tree(problem.root(), 31)
         assert tree.q_values.dtype == torch.float32
         search(tree, problem, 30, puct(), 0.9)
         trees.append(tree)
@@ -296,7 +296,7 @@ def test_single_precision_and_odd_layouts():
 
 
 def test_only_policies_that_are_described_are_compiled():
-    tree = plant(RandomGame.draw(1, states=3, actions=2, seed=0).root(), 3)
+    tree = init_tree(RandomGame.draw(1, states=3, actions=2, seed=0).root(), 3)
     policy = puct()
     assert supports(tree, policy)
     assert not supports(tree, policy._replace(interior=lambda edges: edges.visits.argmin(-1)))

@@ -11,14 +11,14 @@ from agents.search import (
     Policy,
     Summary,
     Tree,
-    advance,
     considered_visits,
     dirichlet_noise,
     gumbel,
     gumbel_noise,
+    init_tree,
     mix,
-    plant,
     puct,
+    reroot,
     root_edges,
     search,
     summarize,
@@ -60,7 +60,7 @@ def oracle_of(name: str, game: RandomGame, row: int, noise: torch.Tensor, **sett
 def run(
     name: str, game: RandomGame, simulations: int, noise: torch.Tensor, discount: float = 1.0
 ) -> tuple[Tree, Summary]:
-    tree = plant(game.root(), simulations + 1, dtype=torch.float64)
+    tree = init_tree(game.root(), simulations + 1, dtype=torch.float64)
     policy = policy_of(name, noise, simulations)
     search(tree, game, simulations, policy, discount)
     return tree, summarize(tree, policy)
@@ -93,7 +93,7 @@ def test_equal_to_a_plain_search(name, seed, actions, simulations, discount):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_moves_on_with_what_it_knows(name, seed):
     game = RandomGame.draw(3, states=12, actions=4, seed=seed, ended=0.1, prior=True)
-    tree = plant(game.root(), 31, dtype=torch.float64)
+    tree = init_tree(game.root(), 31, dtype=torch.float64)
     oracles = [oracle_of(name, game, row, noise_of(game), discount=0.95) for row in range(3)]
     for move in range(3):
         noise = noise_of(game, move)
@@ -105,7 +105,7 @@ def test_moves_on_with_what_it_knows(name, seed):
             oracle.run(10)
             assert agrees(oracle, summary, row)
             oracle.move()
-        advance(tree, summary.action)
+        reroot(tree, summary.action)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -113,7 +113,7 @@ def test_moves_on_with_what_it_knows(name, seed):
 def test_a_full_tree_still_learns(name, capacity):
     game = RandomGame.draw(3, states=10, actions=3, seed=capacity, prior=name != "uct")
     noise = noise_of(game)
-    tree = plant(game.root(), capacity, dtype=torch.float64)
+    tree = init_tree(game.root(), capacity, dtype=torch.float64)
     policy = policy_of(name, noise, 30)
     effort = search(tree, game, 30, policy, 0.9)
     summary = summarize(tree, policy)
@@ -159,7 +159,7 @@ def compare_with_mctx(game: RandomGame, case: dict) -> None:
         root = root._replace(prior=mix(root.prior, noise, case["fraction"]))
     else:
         policy = gumbel(noise, case["simulations"], case["considered"])
-    tree = plant(root, case["simulations"] + 1, dtype=torch.float64)
+    tree = init_tree(root, case["simulations"] + 1, dtype=torch.float64)
     search(tree, game, case["simulations"], policy, case["discount"], case.get("max_depth"))
     summary = summarize(tree, policy)
     assert summary.visits.tolist() == case["visits"]
@@ -209,7 +209,7 @@ def test_gumbel_without_simulations_draws_from_the_prior():
 def test_gumbel_without_simulations_of_its_own_decides_by_earlier_ones():
     game = RandomGame.draw(4, states=6, actions=4, seed=1, legal=1.0, ended=0.0, prior=True)
     tree, summary = run("gumbel", game, 30, noise_of(game))
-    advance(tree, summary.action)
+    reroot(tree, summary.action)
     policy = gumbel(noise_of(game, 1), 0)
     search(tree, game, 0, policy)
     summary = summarize(tree, policy)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from agents.search import Policy, Tree, plant, puct, search, summarize, uct
+from agents.search import Policy, Tree, init_tree, puct, search, summarize, uct
 from agents.search.views.plot import best_line, draw_search
 from tests.agents.search.oracle import RandomGame
 
@@ -16,7 +16,7 @@ NAMES = ["sharpen level 2", "soften level 1", "boost head 0", "open level 1", "b
 
 def grown(simulations: int = 40, policy: Policy | None = None) -> Tree:
     game = RandomGame.draw(2, states=30, actions=5, seed=1, prior=True)
-    tree = plant(game.root(), simulations + 1)
+    tree = init_tree(game.root(), simulations + 1)
     search(tree, game, simulations, policy or puct(), 0.95)
     return tree
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from agents.search import UNVISITED, Tree, advance, plant, puct, search, summarize
+from agents.search import UNVISITED, Tree, init_tree, puct, reroot, search, summarize
 from agents.search.views.torchrl_export import to_forest, to_torchrl
 from tests.agents.search.oracle import RandomGame
 
 
 def grown(simulations: int = 25, actions: int = 4) -> Tree:
     game = RandomGame.draw(3, states=20, actions=actions, seed=4, prior=True, legal=0.8)
-    tree = plant(game.root(), simulations + 1, dtype=torch.float64)
+    tree = init_tree(game.root(), simulations + 1, dtype=torch.float64)
     search(tree, game, simulations, puct(), 0.9)
     return tree
 
@@ -67,7 +67,7 @@ def test_the_tree_has_the_same_branches_visits_and_values():
 
 def test_it_begins_where_the_game_stands():
     tree = grown()
-    advance(tree, summarize(tree).action)
+    reroot(tree, summarize(tree).action)
     below = edges_below(tree, 0, int(tree.root[0]))
     assert len(to_forest(tree, [0])) == len(below)
     assert to_torchrl(tree, 0, max_depth=1).num_children > 0

@@ -90,7 +90,7 @@ FORKED = """
 import os
 import numpy as np
 import torch
-from envs.threads import spread
+from envs.attention.kernels.threads import spread
 
 torch.set_num_threads(2)
 done = []
