@@ -74,8 +74,8 @@ class MctsAgent(Agent):
             the best line found. None searches before each.
         max_children: Actions that a node considers, None for all: the smaller, the deeper a search looks.
         final_move: Move by the `best` return found (the problem is deterministic, so it can be had), or by
-            most `visits`, of equals by the mean return (by `gumbel`: the best of those visited most, for which the
-            improved policy of the search is what the network learns).
+            most `visits`, ties broken by the mean return (by `gumbel`: the best of those visited most, for
+            which the improved policy of the search is what the network learns).
         mast_weight: Weight of what an action has earned elsewhere in the tree (move-average sampling
             technique), when untried actions are ordered.
         guide: Whether the network proposes actions to the search.

@@ -261,7 +261,7 @@ def run_simulations(
             `priors` is 0 if steps come without logits, Gumbel's table is `[considered + 1, planned]`,
             `count` are the parameters, and `step` is the address of a compiled one, or 0. What `conclude`
             writes to: `action`, `root_visits`, `root_values` and `root_best`.
-        constants: `first` and `second` of the roots' `KernelSpec` and the other nodes', and the discount, f64.
+        constants: `first` and `second` of the `KernelSpec` at the roots and elsewhere, and the discount, f64.
         by_uct: Whether this is the policy; None for the others, whose code is then left out.
         by_puct: As well.
         by_gumbel: As well.
