@@ -178,7 +178,7 @@ def _measured(
         order = [*range(first, len(jobs)), *range(first)]
         for job in order if number % 2 == 0 else reversed(order):
             name, point = jobs[job]
-            curve_points.set_search_params(made[name], point.knobs)
+            curve_points.set_search_params(made[name], point.search_params)
             speeds[job].append(curve_points.measure(made[name], queries, k, singles))
     points: dict[str, list[Point]] = {name: [] for name in made}
     for (name, point), found in zip(jobs, speeds, strict=True):

@@ -14,7 +14,7 @@ def seeded(seed=0):
 def take(rows, *moves):
     """Plays moves, one list a step; rows that ended begin anew."""
     for move in moves:
-        rows.renew(rows.step(torch.tensor(move)).terminated)
+        rows.reset_rows(rows.step(torch.tensor(move)).terminated)
 
 
 def test_the_best_state_that_was_passed_is_kept():
