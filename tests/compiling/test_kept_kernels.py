@@ -43,7 +43,7 @@ def test_a_change_in_another_file_is_seen(tmp_path):
     part = """
         import compiling
 
-        @compiling.inner()
+        @compiling.device_njit()
         def times(number):
             return {} * number
         """
