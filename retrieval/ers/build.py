@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from retrieval.ers.beam_search import nearest_leaves
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, leaves_for
-from retrieval.ers.ids import IdMap, check_ids
+from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.metadata import Columns, Metadata
 from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import Precision, VectorStore, fit_half
-from retrieval.protocol import check_vectors
+from retrieval.validation import check_ids, check_vectors
 
 _CHUNK = 16_384
 

@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 from retrieval.ers.beam_search import descend
 from retrieval.ers.build import build_content
 from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
-from retrieval.ers.ids import LARGEST_ID, check_ids
 from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.metadata import Metadata, Where
 from retrieval.ers.serialization import read_parts, write_parts
 from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
-from retrieval.protocol import check_vectors
 from retrieval.reranker import Reranker
 from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
-from retrieval.validation import MOST, Checked, real, whole
+from retrieval.validation import LARGEST_ID, MOST, Checked, check_ids, check_vectors, real, whole
 
 _SLICE = 1024  # vectors changed before searches get their turn
 

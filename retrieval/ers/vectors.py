@@ -171,19 +171,6 @@ def _by_single(query: Any, vector: Any) -> Any:
     return _product_single(query, vector)
 
 
-@cached_njit(fastmath={"reassoc", "contract"})
-def well_formed(vectors: NDArray[np.float32], shortest: float, longest: float) -> bool:
-    """Whether all rows ``[N, D]`` have finite lengths within these bounds, whose squares float32 can hold."""
-    least, most = np.float32(shortest * shortest), np.float32(longest * longest)
-    for row in vectors:
-        square = np.float32(0)
-        for value in row:
-            square += value * value
-        if not least <= square <= most:
-            return False
-    return True
-
-
 @cached_njit()
 def refine_one(
     query: NDArray[np.float32],
