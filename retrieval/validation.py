@@ -172,8 +172,7 @@ def check_ids(ids: NDArray[np.integer], count: int | None = None) -> NDArray[np.
 def well_formed(vectors: NDArray[np.float32], shortest: float, longest: float) -> bool:
     """Whether all rows ``[N, D]`` have finite lengths within these bounds, whose squares float32 can hold."""
     if len(vectors) == 1:  # a query by itself waits for this: one call instead of three
-        least = most = np.dot(vectors[0], vectors[0])
-    else:
-        squares = np.einsum("nd,nd->n", vectors, vectors)
-        least, most = squares.min(), squares.max()
-    return bool(shortest * shortest <= least and most <= longest * longest)
+        square = float(np.vdot(vectors, vectors))
+        return shortest * shortest <= square <= longest * longest
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    return bool(shortest * shortest <= squares.min() and squares.max() <= longest * longest)
