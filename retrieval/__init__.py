@@ -1,10 +1,10 @@
-"""Finding shapes for texts: exact search, quality measures; arrays in, ids out, nothing of the model.
+"""Indexes of vectors and measures of retrieval: arrays in, ids out, nothing of the model.
 
-`ErsIndex` (``ers.py``) is the hierarchical index, `FlatIndex` its yardstick; each fulfils `Retriever`.
+`ErsIndex` is the hierarchical index, `FlatIndex` the exact reference; both fulfill `Retriever`.
 """
 
 from retrieval.engines import ENGINES, MissingEngineError, make_index
-from retrieval.engines.flat import FlatIndex
+from retrieval.engines.exact import FlatIndex
 from retrieval.ers.hierarchy import SemanticHierarchy
 from retrieval.ers.index import ErsIndex
 from retrieval.ers.metadata import Between

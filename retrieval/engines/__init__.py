@@ -20,7 +20,7 @@ __all__ = ["ENGINES", "MissingEngineError", "make_index", "search_params_of"]
 
 #: Module and class of every engine.
 ENGINES: Mapping[str, tuple[str, str]] = {
-    "flat": ("retrieval.engines.exact", "Flat"),
+    "flat": ("retrieval.engines.exact", "FlatIndex"),
     "ivf": ("retrieval.engines.ivf", "Ivf"),
     "ivfpq": ("retrieval.engines.ivfpq", "IvfPq"),
     "hnsw": ("retrieval.engines.hnsw", "Hnsw"),

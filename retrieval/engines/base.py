@@ -1,4 +1,4 @@
-"""What every rival shares: checked input, ids for row numbers, a clear line when it is missing."""
+"""What all engines share: checked input, ids for row numbers, a clear line when it is missing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.protocol import check_content, check_search
-from retrieval.validation import Checked, thread_count
+from retrieval.validation import Checked, check_content, check_search, thread_count
 
 #: Found rows and their inner products, each ``[Q, k]``; row -1 where nothing was found.
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -51,7 +50,7 @@ def library(engine: str, module: str, fix: str) -> ModuleType:
         raise MissingEngineError(f"{engine}: cannot import {module} ({error}); {fix}") from error
 
 
-class Rival(ABC):
+class Engine(ABC):
     """An engine behind `retrieval.protocol.Retriever`: inner product of L2-normalised vectors.
 
     Attributes:
@@ -101,15 +100,15 @@ class Rival(ABC):
         """Searches with checked queries ``[Q, D]``, ``Q`` at least 1, ``k`` at most ``N``."""
 
 
-class FaissRival(Rival):
+class FaissEngine(Engine):
     """An index of faiss."""
 
     def __init__(self, *, threads: int = 1) -> None:
         super().__init__(threads=threads)
-        self._index: Any = None  # of a class of its own in each rival
+        self._index: Any = None  # of another class in each engine
 
     def resident_bytes(self) -> int:
-        """See `Rival.resident_bytes`."""
+        """See `Engine.resident_bytes`."""
         return saved_bytes(self._index) if self._index is not None else 0
 
     def _build(self, vectors: NDArray[np.float32]) -> None:

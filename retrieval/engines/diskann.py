@@ -16,20 +16,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import Found, MissingEngineError, Rival, library, quiet
+from retrieval.engines.base import Engine, Found, MissingEngineError, library, quiet
 from retrieval.validation import Checked, whole
 
 FIX = "pip install --no-deps diskannpy==0.7.0 (its pin of NumPy contradicts this project's)"
 
 
-class DiskAnn(Rival):
+class DiskAnn(Engine):
     """``StaticMemoryIndex`` by Euclidean distance, which orders unit vectors as the inner product does.
 
     Args:
         graph_degree: links a node, ``R`` in the paper.
         complexity: breadth of the search that links a new node, ``L`` of building.
         L: breadth of a search; the library's argument ``complexity``.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "diskann"
@@ -49,7 +49,7 @@ class DiskAnn(Rival):
         self._bytes = 0
 
     def resident_bytes(self) -> int:
-        """See `Rival.resident_bytes`."""
+        """See `Engine.resident_bytes`."""
         return self._bytes
 
     def _build(self, vectors: NDArray[np.float32]) -> None:

@@ -1,33 +1,34 @@
-"""Exact search as one of the engines: `retrieval.engines.flat.FlatIndex` with threads and sizes."""
+"""Exact nearest neighbors, the reference of all other indexes: every vector is compared with the query."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import Found, faiss_threads
-from retrieval.engines.flat import FlatIndex
-from retrieval.validation import Checked, thread_count
+from retrieval.engines.base import FaissEngine
 
 
-class Flat(FlatIndex):
-    """Looks at every vector; there is nothing to trade."""
+class FlatIndex(FaissEngine):
+    """Exact search by inner product with faiss's blocked matrix product; there is nothing to trade for speed.
 
-    knobs: ClassVar[Mapping[str, tuple[int, ...]]] = {}
-    threads = Checked(thread_count)
+    Args:
+        threads: Threads of a search, see `retrieval.engines.base.Engine`.
+    """
 
-    def __init__(self, *, threads: int = 1) -> None:
-        super().__init__()
-        self.threads = threads
-
-    def search(self, queries: NDArray[np.float32], k: int) -> Found:
-        """See `retrieval.protocol.Retriever.search`."""
-        with faiss_threads(self.threads):
-            return super().search(queries, k)
+    name = "flat"
+    search_params: ClassVar = {}
 
     def resident_bytes(self) -> int:
         """Bytes of the vectors, float32."""
         return 0 if self._index is None else len(self) * self._index.d * 4
+
+    def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
+        return index
+
+    def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return self._index.search(queries, k)

@@ -8,11 +8,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import FaissRival, MissingEngineError, saved_bytes
+from retrieval.engines.base import FaissEngine, MissingEngineError, saved_bytes
 from retrieval.engines.ivf import Ivf
 
 
-class OnGpu(FaissRival):
+class OnGpu(FaissEngine):
     """An index that is trained on the CPU and moved to the first GPU; at most 2,048 answers a query."""
 
     def __init__(self, *, threads: int = 1) -> None:
@@ -27,7 +27,7 @@ class OnGpu(FaissRival):
         self._resources: Any = faiss.StandardGpuResources()
 
     def resident_bytes(self) -> int:
-        """Bytes of the device's memory, see `Rival.resident_bytes`."""
+        """Bytes of the device's memory, see `Engine.resident_bytes`."""
         if self._index is None:
             return 0
         return saved_bytes(faiss.index_gpu_to_cpu(self._index))

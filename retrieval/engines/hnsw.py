@@ -8,18 +8,18 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import FaissRival
+from retrieval.engines.base import FaissEngine
 from retrieval.validation import Checked, whole
 
 
-class Hnsw(FaissRival):
+class Hnsw(FaissEngine):
     """``IndexHNSWFlat``.
 
     Args:
         M: links a node.
         efConstruction: breadth of the search that links a new node.
         efSearch: breadth of a search.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "hnsw"

@@ -7,18 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import Found, Rival, library
+from retrieval.engines.base import Engine, Found, library
 from retrieval.validation import Checked, whole
 
 
-class HnswLib(Rival):
+class HnswLib(Engine):
     """``hnswlib.Index`` in the space ``ip``.
 
     Args:
         M: links a node.
         ef_construction: breadth of the search that links a new node.
         ef: breadth of a search.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "hnswlib"
@@ -35,7 +35,7 @@ class HnswLib(Rival):
         self._index: Any = None
 
     def resident_bytes(self) -> int:
-        """See `Rival.resident_bytes`."""
+        """See `Engine.resident_bytes`."""
         return 0 if self._index is None else int(self._index.index_file_size())
 
     def _build(self, vectors: NDArray[np.float32]) -> None:

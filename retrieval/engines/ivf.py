@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import PROBES, FaissRival, cells_for
+from retrieval.engines.base import PROBES, FaissEngine, cells_for
 from retrieval.validation import Checked, whole
 
 TRAINING_POINTS = 64
@@ -17,14 +17,14 @@ FEWEST = 16
 """Values of a 4-bit code, which faiss does not train on fewer vectors."""
 
 
-class Ivf(FaissRival):
+class Ivf(FaissEngine):
     """``IndexIVFFlat`` or ``IndexIVFScalarQuantizer``.
 
     Args:
         codes: ``"flat"`` keeps float32 vectors, ``"sq8"`` one byte a dimension.
         nlist: cells; None takes `cells_for` so many vectors.
         nprobe: cells scanned a query.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "ivf"

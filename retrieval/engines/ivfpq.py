@@ -12,12 +12,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import PROBES, REFINES, FaissRival, cells_for
+from retrieval.engines.base import PROBES, REFINES, FaissEngine, cells_for
 from retrieval.engines.ivf import train_cells
 from retrieval.validation import Checked, whole
 
 
-class IvfPq(FaissRival):
+class IvfPq(FaissEngine):
     """``IndexRefineFlat`` over ``IndexIVFPQFastScan``.
 
     Args:
@@ -27,7 +27,7 @@ class IvfPq(FaissRival):
         refine: candidates rescored exactly, at least k.
         by_residual: whether codes describe the offset from the cell's centroid instead of the vector: a
             little better at equal recall on wide kinds, equal on tight ones.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "ivfpq"

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import PROBES, REFINES, Found, Rival, cells_for, library, quiet
+from retrieval.engines.base import PROBES, REFINES, Engine, Found, cells_for, library, quiet
 from retrieval.validation import Checked, whole
 
 #: Below so few vectors a tree has no use, and product codes too few to learn from.
 FEWEST_FOR_A_TREE = 1_000
 
 
-class Scann(Rival):
+class Scann(Engine):
     """``scann_ops_pybind`` with the settings that its own documentation takes for unit vectors.
 
     Args:
@@ -28,7 +28,7 @@ class Scann(Rival):
         reorder: candidates rescored exactly, at least k.
         dimensions_per_block: dimensions that share 4 bits of code.
         threshold: ``anisotropic_quantization_threshold``.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "scann"
@@ -57,7 +57,7 @@ class Scann(Rival):
         self._index: Any = None
 
     def resident_bytes(self) -> int:
-        """See `Rival.resident_bytes`."""
+        """See `Engine.resident_bytes`."""
         if self._index is None:
             return 0
         with tempfile.TemporaryDirectory() as folder:

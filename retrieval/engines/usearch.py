@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import Found, Rival, library
+from retrieval.engines.base import Engine, Found, library
 from retrieval.validation import Checked, whole
 
 
-class Usearch(Rival):
+class Usearch(Engine):
     """``usearch.index.Index`` with the metric ``ip``.
 
     Args:
@@ -20,7 +20,7 @@ class Usearch(Rival):
         expansion_search: breadth of a search.
         dtype: of the vectors that it keeps: ``f32``, ``bf16``, ``f16`` or ``i8``. On 50,000 x 256 vectors
             ``bf16`` answers 1.8 times as many queries as ``f32`` at equal recall; ``i8`` stays below 0.97.
-        threads: see `retrieval.engines.base.Rival`.
+        threads: see `retrieval.engines.base.Engine`.
     """
 
     name = "usearch"
@@ -47,7 +47,7 @@ class Usearch(Rival):
         self._index: Any = None
 
     def resident_bytes(self) -> int:
-        """See `Rival.resident_bytes`."""
+        """See `Engine.resident_bytes`."""
         return 0 if self._index is None else int(self._index.serialized_length)
 
     def _build(self, vectors: NDArray[np.float32]) -> None:

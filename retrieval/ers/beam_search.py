@@ -1,20 +1,21 @@
-"""Going down the tree with a beam of nodes, for all queries of a batch together.
+"""Beam search down the tree for all queries of a batch together.
 
-Nodes are ranked by ``sim(q, μ) + prior``, the prior being what use has taught (`retrieval.ers.feedback`).
-A batch takes one matrix product for each parent that any of its queries reached, at most the parents' number
-however many queries there are; a few queries go through one compiled loop, where the products would cost
-more in calls than in arithmetic. The two differ by rounding only.
+Nodes are ranked by ``sim(q, μ) + prior``, the prior being what feedback has taught
+(`retrieval.ers.feedback`). A batch takes one matrix product for each parent that any of its queries reached.
+With the backend ``numba`` compiled code selects the best nodes, and makes the products of a few queries too,
+which would cost more in calls than in arithmetic. The ways differ by rounding only.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compiling import cached_njit, inlined
+from retrieval.ers.backend import Chosen
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy
+from retrieval.ers.kernels.descent import level_by_query, select
 
 FEW_QUERIES = 16  # up to here the compiled loop is faster than grouped products
+_NO_NODE = 2**31 - 1  # behind all nodes
 
 
 def level_widths(hierarchy: SemanticHierarchy, beam: int) -> list[int]:
@@ -32,15 +33,20 @@ def level_widths(hierarchy: SemanticHierarchy, beam: int) -> list[int]:
 
 
 def descend(
-    hierarchy: SemanticHierarchy, priors: list[Floats], queries: Floats, beam: int
+    hierarchy: SemanticHierarchy,
+    priors: list[Floats],
+    queries: Floats,
+    beam: int,
+    backend: Chosen = "numba",
 ) -> tuple[list[Ints], Floats]:
     """The best nodes of every level.
 
     Args:
-        hierarchy: the tree.
-        priors: per level ``[M_l]``, added to the similarities when nodes are ranked.
+        hierarchy: The tree.
+        priors: Per level ``[M_l]``, added to the similarities when nodes are ranked.
         queries: ``[Q, D]`` contiguous float32.
-        beam: leaves a query, at least 1.
+        beam: Leaves per query, at least 1.
+        backend: See `retrieval.ers.backend`.
 
     Returns:
         Per level the kept nodes ``[Q, W_l]``, best first, -1 where a query reached fewer; and the leaves'
@@ -51,19 +57,20 @@ def descend(
     nodes = np.zeros((len(queries), 1), np.int64)  # the root
     for level, width in enumerate(level_widths(hierarchy, beam)):
         centroids, bounds, prior = hierarchy.centroids[level], hierarchy.first_child[level], priors[level]
-        if len(queries) <= FEW_QUERIES:
-            nodes, similarities = _level_by_query(queries, centroids, bounds, prior, nodes, width)
+        if backend == "numba" and len(queries) <= FEW_QUERIES:
+            nodes, similarities = level_by_query(queries, centroids, bounds, prior, nodes, width)
         else:
             products = _products_by_parent(queries, centroids, bounds, nodes)
-            nodes, similarities = _select(products, bounds, prior, nodes, width)
+            chosen = select if backend == "numba" else _select
+            nodes, similarities = chosen(products, bounds, prior, nodes, width)
         kept.append(nodes)
     return kept, similarities
 
 
-def nearest_leaves(hierarchy: SemanticHierarchy, vectors: Floats) -> Ints:
+def nearest_leaves(hierarchy: SemanticHierarchy, vectors: Floats, backend: Chosen = "numba") -> Ints:
     """``[N]``: the leaf that each vector belongs in, by similarity alone."""
     blank = [np.zeros(len(nodes), np.float32) for nodes in hierarchy.centroids]
-    kept, _ = descend(hierarchy, blank, vectors, 1)
+    kept, _ = descend(hierarchy, blank, vectors, 1, backend)
     return kept[-1][:, 0]
 
 
@@ -83,103 +90,32 @@ def _products_by_parent(queries: Floats, centroids: Floats, bounds: Ints, parent
     return products.reshape(query_count, width, most)
 
 
-@cached_njit()
-def _insert(
-    node: int,
-    rank: np.float32,
-    similarity: np.float32,
-    filled: int,
-    nodes: NDArray[np.int64],
-    ranks: NDArray[np.float32],
-    similarities: NDArray[np.float32],
-) -> int:
-    """Keeps the best of a stream in order; of equal ranks the smaller node stands first. Returns the fill."""
-    if filled == len(nodes):
-        last = filled - 1
-        if rank < ranks[last] or (rank == ranks[last] and node > nodes[last]):
-            return filled
-        place = last
-    else:
-        place = filled
-        filled += 1
-    while place > 0 and (rank > ranks[place - 1] or (rank == ranks[place - 1] and node < nodes[place - 1])):
-        nodes[place] = nodes[place - 1]
-        ranks[place] = ranks[place - 1]
-        similarities[place] = similarities[place - 1]
-        place -= 1
-    nodes[place] = node
-    ranks[place] = rank
-    similarities[place] = similarity
-    return filled
+def _select(products: Floats, bounds: Ints, prior: Floats, parents: Ints, width: int) -> tuple[Ints, Floats]:
+    """The best children, best first, ties broken by the lowest node; see `kernels.descent.select`."""
+    children = bounds[parents][:, :, None] + np.arange(products.shape[2])  # [Q, W, C]
+    there = (parents >= 0)[:, :, None] & (children < bounds[parents + 1][:, :, None])
+    nodes = np.where(there, children, _NO_NODE).reshape(len(parents), -1)
+    known = np.where(there, products, -np.inf).reshape(len(parents), -1)
+    ranks = np.where(nodes < _NO_NODE, known + prior[np.minimum(nodes, len(prior) - 1)], -np.inf)
+    best = _largest(ranks.astype(np.float32), nodes, width)
+    found, similarities = (np.take_along_axis(part, best, 1) for part in (nodes, known))
+    missing = ((0, 0), (0, width - best.shape[1]))
+    return (
+        np.pad(np.where(found < _NO_NODE, found, -1), missing, constant_values=-1),
+        np.pad(similarities.astype(np.float32), missing, constant_values=-np.inf),
+    )
 
 
-@cached_njit()
-def _keep_best(
-    products: NDArray[np.float32],
-    bounds: NDArray[np.int64],
-    prior: NDArray[np.float32],
-    parents: NDArray[np.int64],
-    ranks: NDArray[np.float32],
-    best: NDArray[np.int64],
-    best_similarities: NDArray[np.float32],
-) -> None:
-    """Of one query: fills `best` with the children of its parents, `products` has a row a parent."""
-    filled, width = 0, len(best)
-    for slot in range(len(parents)):
-        parent = parents[slot]
-        if parent < 0:
-            break
-        for child in range(bounds[parent], bounds[parent + 1]):
-            similarity = products[slot, child - bounds[parent]]
-            rank = np.float32(similarity + prior[child])
-            if filled == width and rank < ranks[width - 1]:
-                continue  # most children: not worth a call
-            filled = _insert(child, rank, similarity, filled, best, ranks, best_similarities)
-
-
-@cached_njit()
-def _select(
-    products: NDArray[np.float32],
-    bounds: NDArray[np.int64],
-    prior: NDArray[np.float32],
-    parents: NDArray[np.int64],
-    width: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    nodes = np.full((len(parents), width), -1, np.int64)
-    similarities = np.full((len(parents), width), -np.inf, np.float32)
-    ranks = np.empty(width, np.float32)
-    for query in range(len(parents)):
-        _keep_best(products[query], bounds, prior, parents[query], ranks, nodes[query], similarities[query])
-    return nodes, similarities
-
-
-@inlined(fastmath={"reassoc", "contract"})
-def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
-    total = np.float32(0)
-    for column in range(len(a)):
-        total += a[column] * b[column]
-    return total
-
-
-@cached_njit()
-def _level_by_query(
-    queries: NDArray[np.float32],
-    centroids: NDArray[np.float32],
-    bounds: NDArray[np.int64],
-    prior: NDArray[np.float32],
-    parents: NDArray[np.int64],
-    width: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    nodes = np.full((len(parents), width), -1, np.int64)
-    similarities = np.full((len(parents), width), -np.inf, np.float32)
-    ranks = np.empty(width, np.float32)
-    products = np.empty((parents.shape[1], np.diff(bounds).max()), np.float32)
-    for query in range(len(parents)):
-        for slot in range(parents.shape[1]):
-            parent = parents[query, slot]
-            if parent < 0:
-                break
-            for child in range(bounds[parent], bounds[parent + 1]):
-                products[slot, child - bounds[parent]] = _dot(queries[query], centroids[child])
-        _keep_best(products, bounds, prior, parents[query], ranks, nodes[query], similarities[query])
-    return nodes, similarities
+def _largest(ranks: Floats, nodes: Ints, count: int) -> Ints:
+    """``[Q, count]`` places of the largest ``ranks`` ``[Q, P]``, in order, ties broken by the lowest node."""
+    if count == 1 and ranks.shape[1]:
+        top = ranks == ranks.max(axis=1, keepdims=True)
+        return np.where(top, nodes, _NO_NODE + 1).argmin(axis=1)[:, None]
+    bits = ranks.view(np.int32).astype(np.int64)
+    bits ^= (bits < 0) * np.int64(0x7FFFFFFF)  # as whole numbers they have the order of the ranks
+    keys = ~((bits << 32) | (_NO_NODE - nodes))  # smallest first
+    count = min(count, keys.shape[1])
+    best = np.argpartition(keys, count - 1, axis=1)[:, :count]
+    order = np.take_along_axis(keys, best, 1).argsort(axis=1)
+    chosen: Ints = np.take_along_axis(best, order, 1)
+    return chosen

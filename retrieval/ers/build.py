@@ -1,19 +1,20 @@
-"""How the content of an ERS index is made: a tree from a sample, then one pass over all vectors in chunks."""
+"""Construction of an ERS index's content: a tree from a sample, then one pass over all vectors in chunks."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.ers.backend import Chosen
 from retrieval.ers.beam_search import nearest_leaves
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, leaves_for
-from retrieval.ers.ids import IdMap, check_ids
+from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.metadata import Columns, Metadata
 from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import Precision, VectorStore, fit_half
-from retrieval.protocol import check_vectors
+from retrieval.validation import check_ids, check_vectors
 
 _CHUNK = 16_384
 
@@ -29,6 +30,7 @@ def build_content(
     depth: int,
     half_life: float,
     seed: int,
+    backend: Chosen,
 ) -> IndexState:
     """The content, without anything learnt; arguments and errors as in `ErsIndex` and its `build`."""
     if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
@@ -47,18 +49,20 @@ def build_content(
     codes = Leaves.train(tree.centroids[-1], codec_sample, codec)
     kept_as_is = isinstance(vectors, np.memmap) and precision == "float32"
     stored = vectors if kept_as_is else np.empty(vectors.shape, precision)
-    home = np.empty(count, np.int64)
+    leaf_of_row = np.empty(count, np.int64)
     for at in range(0, count, _CHUNK):
         chunk = check_vectors(vectors[at : at + _CHUNK], f"vectors[{at}:]")
         if precision == "float16":
             fit_half(chunk, f"vectors[{at}:]")
         rows = np.arange(at, at + len(chunk))
-        home[rows] = nearest_leaves(tree, chunk)
-        codes.fill(chunk, rows, home[rows])
+        leaf_of_row[rows] = nearest_leaves(tree, chunk, backend)
+        codes.fill(chunk, rows, leaf_of_row[rows])
         if not kept_as_is:
             stored[rows] = chunk
     codes.seal()
     statistics = EdgeStatistics(tree, half_life)
     priors = statistics.prior(0.0, 0.0)
     living = IdMap(ids, np.ones(count, bool))
-    return IndexState(tree, statistics, codes, VectorStore(stored), living, home, columns, priors)
+    return IndexState(
+        tree, statistics, codes, VectorStore(stored), living, leaf_of_row, columns, priors, backend
+    )

@@ -6,28 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-LARGEST_ID = 2**63 - 1
-
-
-def check_ids(ids: NDArray[np.integer], count: int | None = None) -> Ints:
-    """Ids as ``[count]`` int64: whole numbers, 0 or more, each once; else a ValueError naming it."""
-    ids = np.asarray(ids)
-    if ids.ndim != 1:
-        raise ValueError(f"ids of shape {ids.shape}: expected a list of ids, [n]")
-    count = len(ids) if count is None else count
-    if ids.shape != (count,):
-        raise ValueError(f"ids of shape {ids.shape} for {count} vectors: expected one id a vector")
-    if count and ids.dtype.kind not in "iu":
-        raise ValueError(f"ids of type {ids.dtype}: expected whole numbers")
-    if count and ids.max() > LARGEST_ID:
-        raise ValueError(f"id {ids.max()}: expected at most {LARGEST_ID} (2**63 - 1)")
-    whole: Ints = np.array(ids, dtype=np.int64)
-    if count and whole.min() < 0:
-        raise ValueError(f"id {whole.min()}: expected 0 or more (-1 means that nothing was found)")
-    values, counts = np.unique(whole, return_counts=True)
-    if len(values) < count:
-        raise ValueError(f"id {values[counts.argmax()]} is given {counts.max()} times: expected distinct ids")
-    return whole
 
 
 class IdMap:

@@ -10,21 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.ers.beam_search import descend
+from retrieval.ers.backend import Backend, choose_backend
 from retrieval.ers.build import build_content
 from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
-from retrieval.ers.ids import LARGEST_ID, check_ids
 from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.metadata import Metadata, Where
 from retrieval.ers.serialization import read_parts, write_parts
 from retrieval.ers.state import IndexState
 from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
-from retrieval.protocol import check_vectors
 from retrieval.reranker import Reranker
 from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
-from retrieval.validation import MOST, Checked, real, whole
+from retrieval.validation import LARGEST_ID, MOST, Checked, check_ids, check_vectors, real, whole
 
 _SLICE = 1024  # vectors changed before searches get their turn
 
@@ -70,6 +68,7 @@ class ErsIndex:
         exploration: float = 0.0,
         half_life: float = 10_000.0,
         seed: int = 0,
+        backend: Backend = "auto",
     ) -> None:
         """Settings.
 
@@ -83,7 +82,8 @@ class ErsIndex:
             success_weight: see the class.
             exploration: see the class.
             half_life: feedbacks after which an old one counts half, at least 1.
-            seed: of the sample and of k-means.
+            seed: Seed of the sample and of k-means.
+            backend: See `retrieval.ers.backend.choose_backend`; results differ by rounding only.
 
         Raises:
             ValueError: if a setting is out of its range.
@@ -92,6 +92,7 @@ class ErsIndex:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
+        self._backend = choose_backend(backend)
         self.beam, self.refine = beam, refine
         self.success_weight, self.exploration = success_weight, exploration
         self._codec, self._precision = codec, precision
@@ -182,6 +183,7 @@ class ErsIndex:
             depth=self._depth,
             half_life=self._half_life,
             seed=self._seed,
+            backend=self._backend,
         )
         content.priors = content.statistics.prior(self.success_weight, self.exploration)
         with self._one_change:
@@ -299,20 +301,7 @@ class ErsIndex:
                 raise ValueError(f"k={k}: the index holds {len(content.ids)}; ask for at most as many")
             wanted = k if reranker is None else min(max(k, rerank), len(content.ids))
             depth = max(refine, wanted)
-            if content.fast is not None and not where and depth < len(content.ids):
-                ids, scores = content.fast.search(
-                    queries, wanted, beam, depth, content.priors, content.vectors, content.ids.of_row
-                )
-            else:
-                if where:
-                    candidates = content.candidates(queries, where, beam, wanted, depth)
-                elif depth >= len(content.ids):
-                    every = content.everything()
-                    candidates = np.broadcast_to(every, (len(queries), len(every)))
-                else:
-                    kept, similarities = descend(content.tree, content.priors, queries, beam)
-                    candidates = content.leaves.scan(queries, kept[-1], similarities, depth)
-                ids, scores = content.vectors.refine(queries, candidates, content.ids.of_row, wanted)
+            ids, scores = content.search(queries, wanted, beam, depth, where)
         return (ids, scores) if reranker is None else reranked(np.arange(len(ids)), ids, reranker, k)
 
     def learn(self) -> None:
@@ -343,9 +332,8 @@ class ErsIndex:
             row = int(content.ids.rows(np.array([id]))[0])
             if row < 0:
                 raise ValueError(f"feedback for id {id}: the index has no such id")
-            kept, _ = descend(content.tree, content.priors, queries, self.beam)
-            visited = [nodes[0][nodes[0] >= 0] for nodes in kept]
-            content.statistics.record(visited, content.tree.path(int(content.home[row])))
+            visited = [nodes[0][nodes[0] >= 0] for nodes in content.descend(queries, self.beam)]
+            content.statistics.record(visited, content.tree.path(int(content.leaf_of_row[row])))
             content.priors = content.statistics.prior(self.success_weight, self.exploration)
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -376,12 +364,13 @@ class ErsIndex:
             save_folder(Path(folder), lambda data: write_parts(data, content), header)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], *, verify: bool = True) -> ErsIndex:
+    def load(cls, folder: str | PathLike[str], *, verify: bool = True, backend: Backend = "auto") -> ErsIndex:
         """Opens a saved index, frozen; the exact vectors stay on disk under a memory map.
 
         Args:
             folder: written by `save`.
-            verify: compare all checksums, which reads every file once; sizes alone otherwise.
+            verify: Compare all checksums, which reads every file once; sizes alone otherwise.
+            backend: See the class; it is not saved, as another machine may lack it.
 
         Raises:
             ValueError: if there is none, a file is damaged or missing (which), or the schema is newer.
@@ -390,8 +379,8 @@ class ErsIndex:
         def read(header: dict[str, Any], data: Path) -> ErsIndex:
             if header["engine"] != cls.name:
                 raise ValueError(f"{folder} holds an index of engine {header['engine']!r}, not {cls.name!r}")
-            index = cls(**header["settings"])
-            content = read_parts(data, index._codec, index._half_life)
+            index = cls(**header["settings"], backend=backend)
+            content = read_parts(data, index._codec, index._half_life, index._backend)
             content.priors = content.statistics.prior(index.success_weight, index.exploration)
             index._content = content
             return index

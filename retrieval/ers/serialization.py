@@ -1,4 +1,4 @@
-"""The parts of an ERS index as files, and back."""
+"""Files of an ERS index: its parts written and read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from retrieval.ers.backend import Chosen
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import SemanticHierarchy
 from retrieval.ers.ids import IdMap
@@ -35,7 +36,7 @@ def write_parts(folder: Path, content: IndexState) -> None:
         arrays[f"visits.{level}"] = statistics.visits[level]
         arrays[f"successes.{level}"] = statistics.successes[level]
     save_file(arrays, folder / "tree.safetensors")
-    rows = {"rows": living, "ids": content.ids.of_row[living], "home": content.home[living]}
+    rows = {"rows": living, "ids": content.ids.of_row[living], "home": content.leaf_of_row[living]}
     save_file(rows | content.columns.arrays(living), folder / "rows.safetensors")
     dtype = content.vectors.base.dtype
     with (folder / "vectors.npy").open("wb") as file:
@@ -65,7 +66,7 @@ def read_rows(folder: Path) -> dict[str, Any]:
     return load_file(folder / "rows.safetensors")
 
 
-def read_parts(folder: Path, codec: Codec, half_life: float) -> IndexState:
+def read_parts(folder: Path, codec: Codec, half_life: float, backend: Chosen) -> IndexState:
     """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
     library: Any = faiss
     tree, statistics = read_tree(folder, half_life)
@@ -76,4 +77,5 @@ def read_parts(folder: Path, codec: Codec, half_life: float) -> IndexState:
         leaves.renumber(rows)
     vectors = VectorStore(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
     ids = IdMap(kept["ids"], np.ones(len(rows), bool))
-    return IndexState(tree, statistics, leaves, vectors, ids, kept["home"], Columns.from_arrays(kept), [])
+    columns = Columns.from_arrays(kept)
+    return IndexState(tree, statistics, leaves, vectors, ids, kept["home"], columns, [], backend)

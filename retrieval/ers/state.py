@@ -1,4 +1,4 @@
-"""What an ERS index holds, how a change goes through all of it alike, and what a filter leaves of it."""
+"""The content of an ERS index: its parts, the ways to change and the ways to search all of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.ers.backend import Chosen
 from retrieval.ers.beam_search import descend
-from retrieval.ers.fast_search import FastPath
+from retrieval.ers.fast_search import FastSearch
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.ers.ids import IdMap
@@ -16,7 +17,8 @@ from retrieval.ers.inverted_lists import Leaves
 from retrieval.ers.metadata import Columns, Where, conditions
 from retrieval.ers.vectors import VectorStore
 
-_CODES_AN_EXACT_SCORE = 32  # codes scanned in the time that one exact vector takes to be fetched and scored
+CODES_PER_EXACT_SCORE = 32
+"""Codes scanned in the time that one exact vector takes to be fetched and scored."""
 _KEPT_FILTERS = 4
 
 
@@ -41,7 +43,7 @@ class Selection:
 class IndexState:
     """All that `ErsIndex.build` makes, exchanged as one so that a failed build changes nothing.
 
-    The caller sees to it that a change has it alone.
+    The caller sees to it that nothing else uses it during a change.
     """
 
     tree: SemanticHierarchy
@@ -49,14 +51,16 @@ class IndexState:
     leaves: Leaves
     vectors: VectorStore
     ids: IdMap
-    home: Ints  # [n] the leaf of each row
+    leaf_of_row: Ints  # [n] the leaf of each row
     columns: Columns
     priors: list[Floats]
+    backend: Chosen
     _selections: dict[frozenset, Selection] = field(default_factory=dict)
-    fast: FastPath | None = field(init=False)
+    _fast: FastSearch | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fast = FastPath(self.tree, self.leaves) if FastPath.serves(self.leaves) else None
+        compiled = self.backend == "numba" and FastSearch.serves(self.leaves)
+        self._fast = FastSearch(self.tree, self.leaves, self.vectors, self.ids) if compiled else None
 
     def put(self, vectors: Floats | None, ids: Ints, metadata: dict[str, NDArray]) -> None:
         """Adds vectors, replacing those whose ids are there; what metadata does not name stays.
@@ -66,7 +70,7 @@ class IndexState:
             ids: ``[n]`` checked.
             metadata: values that `Columns.check` returned.
         """
-        self._selections.clear()
+        self._forget_rows()
         before = self.ids.rows(ids)
         if vectors is None:
             self.columns.write(before, metadata)
@@ -78,15 +82,20 @@ class IndexState:
         self.columns.write(rows, metadata)
         self._remove(ids[known], before[known])
         self.ids.add(ids, rows)
-        if len(self.ids.alive) > len(self.home):
-            longer = np.zeros(len(self.ids.alive) - len(self.home), np.int64)
-            self.home = np.concatenate([self.home, longer])
-        self.home[rows] = self.leaves.append(vectors, rows)
+        if len(self.ids.alive) > len(self.leaf_of_row):
+            longer = np.zeros(len(self.ids.alive) - len(self.leaf_of_row), np.int64)
+            self.leaf_of_row = np.concatenate([self.leaf_of_row, longer])
+        self.leaf_of_row[rows] = self.leaves.append(vectors, rows)
 
     def drop(self, ids: Ints) -> None:
         """Takes out ids that are all there."""
-        self._selections.clear()
+        self._forget_rows()
         self._remove(ids, self.ids.rows(ids))
+
+    def _forget_rows(self) -> None:
+        self._selections.clear()
+        if self._fast is not None:
+            self._fast.forget_rows()
 
     def _remove(self, ids: Ints, rows: Ints) -> None:
         if len(ids):
@@ -110,7 +119,7 @@ class IndexState:
             return known
         mask = self.columns.matching(chosen) & self.ids.alive
         rows = np.flatnonzero(mask)
-        matches = np.bincount(self.home[rows], minlength=self.tree.leaf_count)
+        matches = np.bincount(self.leaf_of_row[rows], minlength=self.tree.leaf_count)
         closed: list[Floats] = []
         counts = matches
         for level in range(self.tree.depth - 1, -1, -1):
@@ -123,46 +132,69 @@ class IndexState:
         self._selections[key] = selection
         return selection
 
-    def candidates(self, queries: Floats, where: Where, beam: int, wanted: int, depth: int) -> Ints:
-        """Rows to rescore for a filtered search.
-
-        The filter is looked at while codes are scanned. The beam widens by the share of rows that match, is
-        spent on leaves that have any, and widens again for queries that found too few.
+    def search(
+        self, queries: Floats, k: int, beam: int, refine: int, where: Where | None = None
+    ) -> tuple[Ints, Floats]:
+        """The best rows by exact score among those that the index looks at.
 
         Args:
             queries: ``[Q, D]`` checked.
-            where: the filter.
-            beam: leaves an unfiltered query would visit.
-            wanted: results that each query gets where as many match.
-            depth: candidates a query.
+            k: Results per query, at most as many as there are vectors.
+            beam: Leaves scanned per query.
+            refine: Candidates rescored exactly per query, at least ``k``.
+            where: The filter; none if empty.
 
         Returns:
-            ``[Q, C]`` rows, -1 for none.
+            ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity.
         """
-        chosen = self.select(where)
+        if where:
+            rows = self._filtered(queries, self.select(where), k, beam, refine)
+        elif refine >= len(self.ids):
+            rows = self.everything()
+        elif self._fast is None:
+            rows = self._scanned(queries, self.priors, beam, refine)
+        else:
+            return self._fast.search(queries, k, beam, refine, self.priors)
+        return self.vectors.refine(queries, rows, self.ids.of_row, k, self.backend)
+
+    def descend(self, queries: Floats, beam: int) -> list[Ints]:
+        """Nodes that queries reach on each level; see `retrieval.ers.beam_search.descend`."""
+        return descend(self.tree, self.priors, queries, beam, self.backend)[0]
+
+    def _scanned(
+        self, queries: Floats, priors: list[Floats], beam: int, refine: int, chosen: Selection | None = None
+    ) -> Ints:
+        """Rows ``[Q, refine]`` of the best scores by codes in the leaves that queries reach, -1 for none."""
+        kept, similarities = descend(self.tree, priors, queries, beam, self.backend)
+        leaves, allowed = kept[-1], None
+        if chosen is not None:
+            leaves, allowed = np.where(chosen.open_leaves[leaves], leaves, -1), chosen.bits
+        return self.leaves.scan(queries, leaves, similarities, refine, allowed)
+
+    def _filtered(self, queries: Floats, chosen: Selection, k: int, beam: int, refine: int) -> Ints:
+        """Rows to rescore under a filter: ``[Q, C]``, -1 for none, or ``[C]`` for all queries alike.
+
+        The filter is looked at while codes are scanned. The beam widens by the share of rows that match, is
+        spent on leaves that have any, and widens again for queries that found too few.
+        """
         matching, leaf_count = len(chosen.rows), self.tree.leaf_count
         if not matching:
-            return np.full((len(queries), 1), -1, np.int64)
-        open_leaves = int(chosen.open_leaves.sum())
-        beam = min(-(-beam * len(self.ids) // matching), open_leaves)
+            return np.array([-1])
+        beam = min(-(-beam * len(self.ids) // matching), int(chosen.open_leaves.sum()))
         codes = beam * len(self.ids) // leaf_count
-        if matching <= max(depth, codes // _CODES_AN_EXACT_SCORE):
-            return np.broadcast_to(chosen.rows, (len(queries), matching))
+        if matching <= max(refine, codes // CODES_PER_EXACT_SCORE):
+            return chosen.rows
         priors = [prior + closed for prior, closed in zip(self.priors, chosen.closed, strict=True)]
-        found = np.empty((len(queries), depth), np.int64)
+        found = np.empty((len(queries), refine), np.int64)
         short = np.arange(len(queries))
         while True:
-            asking = np.ascontiguousarray(queries[short])
-            kept, similarities = descend(self.tree, priors, asking, beam)
-            visited = np.where(chosen.open_leaves[kept[-1]], kept[-1], -1)
-            found[short] = self.leaves.scan(asking, visited, similarities, depth, chosen.bits)
-            short = short[(found[short] >= 0).sum(axis=1) < min(wanted, matching)]
+            found[short] = self._scanned(np.ascontiguousarray(queries[short]), priors, beam, refine, chosen)
+            short = short[(found[short] >= 0).sum(axis=1) < min(k, matching)]
             if not len(short) or beam >= leaf_count:
                 break
             beam = min(4 * beam, leaf_count)
         if len(short):  # faiss's fast scan leaves out what scores lowest by the codes
-            rows = np.broadcast_to(chosen.rows, (len(short), matching))
-            best, _ = self.vectors.refine(queries[short], rows, self.ids.of_row, depth)
+            best, _ = self.vectors.refine(queries[short], chosen.rows, self.ids.of_row, refine, self.backend)
             found[short] = self.ids.rows(best)
         return found
 
@@ -171,5 +203,5 @@ class IndexState:
         tree = sum(part.nbytes for part in (*self.tree.centroids, *self.priors))
         tree += sum(part.nbytes for part in self.tree.first_child)
         tree += sum(part.nbytes for part in (*self.statistics.visits, *self.statistics.successes))
-        rows = self.ids.nbytes + self.home.nbytes + self.columns.resident_bytes()
+        rows = self.ids.nbytes + self.leaf_of_row.nbytes + self.columns.resident_bytes()
         return tree + rows + self.leaves.nbytes + self.vectors.nbytes

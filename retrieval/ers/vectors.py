@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import numba
 import numpy as np
-from numba.extending import overload
 from numpy.typing import NDArray
 
-from compiling import cached_njit, inlined
-from compiling.instructions import prefetch_lines
+from retrieval.ers.backend import Chosen
 from retrieval.ers.hierarchy import Floats, Ints
-from retrieval.ers.kernels.simd import from_half
+from retrieval.ers.kernels.refine import refine_all
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
-AHEAD = 3  # vectors fetched before their turn
+_TOGETHER = 64  # queries rescored at a time by the plain backend
+_VALUES = 2**24  # of vectors that it reads at a time
 
 
 def fit_half(vectors: Floats, name: str) -> None:
@@ -91,133 +89,49 @@ class VectorStore:
         out[~old] = self._tail[rows[~old] - len(self.base)]
         return out
 
-    def refine(self, queries: Floats, rows: Ints, ids: Ints, k: int) -> tuple[Ints, Floats]:
+    def refine(
+        self, queries: Floats, rows: Ints, ids: Ints, k: int, backend: Chosen = "numba"
+    ) -> tuple[Ints, Floats]:
         """Rescores candidates exactly and keeps the best.
 
         Args:
             queries: ``[Q, D]`` contiguous.
-            rows: ``[Q, C]``, -1 for none.
-            ids: ``[n]``, the id of every row: of equal scores the smaller id stands first.
-            k: how many to keep.
+            rows: ``[Q, C]`` candidates of each query, -1 for none; or ``[C]``, the same for all queries.
+            ids: ``[n]`` the id of every row: ties are broken by the lowest id.
+            k: How many to keep.
+            backend: See `retrieval.ers.backend`.
 
         Returns:
             ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity.
         """
-        return _refine(queries, rows, *self.parts(), ids, k)
+        rows = np.broadcast_to(rows, (len(queries), rows.shape[-1]))
+        if backend == "numba":
+            return refine_all(queries, rows, *self.parts(), ids, k)
+        best = np.full((len(queries), k), -1, np.int64)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for at in range(0, len(queries), _TOGETHER):
+            part = slice(at, at + _TOGETHER)
+            candidates = rows[part]
+            exact = self._products(queries[part], candidates)
+            order = np.lexsort((ids[candidates], -exact))[:, :k]
+            found = np.take_along_axis(candidates, order, 1)
+            best[part, : order.shape[1]] = np.where(found >= 0, ids[found], -1)
+            scores[part, : order.shape[1]] = np.take_along_axis(exact, order, 1)
+        return best, scores
+
+    def _products(self, queries: Floats, rows: Ints) -> Floats:
+        """Products ``[Q, C]`` of queries with rows; minus infinity for rows of -1."""
+        exact = np.empty(rows.shape, np.float32)
+        step = max(1, _VALUES // queries.size)
+        for at in range(0, rows.shape[1], step):
+            some = rows[:, at : at + step]
+            vectors = self.read(np.maximum(some, 0).ravel()).reshape(*some.shape, -1)
+            exact[:, at : at + step] = np.einsum("qcd,qd->qc", vectors, queries)
+        exact[rows < 0] = -np.inf
+        return exact
 
     def parts(self) -> tuple[NDArray, NDArray]:
         """Base and tail as compiled code takes them: half precision as its bits (uint16)."""
         if self.precision == "float16":
             return self.base.view(np.uint16), self._tail.view(np.uint16)
         return self.base, self._tail
-
-
-@cached_njit()
-def keep(
-    key: int, score: np.float32, filled: int, keys: NDArray[np.int64], scores: NDArray[np.float32]
-) -> int:
-    """In compiled code: keeps the best of a stream, best first, the smaller key first of equal scores.
-
-    Returns how many places are filled.
-    """
-    if filled == len(keys):
-        if score < scores[filled - 1] or (score == scores[filled - 1] and key > keys[filled - 1]):
-            return filled
-        place = filled - 1
-    else:
-        place = filled
-        filled += 1
-    while place > 0 and (score > scores[place - 1] or (score == scores[place - 1] and key < keys[place - 1])):
-        keys[place] = keys[place - 1]
-        scores[place] = scores[place - 1]
-        place -= 1
-    keys[place] = key
-    scores[place] = score
-    return filled
-
-
-@inlined(fastmath={"reassoc", "contract"})
-def _product_single(query: NDArray[np.float32], vector: NDArray[np.float32]) -> np.float32:
-    total = np.float32(0)
-    for column in range(len(query)):
-        total += query[column] * vector[column]
-    return total
-
-
-@inlined(fastmath={"reassoc", "contract"})
-def _product_half(query: NDArray[np.float32], bits: NDArray[np.uint16]) -> np.float32:
-    total = np.float32(0)
-    for column in range(len(query)):
-        total += query[column] * from_half(bits[column])
-    return total
-
-
-def exact_product(query: NDArray[np.float32], vector: NDArray) -> np.float32:
-    """The product with a stored vector of single precision or bits of half precision; compiled code too."""
-    stored = vector.view(np.float16) if vector.dtype == np.uint16 else vector
-    return np.float32(query @ stored.astype(np.float32))
-
-
-@overload(exact_product)
-def _exact_product(query: Any, vector: Any) -> Any:
-    return _by_half if vector.dtype == numba.types.uint16 else _by_single
-
-
-def _by_half(query: Any, vector: Any) -> Any:
-    return _product_half(query, vector)
-
-
-def _by_single(query: Any, vector: Any) -> Any:
-    return _product_single(query, vector)
-
-
-@cached_njit(fastmath={"reassoc", "contract"})
-def well_formed(vectors: NDArray[np.float32], shortest: float, longest: float) -> bool:
-    """Whether all rows ``[N, D]`` have finite lengths within these bounds, whose squares float32 can hold."""
-    least, most = np.float32(shortest * shortest), np.float32(longest * longest)
-    for row in vectors:
-        square = np.float32(0)
-        for value in row:
-            square += value * value
-        if not least <= square <= most:
-            return False
-    return True
-
-
-@cached_njit()
-def refine_one(
-    query: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    base: NDArray,
-    tail: NDArray,
-    ids: NDArray[np.int64],
-    best: NDArray[np.int64],
-    scores: NDArray[np.float32],
-) -> None:
-    """Scores rows exactly, -1 for none, into ``best`` ids and ``scores``, best first; vectors come ahead."""
-    filled = 0
-    size = base.itemsize * len(query)
-    at = base.ctypes.data
-    for slot in range(len(rows) + AHEAD):
-        if slot < len(rows) and 0 <= rows[slot] < len(base):
-            prefetch_lines(at + rows[slot] * size, size)
-        row = rows[slot - AHEAD] if slot >= AHEAD else -1
-        if row >= 0:
-            vector = base[row] if row < len(base) else tail[row - len(base)]
-            filled = keep(ids[row], exact_product(query, vector), filled, best, scores)
-
-
-@cached_njit()
-def _refine(
-    queries: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    base: NDArray,
-    tail: NDArray,
-    ids: NDArray[np.int64],
-    k: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    best = np.full((len(queries), k), -1, np.int64)
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    for query in range(len(queries)):
-        refine_one(queries[query], rows[query], base, tail, ids, best[query], scores[query])
-    return best, scores

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from compiling import cached_njit
 from compiling.instructions import STEP
 from retrieval.ers.hierarchy import Floats, Ints
+from retrieval.ers.kernels.arrays import RoutingSpace, TreeArrays
 from retrieval.ers.kernels.simd import BLOCK, NODES, at_least, ones, rank_nodes, trailing_zeros
 from retrieval.ers.kernels.sort_keys import float_key, keep_largest, number_of, sort_down
 
@@ -24,18 +25,14 @@ _MOST = 127  # of a byte with a sign
 _ZERO = 128  # what stands for 0 in the query's bytes, which have no sign
 
 
-def in_bytes(centroids: Floats, children: Ints) -> tuple[NDArray[np.int8], NDArray[np.int32], Ints, float]:
+def in_bytes(centroids: Floats, children: Ints) -> TreeArrays:
     """The nodes as `route` reads them: siblings side by side in blocks of `NODES`, gaps filled with zeros.
 
     Similarities come out less that with the mean of the centroids, which ranks nodes alike.
 
     Args:
         centroids: ``[N, D]`` of all levels' nodes in order.
-        children: see `retrieval.ers.kernels.search.search`.
-
-    Returns:
-        Blocks ``[B, D' / 4, NODES, 4]`` (see `simd.rank_nodes`); ``[B, NODES]`` what to start
-        their sums with; the first block of each node's children ``[N_inner + 1]``; and what 1 of a byte is.
+        children: See `TreeArrays`.
     """
     parts = np.diff(children)
     blocks = np.concatenate([[0], np.cumsum(-(-parts // NODES))])
@@ -47,7 +44,9 @@ def in_bytes(centroids: Floats, children: Ints) -> tuple[NDArray[np.int8], NDArr
     laid[place, : centroids.shape[1]] = np.rint(offsets / unit)
     starts = -_ZERO * laid.sum(axis=1, dtype=np.int32)
     grouped = laid.reshape(-1, NODES, width // 4, 4).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(grouped), starts.reshape(-1, NODES), blocks.astype(np.int64), unit
+    return TreeArrays(
+        np.ascontiguousarray(grouped), starts.reshape(-1, NODES), blocks.astype(np.int64), children, unit
+    )
 
 
 @cached_njit(fastmath={"nnan", "nsz"})
@@ -121,45 +120,32 @@ def _keep_best(
 @cached_njit()
 def route(
     query: NDArray[np.float32],
-    nodes: NDArray[np.int8],
-    starts: NDArray[np.int32],
-    blocks: NDArray[np.int64],
-    unit: float,
-    children: NDArray[np.int64],
+    tree: TreeArrays,
     prior: NDArray[np.float32],
     widths: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    rounded: NDArray[np.uint8],
-    ranks: NDArray[np.float32],
-    parents: NDArray[np.int64],
+    space: RoutingSpace,
 ) -> int:
-    """Leaves the keys of the best leaves in ``keys``, the first `SORTED` in order; returns how many.
+    """Leaves the keys of the best leaves in ``space.keys``, the first `SORTED` in order; returns how many.
 
     Args:
         query: ``[D]``.
-        nodes: see `in_bytes`.
-        starts: likewise.
-        blocks: likewise.
-        unit: likewise.
-        children: see `retrieval.ers.kernels.search.search`.
-        prior: ``[N + NODES]``, the last of no meaning.
+        tree: The nodes.
+        prior: See `IndexArrays`.
         widths: ``[L]`` nodes kept on each level.
-        keys: ``[N + 1]`` for the result.
-        rounded: ``[D']`` to work in.
-        ranks: ``[N + BLOCK]`` to work in.
-        parents: ``[N + 1]`` to work in.
+        space: Memory to work in.
     """
-    step = np.float32(unit * _round(query, rounded))
-    size = len(rounded)
-    at_query, at_nodes, at_starts = rounded.ctypes.data, nodes.ctypes.data, starts.ctypes.data
-    at_prior, at_ranks = prior.ctypes.data, ranks.ctypes.data
+    children, keys, parents = tree.children, space.keys, space.parents
+    step = np.float32(tree.unit * _round(query, space.rounded))
+    size = len(space.rounded)
+    at_query, at_nodes, at_starts = space.rounded.ctypes.data, tree.nodes.ctypes.data, tree.starts.ctypes.data
+    at_prior, at_ranks = prior.ctypes.data, space.ranks.ctypes.data
     parents[0] = 0
     kept = 1
     for level in range(len(widths)):
         found = 0
         for slot in range(kept):
             first, last = children[parents[slot]], children[parents[slot] + 1]
-            block = blocks[parents[slot]]
+            block = tree.blocks[parents[slot]]
             for node in range(first, last, NODES):
                 rank_nodes(
                     at_query, at_nodes + NODES * size * block, size, at_starts + 4 * NODES * block, step,
@@ -168,7 +154,7 @@ def route(
                 block += 1
             found += last - first
         kept = min(found, widths[level])
-        _keep_best(ranks, found, kept, parents, children, keys)
+        _keep_best(space.ranks, found, kept, parents, children, keys)
         for slot in range(kept):
             parents[slot] = number_of(keys[slot])
     # The best leaves fill the list of candidates with scores that few of the others' vectors reach.

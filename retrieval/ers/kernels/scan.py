@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from compiling import cached_njit, inlined
 from compiling.instructions import prefetch, prefetch_lines
+from retrieval.ers.kernels.arrays import Met, Visits
 from retrieval.ers.kernels.simd import BLOCK, TABLE_MAX, load_long, scan_block, trailing_zeros
 from retrieval.ers.kernels.sort_keys import drop_below, keep_largest, number_of_whole, whole_key
 
 _FAST = {"reassoc", "contract", "nsz", "nnan"}
 BIN = 2  # bits of a code score that its bin does without
 NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor sees what follows
-FOUND, ABOVE, LEAST = 0, 1, 2  # columns of a query's state: keys held, scores in or above its least bin, that
 
 
 @inlined(fastmath=_FAST)
@@ -58,100 +58,69 @@ def fill_tables(
     return unit
 
 
-@cached_njit(inline="always")
-def _hidden(allowed: NDArray[np.uint8], address: int) -> bool:
-    """Whether a filter leaves out the row whose number is at an address."""
-    if len(allowed) == 0:
-        return False
-    row: Any = load_long(address)
-    return (allowed[row >> 3] >> (row & 7)) & 1 == 0
-
-
 @cached_njit()
 def scan_visits(
-    whose: NDArray[np.int64],
-    leaves: NDArray[np.int64],
-    biases: NDArray[np.int64],
+    visits: Visits,
     count: int,
     lists: NDArray[np.int64],
     place_bits: int,
-    tables: int,
-    size: int,
-    allowed: NDArray[np.uint8],
+    tables: NDArray[np.uint8],
     wanted: int,
-    state: NDArray[np.int64],
-    counts: NDArray[np.int32],
-    keys: NDArray[np.int64],
-    sums: NDArray[np.uint16],
+    met: Met,
 ) -> None:
     """Adds the rows of leaves to those that queries have met.
 
-    ``counts`` of the scores met, in bins, tell at every moment what the ``wanted``-th best at least is.
+    The counts of the scores met, in bins, say at every moment what the ``wanted``-th best is at least.
 
     Args:
-        whose: ``[V]`` the query of each visit.
-        leaves: ``[V]`` its leaf.
-        biases: ``[V]`` of the leaf for the query, in units of table entries.
-        count: of visits.
-        lists: ``[M, 3]``, see `retrieval.ers.inverted_lists.Leaves.lists`.
-        place_bits: bits that hold every place in a leaf: those of keys above them are the leaf's.
-        tables: address of the queries', one after the other.
-        size: bytes of a query's tables, and of a block of codes.
-        allowed: bits of rows, empty for all.
-        wanted: rows to keep.
-        state: ``[Q, 3]``.
-        counts: ``[Q, bins]``.
-        keys: ``[Q, room]``.
-        sums: ``[32]`` to work in.
+        visits: What to scan.
+        count: Number of visits.
+        lists: See `IndexArrays`.
+        place_bits: See `IndexArrays`: bits of a key above them are the leaf's.
+        tables: ``[G, bytes]`` look-up tables of each query, as long as a block of codes.
+        wanted: Rows to keep per query.
+        met: The rows that the queries have met.
     """
-    last_bin, room = counts.shape[1] - 1, keys.shape[1]
-    at_sums = sums.ctypes.data
+    last_bin, room, size = met.counts.shape[1] - 1, met.keys.shape[1], tables.shape[1]
+    at_tables, at_sums = tables.ctypes.data, met.sums.ctypes.data
     for visit in range(count):
-        who, leaf, bias = whose[visit], leaves[visit], biases[visit]
-        if visit + 1 < count and leaves[visit + 1] != leaf:
-            prefetch_lines(lists[leaves[visit + 1], 0], NEXT)
+        who, leaf, bias = visits.queries[visit], visits.leaves[visit], visits.biases[visit]
+        if visit + 1 < count and visits.leaves[visit + 1] != leaf:
+            prefetch_lines(lists[visits.leaves[visit + 1], 0], NEXT)
         codes, numbers, members = lists[leaf, 0], lists[leaf, 1], lists[leaf, 2]
-        found, above, least_bin = state[who, FOUND], state[who, ABOVE], state[who, LEAST]
+        found, above, least_bin = met.held[who], met.above[who], met.least_bin[who]
         for block in range((members + BLOCK - 1) // BLOCK):
             least = (least_bin << BIN) - bias if least_bin > 0 else 0
             if least > 65535:
                 break
             at_codes = codes + block * size
-            mask: Any = scan_block(at_codes, tables + who * size, size, np.uint16(max(least, 0)), at_sums)
+            mask: Any = scan_block(at_codes, at_tables + who * size, size, np.uint16(max(least, 0)), at_sums)
             mask &= np.uint32((1 << min(members - BLOCK * block, BLOCK)) - 1)  # the last block has gaps
             while mask != 0:
                 place = trailing_zeros(mask)
                 mask &= mask - np.uint32(1)
                 at = BLOCK * block + place
-                if _hidden(allowed, numbers + 8 * at):
-                    continue
                 prefetch(numbers + 8 * at)
                 if found == room:
-                    keep_largest(keys[who], found, wanted)
+                    keep_largest(met.keys[who], found, wanted)
                     found = wanted
-                score: Any = np.int64(sums[place]) + bias
-                keys[who, found] = whole_key(score, (leaf << place_bits) | at)
+                score: Any = np.int64(met.sums[place]) + bias
+                met.keys[who, found] = whole_key(score, (leaf << place_bits) | at)
                 found += 1
                 place = min(max(score >> BIN, 0), last_bin)
                 if place >= least_bin:
-                    counts[who, place] += 1
+                    met.counts[who, place] += 1
                     above += 1
-                    while above - counts[who, least_bin] >= wanted:
-                        above -= counts[who, least_bin]
+                    while above - met.counts[who, least_bin] >= wanted:
+                        above -= met.counts[who, least_bin]
                         least_bin += 1
-        state[who, FOUND], state[who, ABOVE], state[who, LEAST] = found, above, least_bin
+        met.held[who], met.above[who], met.least_bin[who] = found, above, least_bin
 
 
 @cached_njit()
-def best_rows(
-    wanted: int,
-    lists: NDArray[np.int64],
-    place_bits: int,
-    state: NDArray[np.int64],
-    keys: NDArray[np.int64],
-) -> int:
+def best_rows(who: int, wanted: int, lists: NDArray[np.int64], place_bits: int, met: Met) -> int:
     """Replaces a query's ``wanted`` best keys by their rows, in front; returns how many there are."""
-    found, least_bin = state[FOUND], state[LEAST]
+    keys, found, least_bin = met.keys[who], met.held[who], met.least_bin[who]
     if least_bin > 0:
         found = drop_below(keys, found, least_bin << BIN)
     if found > wanted:
