@@ -9,7 +9,7 @@ from envs.attention.evaluator import Evaluation, Evaluator
 from envs.episode import Episode, EpisodeSource, build_episode, token_groups
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.observation import observation_names
-from envs.protocol import FunctionalEnv
+from envs.protocol import FunctionalEnv, Source
 from envs.reward import (
     REWARD_TERMS,
     RewardConfig,
@@ -17,7 +17,7 @@ from envs.reward import (
     internal_potential,
     register_reward,
 )
-from envs.runner import EpisodeRunner, RepeatedEpisodeRunner, Snapshot, Source, Step
+from envs.runner import EpisodeRunner, RepeatedEpisodeRunner, Snapshot, Step
 from envs.sources.demo import DemoSource, demo_core
 from envs.sources.hard_negatives import HardNegativeEpisodes, mine_hard_negatives
 
