@@ -9,9 +9,15 @@ from envs.attention.evaluator import Evaluation, Evaluator
 from envs.episode import Episode, EpisodeSource, build_episode, token_groups
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.observation import observation_names
-from envs.protocol import FunctionalEnv
-from envs.reward import PARTS, RewardConfig, external_potential, internal_potential
-from envs.runner import EpisodeRunner, RepeatedEpisodeRunner, Snapshot, Source, Step
+from envs.protocol import FunctionalEnv, Source
+from envs.reward import (
+    REWARD_TERMS,
+    RewardConfig,
+    external_potential,
+    internal_potential,
+    register_reward,
+)
+from envs.runner import EpisodeRunner, RepeatedEpisodeRunner, Snapshot, Step
 from envs.sources.demo import DemoSource, demo_core
 from envs.sources.hard_negatives import HardNegativeEpisodes, mine_hard_negatives
 
@@ -20,7 +26,7 @@ register()
 __all__ = [
     "ENV_ID",
     "FAMILIES",
-    "PARTS",
+    "REWARD_TERMS",
     "STOP",
     "ActionCatalogue",
     "AttentionCalibrationEnv",
@@ -51,5 +57,6 @@ __all__ = [
     "mine_hard_negatives",
     "observation_names",
     "register",
+    "register_reward",
     "token_groups",
 ]

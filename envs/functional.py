@@ -6,8 +6,10 @@ with what HAF made of it, which is computed once a transition and serves reward 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from tensordict import TensorClass
@@ -20,7 +22,7 @@ from envs.attention.kernels import backend
 from envs.attention.kernels.threads import without_pytorch
 from envs.episode import Episode, build_episode
 from envs.observation import BOUND, observation_names, observe
-from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
+from envs.reward import BUILT_IN, REWARD_TERMS, RewardConfig
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
 DEFAULT_FAMILIES = ("level", "temperature", "token", "association", "stop")
@@ -72,9 +74,8 @@ class EnvState(TensorClass):
         step: Steps taken, i64 `[B]`.
         stopped: Ended by `stop`, or with no action left, bool `[B]`.
         legal: Actions that may be taken next, bool `[B, A]`.
-        internal: Internal part of the potential, `[B]`.
-        external: External part, `[B]`.
         kl: Divergence from the initial attention, in nats, `[B]`.
+        potentials: Terms of the reward, in the order of `CalibrationCore.reward_weights`, `[B, P]`.
     """
 
     calibration: Calibration
@@ -82,9 +83,8 @@ class EnvState(TensorClass):
     step: Tensor
     stopped: Tensor
     legal: Tensor
-    internal: Tensor
-    external: Tensor
     kl: Tensor
+    potentials: Tensor
 
 
 class CalibrationCore:
@@ -97,6 +97,7 @@ class CalibrationCore:
     Attributes:
         catalogue: The actions.
         observation_names: What each entry of an observation is.
+        reward_weights: Weight of every term of the reward by its name, `P` of them.
         evaluator: Asks HAF.
 
     Raises:
@@ -110,6 +111,7 @@ class CalibrationCore:
         self.catalogue = ActionCatalogue(self.config.families, layout, self.config.limit, self.config.steps)
         self.evaluator = Evaluator(haf, layout, self.config.leading)
         self.observation_names = observation_names(layout, self.config.leading)
+        self.reward_weights = self.config.reward.term_weights
 
     @property
     def actions(self) -> int:
@@ -139,7 +141,8 @@ class CalibrationCore:
     @property
     def reward_names(self) -> tuple[str, ...]:
         """Parts of the reward by name, see `reward`."""
-        return (*(f"reward/{name}" for name in PARTS), *(f"reward/weighted/{name}" for name in PARTS))
+        names = self.reward_weights
+        return (*(f"reward/{name}" for name in names), *(f"reward/weighted/{name}" for name in names))
 
     @property
     def device(self) -> torch.device:
@@ -172,17 +175,19 @@ class CalibrationCore:
             device=attention.mask.device,
         )
         legal = self.catalogue.mask(calibration, episode)
-        return EnvState(
+        kl = torch.zeros_like(episode.initial.score[:, 0])
+        state = EnvState(
             calibration=calibration,
             evaluation=episode.initial.clone(),
             step=torch.zeros_like(attention.paired),
             stopped=~legal.any(-1),
             legal=legal,
-            internal=internal_potential(episode.initial.score, episode.positives),
-            external=external_potential(episode.initial.score, episode.positives),
-            kl=torch.zeros_like(episode.initial.score[:, 0]),
+            kl=kl,
+            potentials=kl.unsqueeze(-1),
             batch_size=[batch],
         )
+        state.potentials = self._potentials(episode, state)
+        return state
 
     @torch.no_grad()
     @without_pytorch()
@@ -218,19 +223,19 @@ class CalibrationCore:
         evaluation.score = torch.where(still.unsqueeze(-1), state.evaluation.score, evaluation.score)
         kl = self.evaluator.divergence(episode.attention, evaluation, calibration)
         legal = self.catalogue.mask(calibration, episode)
-        internal = internal_potential(evaluation.score, episode.positives)
-        external = external_potential(evaluation.score, episode.positives)
-        return EnvState(
+        following = EnvState(
             calibration=calibration,
             evaluation=evaluation,
             step=state.step + moves,
             stopped=state.stopped | stops | ~legal.any(-1),
             legal=legal,
-            internal=torch.where(still, state.internal, internal),
-            external=torch.where(still, state.external, external),
             kl=torch.where(still, state.kl, kl),
+            potentials=state.potentials,
             batch_size=state.batch_size,
         )
+        potentials = self._potentials(episode, following)
+        following.potentials = torch.where(still.unsqueeze(-1), state.potentials, potentials)
+        return following
 
     def reward(
         self, episode: Episode, state: EnvState, action: Tensor, following: EnvState
@@ -238,20 +243,41 @@ class CalibrationCore:
         """The reward of a transition, `[B]`, and its parts.
 
         Returns:
-            The reward, and `reward/internal`, `reward/external`, `reward/kl`: the change of each part by
-            itself, unweighted, in its own unit, `[B]` each; and the same under `reward/weighted/...` with its
-            weight and sign, which add up to the reward.
+            The reward; and for each term, such as `kl`, under `reward/kl` its change by itself, unweighted,
+            in its own unit, `[B]`, and under `reward/weighted/kl` the same with its weight and sign. The
+            latter add up to the reward.
         """
-        config = self.config.reward
-        weights = {"internal": config.alpha, "external": 1 - config.alpha, "kl": -config.kl_weight}
-        raw = {name: getattr(following, name) - getattr(state, name) for name in weights}
+        change = (following.potentials - state.potentials).unbind(-1)
+        raw = dict(zip(self.reward_weights, change, strict=True))
         parts = {f"reward/{name}": change for name, change in raw.items()}
-        parts |= {f"reward/weighted/{name}": weights[name] * change for name, change in raw.items()}
+        parts |= {
+            f"reward/weighted/{name}": weight * raw[name] for name, weight in self.reward_weights.items()
+        }
         return self.potential(following) - self.potential(state), parts
 
     def potential(self, state: EnvState) -> Tensor:
         """What rewards are the differences of, `[B]`."""
-        return potential(state.internal, state.external, state.kl, self.config.reward)
+        return self._weighted_sum(state.potentials)
+
+    @torch.no_grad()
+    def gains(self, episode: Episode, state: EnvState, positives: Tensor) -> dict[str, Tensor]:
+        """What a calibration has earned by labels that it was made without.
+
+        Args:
+            episode: Batch `[B]`; its own labels are not looked at.
+            state: Where the episode stands now.
+            positives: True candidates, bool `[B, C]`, in the order of the episode.
+
+        Returns:
+            The `return` since the initial state, and the change of each term by name, `[B]` each.
+        """
+        labelled = episode.clone(recurse=False)
+        labelled.positives = positives.to(episode.positives.device)
+        change = self._potentials(labelled, state) - self.initial(labelled).potentials
+        return {
+            "return": self._weighted_sum(change),
+            **dict(zip(self.reward_weights, change.unbind(-1), strict=True)),
+        }
 
     @without_pytorch()
     def observation(self, episode: Episode, state: EnvState) -> Tensor:
@@ -300,6 +326,30 @@ class CalibrationCore:
     def done(self, state: EnvState) -> Tensor:
         """Over, by either cause, bool `[B]`."""
         return (state.step >= self.config.horizon) | state.stopped
+
+    def _weighted_sum(self, potentials: Tensor) -> Tensor:
+        """The terms `[B, P]` times their weights, added up, `[B]`."""
+        columns = zip(self.reward_weights.values(), potentials.unbind(-1), strict=True)
+        return reduce(operator.add, (weight * column for weight, column in columns))
+
+    def _potentials(self, episode: Episode, state: EnvState) -> Tensor:
+        """The terms of the reward, `[B, P]`.
+
+        Raises:
+            ValueError: A term of one's own has another shape than `[B]`, or is not finite.
+        """
+        found = [REWARD_TERMS[name](episode, state) for name in self.reward_weights]
+        for name, term in zip(self.reward_weights, found, strict=True):
+            if name in BUILT_IN:
+                continue
+            if term.shape != state.kl.shape:
+                raise ValueError(
+                    f"reward term {name!r}: expected {list(state.kl.shape)}, one number per row, "
+                    f"got {list(term.shape)}"
+                )
+            if not bool(term.isfinite().all()):
+                raise ValueError(f"reward term {name!r}: expected finite numbers, got {term.tolist()}")
+        return torch.stack([term.to(state.kl) for term in found], dim=-1)
 
     def _check(self, state: EnvState, action: Tensor, moves: Tensor) -> None:
         inside = (action >= 0) & (action < self.actions)

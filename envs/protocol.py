@@ -65,6 +65,14 @@ class FunctionalEnv(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Source of episodes for a process, such as `HardNegativeEpisodes` for `CalibrationCore`."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Any:
+        """Draw `count` episodes."""
+        ...
+
+
 def ends(core: FunctionalEnv, state: Any) -> tuple[Tensor, Tensor]:
     """Rows that ended by themselves, and rows that were cut off at the horizon, bool `[B]` each."""
     if hasattr(core, "terminal") and hasattr(core, "truncated"):

@@ -7,25 +7,13 @@ ended, and say what an illegal action means. That is done here, once, so that al
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.functional import EnvConfig
-from envs.protocol import FunctionalEnv, device_of, ends, state_info
-from envs.sources.demo import DemoSource, demo_core
-
-
-class Source(Protocol):
-    """Where episodes come from, such as an `EpisodeSource`."""
-
-    def sample(self, count: int, generator: torch.Generator) -> Any:
-        """Draw `count` rows."""
-        ...
+from envs.protocol import FunctionalEnv, Source, device_of, ends, state_info
 
 
 class Snapshot(TensorClass):
@@ -253,41 +241,6 @@ class RepeatedEpisodeRunner(EpisodeRunner):
             state = self.now.state.clone()
             state[rows] = self.first[rows]
             self._move(state, self.now.ended & ~rows)
-
-
-def core_and_episodes(
-    core: FunctionalEnv | None, episodes: Source | None, config: EnvConfig | None
-) -> tuple[FunctionalEnv, Source]:
-    """What a face is made with: what was given, or the demonstration.
-
-    Raises:
-        ValueError: A core without episodes or the other way round, or settings for a core that has its own.
-    """
-    if (core is None) != (episodes is None):
-        raise ValueError("give both core and episodes, or neither for the demonstration")
-    if core is not None and config is not None:
-        raise ValueError("config is for the demonstration; the given core has its own")
-    if core is None or episodes is None:
-        demo = demo_core(config)
-        return demo, DemoSource(demo)
-    return core, episodes
-
-
-def to_actions(actions: ArrayLike, device: torch.device) -> Tensor:
-    """Actions as a step takes them, i64; a fraction is refused rather than rounded.
-
-    Raises:
-        ValueError: Something else than whole numbers.
-    """
-    given = np.asarray(actions)
-    if given.dtype.kind not in "iu":
-        raise ValueError(f"actions: expected whole numbers, got {actions!r}")
-    return torch.as_tensor(given.astype(np.int64), device=device)
-
-
-def to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """A copy that shares no memory with the state."""
-    return tensor.numpy(force=True).copy()
 
 
 def _sizes(episode: Any) -> dict[str, list[int]]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from envs.actions.families import FAMILIES, STOP, Family
 from envs.attention.dimensions import AttentionDims, Invalidation
-from envs.episode import Episode
-from models import Calibration
+
+if TYPE_CHECKING:
+    from envs.episode import Episode
+    from models import Calibration
 
 TOLERANCE = 1e-4
 """Slack at the limit, so that steps that reach it exactly in decimal do so in binary."""

@@ -7,15 +7,17 @@ subclass `Family` in a file of your own, decorate it with `register`, and name i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from envs.attention.dimensions import AttentionDims, Invalidation
-from envs.episode import Episode
-from models import Calibration
+
+if TYPE_CHECKING:
+    from envs.episode import Episode
+    from models import Calibration
 
 STOP = "stop"
 """The action that ends an episode, listed beside the families, and of none."""

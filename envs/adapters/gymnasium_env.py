@@ -6,18 +6,23 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from envs.functional import CalibrationCore, EnvConfig
-from envs.observation import BOUND
-from envs.protocol import FunctionalEnv
-from envs.runner import EpisodeRunner, Snapshot, Source, core_and_episodes, to_actions, to_numpy
+from envs.adapters.base import (
+    METADATA,
+    check_render_mode,
+    draw_generator,
+    observation_space,
+    pictures,
+    to_actions,
+    to_numpy,
+)
+from envs.functional import EnvConfig
+from envs.protocol import FunctionalEnv, Source
+from envs.runner import EpisodeRunner, Snapshot
+from envs.sources.demo import given_or_demo
 
 ENV_ID = "AttentionCalibration-v0"
-SEED_BOUND = 2**31 - 1
-RENDER_MODES = ["rgb_array"]
-METADATA: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 2}
 
 
 class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
@@ -49,7 +54,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         config: EnvConfig | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self.core, self.episodes = core_and_episodes(core, episodes, config)
+        self.core, self.episodes = given_or_demo(core, episodes, config)
         self.render_mode = check_render_mode(render_mode, self.core)
         self.action_names = self.core.action_names
         self.observation_names = getattr(self.core, "observation_names", None)
@@ -121,37 +126,6 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     def _info(self) -> dict[str, Any]:
         facts = {name: float(fact[0]) for name, fact in self._rows.state_info().items()}
         return {"action_mask": self.action_masks(), **facts}
-
-
-def observation_space(core: FunctionalEnv) -> gymnasium.spaces.Box[np.float32]:
-    """The space of one row's observations."""
-    return gymnasium.spaces.Box(-BOUND, BOUND, (core.observation_size,), np.float32)
-
-
-def check_render_mode(render_mode: str | None, core: FunctionalEnv) -> str | None:
-    """The render mode that was asked for.
-
-    Raises:
-        ValueError: There is no such mode, or the process is another one than the calibration of attention.
-    """
-    if render_mode not in (None, *RENDER_MODES):
-        raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
-    if render_mode is not None and not isinstance(core, CalibrationCore):
-        raise ValueError(f"render_mode={render_mode!r}: only attention is drawn; leave it out")
-    return render_mode
-
-
-def pictures(rows: EpisodeRunner) -> list[NDArray[np.uint8]]:
-    """The attention before and after, of every row, uint8 `[H, W, 3]` each."""
-    from envs.adapters.render import draw
-
-    assert isinstance(rows.core, CalibrationCore)  # see check_render_mode
-    return [draw(rows.core, rows.now[row : row + 1]) for row in range(rows.count)]
-
-
-def draw_generator(random: np.random.Generator) -> torch.Generator:
-    """A generator for one draw of episodes, from Gymnasium's own random numbers."""
-    return torch.Generator().manual_seed(int(random.integers(SEED_BOUND)))
 
 
 def register() -> None:

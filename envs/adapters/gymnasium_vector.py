@@ -12,16 +12,19 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from envs.adapters.gymnasium_env import (
+from envs.adapters.base import (
     METADATA,
     check_render_mode,
     draw_generator,
     observation_space,
     pictures,
+    to_actions,
+    to_numpy,
 )
 from envs.functional import EnvConfig
-from envs.protocol import FunctionalEnv
-from envs.runner import EpisodeRunner, Snapshot, Source, Step, core_and_episodes, to_actions, to_numpy
+from envs.protocol import FunctionalEnv, Source
+from envs.runner import EpisodeRunner, Snapshot, Step
+from envs.sources.demo import given_or_demo
 
 Floats = NDArray[np.float32]
 Results = tuple[Floats, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -62,7 +65,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        self.core, self.episodes = core_and_episodes(core, episodes, config)
+        self.core, self.episodes = given_or_demo(core, episodes, config)
         self.render_mode = check_render_mode(render_mode, self.core)
         self.num_envs = num_envs
         self._rows = EpisodeRunner(self.core, self.episodes, num_envs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,9 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.functional import CalibrationCore
-from envs.runner import Snapshot
 from models import Calibration
+
+if TYPE_CHECKING:
+    from envs.functional import CalibrationCore
+    from envs.runner import Snapshot
 
 INCHES = (9.6, 3.6)
 DPI = 100

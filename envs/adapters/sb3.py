@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from envs.adapters.gymnasium_env import METADATA, check_render_mode, observation_space, pictures
+from envs.adapters.base import (
+    METADATA,
+    check_render_mode,
+    observation_space,
+    pictures,
+    to_actions,
+    to_numpy,
+)
 from envs.functional import EnvConfig
-from envs.protocol import FunctionalEnv
-from envs.runner import EpisodeRunner, Snapshot, Source, core_and_episodes, to_actions, to_numpy
+from envs.protocol import FunctionalEnv, Source
+from envs.runner import EpisodeRunner, Snapshot
+from envs.sources.demo import given_or_demo
 
 
 class CalibrationVecEnv(VecEnv):
@@ -53,7 +61,7 @@ class CalibrationVecEnv(VecEnv):
         render_mode: str | None = None,
     ) -> None:
         if rows is None:
-            rows = EpisodeRunner(*core_and_episodes(core, episodes, config), num_envs)
+            rows = EpisodeRunner(*given_or_demo(core, episodes, config), num_envs)
         elif (core, episodes, config) != (None, None, None) or rows.count != num_envs:
             raise ValueError(f"rows: expected {num_envs} rows, and no core, episodes or config beside them")
         self.core, self.episodes, self._rows = rows.core, rows.episodes, rows

@@ -15,8 +15,9 @@ from torchrl.envs import EnvBase
 
 from envs.functional import EnvConfig
 from envs.observation import BOUND
-from envs.protocol import FunctionalEnv, reward_names
-from envs.runner import EpisodeRunner, Source, core_and_episodes
+from envs.protocol import FunctionalEnv, Source, reward_names
+from envs.runner import EpisodeRunner
+from envs.sources.demo import given_or_demo
 
 
 class CalibrationTorchRLEnv(EnvBase):
@@ -52,7 +53,7 @@ class CalibrationTorchRLEnv(EnvBase):
         rows: EpisodeRunner | None = None,
     ) -> None:
         if rows is None:
-            rows = EpisodeRunner(*core_and_episodes(core, episodes, config), batch)
+            rows = EpisodeRunner(*given_or_demo(core, episodes, config), batch)
         elif (core, episodes, config) != (None, None, None) or rows.count != batch:
             raise ValueError(f"rows: expected {batch} rows, and no core, episodes or config beside them")
         core = rows.core

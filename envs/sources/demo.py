@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs.episode import Episode
 from envs.functional import CalibrationCore, EnvConfig
+from envs.protocol import FunctionalEnv, Source
 from models import OBJECT_NODES, SIZES, HierarchicalAttentionFusion, PointHierarchy
 from models.shapes import AXIS_CHANNELS, SPECTRUM_FREQUENCIES
 
@@ -104,3 +105,26 @@ def demo_core(config: EnvConfig | None = None, seed: int = 0, size: str = "tiny"
         torch.manual_seed(seed)
         haf = HierarchicalAttentionFusion(sizes, (sizes.patches, sizes.regions, OBJECT_NODES))
     return CalibrationCore(haf.eval().requires_grad_(False), config)
+
+
+def given_or_demo(
+    core: FunctionalEnv | None, episodes: Source | None, config: EnvConfig | None
+) -> tuple[FunctionalEnv, Source]:
+    """The core and the episodes that an adapter was given, or those of the demonstration.
+
+    Args:
+        core: The decision process, None for a demonstration.
+        episodes: Source of its episodes, None for a demonstration.
+        config: Settings of the demonstration.
+
+    Raises:
+        ValueError: A core without episodes or the other way round, or settings for a core that has its own.
+    """
+    if (core is None) != (episodes is None):
+        raise ValueError("give both core and episodes, or neither for the demonstration")
+    if core is not None and config is not None:
+        raise ValueError("config is for the demonstration; the given core has its own")
+    if core is None or episodes is None:
+        demo = demo_core(config)
+        return demo, DemoSource(demo)
+    return core, episodes

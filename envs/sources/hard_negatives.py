@@ -7,14 +7,17 @@ HAF was trained on, as it ranks nearly all of their true shapes first already.
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from envs.attention.evaluator import without_dropout
-from envs.episode import Episode
-from envs.functional import CalibrationCore
 from models import AlignmentModel, PointHierarchy, TextEmbedding
+
+if TYPE_CHECKING:
+    from envs.episode import Episode
+    from envs.functional import CalibrationCore
 
 CHUNK_PAIRS = 1024
 

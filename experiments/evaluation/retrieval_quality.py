@@ -18,7 +18,6 @@ from torch import Tensor
 
 from agents import PlanResult
 from envs import Episode
-from envs.reward import external_potential, internal_potential, potential
 from experiments.console.process import generator
 from experiments.console.progress import Tracker
 from experiments.dap.controller import DapController
@@ -59,8 +58,8 @@ class Calibrations:
         shift: ``[Q]`` what is added to a caption's scores, so that on average over its own candidates the
             calibration changes nothing: it reorders a caption's shapes, and a score that rises or falls as
             a whole would rank the caption itself before or behind others when captions are searched.
-        gains: what that earned, by the labels that the agent did not see: ``return`` and its parts
-            ``internal``, ``external``, ``kl``, and ``acted``, ``[Q]`` each.
+        gains: what that earned, by the labels that the agent did not see: ``return``, its parts by name (see
+            `CalibrationCore.gains`), and ``acted``, ``[Q]`` each.
     """
 
     calibration: Calibration
@@ -163,18 +162,9 @@ def calibrate(
 
 def _gains(policy: DapController, episode: Episode, result: PlanResult, right: Tensor) -> dict[str, Tensor]:
     """What calibrations of ``B`` rows earned, ``right`` ``[B, C]`` bool in the order of the episode."""
-    before, after = episode.initial.score.cpu(), result.state.evaluation.score.cpu()
-    internal = internal_potential(after, right) - internal_potential(before, right)
-    external = external_potential(after, right) - external_potential(before, right)
-    kl = result.state.kl.cpu()
+    gains = policy.core.gains(episode, result.state, right)
     changes = (result.actions >= 0) & (result.actions != policy.core.stop)
-    return {
-        "return": potential(internal, external, kl, policy.core.config.reward),
-        "internal": internal,
-        "external": external,
-        "kl": kl,
-        "acted": changes.any(1).float().cpu(),
-    }
+    return {name: gain.cpu() for name, gain in gains.items()} | {"acted": changes.any(1).float().cpu()}
 
 
 Scorer = Callable[[Tensor, Tensor], Tensor]

@@ -26,8 +26,8 @@ ALL = "all"
 """Name of the estimates over all metrics of a report."""
 
 GAIN = "gain"
-EARNED = ("return", "internal", "external", "kl", "acted")
-"""In ``agent.test`` of a run: means over its test queries."""
+RETURN, ACTED = "return", "acted"
+"""In ``agent.test`` of a run, before and after the terms of its reward: means over its test queries."""
 
 BEFORE, AFTER = "before", "after"
 COUNTS = ("pairs", "shapes")
@@ -83,7 +83,8 @@ class ArmSummary:
         estimates: by metric (`ALL` for all of them), of the rows ``baseline``, ``reranked``, ``final`` and of
             ``gain``, which is final less reranked of the same run.
         against: by metric, the arms it is held against.
-        earned: what calibrating the test queries without labels earned: `EARNED`.
+        earned: what calibrating the test queries without labels earned: `RETURN`, the terms of the
+            reward by name, `ACTED`.
         costs: what it took.
         curves: by name.
         grounding: by measure, ``before``, ``after`` and their paired ``gain``.
@@ -180,12 +181,11 @@ def _paired(
 
 def _paired_return(arm: Arm, other: Arm, draws: np.random.Generator) -> Estimate | None:
     """The mean difference of the returns on the test queries, of the runs that tell them."""
-    name = EARNED[0]
-    sides = [[run for run in side.runs if name in earned(run)] for side in (arm, other)]
+    sides = [[run for run in side.runs if RETURN in earned(run)] for side in (arm, other)]
     pairs = _pairs(*sides)
     if not pairs:
         return None
-    differences = [[earned(ours)[name] - earned(theirs)[name]] for ours, theirs in pairs]
+    differences = [[earned(ours)[RETURN] - earned(theirs)[RETURN]] for ours, theirs in pairs]
     return estimate(np.array(differences), mean, draws)
 
 
@@ -201,10 +201,9 @@ def earned(run: Run) -> Mapping[str, float]:
 
 def _earned(arm: Arm) -> dict[str, Estimate]:
     found = {}
-    for name in EARNED:
+    for name in dict.fromkeys(name for run in arm.runs for name in earned(run)):
         values = [[earned(run)[name]] for run in arm.runs if name in earned(run)]
-        if values:
-            found[name] = estimate(np.array(values), interquartile_mean, _draws(arm.name, "test", name))
+        found[name] = estimate(np.array(values), interquartile_mean, _draws(arm.name, "test", name))
     return found
 
 

@@ -17,8 +17,9 @@ from experiments.reporting.formatting import (
 from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
 from experiments.reporting.load_runs import GAIN as GAIN_CURVE
 from experiments.reporting.load_runs import LABELLED, RETURN
-from experiments.reporting.statistics import REPETITIONS
-from experiments.reporting.summary import ALL, GAIN, ArmSummary, PairwiseComparison, Summary
+from experiments.reporting.statistics import REPETITIONS, Estimate
+from experiments.reporting.summary import ACTED, ALL, GAIN, ArmSummary, PairwiseComparison, Summary
+from experiments.reporting.summary import RETURN as RETURN_EARNED
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
@@ -27,6 +28,9 @@ CURVE_TITLES = {
     GAIN_CURVE: "Gain in recall@1 on held-out queries, without labels (points)",
     LABELLED: "Return of the episodes learnt from, with labels",
 }
+DIVERGENCE = "kl"
+"""The term of the reward that is a divergence from the initial attention."""
+
 #: Curves that are shares, shown in points.
 IN_POINTS = (GAIN_CURVE,)
 
@@ -123,17 +127,20 @@ def against(summary: Summary, key: str) -> Grid:
 
 def earned(summary: Summary) -> Grid:
     """What calibrating the test queries brought, in the unit that agents are rewarded in."""
+    arms = [arm for arm in summary.arms if arm.earned]
+    named = [name for arm in arms for name in arm.earned if name not in (RETURN_EARNED, ACTED)]
+    terms = list(dict.fromkeys(named))
     rows = [
         [
             arm.arm.name,
-            *(difference(arm.earned.get(name)) for name in ("return", "internal", "external")),
-            with_interval(arm.earned.get("kl"), "{:.3f}", 1.0),
-            with_interval(arm.earned.get("acted"), "{:.0f}"),
+            difference(arm.earned.get(RETURN_EARNED)),
+            *(_term(name, arm.earned.get(name)) for name in terms),
+            with_interval(arm.earned.get(ACTED), "{:.0f}"),
         ]
-        for arm in summary.arms
-        if arm.earned
+        for arm in arms
     ]
-    columns = ["arm", "return", "internal part", "external part", "divergence, nats", "acted on, per cent"]
+    titles = ["divergence, nats" if name == DIVERGENCE else f"{name} part" for name in terms]
+    columns = ["arm", "return", *titles, "acted on, per cent"]
     return Grid("Earned on the test queries, without labels, a query", columns, rows)
 
 
@@ -166,6 +173,11 @@ def costs(summary: Summary) -> Grid:
         "wall time",
     ]
     return Grid("Costs, means over the runs", columns, rows)
+
+
+def _term(name: str, change: Estimate | None) -> str:
+    """The change of a term of the reward; a divergence, which begins at zero, has no sign."""
+    return with_interval(change, "{:.3f}", 1.0) if name == DIVERGENCE else difference(change)
 
 
 def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:

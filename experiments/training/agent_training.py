@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.mcts.agent import MctsAgent
 from agents.search.views.plot import draw_search
-from envs import HardNegativeEpisodes
+from envs import HardNegativeEpisodes, external_potential
 from experiments.console.process import generator
 from experiments.console.progress import Tracker
 from experiments.dap.controller import DapController, split_episodes
@@ -88,11 +88,10 @@ def validate(policy: DapController, episodes: HardNegativeEpisodes, batch_size: 
     for rows in torch.arange(len(episodes)).split(batch_size):
         episode = episodes.take(rows.to(episodes.candidates.device))
         result = policy.calibrate(episodes.core, episode, draws)
-        first = episodes.core.initial(episode)
         changes = (result.actions >= 0) & (result.actions != _stop(policy))
         returns.append(result.return_)
-        before.append(first.external == 1)
-        after.append(result.state.external == 1)
+        before.append(external_potential(episode.initial.score, episode.positives) == 1)
+        after.append(external_potential(result.state.evaluation.score, episode.positives) == 1)
         acted.append(changes.any(1))
     right, earned = _mean(after), torch.cat(returns)
     return {

@@ -38,7 +38,9 @@ def test_same_numbers_as_the_core(env):
         expected, _ = core.reward(episode, state, torch.tensor([action]), following)
         observation, reward, terminated, truncated, info = env.step(action)
         assert reward == float(expected[0])
-        assert info["reward/internal"] == float(following.internal[0] - state.internal[0])
+        internal = list(core.reward_weights).index("internal")
+        change = following.potentials[:, internal] - state.potentials[:, internal]
+        assert info["reward/internal"] == float(change)
         state, ended = following, terminated or truncated
         assert terminated == bool(core.terminal(state)[0])
         assert truncated == bool(core.truncated(state)[0])
