@@ -1,24 +1,24 @@
-"""All agents by name. Their modules are imported when they are first asked for."""
+"""Registry of the agents by name, whose modules are imported when they are first asked for."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from agents.base import Agent
 
 
 class Registry(MutableMapping[str, type[Agent]]):
-    """Agents by name; a module stands for those that are not imported yet."""
+    """Agents by name.
 
-    def __init__(self) -> None:
-        self._known: dict[str, type[Agent] | str] = {}
+    Args:
+        modules: Where agents that are not imported yet are registered, by their name.
+    """
 
-    def later(self, module: str, *names: str) -> None:
-        """Say which module will register some names."""
-        self._known.update(dict.fromkeys(names, module))
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._known: dict[str, type[Agent] | str] = dict(modules)
 
     def __getitem__(self, name: str) -> type[Agent]:
         found = self._known[name]
@@ -44,23 +44,26 @@ class Registry(MutableMapping[str, type[Agent]]):
         return len(self._known)
 
 
-AGENTS = Registry()
+AGENTS = Registry(
+    {
+        "a2c": "agents.sb3.on_policy",
+        "dqn": "agents.sb3.dqn",
+        "greedy": "agents.baselines.greedy",
+        "mcts": "agents.mcts.agent",
+        "none": "agents.baselines.none",
+        "ppo": "agents.sb3.on_policy",
+        "ppo_torchrl": "agents.torchrl.ppo",
+        "random": "agents.baselines.random",
+        "random_search": "agents.baselines.random_search",
+    }
+)
 """All agents by name."""
-
-AGENTS.later("agents.sb3.dqn", "dqn")
-AGENTS.later("agents.baselines.greedy", "greedy")
-AGENTS.later("agents.mcts.agent", "mcts")
-AGENTS.later("agents.baselines.none", "none")
-AGENTS.later("agents.sb3.on_policy", "ppo", "a2c")
-AGENTS.later("agents.baselines.random", "random")
-AGENTS.later("agents.baselines.random_search", "random_search")
-AGENTS.later("agents.torchrl.ppo", "ppo_torchrl")
 
 AgentType = TypeVar("AgentType", bound=type[Agent])
 
 
 def register(name: str) -> Callable[[AgentType], AgentType]:
-    """Class decorator that makes an agent known by a name."""
+    """Register an agent under a name: a class decorator."""
 
     def decorate(agent: AgentType) -> AgentType:
         agent.name = name

@@ -1,8 +1,4 @@
-"""Episodes that are played over and over under a budget, what that cost, and the best of it.
-
-Agents that learn from whole episodes play each labelled episode several times. What they hand back is the
-best that came up: labels are known there, and a tree search keeps the best line that it has seen just so.
-"""
+"""Rollout of episodes: the only loop that plays them, and what they have earned and cost."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor
 from typing_extensions import override
 
@@ -19,112 +16,178 @@ from envs import RepeatedEpisodeRunner
 from envs.runner import Step
 
 
-class BestReturnRunner(RepeatedEpisodeRunner):
-    """Rows that keep books: what each has cost, and the best state that it has passed through.
+class Rollout(RepeatedEpisodeRunner):
+    """``B`` episodes that are played, once or over and over, and a record of what was done and earned.
 
-    A play could have stopped in any state it passed through, and stopping earns nothing, so the best of these
-    states is a play's result. Doing nothing is the first of them.
+    Agents call ``move``. Libraries with a training loop of their own call ``step`` through the adapters of
+    ``envs``.
 
-    The horizon counts as an end (`Step.terminated`) and not as a cut: agents are after the return up to it,
+    The horizon counts as an end (``Step.terminated``) and not as a cut: agents are after the return up to it,
     and see how many steps are left, so they must not add what might have come later (Pardo et al., 2018).
 
     Args:
         core: The decision process.
-        episode: Row `i` plays the `i`-th of these.
+        episode: Row ``i`` plays the ``i``-th of these.
+        keep_best: Whether the result is the best state that each row has passed through in any of its plays,
+            instead of where it stands. A play could have stopped there, and stopping earns nothing; doing
+            nothing is the first of these states.
 
     Attributes:
-        evaluations: Transitions that were computed, i64 `[B]`; `stop` is free.
+        evaluations: Number of transitions that were computed, i64 ``[B]``; ``stop`` is free. An agent that
+            computes some by itself adds them.
     """
 
     core: DecisionProcess
 
-    def __init__(self, core: DecisionProcess, episode: Any) -> None:
+    def __init__(self, core: DecisionProcess, episode: Any, *, keep_best: bool = False) -> None:
         super().__init__(core, episode)
-        done = core.done(self.first)
-        self._zero = torch.zeros(len(done), device=done.device)
-        self._none = torch.full((len(done), core.horizon), -1, device=done.device)
-        self.evaluations = torch.zeros_like(done, dtype=torch.int64)
-        self._return, self._parts = self._zero, dict[str, Tensor]()
-        self._actions, self._moves = self._none.clone(), self.evaluations.clone()
-        self._best_state = self.first.clone()
-        self._best_return, self._best_parts = self._zero, dict[str, Tensor]()
-        self._best_actions, self._best_moves = self._none, self._moves.clone()
+        self.keep_best = keep_best
+        none = torch.full((self.count, core.horizon), -1, device=self.device)
+        zero = torch.zeros(self.count, device=self.device)
+        self.evaluations = torch.zeros_like(none[:, 0])
+        self._nothing = TensorDict({"actions": none, "return": zero, "parts": {}}, batch_size=[self.count])
+        self._best = self._nothing
+        self._best_state: Any = self.first.clone() if keep_best else None
         self.reset()
+
+    @property
+    def state(self) -> Any:
+        """Where the rows stand, batch size ``[B]``."""
+        return self.now.state
+
+    @property
+    def alive(self) -> Tensor:
+        """Rows that are not over, bool ``[B]``."""
+        return ~self.core.done(self.state)
+
+    @property
+    def return_(self) -> Tensor:
+        """Sum of the rewards since the first state, ``[B]``."""
+        return self._played["return"]
 
     @override
     def reset(self, generator: torch.Generator | None = None) -> None:
         super().reset()
-        self._return, self._parts = self._zero, {}
-        self._actions, self._moves = self._none.clone(), torch.zeros_like(self._moves)
+        self._played = self._nothing
 
     @override
     def reset_rows(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
         super().reset_rows(rows)
-        self._return = self._return.masked_fill(rows, 0.0)
-        self._parts = {name: part.masked_fill(rows, 0.0) for name, part in self._parts.items()}
-        self._actions[rows] = -1
-        self._moves = self._moves.masked_fill(rows, 0)
+        self._played = self._nothing.where(rows, self._played, pad=0.0)
+
+    def move(self, action: Tensor, next_state: Any = None) -> Tensor:
+        """Make one action per row and go to the state that follows.
+
+        Args:
+            action: i64 ``[B]``. Rows that are over stay as they are, and so do those with action -1.
+            next_state: Where the actions lead, if that is known already; rows that stay must stay in it too.
+
+        Returns:
+            The reward, ``[B]``.
+        """
+        core, state, moved = self.core, self.state, self.alive & (action >= 0)
+        if next_state is None:
+            next_state = core.transition(self.episode, state, action, moved)
+            self.evaluations += moved & (action != core.stop)
+        reward, parts = core.reward(self.episode, state, action, next_state)
+        self._move(next_state, core.done(next_state))
+        return self._record(action, moved, reward, parts)
 
     @override
     def step(self, action: Tensor, needed: Tensor | None = None) -> Step:
-        alive = ~self.core.done(self.now.state)
-        moved = alive if needed is None else alive & needed
+        moved = self.alive if needed is None else self.alive & needed
         step = super().step(action, needed)
         moved = moved & step.legal
         self.evaluations += moved & (action != self.core.stop)
-        self._return = self._return + step.reward * moved
-        for name, part in step.parts.items():
-            self._parts[name] = self._parts.get(name, self._zero) + part * moved
-        rows = moved.nonzero().squeeze(1)
-        self._actions[rows, self._moves[rows]] = action[rows]
-        self._moves = self._moves + moved
-        self._keep(moved & (self._return > self._best_return))
+        self._record(action, moved, step.reward, step.parts)
         ended = step.terminated | step.truncated
         return replace(step, terminated=ended, truncated=torch.zeros_like(ended))
 
     def result(self, statistics: dict[str, float] | None = None) -> PlanResult:
-        """The best of each row, brought to an end by `stop`, which is free, where it has not ended yet."""
-        state, actions, moves = self._best_state, self._best_actions.clone(), self._best_moves
-        if self.core.stop is not None:
-            going = ~self.core.done(state)
-            stop = torch.full_like(moves, self.core.stop)
-            state = self.core.transition(self.episode, state, stop, going)
-            rows = going.nonzero().squeeze(1)
-            actions[rows, moves[rows]] = self.core.stop
-        used = int((actions >= 0).sum(1).max()) if len(actions) else 0
+        """Result of the episodes as they stand, or of the best of each.
+
+        A best state that is not over is brought to an end by ``stop``, which is free.
+        """
+        state, record, stop = self.state, self._played, self.core.stop
+        if self.keep_best:
+            state, record = self._best_state, self._best
+        actions = record["actions"]
+        if self.keep_best and stop is not None:
+            alive = ~self.core.done(state)
+            last = torch.full_like(self.evaluations, stop)
+            state = self.core.transition(self.episode, state, last, alive)
+            actions = _append(actions, last, alive)
         return PlanResult(
             state=state,
-            return_=self._best_return,
-            parts=self._best_parts,
+            return_=record["return"],
+            parts=dict(record["parts"].items()),
             evaluations=self.evaluations.clone(),
-            actions=actions[:, :used],
+            actions=actions[:, : int((actions >= 0).any(0).sum())],
             statistics=statistics or {},
         )
 
-    def _keep(self, better: Tensor) -> None:
-        """Take over how rows stand, bool `[B]`, as the best."""
-        if not bool(better.any()):
-            return
-        self._best_state[better] = self.now.state[better]
-        self._best_return = torch.where(better, self._return, self._best_return)
-        for name, part in self._parts.items():
-            self._best_parts[name] = torch.where(better, part, self._best_parts.get(name, self._zero))
-        self._best_actions = torch.where(better.unsqueeze(1), self._actions, self._best_actions)
-        self._best_moves = torch.where(better, self._moves, self._best_moves)
+    def _record(self, action: Tensor, moved: Tensor, reward: Tensor, parts: dict[str, Tensor]) -> Tensor:
+        """Record a move of the rows ``moved``, bool ``[B]``; their rewards, 0 in the others, ``[B]``."""
+        before, reward = self._played, reward * moved
+        sums = {name: before["parts"].get(name, 0.0) + part * moved for name, part in parts.items()}
+        actions = _append(before["actions"], action, moved)
+        self._played = TensorDict(
+            {"actions": actions, "return": before["return"] + reward, "parts": sums},
+            batch_size=before.batch_size,
+        )
+        if self.keep_best:
+            better = moved & (self.return_ > self._best["return"])
+            if bool(better.any()):
+                self._best = self._played.where(better, self._best, pad=0.0)
+                self._best_state[better] = self.state[better]
+        return reward
 
 
-def play(
+def roll(
     core: DecisionProcess, episode: Any, choose: Callable[[Tensor, Tensor], Tensor], budget: int
 ) -> PlanResult:
-    """Play episodes as often as the budget lasts; the best of each row.
+    """Play each episode once by a rule.
 
     Args:
         core: The decision process.
-        episode: `B` rows.
-        choose: Gives actions `[B]` for observations `[B, O]` and masks `[B, A]`.
-        budget: Evaluations of a row.
+        episode: ``B`` rows.
+        choose: Function from observations ``[B, O]`` and masks ``[B, A]`` to actions, i64 ``[B]``, -1 for
+            none.
+        budget: Largest number of moves per row.
     """
-    rows = BestReturnRunner(core, episode)
+    rollout = Rollout(core, episode)
+    for _ in range(min(budget, core.horizon)):
+        if not bool(rollout.alive.any()):
+            break
+        rollout.move(choose(rollout.observation(), rollout.mask()))
+    return rollout.result()
+
+
+def roll_repeatedly(
+    core: DecisionProcess, episode: Any, choose: Callable[[Tensor, Tensor], Tensor], budget: int
+) -> PlanResult:
+    """Play each episode by a rule as often as the budget lasts, and keep the best of it.
+
+    Args:
+        core: The decision process.
+        episode: ``B`` rows.
+        choose: Function from observations ``[B, O]`` and masks ``[B, A]`` to actions, i64 ``[B]``.
+        budget: Number of moves per row, over all plays.
+    """
+    rollout = Rollout(core, episode, keep_best=True)
     for _ in range(budget):
-        rows.reset_rows(rows.step(choose(rows.observation(), rows.mask())).terminated)
-    return rows.result()
+        step = rollout.step(choose(rollout.observation(), rollout.mask()))
+        rollout.reset_rows(step.terminated)
+    return rollout.result()
+
+
+def split_budget(budget: int, moves: int) -> list[int]:
+    """Share a budget among moves as evenly as can be; the first ones get the remainder."""
+    return [budget // moves + (move < budget % moves) for move in range(moves)]
+
+
+def _append(actions: Tensor, action: Tensor, rows: Tensor) -> Tensor:
+    """Append an action ``[B]`` to actions ``[B, horizon]``, -1 after the last, in ``rows``, bool ``[B]``."""
+    length = (actions >= 0).sum(1, keepdim=True)
+    here = torch.arange(actions.shape[1], device=actions.device) == length
+    return torch.where(rows.unsqueeze(1) & here, action.unsqueeze(1), actions)

@@ -1,7 +1,7 @@
-"""Checks of agents' settings: a wrong one is named when the agent is made, not met later as a strange result.
+"""Checks of the settings of agents, which fail when an agent is made, and not later by strange results.
 
-Each raises a ValueError that names the setting, its value and what it must be. None is left alone: it stands
-for a default.
+Each raises a ValueError that names the setting, its value and what it must be. None, which stands for a
+default, passes all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 def at_least(least: float, **settings: float | None) -> None:
-    """Check that settings are so much or more."""
+    """Check that settings are at least ``least``."""
     for name, value in settings.items():
         if value is not None and not value >= least:
             raise _wrong(name, value, f"{least:g} or more")
@@ -31,14 +31,14 @@ def shares(**settings: float | None) -> None:
 
 
 def one_of(choices: Sequence[str], **settings: str) -> None:
-    """Check that settings are among some words."""
+    """Check that settings are among the choices."""
     for name, value in settings.items():
         if value not in choices:
             raise _wrong(name, value, f"one of {', '.join(choices)}")
 
 
 def widths(net_arch: Sequence[int] | None) -> list[int]:
-    """Widths of hidden layers, of 1 or more each; two of 64 where none are given."""
+    """Check widths of hidden layers, 1 or more each; None stands for two layers of 64."""
     chosen = [64, 64] if net_arch is None else list(net_arch)
     if not all(width >= 1 for width in chosen):
         raise _wrong("net_arch", chosen, "widths of 1 or more")

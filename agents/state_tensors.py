@@ -1,4 +1,4 @@
-"""What is learnt as flat tensors by name: no pickle, and equal names on both sides of a checkpoint."""
+"""Flat tensors by name that hold the state of an agent: no pickle, equal names when saved and loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser, as `index of the parameter/name`."""
+    """State of an optimizer, as ``index of the parameter/name``."""
     return {
         f"{index}/{name}": value
         for index, moments in optimizer.state_dict()["state"].items()
@@ -18,17 +18,17 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave; settings such as the learning rate stay.
+    """Restore what ``optimizer_tensors`` returned; settings such as the learning rate stay.
 
     Raises:
-        KeyError: A parameter lacks what another one has.
+        KeyError: A parameter lacks a tensor that another one has.
         RuntimeError: A tensor has another shape than its parameter.
     """
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split("/")
         moments.setdefault(int(index), {})[name] = value
-    # The optimiser itself would take over anything, and fail at its next step.
+    # The optimizer itself would accept anything, and fail at its next step.
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     names = {name for moment in moments.values() for name in moment}
     for number, moment in moments.items():
@@ -42,7 +42,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 
 def flat(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of all tensors, as `part/name`."""
+    """Copies of all tensors, as ``part/name``."""
     return {
         f"{part}/{name}": value.detach().clone()
         for part, tensors in parts.items()
@@ -51,15 +51,15 @@ def flat(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def by_part(state: Mapping[str, Tensor], agent: str, *parts: str) -> dict[str, dict[str, Tensor]]:
-    """Undo `flat`; copies on the CPU, where agents are made.
+    """Split a state into its parts again, as copies on the CPU, where agents are made.
 
     Args:
-        state: What `flat` gave.
-        agent: Whose it should be, for the message.
-        parts: All parts that there may be; those that are empty need not be in `state`.
+        state: Result of ``flat``.
+        agent: Name of the agent that it should belong to, for the message.
+        parts: All parts that are known; ``state`` need not have all of them.
 
     Raises:
-        ValueError: A part that there is not.
+        ValueError: The state has a part that is not known.
     """
     found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
     for name, value in state.items():

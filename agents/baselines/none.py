@@ -1,4 +1,4 @@
-"""The agent that does nothing: what every other one has to beat."""
+"""Agent that does nothing: what every other one has to beat."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, Rollout
+from agents.base import Agent, DecisionProcess, PlanResult
 from agents.registry import register
+from agents.rollout import Rollout
 
 
 @register("none")
@@ -17,8 +18,7 @@ class NoneAgent(Agent):
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        game = Rollout(core, episode)
-        return game.result(torch.zeros_like(game.alive, dtype=torch.int64))
+        return Rollout(core, episode).result()
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:

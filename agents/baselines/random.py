@@ -1,4 +1,4 @@
-"""The agent that draws: a control for whether choosing matters."""
+"""Agent that draws its actions: a control for whether choosing matters."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, roll, uniform
+from agents.base import Agent, DecisionProcess, PlanResult
 from agents.registry import register
+from agents.rollout import roll
+from agents.seeding import uniform
 
 
 @register("random")
 class RandomAgent(Agent):
-    """Plays legal actions drawn uniformly (`stop` among them), with labels or without. Spends one a move."""
+    """Plays legal actions drawn uniformly, ``stop`` among them, with labels or without.
+
+    It spends one evaluation per move.
+    """
 
     acts_without_labels = True
 

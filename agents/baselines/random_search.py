@@ -2,7 +2,7 @@
 
 With labels it keeps the best of random episodes, without learning anything. Without labels there is nothing
 to choose by, so the fair control is the best calibration that is the same for every query: what one would
-find by tuning the attention by hand. Whoever looks at observations has to beat that one.
+find by tuning the attention by hand. An agent that looks at observations has to beat that one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, Rollout, uniform
+from agents.base import Agent, DecisionProcess, PlanResult
 from agents.registry import register
-from agents.rollout import BestReturnRunner, play
+from agents.rollout import Rollout, roll_repeatedly
+from agents.seeding import uniform
 from agents.settings import at_least
 from agents.state_tensors import by_part, flat
 
 RACE = ("sequences", "count", "total", "squares", "running", "waiting")
-"""What is known of a race, and saved."""
+"""Tensors of a race that are saved."""
 
 
 @register("random_search")
@@ -30,14 +31,14 @@ class RandomSearchAgent(Agent):
     Sequences are drawn at random and tried on whole batches of labelled episodes, illegal actions left out.
     After every round in which all that are in the race had one try, the better half stays (successive
     halving; Karnin et al., 2013), until one is left: the champion, which then meets new ones. So good
-    sequences are tried on more and more episodes. Without labels it applies the one whose gain is surest:
-    the mean less `lcb_coef` standard errors, if that is positive.
+    sequences are tried on more and more episodes. Without labels it applies the one whose gain has the
+    highest lower confidence bound, the mean less ``lcb_coef`` standard errors, if that is positive.
 
     Args:
-        budget: Evaluations an episode may cost.
-        candidates: Sequences that a race begins with.
-        lcb_coef: Standard errors that the mean gain of a sequence must exceed, as the best of many means is
-            more often lucky than good.
+        budget: Largest number of evaluations per episode.
+        candidates: Number of sequences that a race begins with.
+        lcb_coef: Number of standard errors that the mean gain of a sequence must exceed, as the best of many
+            means is more often lucky than good.
     """
 
     acts_without_labels = True
@@ -57,48 +58,35 @@ class RandomSearchAgent(Agent):
                 keys[:, core.stop] -= 1.0  # only where nothing else is left: whole episodes
             return keys.argmax(-1)
 
-        return play(core, episode, draw, self.budget)
+        return roll_repeatedly(core, episode, draw, self.budget)
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         if self.budget == 0:
             return self.plan(core, episode, generator)
-        rows, race = BestReturnRunner(core, episode), self._bind(core)
+        rollout, race = Rollout(core, episode, keep_best=True), self._bind(core)
         for _ in range(self.budget):  # no more tries than that: what is illegal everywhere costs nothing
             if race.over:
                 race.begin(self.candidates, min(core.horizon, self.budget), generator)
-            chosen = race.next(self.budget - int(rows.evaluations.max()))
+            chosen = race.next(self.budget - int(rollout.evaluations.max()))
             if chosen is None:
                 break
-            race.record(chosen, self._try(core, rows, race.sequences[chosen]))
-        best, surest = race.surest(self.lcb_coef)
+            rollout.reset()
+            _make(rollout, race.sequences[chosen])
+            race.record(chosen, rollout.return_)
+        best, bound = race.best_bound(self.lcb_coef)
         tries = int(race.count[best]) if len(race.count) else 0
-        return rows.result({"search/surest_gain": surest, "search/episodes_of_surest": float(tries)})
+        return rollout.result({"search/surest_gain": bound, "search/episodes_of_surest": float(tries)})
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        game = Rollout(core, episode)
-        spent = torch.zeros_like(game.alive, dtype=torch.int64)
-        race = self._bind(core)
-        best, gain = race.surest(self.lcb_coef)
-        if gain > 0:
-            for action in race.sequences[best][: min(race.length(best), self.budget)].tolist():
-                makes = game.alive & core.mask(episode, game.state)[:, action]
-                game.move(torch.where(makes, action, -1))
-                spent += makes
-        if core.stop is not None and bool(game.alive.any()):
-            game.move(torch.full_like(spent, core.stop))
-        return game.result(spent)
-
-    def _try(self, core: DecisionProcess, rows: BestReturnRunner, sequence: Tensor) -> Tensor:
-        """Play one sequence from the start in every row; its returns, `[B]`."""
-        rows.reset()
-        gain = torch.zeros(rows.count, device=rows.device)
-        for action in sequence[sequence >= 0].tolist():
-            makes = rows.mask()[:, action] & ~core.done(rows.now.state)
-            chosen = torch.full_like(makes, action, dtype=torch.int64)
-            gain = gain + rows.step(chosen, makes).reward * makes
-        return gain
+        rollout, race = Rollout(core, episode), self._bind(core)
+        best, bound = race.best_bound(self.lcb_coef)
+        if bound > 0:
+            _make(rollout, race.sequences[best][: self.budget])
+        if core.stop is not None and bool(rollout.alive.any()):
+            rollout.move(torch.full_like(rollout.evaluations, core.stop))
+        return rollout.result()
 
     def _bind(self, core: DecisionProcess) -> _Race:
         if self._race is None:
@@ -128,14 +116,22 @@ class RandomSearchAgent(Agent):
             self._race = race
 
 
+def _make(rollout: Rollout, sequence: Tensor) -> None:
+    """Make the actions of a sequence, i64 ``[n]``, in every row, leaving out those that are illegal there."""
+    for action in sequence[sequence >= 0].tolist():
+        rollout.move(torch.where(rollout.mask()[:, action], action, -1))
+
+
 class _Race:
-    """Sequences of actions, what is known about each, and which of them are still in the race.
+    """Race between sequences of actions: what each has gained, and which are still in it.
 
     Attributes:
-        sequences: i64 `[K, horizon]`, -1 after the end.
-        count: Episodes that each was tried on, i64 `[K]`.
-        total: Sum of its gains, float64 `[K]`; `squares` of their squares.
-        running: Sequences in the race, i64, and `waiting`, those of them that await their try in this round.
+        sequences: i64 ``[K, horizon]``, -1 after the end.
+        count: Number of episodes that each was tried on, i64 ``[K]``.
+        total: Sum of the gains of each, float64 ``[K]``.
+        squares: Sum of the squared gains of each, float64 ``[K]``.
+        running: Indices of the sequences that are in the race, i64.
+        waiting: Indices of those that await their try in this round, i64.
     """
 
     def __init__(self, actions: int, horizon: int, stop: int | None) -> None:
@@ -148,11 +144,11 @@ class _Race:
 
     @property
     def over(self) -> bool:
-        """One has won, or there has been none yet."""
+        """Whether one sequence has won, or there is none yet."""
         return len(self.running) <= 1
 
     def begin(self, candidates: int, longest: int, generator: torch.Generator) -> None:
-        """Let the champion meet new sequences, of 1 to `longest` actions; the losers are forgotten."""
+        """Let the champion meet new sequences of 1 to ``longest`` actions; the losers are forgotten."""
         champion = self.running
         new = candidates - len(champion)
         cpu = torch.device("cpu")
@@ -168,15 +164,15 @@ class _Race:
         self.running = self.waiting = torch.arange(candidates)
 
     def length(self, which: int) -> int:
-        """Actions of a sequence."""
+        """Number of actions in a sequence."""
         return int((self.sequences[which] >= 0).sum())
 
     def next(self, longest: int) -> int | None:
-        """The first waiting sequence of no more actions than that, None if all are longer."""
+        """Index of the first waiting sequence of at most ``longest`` actions, None if all are longer."""
         return next((which for which in self.waiting.tolist() if self.length(which) <= longest), None)
 
     def record(self, which: int, gain: Tensor) -> None:
-        """Note the gains of a try, `[B]`; after everybody's try the worse half leaves."""
+        """Record the gains of a try, ``[B]``; at the end of a round the worse half leaves."""
         gain = gain.double().cpu()
         self.count[which] += len(gain)
         self.total[which] += gain.sum()
@@ -188,11 +184,11 @@ class _Race:
             self.waiting = self.running
 
     def mean(self) -> Tensor:
-        """Mean gain of each sequence, float64 `[K]`; 0 of an untried one."""
+        """Mean gain of each sequence, float64 ``[K]``; 0 if it is untried."""
         return self.total / self.count.clamp_min(1)
 
-    def surest(self, lcb_coef: float) -> tuple[int, float]:
-        """The sequence with the highest mean less `lcb_coef` standard errors, and that number; 0 for none."""
+    def best_bound(self, lcb_coef: float) -> tuple[int, float]:
+        """Index of the sequence with the highest lower confidence bound, and that bound; 0 if none."""
         if not bool((self.count > 1).any()):
             return 0, 0.0
         mean, count = self.mean(), self.count.clamp_min(2)
@@ -203,16 +199,16 @@ class _Race:
         return int(which), float(value)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it."""
+        """Everything that is saved, by name."""
         sizes = torch.tensor([self.actions, self.horizon, -1 if self.stop is None else self.stop])
         return {"sizes": sizes} | {name: getattr(self, name) for name in RACE}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` gave.
+        """Restore what ``tensors`` returned.
 
         Raises:
             KeyError: A tensor is missing.
-            ValueError: Tensors that do not go together.
+            ValueError: The shapes of the tensors do not fit together.
         """
         count = len(tensors["count"])
         for name, shape in {"sequences": [count, self.horizon], "total": [count], "squares": [count]}.items():

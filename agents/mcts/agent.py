@@ -1,11 +1,11 @@
-"""Monte Carlo tree search on the functional core, and the network that learns to do without its labels.
+"""Monte Carlo tree search agent, and the network that learns to act without the labels that it plans with.
 
-Planning (3DAlign-DAER's Dynamic Attention Policy): UCT, or a rival of it, over calibrations, for a whole
+Planning (3DAlign-DAER's Dynamic Attention Policy): UCT, PUCT or Gumbel search over calibrations, for a whole
 batch of episodes at once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et
 al., 2017): a network learns from the visits and returns of the search what to try, and guides later searches.
 
-It also learns what an action earns when nobody looks at labels (see `agents.mcts.targets`), and acts
-without them only where that is a gain.
+The network also learns what an action earns if labels are not looked at (see ``agents.mcts.targets``), and
+acts without them only where it expects a gain.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, Rollout, check_sizes, roll, split_budget, uniform
+from agents.base import Agent, DecisionProcess, PlanResult, check_sizes
 from agents.mcts.network import PolicyValueNetwork, Trainer
 from agents.mcts.problem import PlanningProblem
 from agents.mcts.targets import (
     SearchTarget,
-    bootstrap_copies,
     collect_unlabelled_rollouts,
     root_expansion_returns,
     visits_by_return,
     without_stop,
 )
 from agents.registry import register
+from agents.rollout import Rollout, roll, split_budget
 from agents.search import (
     Policy,
     Summary,
@@ -46,14 +46,15 @@ from agents.search import (
     summarize,
     uct,
 )
+from agents.seeding import uniform
 from agents.settings import at_least, one_of, positive, shares
 
 SearchPolicy = Literal["uct", "puct", "gumbel"]
 
-Commit = Literal["best", "visits"]
+FinalMove = Literal["best", "visits"]
 
 ROUNDING = 1e-6
-"""A line that loses no more than this loses nothing: it is followed, as it may yet lead to a gain."""
+"""Loss that counts as none: a line that loses no more is followed, as it may yet lead to a gain."""
 
 
 @register("mcts")
@@ -61,38 +62,42 @@ class MctsAgent(Agent):
     """Plans by tree search, learns by expert iteration, acts by its network where there are no labels.
 
     Args:
-        budget: Evaluations an episode may cost, over all its moves.
-        policy: How the search walks: `uct`, the paper's; `puct`, by the network's policy as in MuZero (greedy
-            at small budgets unless `exploration` is raised); `gumbel`, by sequential halving at the root.
-        exploration: `c` of UCT, or `pb_c_init` of PUCT, for returns scaled to [0, 1].
-        dirichlet_fraction: Share of the policy at the root that PUCT replaces by Dirichlet noise.
-        dirichlet_alpha: Concentration of that noise.
-        max_num_considered_actions: Actions at the root among which Gumbel's halving begins.
+        budget: Largest number of evaluations per episode, over all its moves.
+        policy: Rule by which the search selects actions: ``uct``, the paper's; ``puct``, by the network's
+            policy as in MuZero (greedy at small budgets unless ``exploration`` is raised); ``gumbel``, by
+            sequential halving at the root.
+        exploration: ``c`` of UCT, or ``pb_c_init`` of PUCT, for returns scaled to [0, 1].
+        dirichlet_fraction: Share of the prior at the root that PUCT replaces by Dirichlet noise.
+        dirichlet_alpha: Concentration of the Dirichlet noise.
+        max_num_considered_actions: Number of actions at the root among which Gumbel's halving begins.
         gumbel_scale: Weight of Gumbel's noise at the root; 0 for none.
-        discount: Weight of later rewards within the search.
-        num_searches: Moves that are searched before, which share the budget; the moves after them follow
-            the best line found. None searches before each.
-        max_children: Actions that a node considers, None for all: the smaller, the deeper a search looks.
-        final_move: Move by the `best` return found (the problem is deterministic, so it can be had), or by
-            most `visits`, ties broken by the mean return (by `gumbel`: the best of those visited most, for
-            which the improved policy of the search is what the network learns).
+        discount: Discount factor of later rewards within the search.
+        num_searches: Number of moves that are preceded by a search, among which the budget is split; the
+            moves after them follow the best line found. None searches before every move.
+        max_children: Number of actions that a node considers, None for all: the smaller, the deeper a search
+            looks.
+        final_move: Criterion of the move that is made: the ``best`` return found (the problem is
+            deterministic, so it can be had), or most ``visits``, ties broken by the mean return (by
+            ``gumbel``: the best of those visited most, for which the improved policy of the search is what
+            the network learns).
         mast_weight: Weight of what an action has earned elsewhere in the tree (move-average sampling
             technique), when untried actions are ordered.
         guide: Whether the network proposes actions to the search.
         hidden: Width of the network.
-        learning_rate: Of Adam.
-        replay: Decisions that are remembered.
-        batch_size: Decisions in a gradient step.
-        updates: Gradient steps for each batch of episodes that is learnt from.
-        practice: Moves of the episode that is played without labels for each one that is learnt from, out of
-            the same budget (at most half of it); None is the horizon.
-        ensemble_size: Networks of the ensemble that predicts gains, each trained on a bootstrap sample of
-            its own.
-        lcb_coef: Without labels, an action counts for its predicted gain less so many standard deviations of
-            the ensemble, and is made only if that is more than nothing: the best of many predictions is more
-            often lucky than good.
-        exploration_fraction: Share of the moves in practice that are drawn from the search's policy.
-        seed: Of the network's initial weights.
+        learning_rate: Learning rate of the Adam optimizer.
+        replay: Capacity of the replay buffer, in decisions.
+        batch_size: Number of decisions per gradient step.
+        updates: Number of gradient steps for each batch of episodes that is learnt from.
+        practice: Number of moves of the unlabelled rollout that goes with each episode that is learnt from,
+            out of the same budget (at most half of it); None is the horizon.
+        ensemble_size: Number of networks in the ensemble that predicts gains, each trained on a bootstrap
+            sample of its own.
+        lcb_coef: Number of standard deviations of the ensemble that are subtracted from a predicted gain.
+            Without labels an action is made only if the rest is positive: the best of many predictions is
+            more often lucky than good.
+        exploration_fraction: Share of the moves in unlabelled rollouts that are drawn from the search's
+            policy.
+        seed: Seed of the network's initial weights.
     """
 
     acts_without_labels = True
@@ -110,7 +115,7 @@ class MctsAgent(Agent):
         discount: float = 1.0,
         num_searches: int | None = None,
         max_children: int | None = None,
-        final_move: Commit = "best",
+        final_move: FinalMove = "best",
         mast_weight: float = 2.0,
         guide: bool = True,
         hidden: int = 128,
@@ -126,44 +131,25 @@ class MctsAgent(Agent):
     ) -> None:
         super().__init__(budget)
         one_of(get_args(SearchPolicy), policy=policy)
-        one_of(get_args(Commit), final_move=final_move)
-        at_least(
-            1,
-            num_searches=num_searches,
-            max_children=max_children,
-            max_num_considered_actions=max_num_considered_actions,
-            hidden=hidden,
-            ensemble_size=ensemble_size,
-        )
+        one_of(get_args(FinalMove), final_move=final_move)
+        at_least(1, max_num_considered_actions=max_num_considered_actions, max_children=max_children)
+        at_least(1, num_searches=num_searches, hidden=hidden, ensemble_size=ensemble_size)
         at_least(1, replay=replay, batch_size=batch_size)
-        at_least(
-            0, exploration=exploration, gumbel_scale=gumbel_scale, mast_weight=mast_weight, lcb_coef=lcb_coef
-        )
-        at_least(0, updates=updates, practice=practice)
+        at_least(0, exploration=exploration, gumbel_scale=gumbel_scale, mast_weight=mast_weight)
+        at_least(0, lcb_coef=lcb_coef, updates=updates, practice=practice)
         positive(dirichlet_alpha=dirichlet_alpha, learning_rate=learning_rate)
-        shares(
-            dirichlet_fraction=dirichlet_fraction,
-            discount=discount,
-            exploration_fraction=exploration_fraction,
-        )
-        self.policy, self.max_num_considered_actions, self.gumbel_scale = (
-            policy,
-            max_num_considered_actions,
-            gumbel_scale,
-        )
+        shares(dirichlet_fraction=dirichlet_fraction, discount=discount)
+        shares(exploration_fraction=exploration_fraction)
+        self.policy, self.exploration, self.gumbel_scale = policy, exploration, gumbel_scale
+        self.max_num_considered_actions = max_num_considered_actions
         self.dirichlet_fraction, self.dirichlet_alpha = dirichlet_fraction, dirichlet_alpha
-        self.exploration, self.discount, self.final_move = exploration, discount, final_move
-        self.num_searches, self.max_children, self.mast_weight, self.guide = (
-            num_searches,
-            max_children,
-            mast_weight,
-            guide,
-        )
+        self.discount, self.num_searches, self.final_move = discount, num_searches, final_move
+        self.max_children, self.mast_weight, self.guide = max_children, mast_weight, guide
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
         self.practice, self.exploration_fraction = practice, exploration_fraction
         self.ensemble_size, self.lcb_coef = ensemble_size, lcb_coef
-        self._learner: Trainer | None = None
+        self._trainer: Trainer | None = None
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -176,14 +162,13 @@ class MctsAgent(Agent):
 
         Args:
             core: The decision process.
-            episode: Where it begins.
-            generator: Randomness.
-            simulations: How many; the whole budget when left out.
+            episode: ``B`` rows, in whose first state the search begins.
+            generator: Source of all random draws.
+            simulations: Number of simulations; None is the whole budget.
         """
         count = self.budget if simulations is None else simulations
-        game = Rollout(core, episode)
-        problem, tree, chance = self._begin(core, episode, game, generator, count)
-        search(tree, problem, count, self._policy(tree, chance[:, 0], count), self.discount)
+        problem, tree, draws = self._begin(core, episode, core.initial(episode), generator, count)
+        search(tree, problem, count, self._policy(tree, draws[:, 0], count), self.discount)
         return tree
 
     @override
@@ -191,31 +176,30 @@ class MctsAgent(Agent):
         return roll(core, episode, lambda observation, mask: self.act(core, observation, mask), self.budget)
 
     def act(self, core: DecisionProcess, observation: Tensor, mask: Tensor) -> Tensor:
-        """The action that is expected to gain most without labels, i64 `[B]`; `stop` if that is nothing.
-
-        Without `stop` among the actions, -1 where nothing is expected to gain.
+        """Choose the action with the highest lower confidence bound of its gain, if that is positive.
 
         Args:
             core: The decision process.
-            observation: `[B, O]`.
-            mask: Legal actions, bool `[B, A]`.
+            observation: Observations ``[B, O]``.
+            mask: Legal actions, bool ``[B, A]``.
+
+        Returns:
+            Actions, i64 ``[B]``. Where none is expected to gain, ``stop``, or -1 if the core has no ``stop``.
         """
-        learner = self._bind(core, observation.device)
+        trainer = self._bind(core, observation.device)
         with torch.no_grad():
-            prediction = learner.network(observation)
-        sure = (prediction.gains - self.lcb_coef * prediction.doubt).masked_fill(~mask, -torch.inf)
-        gain, action = without_stop(core, sure).max(-1)
+            prediction = trainer.network(observation)
+        lower = (prediction.gains - self.lcb_coef * prediction.std).masked_fill(~mask, -torch.inf)
+        gain, action = without_stop(core, lower).max(-1)
         return torch.where(gain > 0, action, -1 if core.stop is None else core.stop)
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         moves = min(core.horizon if self.practice is None else self.practice, self.budget // 2)
-        result, lessons = self._plan(core, episode, generator, self.budget - moves)
-        device = result.return_.device
-        learner = self._bind(core, device)
-        for learnt, rows in lessons:
-            copies = bootstrap_copies(len(learnt), self.ensemble_size, generator).to(device)
-            learner.replay.add(learnt, **rows, copies=copies)
+        result, targets = self._plan(core, episode, generator, self.budget - moves)
+        trainer = self._bind(core, result.return_.device)
+        for learnt, rows in targets:
+            trainer.remember(learnt, generator, **rows)
 
         def act(observation: Tensor, mask: Tensor) -> Tensor:
             return self.act(core, observation, mask)
@@ -223,46 +207,47 @@ class MctsAgent(Agent):
         result.evaluations = result.evaluations + collect_unlabelled_rollouts(
             core,
             episode,
-            learner,
+            trainer,
             act,
             generator,
             moves,
-            explore=self.exploration_fraction,
+            exploration_fraction=self.exploration_fraction,
             discount=self.discount,
-            caution=self.lcb_coef,
+            lcb_coef=self.lcb_coef,
         )
-        result.statistics |= learner.update(self.updates, self.batch_size, generator)
+        result.statistics |= trainer.update(self.updates, self.batch_size, generator)
         return result
 
     def _plan(
         self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
     ) -> tuple[PlanResult, list[SearchTarget]]:
-        game = Rollout(core, episode)
-        problem, tree, chance = self._begin(core, episode, game, generator, budget)
+        rollout = Rollout(core, episode)
+        problem, tree, draws = self._begin(core, episode, rollout.state, generator, budget)
         searches = self._searches(core)
         shares = split_budget(budget, searches) + [0] * (core.horizon - searches)
-        rows = torch.arange(len(game.alive), device=game.alive.device)
-        spent, edges = torch.zeros_like(rows), torch.zeros_like(rows)
-        lessons: list[SearchTarget] = []
+        rows = torch.arange(rollout.count, device=rollout.device)
+        edges = torch.zeros_like(rows)
+        targets: list[SearchTarget] = []
         first: Summary | None = None
         for move, share in enumerate(shares):
-            alive = game.alive
+            alive = rollout.alive
             if not bool(alive.any()):
                 break
-            if share > 0 and lessons:
+            if share > 0 and targets:
                 problem.reconsider(tree)
-            policy = self._policy(tree, chance[:, min(move, searches - 1)], share)
-            effort = search(tree, problem, share, policy, self.discount)
+            policy = self._policy(tree, draws[:, min(move, searches - 1)], share)
+            cost = search(tree, problem, share, policy, self.discount)
             summary = summarize(tree, policy)
             first = first or summary
-            spent, edges = spent + effort.steps, edges + effort.edges
+            rollout.evaluations += cost.steps
+            edges = edges + cost.edges
             action, moves = self._decide(summary, alive)
-            observation, mask = core.observation(episode, game.state), core.mask(episode, game.state)
+            observation, mask = rollout.observation(), rollout.mask()
 
-            target = self._target(summary, tree, policy)
+            weights = self._target(summary, tree, policy)
             mark_terminal(tree, ~moves)
             reroot(tree, action)
-            following = tree.state[rows, tree.root]
+            next_state = tree.state[rows, tree.root]
             learnt = alive
             if core.stop is None:
                 action, learnt = torch.where(moves, action, -1), moves
@@ -270,67 +255,69 @@ class MctsAgent(Agent):
                 stops = alive & ~moves
                 stop = torch.full_like(action, core.stop)
                 action = torch.where(stops, stop, action)
-                following = core.transition(episode, following, stop, stops)
-                target = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(target), target)
-            game.move(action, following)
-            lesson = {"observation": observation, "mask": mask, "policy": target}
-            if not lessons:
+                next_state = core.transition(episode, next_state, stop, stops)
+                weights = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(weights), weights)
+            rollout.move(action, next_state)
+            target = {"observation": observation, "mask": mask, "policy": weights}
+            if not targets:
                 network = self._bind(core, rows.device).network
-                lesson |= root_expansion_returns(
-                    core, episode, tree, network, discount=self.discount, caution=self.lcb_coef
+                target |= root_expansion_returns(
+                    core, episode, tree, network, discount=self.discount, lcb_coef=self.lcb_coef
                 )
-            lessons.append(SearchTarget(learnt, lesson))
-        statistics = {"search/depth": float(edges.sum() / spent.sum().clamp_min(1))}
+            targets.append(SearchTarget(learnt, target))
+        statistics = {"search/depth": float(edges.sum() / rollout.evaluations.sum().clamp_min(1))}
         if first is not None:
             statistics["search/visit_entropy"] = float(first.entropy.mean())
             statistics["search/root_value"] = float(first.value.mean())
-        return game.result(spent, statistics), lessons
+        return rollout.result(statistics), targets
 
     def _begin(
-        self, core: DecisionProcess, episode: Any, game: Rollout, generator: torch.Generator, budget: int
+        self, core: DecisionProcess, episode: Any, state: Any, generator: torch.Generator, budget: int
     ) -> tuple[PlanningProblem, Tree, Tensor]:
-        """The problem, its tree with the roots alone, and the roots' noise for each search."""
-        device, batch, searches = game.alive.device, len(game.alive), self._searches(core)
+        """The problem, its tree with the roots alone, and uniform draws for the noise at the roots."""
+        done, searches = core.done(state), self._searches(core)
+        device, batch = done.device, len(done)
         guide = self._bind(core, device).network if self.guide else None
-        uniforms = uniform((batch, budget + 1 + searches, core.actions), generator, device)
-        chance = self._chance((batch, searches, core.actions), generator, device)
+        noise = gumbel_noise(uniform((batch, budget + 1 + searches, core.actions), generator, device))
+        draws = self._draw_root_noise((batch, searches, core.actions), generator, device)
         problem = PlanningProblem(
             core,
             episode,
             guide,
-            self.max_children,
-            self.mast_weight,
-            gumbel_noise(uniforms),
-            self.policy != "uct",
+            max_children=self.max_children,
+            mast_weight=self.mast_weight,
+            noise=noise,
+            prior_is_logits=self.policy != "uct",
         )
-        return problem, init_tree(problem.root(game.state), budget + 1), chance
+        return problem, init_tree(problem.root(state), budget + 1), draws
 
     def _searches(self, core: DecisionProcess) -> int:
         return min(self.num_searches or core.horizon, core.horizon)
 
-    def _chance(self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
-        """Uniform numbers for the roots' noise, `[B, searches, A]`; none are drawn where there is none."""
+    def _draw_root_noise(
+        self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device
+    ) -> Tensor:
+        """Uniform numbers for the noise at the roots, ``[B, searches, A]``; zeros where a policy has none."""
         if self.policy == "gumbel" or (self.policy == "puct" and self.dirichlet_fraction > 0):
             return uniform(shape, generator, device)
         return torch.zeros(shape, device=device)
 
-    def _policy(self, tree: Tree, chance: Tensor, simulations: int) -> Policy:
-        """The policy of one search; PUCT's noise, made of `chance` `[B, A]`, goes into the roots' prior."""
+    def _policy(self, tree: Tree, draws: Tensor, simulations: int) -> Policy:
+        """Policy of one search; PUCT's noise, made of ``draws`` ``[B, A]``, goes into the roots' prior."""
         if self.policy == "uct":
             return uct(self.exploration)
         if self.policy == "gumbel":
-            return gumbel(
-                self.gumbel_scale * gumbel_noise(chance), simulations, self.max_num_considered_actions
-            )
+            noise = self.gumbel_scale * gumbel_noise(draws)
+            return gumbel(noise, simulations, self.max_num_considered_actions)
         if self.dirichlet_fraction > 0 and simulations > 0:
-            at = (torch.arange(len(chance), device=chance.device), tree.root)
+            at = (torch.arange(len(draws), device=draws.device), tree.root)
             prior = tree.prior[at]
-            noise = dirichlet_noise(chance, prior > -torch.inf, self.dirichlet_alpha)
+            noise = dirichlet_noise(draws, prior > -torch.inf, self.dirichlet_alpha)
             tree.prior[at] = mix(prior, noise, self.dirichlet_fraction)
         return puct(self.exploration)
 
     def _decide(self, summary: Summary, alive: Tensor) -> tuple[Tensor, Tensor]:
-        """The action to make, i64 `[B]`, and the rows in which one is worth making, bool `[B]`."""
+        """The actions to make, i64 ``[B]``, and the rows in which they are worth making, bool ``[B]``."""
         if self.final_move == "best":
             gain, action = summary.best.max(-1)
         else:
@@ -339,21 +326,21 @@ class MctsAgent(Agent):
         return action, alive & (gain > -ROUNDING) & (summary.visits.sum(-1) > 0)
 
     def _target(self, summary: Summary, tree: Tree, policy: Policy) -> Tensor:
-        """What the network should do at the roots, `[B, A]`; rows that stop are seen to by the caller.
+        """Policy that the network should have at the roots, ``[B, A]``; the caller corrects rows that stop.
 
-        The visits; where moves are made by the best return, they are weighted by it.
+        It is the share of the visits, weighted by the best return if moves are made by that.
         """
         by_visits = self.final_move == "visits"
         weight = policy.target(root_edges(tree)) if by_visits else visits_by_return(summary, tree)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
 
     def _bind(self, core: DecisionProcess, device: torch.device) -> Trainer:
-        if self._learner is None:
-            self._learner = self._new(core.observation_size, core.actions)
-        network = self._learner.network
+        if self._trainer is None:
+            self._trainer = self._new(core.observation_size, core.actions)
+        network = self._trainer.network
         check_sizes(self.name, (network.observation_size, network.actions), core)
-        self._learner.to(device)
-        return self._learner
+        self._trainer.to(device)
+        return self._trainer
 
     def _new(self, observation_size: int, actions: int) -> Trainer:
         network = PolicyValueNetwork(observation_size, actions, self.hidden, self.ensemble_size, self.seed)
@@ -361,11 +348,11 @@ class MctsAgent(Agent):
 
     @override
     def export_state(self) -> dict[str, Tensor]:
-        return {} if self._learner is None else self._learner.export_state()
+        return {} if self._trainer is None else self._trainer.export_state()
 
     @override
     def import_state(self, state: dict[str, Tensor]) -> None:
-        self._learner = None
+        self._trainer = None
         if not state:
             return
         try:
@@ -379,11 +366,11 @@ class MctsAgent(Agent):
                 f"mcts: the state is of agent.hidden, agent.ensemble_size, agent.replay = {theirs}, but here "
                 f"they are {ours}; use equal settings"
             )
-        learner = self._new(body.shape[1], len(policy))
+        trainer = self._new(body.shape[1], len(policy))
         try:
-            learner.import_state(state)
+            trainer.import_state(state)
         except (KeyError, RuntimeError) as error:
             raise ValueError(
                 f"mcts: the state does not fit ({str(error).splitlines()[0]}); it is not whole"
             ) from error
-        self._learner = learner
+        self._trainer = trainer

@@ -1,4 +1,4 @@
-"""Several networks that see different samples of the same rows: where they disagree, little is known."""
+"""Deep ensemble: networks that see different samples of the same rows, and disagree where little is known."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing_extensions import override
 
 
 class Ensemble(nn.Module):
-    """`M` networks of two hidden layers, run as one batched product a layer; all predict zero at first.
+    """``M`` networks of two hidden layers, run as one batched product per layer; all predict zero at first.
 
     A deep ensemble (Lakshminarayanan et al., 2017). Each member learns from a bootstrap sample of its own, so
-    that the spread of the members says how much a prediction depends on which rows were seen.
+    that the standard deviation of the members says how much a prediction depends on which rows were seen.
 
     Args:
-        members: `M`.
-        inputs: `O`.
-        outputs: `A`.
+        size: Number of networks, ``M``.
+        inputs: Size of an input, ``O``.
+        outputs: Size of a prediction, ``A``.
         hidden: Width of both hidden layers.
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int, hidden: int) -> None:
+    def __init__(self, size: int, inputs: int, outputs: int, hidden: int) -> None:
         super().__init__()
         sizes = (inputs, hidden, hidden, outputs)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             bound = fan_in**-0.5
-            self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
-            self.biases.append(nn.Parameter(torch.zeros(members, 1, fan_out)))
+            self.weights.append(nn.Parameter(torch.empty(size, fan_in, fan_out).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.zeros(size, 1, fan_out)))
         nn.init.zeros_(self.weights[-1])
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """What each member predicts for inputs `[B, O]`: `[M, B, A]`."""
+        """Predictions of each member, ``[M, B, A]``, for inputs ``[B, O]``."""
         hidden = inputs.expand(len(self.weights[0]), *inputs.shape)
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):

@@ -1,4 +1,4 @@
-"""The network that acts where there are no labels, and how it is trained."""
+"""Policy and value network, which acts where there are no labels, and its trainer."""
 
 from __future__ import annotations
 
@@ -12,54 +12,56 @@ from agents.seeding import global_seed
 from agents.state_tensors import by_part, flat, optimizer_tensors, restore_optimizer
 
 FAR = 5.0
-"""Standard deviations from the mean beyond which an observation says no more."""
+"""Standard deviations from the mean at which observations are clipped."""
 
 CLIP = 1.0
-"""Largest norm of a gradient: single rewards can be large."""
+"""Largest norm of a gradient, as single rewards can be large."""
 
 
 class Prediction(NamedTuple):
-    """What the network says about `B` observations.
+    """Predictions of the network for ``B`` observations.
 
     Attributes:
-        logits: Preference among the actions of a search that sees rewards, `[B, A]`.
-        gains: Return that is expected of each action without labels, `[B, A]`: the mean of an ensemble.
-        doubt: Standard deviation of the ensemble's members, `[B, A]`.
-        value: Return that is expected of going on without labels, `[B]`, likewise.
-        value_doubt: Standard deviation of the members, `[B]`.
+        logits: Logits of the policy of a search that sees rewards, ``[B, A]``.
+        gains: Expected return of each action without labels, ``[B, A]``: the mean of the ensemble.
+        std: Standard deviation of the gains over the members of the ensemble, ``[B, A]``.
+        value: Expected return of going on without labels, ``[B]``: the mean of the ensemble.
+        value_std: Standard deviation of the value over the members of the ensemble, ``[B]``.
     """
 
     logits: Tensor
     gains: Tensor
-    doubt: Tensor
+    std: Tensor
     value: Tensor
-    value_doubt: Tensor
+    value_std: Tensor
 
 
 class PolicyValueNetwork(nn.Module):
-    """Two hidden layers for the policy, and an ensemble for what is earned; both start at zero.
+    """Two hidden layers for the policy, and an ensemble for gains and value; all of them start at zero.
 
     Args:
-        observation_size: `O`.
-        actions: `A`.
+        observation_size: Length of an observation, ``O``.
+        actions: Number of actions, ``A``.
         hidden: Width of both hidden layers.
-        members: Networks in the ensemble.
-        seed: Of the initial weights; the global random state is left alone.
+        ensemble_size: Number of networks in the ensemble, ``M``.
+        seed: Seed of the initial weights; the global random state is left alone.
 
     Attributes:
         scale: Unit of gains and value within the network, a scalar: rewards are small numbers, and heads that
             had to find them in their own unit would mostly add noise.
-        mean: Of the observations that are remembered, `[O]`; what the network sees is relative to it,
-        spread: in units of this, their standard deviation, `[O]`.
+        mean: Mean of the observations in the replay buffer, ``[O]``.
+        spread: Standard deviation of the observations in the replay buffer, ``[O]``.
     """
 
     scale: Tensor
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, observation_size: int, actions: int, hidden: int, members: int, seed: int) -> None:
+    def __init__(
+        self, observation_size: int, actions: int, hidden: int, ensemble_size: int, seed: int
+    ) -> None:
         super().__init__()
-        self.observation_size, self.actions, self.members = observation_size, actions, members
+        self.observation_size, self.actions, self.ensemble_size = observation_size, actions, ensemble_size
         with global_seed(seed):
             self.body = nn.Sequential(
                 nn.Linear(observation_size, hidden),
@@ -69,7 +71,8 @@ class PolicyValueNetwork(nn.Module):
                 nn.GELU(),
             )
             self.policy = nn.Linear(hidden, actions)
-            self.returns = Ensemble(members, observation_size, actions + 1, hidden)  # gains, and the value
+            outputs = actions + 1  # gains, and the value
+            self.returns = Ensemble(ensemble_size, observation_size, outputs, hidden)
         nn.init.zeros_(self.policy.weight)
         nn.init.zeros_(self.policy.bias)
         self.register_buffer("scale", torch.tensor(1.0))
@@ -77,49 +80,48 @@ class PolicyValueNetwork(nn.Module):
         self.register_buffer("spread", torch.ones(observation_size))
 
     def forward(self, observation: Tensor) -> Prediction:
-        """Predictions for observations `[B, O]`."""
-        seen = self.standardize(observation)
-        returns = self.scale * self.returns(seen)
-        mean, doubt = returns.mean(0), returns.std(0, correction=0)
-        return Prediction(
-            self.policy(self.body(seen)), mean[:, :-1], doubt[:, :-1], mean[:, -1], doubt[:, -1]
-        )
+        """Predictions for observations ``[B, O]``."""
+        inputs = self.standardize(observation)
+        returns = self.scale * self.returns(inputs)
+        mean, std = returns.mean(0), returns.std(0, correction=0)
+        return Prediction(self.policy(self.body(inputs)), mean[:, :-1], std[:, :-1], mean[:, -1], std[:, -1])
 
     def standardize(self, observation: Tensor) -> Tensor:
-        """Observations in standard deviations from the mean of those remembered, none further than `FAR`."""
+        """Observations in standard deviations from the mean of those remembered, clipped at ``FAR``."""
         return ((observation - self.mean) / self.spread).clamp(-FAR, FAR)
 
     def loss(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean losses by name, over the rows `[n]` of a `Replay` that have the target in question.
+        """Mean losses by name, over those rows ``[n]`` of a ``Replay`` that have the target in question.
 
-        Cross-entropy to the search's policy over legal actions; squared error of gains, over the actions that
-        were tried, and of the value, for each member as often as its bootstrap sample has the row, relative
-        to the square of `scale`: 1 is as good as to expect nothing.
+        ``policy`` is the cross-entropy to the policy of the search over legal actions. ``gains``, over the
+        actions that were tried, and ``value`` are squared errors, for each member as often as its bootstrap
+        sample has the row, relative to the square of ``scale``: 1 is as good as to expect nothing.
         """
-        seen = self.standardize(rows["observation"])
-        log_policy = self.policy(self.body(seen)).masked_fill(~rows["mask"], -torch.inf).log_softmax(-1)
-        guided = rows["policy"].sum(-1)  # 1, or 0 in rows without a policy
+        inputs = self.standardize(rows["observation"])
+        log_policy = self.policy(self.body(inputs)).masked_fill(~rows["mask"], -torch.inf).log_softmax(-1)
+        has_policy = rows["policy"].sum(-1)  # 1, or 0 in rows without a policy
         cross_entropy = -torch.where(rows["mask"], rows["policy"] * log_policy, 0.0).sum()
-        returns, copies = self.returns(seen), rows["copies"].T.unsqueeze(-1)  # [M, n, A + 1], [M, n, 1]
+        returns = self.returns(inputs)  # [M, n, A + 1]
+        weights = rows["bootstrap_weights"].T.unsqueeze(-1)  # [M, n, 1]
 
-        def error(predicted: Tensor, target: Tensor, there: Tensor) -> Tensor:
-            counts = copies * there
-            return ((predicted - target / self.scale).square() * counts).sum() / counts.sum().clamp_min(1)
+        def error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
+            counted = weights * known
+            return ((predicted - target / self.scale).square() * counted).sum() / counted.sum().clamp_min(1)
 
         return {
-            "policy": cross_entropy / guided.sum().clamp_min(1),
+            "policy": cross_entropy / has_policy.sum().clamp_min(1),
             "gains": error(returns[..., :-1], rows["gains"], rows["tried"]),
             "value": error(returns[..., -1:], rows["value"].unsqueeze(-1), rows["known"].unsqueeze(-1)),
         }
 
 
 class Trainer:
-    """A network with its optimiser and its memory: what is trained, saved and resumed together.
+    """Network with its optimizer and its replay buffer, which are saved and resumed together.
 
     Args:
-        network: Trained in place.
-        learning_rate: Of Adam.
-        replay: Decisions that are remembered.
+        network: Network that is trained in place.
+        learning_rate: Learning rate of the Adam optimizer.
+        replay: Capacity of the replay buffer, in decisions.
     """
 
     def __init__(self, network: PolicyValueNetwork, learning_rate: float, replay: int) -> None:
@@ -127,10 +129,20 @@ class Trainer:
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
         from agents.mcts.replay import Replay
 
-        self.replay = Replay(replay, network.observation_size, network.actions, network.members)
+        self.replay = Replay(replay, network.observation_size, network.actions, network.ensemble_size)
+
+    def remember(self, which: Tensor, generator: torch.Generator, **rows: Tensor) -> None:
+        """Add to the replay buffer those of the rows ``[B, ...]`` that ``which``, bool ``[B]``, picks.
+
+        The bootstrap sample of each member of the ensemble has a row as often as a Poisson number of mean 1
+        says: what a bootstrap sample of a stream amounts to (Oza & Russell, 2001).
+        """
+        ones = torch.ones(len(which), self.network.ensemble_size, device=generator.device)
+        weights = torch.poisson(ones, generator=generator).to(which.device)
+        self.replay.add(which, **rows, bootstrap_weights=weights)
 
     def update(self, steps: int, batch_size: int, generator: torch.Generator) -> dict[str, float]:
-        """Take gradient steps on what is remembered; mean losses by name, none if nothing is."""
+        """Take gradient steps on the replay buffer; mean losses by name, none if it is empty."""
         if len(self.replay) == 0 or steps == 0:
             return {}
         self.network.scale.copy_(self.replay.scale())
@@ -157,7 +169,7 @@ class Trainer:
             state |= {name: value.to(device) for name, value in state.items() if name != "step"}
 
     def export_state(self) -> dict[str, Tensor]:
-        """Everything as flat tensors, copies."""
+        """Copies of everything that resumption needs, as flat tensors by name."""
         return flat(
             network=self.network.state_dict(),
             optimizer=optimizer_tensors(self.optimizer),
@@ -166,7 +178,7 @@ class Trainer:
         )
 
     def import_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what `export_state` gave; the memory must be empty."""
+        """Restore what ``export_state`` returned; the replay buffer must be empty."""
         parts = by_part(state, "mcts", "network", "optimizer", "replay", "learner")
         self.network.load_state_dict(parts["network"])
         restore_optimizer(self.optimizer, parts["optimizer"])

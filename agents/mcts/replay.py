@@ -1,6 +1,6 @@
-"""The memory that the network learns from: TorchRL's replay buffer, drawn from by an explicit generator.
+"""Replay buffer that the network learns from: TorchRL's, sampled by an explicit generator.
 
-Import it when it is needed: TorchRL takes seconds to import.
+Import it only when it is needed, as TorchRL takes seconds to import.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import RandomSampler
 
-logging.getLogger("torchrl").setLevel(logging.WARNING)  # it tells of every storage that is made
+logging.getLogger("torchrl").setLevel(logging.WARNING)  # it logs every storage that is made
 
 SMALL = 0.01
-"""Added to standard deviations of observations, whose numbers are of the order of 1."""
+"""Number added to the standard deviations of observations, which are of the order of 1."""
 
 
 class GeneratorSampler(RandomSampler):
-    """Draws where the generator lives, so that a CPU generator serves a buffer on any device."""
+    """Sampler that draws on the generator's device, so that a CPU generator serves a buffer on any device."""
 
     def sample(self, storage: Any, batch_size: int) -> tuple[Tensor, dict[str, Any]]:
-        """Indices `[batch_size]`, with replacement."""
+        """Indices ``[batch_size]``, with replacement."""
         assert self._rng is not None
         index = torch.randint(0, len(storage), (batch_size,), generator=self._rng, device=self._rng.device)
         return index.to(storage.device), {}
 
 
 class Replay:
-    """The last `capacity` states of which something was learnt.
+    """Ring buffer of the last ``capacity`` decisions.
 
-    Each row has `observation` `[O]`, the `mask` of legal actions bool `[A]`, the `policy` `[A]` (zero where
-    there is none), the `gains` `[A]` of the actions `tried` bool `[A]`, the `value` where it is `known`, and
-    how many `copies` `[M]` the bootstrap samples of an ensemble's members have of it.
+    Each row has ``observation`` ``[O]``, the ``mask`` of legal actions bool ``[A]``, the ``policy`` ``[A]``
+    (zero where there is none), the ``gains`` ``[A]`` of the actions ``tried`` bool ``[A]``, the ``value``
+    where it is ``known``, and the ``bootstrap_weights`` ``[M]``: how often the bootstrap sample of each
+    member of the ensemble has it.
 
     Args:
-        capacity: How many are kept.
-        observation_size: `O`.
-        actions: `A`.
-        members: `M`.
-        device: Where they are kept.
+        capacity: Number of decisions that are kept.
+        observation_size: Length of an observation, ``O``.
+        actions: Number of actions, ``A``.
+        ensemble_size: Number of networks in the ensemble, ``M``.
+        device: Device of the storage; None is the CPU.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Replay:
         capacity: int,
         observation_size: int,
         actions: int,
-        members: int,
+        ensemble_size: int,
         device: torch.device | None = None,
     ) -> None:
         self.capacity = capacity
@@ -64,7 +65,7 @@ class Replay:
                 "tried": torch.zeros(actions, dtype=torch.bool),
                 "value": torch.zeros(()),
                 "known": torch.zeros((), dtype=torch.bool),
-                "copies": torch.zeros(members),
+                "bootstrap_weights": torch.zeros(ensemble_size),
             },
             device=self.device,
         )
@@ -77,9 +78,9 @@ class Replay:
         return len(self._buffer)
 
     def add(self, which: Tensor, **rows: Tensor) -> None:
-        """Remember those of the rows `[B, ...]` that `which` bool `[B]` picks; the oldest are forgotten.
+        """Add those of the rows ``[B, ...]`` that ``which``, bool ``[B]``, picks; the oldest ones make room.
 
-        Tensors that are left out have no target.
+        Rows have no target for the tensors that are left out.
         """
         count = min(int(which.sum()), self.capacity)
         if count == 0:
@@ -90,43 +91,43 @@ class Replay:
         self._buffer.extend(new)
 
     def scale(self) -> Tensor:
-        """Root mean square of the gains that are remembered, a scalar; 1 if there are none but zeros."""
+        """Root mean square of the gains that were tried, a scalar; 1 if all of them are zero."""
         kept = self._kept()
         scale = (kept["gains"].square().sum() / kept["tried"].sum().clamp_min(1)).sqrt()
         return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the observations that are remembered, each `[O]`, of at least one.
+        """Mean and standard deviation of the observations, ``[O]`` each; there must be at least one.
 
-        A number that hardly varies is not blown up: `SMALL` is added to its deviation.
+        ``SMALL`` is added to the deviation, so that a number that hardly varies is not blown up.
         """
         observation = self._kept()["observation"]
         return observation.mean(0), observation.std(0, correction=0) + SMALL
 
     def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw `count` rows, with replacement."""
+        """Draw ``count`` rows, with replacement."""
         self._buffer.set_rng(generator)
         drawn = self._buffer.sample(count)
         return {name: drawn[name] for name in self._empty.keys()}  # noqa: SIM118 - of a tensordict
 
     def to(self, device: torch.device) -> Replay:
-        """The same on another device."""
-        observation, actions, members = (len(self._empty[name]) for name in ("observation", "mask", "copies"))
-        moved = Replay(self.capacity, observation, actions, members, device)
+        """A copy on another device."""
+        sizes = (len(self._empty[name]) for name in ("observation", "mask", "bootstrap_weights"))
+        moved = Replay(self.capacity, *sizes, device)
         moved.restore({name: value.to(device) for name, value in self.tensors().items()})
         return moved
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is remembered `[n, ...]` by name, and `next`, where the next row goes."""
+        """Rows ``[n, ...]`` by name, and ``next``, the place of the next row."""
         kept = {name: self._kept()[name] for name in self._empty.keys()}  # noqa: SIM118
         return kept | {"next": torch.tensor(self._buffer.writer.state_dict()["_cursor"])}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` gave, into an empty memory of the same capacity.
+        """Restore what ``tensors`` returned, into an empty buffer of the same capacity.
 
         Raises:
             KeyError: A tensor is missing.
-            RuntimeError: Tensors of different lengths.
+            RuntimeError: The tensors have different lengths.
         """
         rows = {name: tensors[name] for name in self._empty.keys()}  # noqa: SIM118 - of a tensordict
         if len(rows["value"]) > 0:

@@ -1,9 +1,9 @@
-"""What there is to learn from a search, and from practice: what the network's memory is filled with.
+"""Training targets from searches with labels and from rollouts without, which fill the replay buffer.
 
 To imitate the search is not enough at query time. It knows the labels, so its choice is the luckiest of many
-tries, and whoever copies it without the labels does harm on average. So the network also learns what an
-action earns when nobody looks at labels: from the first tries of each search, which are drawn before any
-reward is seen, and from practice, episodes that it plays by itself.
+tries, and imitating it without the labels does harm on average. So the network also learns what an action
+earns if labels are not looked at: from the expansions of the root of each search, which are drawn before any
+reward is seen, and from unlabelled rollouts, episodes that it plays by itself.
 """
 
 from __future__ import annotations
@@ -15,25 +15,32 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from agents.base import DecisionProcess, Rollout, uniform
+from agents.base import DecisionProcess
 from agents.mcts.network import PolicyValueNetwork, Trainer
+from agents.rollout import Rollout
 from agents.search import Summary, Tree, gumbel_noise
+from agents.seeding import uniform
 
 TEMPERATURE = 0.1
-"""By how much of the spread of a tree's returns an action must fall behind to count e times less."""
+"""Share of the spread of a tree's returns by which an action must fall behind to count e times less."""
 
 
 class SearchTarget(NamedTuple):
-    """What is learnt from one move of a search: which rows, bool `[B]`, and the replay's tensors."""
+    """Targets from one move of a search.
+
+    Attributes:
+        learnt: Rows that there is something to learn from, bool ``[B]``.
+        rows: Tensors for the replay buffer by name, ``[B, ...]`` each.
+    """
 
     learnt: Tensor
     rows: dict[str, Tensor]
 
 
 def visits_by_return(summary: Summary, tree: Tree) -> Tensor:
-    """The visits of the roots' actions, weighted by the best return of each, `[B, A]`.
+    """Visits of the actions at the roots, weighted by the best return of each, ``[B, A]``.
 
-    At a budget of a few visits an action, most of what a search has found out is in the returns.
+    At a budget of a few visits per action, most of what a search has found out is in the returns.
     """
     behind = summary.best - summary.best.amax(-1, keepdim=True)
     spread = (tree.high - tree.low).clamp_min(1e-9).unsqueeze(-1)
@@ -47,11 +54,15 @@ def root_expansion_returns(
     network: PolicyValueNetwork,
     *,
     discount: float,
-    caution: float,
+    lcb_coef: float,
 ) -> dict[str, Tensor]:
-    """What the actions tried first earn without labels: their reward, and what surely follows.
+    """Returns without labels of the actions that were expanded at the root.
 
-    The first state is the only one of the search that was not reached by looking at labels.
+    They are the reward of the action and a lower confidence bound of what follows. The first state is the
+    only one of a search that was not reached by looking at labels.
+
+    Returns:
+        The ``gains`` of the actions ``[B, A]``, and which were ``tried``, bool ``[B, A]``.
     """
     tried = tree.visits[:, 0] > 0  # [B, A]
     gains = tree.rewards[:, 0].clone()
@@ -60,102 +71,91 @@ def root_expansion_returns(
         child = (tree.parent[:, node] == 0) & (node < tree.used)
         if not bool(child.any()):
             continue
-        sure = lower_confidence_value(network, core.observation(episode, tree.state[:, node]), caution)
+        value = lower_confidence_value(network, core.observation(episode, tree.state[:, node]), lcb_coef)
         ahead = child & ~tree.terminal[:, node]
-        gains[rows, tree.parent_action[:, node]] += discount * sure * ahead
+        gains[rows, tree.parent_action[:, node]] += discount * value * ahead
     return {"gains": gains * tried, "tried": tried}
 
 
 def collect_unlabelled_rollouts(
     core: DecisionProcess,
     episode: Any,
-    learner: Trainer,
+    trainer: Trainer,
     act: Callable[[Tensor, Tensor], Tensor],
     generator: torch.Generator,
     moves: int,
     *,
-    explore: float,
+    exploration_fraction: float,
     discount: float,
-    caution: float,
+    lcb_coef: float,
 ) -> Tensor:
-    """Play without labels, and remember what came of it.
+    """Play episodes without labels, and remember what they have earned.
 
-    Some moves, and the first where it would stop at once, are drawn from the search's policy instead. Where
-    the moves run out before the episode is over, what surely follows stands in for the rest.
+    Some moves, and the first where the agent would stop at once, are drawn from the policy of the search
+    instead. Where the moves run out before the episode is over, a lower confidence bound stands for the rest.
 
     Args:
         core: The decision process.
-        episode: `B` rows.
-        learner: Whose memory is filled.
-        act: Gives actions `[B]`, or -1 for none, for observations `[B, O]` and masks `[B, A]`.
-        generator: Randomness.
-        moves: Evaluations a row at most.
-        explore: Share of the moves that are drawn.
-        discount: Weight of later rewards.
-        caution: Standard deviations of the ensemble by which a value counts for less.
+        episode: ``B`` rows.
+        trainer: Owner of the replay buffer that is filled.
+        act: Gives actions ``[B]``, or -1 for none, for observations ``[B, O]`` and masks ``[B, A]``.
+        generator: Source of all random draws.
+        moves: Largest number of evaluations per row.
+        exploration_fraction: Share of the moves that are drawn from the policy of the search.
+        discount: Discount factor of later rewards.
+        lcb_coef: Number of standard deviations of the ensemble that are subtracted from a value.
 
     Returns:
-        The evaluations that it cost, i64 `[B]`.
+        Evaluations that were spent, i64 ``[B]``.
     """
-    game = Rollout(core, episode)
+    rollout = Rollout(core, episode)
     played: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
-    moving = game.alive
-    spent = torch.zeros_like(moving, dtype=torch.int64)
+    moving = rollout.alive
     for move in range(moves):
-        observation, mask = core.observation(episode, game.state), core.mask(episode, game.state)
+        observation, mask = rollout.observation(), rollout.mask()
         action = act(observation, mask)
         rests = action == (-1 if core.stop is None else core.stop)
-        noise = uniform((len(spent), core.actions + 1), generator, spent.device)
+        noise = uniform((len(action), core.actions + 1), generator, action.device)
         with torch.no_grad():
-            logits = learner.network(observation).logits
+            logits = trainer.network(observation).logits
         keys = (logits + gumbel_noise(noise[:, 1:])).masked_fill(~mask, -torch.inf)
         key, drawn = without_stop(core, keys).max(-1)
-        draws = (noise[:, 0] < explore) | (rests & (move == 0))
+        draws = (noise[:, 0] < exploration_fraction) | (rests & (move == 0))
         draws &= key > -torch.inf
         action = torch.where(draws, drawn, action)
-        moving = game.alive & (draws | ~rests)
+        moving = rollout.alive & (draws | ~rests)
         if not bool(moving.any()):
             break
-        reward = game.move(action)
-        spent += moving
-        played.append((observation, mask, action, moving, reward))
-    gain = torch.zeros(len(spent), device=spent.device)
-    cut = game.alive & moving
+        played.append((observation, mask, action, moving, rollout.move(action)))
+    gain = torch.zeros_like(rollout.return_)
+    cut = rollout.alive & moving
     if bool(cut.any()):
-        gain = lower_confidence_value(learner.network, core.observation(episode, game.state), caution) * cut
+        gain = lower_confidence_value(trainer.network, rollout.observation(), lcb_coef) * cut
     for observation, mask, action, moved, reward in reversed(played):
         gain = reward + discount * gain
         tried = one_hot(action.clamp_min(0), core.actions).bool()
-        learner.replay.add(
+        trainer.remember(
             moved,
+            generator,
             observation=observation,
             mask=mask,
             gains=gain.unsqueeze(1) * tried,
             tried=tried,
             value=gain,
             known=moved,
-            copies=bootstrap_copies(len(moved), learner.network.members, generator).to(moved.device),
         )
-    return spent
+    return rollout.evaluations
 
 
 @torch.no_grad()
-def lower_confidence_value(network: PolicyValueNetwork, observation: Tensor, caution: float) -> Tensor:
-    """What going on from observations `[B, O]` surely gains without labels, `[B]`; at least the 0 of rest."""
-    said = network(observation)
-    return (said.value - caution * said.value_doubt).clamp_min(0)
-
-
-def bootstrap_copies(rows: int, members: int, generator: torch.Generator) -> Tensor:
-    """How often each member's bootstrap sample has each of the rows, `[B, M]`, where the generator lives.
-
-    Poisson numbers of mean 1: what a bootstrap sample of a stream amounts to (Oza & Russell, 2001).
-    """
-    return torch.poisson(torch.ones(rows, members, device=generator.device), generator=generator)
+def lower_confidence_value(network: PolicyValueNetwork, observation: Tensor, lcb_coef: float) -> Tensor:
+    """Lower confidence bound of the value of observations ``[B, O]``, ``[B]``; at least the 0 of resting."""
+    prediction = network(observation)
+    return (prediction.value - lcb_coef * prediction.value_std).clamp_min(0)
 
 
 def without_stop(core: DecisionProcess, scores: Tensor) -> Tensor:
-    """Scores `[B, A]` by which `stop` cannot be the best."""
+    """Scores ``[B, A]`` of which that of ``stop`` is -inf."""
     if core.stop is None:
         return scores
     return scores.index_fill(1, torch.tensor(core.stop, device=scores.device), -torch.inf)

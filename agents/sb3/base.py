@@ -1,8 +1,8 @@
-"""What agents made of Stable-Baselines3's algorithms have in common. The algorithms are the library's own.
+"""Base class of the agents whose algorithms are those of Stable-Baselines3.
 
-An algorithm plays a vector environment made of the given episodes, row by row and over and over, until the
-budget is spent, and learns as it does anywhere else. It draws from global generators, which are fenced off
-(`agents.seeding`). It computes on the CPU, as the library recommends for small networks.
+An algorithm plays a vector environment made of the given episodes, over and over, until the budget is spent,
+and learns as it does anywhere else. It draws from global generators, which are seeded for that time and
+restored afterwards (``agents.seeding``). It computes on the CPU, as the library advises for small networks.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
-from agents.rollout import BestReturnRunner, play
+from agents.base import Agent, DecisionProcess, PlanResult, check_sizes
+from agents.rollout import Rollout, roll, roll_repeatedly
 from agents.seeding import global_seed, seed_from_generator
 from agents.settings import shares, widths
 from agents.state_tensors import by_part, flat, optimizer_tensors, restore_optimizer
@@ -38,21 +38,21 @@ STATISTICS = {
     "train/explained_variance": "policy/explained_variance",
     "rollout/exploration_rate": "policy/exploration_rate",
 }
-"""What is told of what the algorithms log, by their name and ours."""
+"""Statistics that are reported, by their name in the library's log and here."""
 
 
 class Sb3Agent(Agent):
-    """An agent around an algorithm of Stable-Baselines3.
+    """Agent around an algorithm of Stable-Baselines3.
 
-    If `norm_reward` says so, rewards are divided by the running standard deviation of returns
-    (`VecNormalize`): they are small numbers, and a network that had to find them in their own unit would
+    With ``norm_reward``, rewards are divided by the running standard deviation of returns
+    (``VecNormalize``): they are small numbers, and a network that had to find them in their own unit would
     mostly add noise.
     """
 
     acts_without_labels = True
     parts: ClassVar[tuple[str, ...]] = ("size", "policy", "optimizer", "returns", "counter")
     counters: ClassVar[tuple[str, ...]] = ("num_timesteps", "_n_updates")
-    """Numbers of the algorithm that go on after it was resumed."""
+    """Counters of the algorithm that go on after a resume."""
 
     def __init__(
         self,
@@ -73,27 +73,28 @@ class Sb3Agent(Agent):
 
     @abstractmethod
     def make(self, observation_size: int, actions: int) -> BaseAlgorithm:
-        """A new algorithm, its model set up, for observations of size `O` and `A` actions."""
+        """Make an algorithm, its model set up, for observations of size ``O`` and ``A`` actions."""
 
     @abstractmethod
     def wrap(self, env: CalibrationVecEnv) -> VecEnv:
-        """The environment as the algorithm wants it."""
+        """Wrap the environment as the algorithm needs it."""
 
     @abstractmethod
     def prepare(self, algorithm: BaseAlgorithm, rows: int) -> int:
-        """Fit the algorithm to a number of rows; the steps a row that it shall play, at most the budget."""
+        """Adapt the algorithm to a number of rows; the steps per row to play, at most the budget."""
 
     @abstractmethod
     def predict(
         self, algorithm: BaseAlgorithm, observation: Tensor, mask: Tensor, deterministic: bool
     ) -> NDArray[np.int64]:
-        """Legal actions `[B]` for observations `[B, O]` and masks `[B, A]`."""
+        """Choose legal actions ``[B]`` for observations ``[B, O]`` and masks ``[B, A]``."""
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         algorithm = self._bind(core)
         with seed_from_generator(generator):
-            return play(core, episode, self._chooser(algorithm, deterministic=False), self.budget)
+            choose = self._chooser(algorithm, deterministic=False)
+            return roll_repeatedly(core, episode, choose, self.budget)
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -102,24 +103,24 @@ class Sb3Agent(Agent):
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         algorithm = self._bind(core)
-        rows = BestReturnRunner(core, episode)
-        if rows.count * self.budget < 2:  # advantages of a single transition have no spread
+        rollout = Rollout(core, episode, keep_best=True)
+        if rollout.count * self.budget < 2:  # advantages of a single transition have no spread
             return self.plan(core, episode, generator)
         with seed_from_generator(generator):
-            steps = self.prepare(algorithm, rows.count)
-            env = self.wrap(CalibrationVecEnv(rows.count, rows=rows))
+            steps = self.prepare(algorithm, rollout.count)
+            env = self.wrap(CalibrationVecEnv(rollout.count, rows=rollout))
             if self.norm_reward:
                 env = VecNormalize(env, norm_obs=False, gamma=self.gamma)
                 env.ret_rms = self._returns
-            algorithm.n_envs = rows.count
+            algorithm.n_envs = rollout.count
             algorithm.set_env(env)
             algorithm.set_logger(Logger(None, []))
-            algorithm.learn(steps * rows.count, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+            algorithm.learn(steps * rollout.count, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
         algorithm.env = None
         algorithm._vec_normalize_env = None
         logged: dict[str, Any] = algorithm.logger.name_to_value
-        told = {ours: float(logged[theirs]) for theirs, ours in STATISTICS.items() if theirs in logged}
-        return rows.result({name: value for name, value in told.items() if np.isfinite(value)})
+        statistics = {ours: float(logged[theirs]) for theirs, ours in STATISTICS.items() if theirs in logged}
+        return rollout.result({name: value for name, value in statistics.items() if np.isfinite(value)})
 
     @override
     def export_state(self) -> dict[str, Tensor]:
@@ -145,7 +146,7 @@ class Sb3Agent(Agent):
         self._algorithm = algorithm
 
     def tensors(self, algorithm: BaseAlgorithm) -> dict[str, dict[str, Tensor]]:
-        """Everything that has been learnt, by part and name."""
+        """Everything that was learnt, by part and name."""
         returns = self._returns
         numbers: dict[str, Any] = {"mean": returns.mean, "var": returns.var, "count": returns.count}
         return {
@@ -159,7 +160,7 @@ class Sb3Agent(Agent):
         }
 
     def restore(self, algorithm: BaseAlgorithm, parts: dict[str, dict[str, Tensor]]) -> None:
-        """Take over what `tensors` gave."""
+        """Restore what ``tensors`` returned."""
         algorithm.policy.load_state_dict(parts["policy"])
         restore_optimizer(algorithm.policy.optimizer, parts["optimizer"])
         returns = parts["returns"]
@@ -188,7 +189,7 @@ class Sb3Agent(Agent):
 
 
 def set_up(algorithm: BaseAlgorithm, observation_space: Any, action_space: Any) -> None:
-    """Make the model of an algorithm that was made without an environment."""
+    """Set up the model of an algorithm that was made without an environment."""
     algorithm.observation_space, algorithm.action_space = observation_space, action_space
     algorithm.n_envs = 1
     algorithm._setup_model()

@@ -1,4 +1,4 @@
-"""DQN from Stable-Baselines3, which knows no masks: with masks in acting, in exploring and in its targets."""
+"""DQN agent from Stable-Baselines3, with masks when it acts, when it explores and in its targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing_extensions import override
 from agents.registry import register
 from agents.sb3.base import Sb3Agent, set_up
 from agents.sb3.masking import MaskInObservation, WithoutMask, draw_legal, legal, masked_space, to_input
-from agents.sb3.on_policy import begin_at_zero
+from agents.sb3.on_policy import zero_init
 from agents.settings import at_least, positive, shares
 from envs.adapters.sb3 import CalibrationVecEnv
 
@@ -31,29 +31,30 @@ REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", 
 class DqnAgent(Sb3Agent):
     """Deep Q-learning from Stable-Baselines3 (Mnih et al., 2015), with masks.
 
-    Without labels it takes the legal action of the highest value. Values begin at 0, of which `stop` is the
-    first, so it stops until it has learnt better. A catalogue without `stop` leaves it no choice but to act
-    up to the horizon.
+    Without labels it takes the legal action of the highest value. Values begin at 0, of which ``stop`` is the
+    first, so it stops until it has learnt better. If the catalogue has no ``stop``, it has to act up to the
+    horizon.
 
     Args:
-        budget: Evaluations an episode may cost, over all the times that it is played.
-        learning_rate: Of Adam.
-        buffer_size: Transitions that are remembered.
-        learning_starts: Transitions that are drawn at random before it learns.
-        batch_size: Transitions in a gradient step.
-        tau: Share of the network that the target network takes over at a time.
-        gamma: Discount.
-        train_freq: Steps a row between updates.
-        gradient_steps: Gradient steps of an update; -1 is as many as transitions since the last.
-        target_update_interval: Transitions between updates of the target network.
+        budget: Largest number of evaluations per episode, over all the times that it is played.
+        learning_rate: Learning rate of the Adam optimizer.
+        buffer_size: Capacity of the replay buffer, in transitions.
+        learning_starts: Number of transitions with random actions before it learns.
+        batch_size: Number of transitions per gradient step.
+        tau: Share of the network that the target network takes over in an update.
+        gamma: Discount factor.
+        train_freq: Number of steps per row between updates.
+        gradient_steps: Number of gradient steps per update; -1 is one for each transition since the last.
+        target_update_interval: Number of transitions between updates of the target network.
         exploration_initial_eps: Share of random actions at first.
         exploration_final_eps: Share of random actions in the end.
-        exploration_steps: Transitions over which the share goes from one to the other. Stable-Baselines3 has
-            `exploration_fraction` of a training whose length is known beforehand, which it is not here.
-        max_grad_norm: Largest norm of a gradient.
-        norm_reward: Divide rewards by the running standard deviation of returns.
+        exploration_steps: Number of transitions over which the share goes from the first to the second.
+            Stable-Baselines3 has ``exploration_fraction`` of a training whose length is known beforehand,
+            which it is not here.
+        max_grad_norm: Norm to which gradients are clipped.
+        norm_reward: Whether rewards are divided by the running standard deviation of returns.
         net_arch: Widths of the hidden layers; None is two of 64.
-        seed: Of the initial weights.
+        seed: Seed of the initial weights.
     """
 
     parts: ClassVar[tuple[str, ...]] = (*Sb3Agent.parts, "replay")
@@ -162,7 +163,7 @@ class DqnAgent(Sb3Agent):
 
 
 class MaskedQNetwork(QNetwork):
-    """Values of illegal actions are out of the running, in the present and in the target's next state."""
+    """Q-network whose values of illegal actions are ``ILLEGAL``, also in the next state of a target."""
 
     @override
     def forward(self, obs: Any) -> Tensor:
@@ -170,7 +171,7 @@ class MaskedQNetwork(QNetwork):
 
 
 class MaskedDqnPolicy(DQNPolicy):
-    """DQN's policy for observations that carry masks, `[O + A]`; values begin at 0."""
+    """Policy of DQN for observations with masks, ``[O + A]``; values begin at 0."""
 
     def __init__(self, observation_space: Any, action_space: Any, lr_schedule: Any, **settings: Any) -> None:
         super().__init__(
@@ -187,7 +188,7 @@ class MaskedDqnPolicy(DQNPolicy):
         network = MaskedQNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
         last = network.q_net[-1]
         assert isinstance(last, torch.nn.Linear)
-        begin_at_zero(last)
+        zero_init(last)
         return network.to(self.device)
 
 
@@ -195,13 +196,13 @@ class MaskedDqn(DQN):
     """DQN that explores legal actions only, row by row, for a given number of transitions.
 
     Attributes:
-        exploration_steps: Transitions over which exploration falls.
+        exploration_steps: Number of transitions over which exploration falls.
     """
 
     exploration_steps: int
 
     def update_exploration(self) -> None:
-        """The share of random actions where training stands."""
+        """Set the share of random actions by the number of transitions so far."""
         self._update_current_progress_remaining(self.num_timesteps, 0)
         self.exploration_rate = self.exploration_schedule(self._current_progress_remaining)
 
@@ -242,7 +243,7 @@ class MaskedDqn(DQN):
 
 
 class RowsReplayBuffer(ReplayBuffer):
-    """A replay buffer that takes in any number of rows at a time; the library's is made for a fixed one."""
+    """Replay buffer that takes any number of rows at a time; the library's is made for a fixed number."""
 
     @override
     def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any) -> None:

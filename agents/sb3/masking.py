@@ -1,8 +1,8 @@
-"""Masks for algorithms of Stable-Baselines3 that know none: they travel within the observation.
+"""Action masks within observations, for algorithms of Stable-Baselines3 that do not support masks.
 
-The environment puts the mask behind the observation, and the network's first layer takes it off again. So
+The environment appends the mask to the observation, and the network's first layer takes it off again. So
 everything that is computed from an observation can be masked: the policy when it acts and when it learns, and
-the values of what may be done next. An illegal action is never taken.
+the values of the next state. An illegal action is never taken.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ ILLEGAL = -1e8
 
 
 def masked_space(observation_size: int, actions: int) -> Box:
-    """The space of observations with masks behind them, `[O + A]`."""
+    """Space of observations with masks appended, ``[O + A]``."""
     return Box(-BOUND, BOUND, (observation_size + actions,), np.float32)
 
 
 class MaskInObservation(VecEnvWrapper):
-    """Puts the mask, 0 or 1, behind each observation, `[B, O + A]`.
+    """Environment whose observations have the mask, 0 or 1, appended, ``[B, O + A]``.
 
     Args:
-        venv: The environment.
+        venv: The environment that is wrapped.
     """
 
     venv: CalibrationVecEnv
@@ -46,7 +46,7 @@ class MaskInObservation(VecEnvWrapper):
         return self._with_masks(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
-        """As the environment's. After an end nothing is legal."""
+        """Step the environment. In a terminal observation no action is legal."""
         observation, reward, done, infos = self.venv.step_wait()
         for row in np.flatnonzero(done):
             last = infos[row]["terminal_observation"]
@@ -60,11 +60,11 @@ class MaskInObservation(VecEnvWrapper):
 
 
 class WithoutMask(BaseFeaturesExtractor):
-    """The observation without the mask behind it.
+    """Features extractor that drops the mask from an observation.
 
     Args:
-        observation_space: Of observations with masks.
-        actions: `A`.
+        observation_space: Space of observations with masks.
+        actions: Number of actions, ``A``.
     """
 
     def __init__(self, observation_space: Box, actions: int) -> None:
@@ -72,26 +72,26 @@ class WithoutMask(BaseFeaturesExtractor):
         self.actions = actions
 
     def forward(self, observation: Tensor) -> Tensor:
-        """`[B, O]` of `[B, O + A]`."""
+        """Observations ``[B, O]`` of observations with masks ``[B, O + A]``."""
         return observation[:, : -self.actions]
 
 
 def mask_of(observation: Tensor, actions: int) -> Tensor:
-    """Legal actions, bool `[B, A]`, of observations with masks `[B, O + A]`."""
+    """Legal actions, bool ``[B, A]``, of observations with masks ``[B, O + A]``."""
     return observation[:, -actions:] > 0.5
 
 
 def legal(values: Tensor, observation: Tensor) -> Tensor:
-    """Values `[B, A]` of actions, those of illegal ones out of the running."""
+    """Values ``[B, A]`` of actions, those of illegal ones replaced by ``ILLEGAL``."""
     return values.masked_fill(~mask_of(observation, values.shape[1]), ILLEGAL)
 
 
 def draw_legal(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """A legal action a row, i64 `[B]`, from NumPy's global generator as Stable-Baselines3's own draws are."""
+    """Draw a legal action per row, i64 ``[B]``, from NumPy's global generator, as the library does."""
     keys = np.random.random(masks.shape)  # noqa: NPY002
     return np.where(masks, keys, -1.0).argmax(1)
 
 
 def to_input(observation: Tensor, mask: Tensor) -> NDArray[np.float32]:
-    """Observations `[B, O]` and masks `[B, A]` as these algorithms' networks take them, `[B, O + A]`."""
+    """Append masks ``[B, A]`` to observations ``[B, O]``: the input ``[B, O + A]`` of these networks."""
     return torch.cat([observation, mask.to(observation.dtype)], dim=1).numpy(force=True)

@@ -1,4 +1,4 @@
-"""PPO and A2C with masks: sb3-contrib's MaskablePPO, and Stable-Baselines3's A2C with its masked policy."""
+"""PPO and A2C agents with masks: sb3-contrib's MaskablePPO, and Stable-Baselines3's A2C with its policy."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from envs.observation import BOUND
 
 
 class OnPolicyAgent(Sb3Agent):
-    """What PPO and A2C share: rollouts of `n_steps` steps a row, as many as the budget covers."""
+    """Base class of PPO and A2C: rollouts of ``n_steps`` steps per row, as many as the budget covers."""
 
     n_steps: int | None
 
     def rollout_steps(self) -> int:
-        """Steps a row in one rollout; all of the budget where `n_steps` is None."""
+        """Number of steps per row in one rollout; the whole budget if ``n_steps`` is None."""
         return min(self.n_steps or self.budget, self.budget)
 
     @override
     def prepare(self, algorithm: BaseAlgorithm, rows: int) -> int:
         assert isinstance(algorithm, OnPolicyAlgorithm)
-        # The advantage of a single transition cannot be normalised.
+        # The advantage of a single transition cannot be normalized.
         algorithm.n_steps = max(self.rollout_steps(), 2 if rows == 1 else 1)
         kind = algorithm.rollout_buffer_class
         assert kind is not None
@@ -55,28 +55,28 @@ class OnPolicyAgent(Sb3Agent):
 
 @register("ppo")
 class PpoAgent(OnPolicyAgent):
-    """Proximal policy optimisation with masks (sb3-contrib's MaskablePPO; Schulman et al., 2017).
+    """Proximal policy optimization with masks (sb3-contrib's MaskablePPO; Schulman et al., 2017).
 
-    Without labels it takes the most likely action. A catalogue without `stop` leaves it no choice but to act
-    up to the horizon.
+    Without labels it takes the most likely action. If the catalogue has no ``stop``, it has to act up to the
+    horizon.
 
     Args:
-        budget: Evaluations an episode may cost, over all the times that it is played.
-        learning_rate: Of Adam.
-        n_steps: Steps a row between updates; None is the budget.
-        batch_size: Transitions in a gradient step.
-        n_epochs: Passes over what was played.
-        gamma: Discount.
-        gae_lambda: Of the generalised advantage estimate.
-        clip_range: How far the ratio of new to old probability may go from 1.
-        normalize_advantage: Within each gradient step.
-        ent_coef: Weight of the entropy bonus.
-        vf_coef: Weight of the value's loss.
-        max_grad_norm: Largest norm of a gradient.
-        target_kl: Divergence from the old policy at which an update ends early, None for none.
-        norm_reward: Divide rewards by the running standard deviation of returns.
-        net_arch: Widths of the hidden layers, of policy and value apart; None is two of 64.
-        seed: Of the initial weights.
+        budget: Largest number of evaluations per episode, over all the times that it is played.
+        learning_rate: Learning rate of the Adam optimizer.
+        n_steps: Number of steps per row between updates; None is the budget.
+        batch_size: Number of transitions per gradient step.
+        n_epochs: Number of passes over a rollout.
+        gamma: Discount factor.
+        gae_lambda: Lambda of the generalized advantage estimate.
+        clip_range: Distance from 1 at which the ratio of new to old probability is clipped.
+        normalize_advantage: Whether advantages are normalized within each gradient step.
+        ent_coef: Coefficient of the entropy bonus.
+        vf_coef: Coefficient of the value loss.
+        max_grad_norm: Norm to which gradients are clipped.
+        target_kl: Divergence from the old policy at which an update ends early; None never ends it.
+        norm_reward: Whether rewards are divided by the running standard deviation of returns.
+        net_arch: Widths of the hidden layers of policy and value, which share none; None is two of 64.
+        seed: Seed of the initial weights.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class PpoAgent(OnPolicyAgent):
             **self.settings,  # type: ignore[arg-type]
         )
         set_up(algorithm, Box(-BOUND, BOUND, (observation_size,), np.float32), Discrete(actions))
-        begin_at_zero(algorithm.policy.value_net)
+        zero_init(algorithm.policy.value_net)
         return algorithm
 
     @override
@@ -165,25 +165,25 @@ class PpoAgent(OnPolicyAgent):
 class A2cAgent(OnPolicyAgent):
     """Advantage actor-critic from Stable-Baselines3 (Mnih et al., 2016), with masks.
 
-    Without labels it takes the most likely action. A catalogue without `stop` leaves it no choice but to act
-    up to the horizon.
+    Without labels it takes the most likely action. If the catalogue has no ``stop``, it has to act up to the
+    horizon.
 
     Args:
-        budget: Evaluations an episode may cost, over all the times that it is played.
-        learning_rate: Of RMSprop, or of Adam.
-        n_steps: Steps a row between updates, each of one gradient step; None is the budget. What is left of
-            the budget after the last whole rollout is not spent.
-        gamma: Discount.
-        gae_lambda: Of the generalised advantage estimate; 1 is the plain advantage.
-        normalize_advantage: Within each gradient step.
-        ent_coef: Weight of the entropy bonus.
-        vf_coef: Weight of the value's loss.
-        max_grad_norm: Largest norm of a gradient.
-        use_rms_prop: RMSprop as in the paper, else Adam.
-        rms_prop_eps: What RMSprop's denominator is kept above.
-        norm_reward: Divide rewards by the running standard deviation of returns.
-        net_arch: Widths of the hidden layers, of policy and value apart; None is two of 64.
-        seed: Of the initial weights.
+        budget: Largest number of evaluations per episode, over all the times that it is played.
+        learning_rate: Learning rate of the RMSprop or Adam optimizer.
+        n_steps: Number of steps per row between updates of one gradient step each; None is the budget. The
+            rest of the budget after the last whole rollout is not spent.
+        gamma: Discount factor.
+        gae_lambda: Lambda of the generalized advantage estimate; 1 is the plain advantage.
+        normalize_advantage: Whether advantages are normalized within each gradient step.
+        ent_coef: Coefficient of the entropy bonus.
+        vf_coef: Coefficient of the value loss.
+        max_grad_norm: Norm to which gradients are clipped.
+        use_rms_prop: Whether the optimizer is RMSprop, as in the paper, instead of Adam.
+        rms_prop_eps: Number added to RMSprop's denominator.
+        norm_reward: Whether rewards are divided by the running standard deviation of returns.
+        net_arch: Widths of the hidden layers of policy and value, which share none; None is two of 64.
+        seed: Seed of the initial weights.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class A2cAgent(OnPolicyAgent):
             **self.settings,  # type: ignore[arg-type]
         )
         set_up(algorithm, masked_space(observation_size, actions), Discrete(actions))
-        begin_at_zero(algorithm.policy.value_net)
+        zero_init(algorithm.policy.value_net)
         return algorithm
 
     @override
@@ -249,14 +249,14 @@ class A2cAgent(OnPolicyAgent):
 
 
 class MaskedActorCriticPolicy(MaskableActorCriticPolicy):
-    """sb3-contrib's masked policy for algorithms that pass no masks: it finds them in the observation.
+    """Masked policy of sb3-contrib for algorithms that pass no masks: it finds them in the observation.
 
     Args:
-        observation_space: Of observations with masks, `[O + A]`.
-        action_space: `A` actions.
-        lr_schedule: Of the optimiser.
-        use_sde: Not for discrete actions; A2C passes it to any policy.
-        settings: Of sb3-contrib's policy.
+        observation_space: Space of observations with masks, ``[O + A]``.
+        action_space: Space of ``A`` actions.
+        lr_schedule: Schedule of the optimizer's learning rate.
+        use_sde: Ignored, as it is not for discrete actions; A2C passes it to every policy.
+        settings: Further settings of sb3-contrib's policy.
     """
 
     def __init__(
@@ -289,8 +289,8 @@ class MaskedActorCriticPolicy(MaskableActorCriticPolicy):
         return super().get_distribution(obs, mask_of(obs, self._count))  # type: ignore[arg-type]
 
 
-def begin_at_zero(layer: nn.Linear) -> None:
-    """Let a layer of values say 0 at first: returns are small numbers beside a random network's."""
+def zero_init(layer: nn.Linear) -> None:
+    """Set a layer of values to zero: returns are small numbers beside the outputs of a random network."""
     with torch.no_grad():
         layer.weight.zero_()
         layer.bias.zero_()

@@ -1,6 +1,6 @@
-"""PPO from TorchRL's parts, on the device where the model is: its collector, its advantages, its loss.
+"""PPO agent from TorchRL's collector, advantages and loss, on the device of the model.
 
-The same algorithm and settings as `ppo`, so that the two can be compared; nothing leaves the device.
+The same algorithm and settings as ``ppo``, so that the two can be compared; nothing leaves the device.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torchrl.collectors import Collector
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult, check_sizes, roll
+from agents.base import Agent, DecisionProcess, PlanResult, check_sizes
 from agents.registry import register
-from agents.rollout import BestReturnRunner, play
+from agents.rollout import Rollout, roll, roll_repeatedly
 from agents.seeding import global_seed, seed_from_generator
 from agents.settings import at_least, positive, shares, widths
 from agents.state_tensors import by_part, flat
@@ -29,26 +29,26 @@ LOSSES = {"loss_objective": "policy", "loss_critic": "value", "loss_entropy": "e
 
 @register("ppo_torchrl")
 class TorchRLPpoAgent(Agent):
-    """Proximal policy optimisation with masks, on the device (Schulman et al., 2017).
+    """Proximal policy optimization with masks, on the device (Schulman et al., 2017).
 
-    Without labels it takes the most likely action. A catalogue without `stop` leaves it no choice but to act
-    up to the horizon.
+    Without labels it takes the most likely action. If the catalogue has no ``stop``, it has to act up to the
+    horizon.
 
     Args:
-        budget: Evaluations an episode may cost, over all the times that it is played.
-        learning_rate: Of Adam.
-        batch_size: Transitions in a gradient step.
-        n_epochs: Passes over what was played.
-        gamma: Discount.
-        gae_lambda: Of the generalised advantage estimate.
-        clip_range: How far the ratio of new to old probability may go from 1.
-        normalize_advantage: Within each gradient step.
-        ent_coef: Weight of the entropy bonus.
-        vf_coef: Weight of the value's loss.
-        max_grad_norm: Largest norm of a gradient.
-        norm_reward: Divide rewards by the running standard deviation of returns.
-        net_arch: Widths of the hidden layers, of policy and value apart; None is two of 64.
-        seed: Of the initial weights.
+        budget: Largest number of evaluations per episode, over all the times that it is played.
+        learning_rate: Learning rate of the Adam optimizer.
+        batch_size: Number of transitions per gradient step.
+        n_epochs: Number of passes over a rollout.
+        gamma: Discount factor.
+        gae_lambda: Lambda of the generalized advantage estimate.
+        clip_range: Distance from 1 at which the ratio of new to old probability is clipped.
+        normalize_advantage: Whether advantages are normalized within each gradient step.
+        ent_coef: Coefficient of the entropy bonus.
+        vf_coef: Coefficient of the value loss.
+        max_grad_norm: Norm to which gradients are clipped.
+        norm_reward: Whether rewards are divided by the running standard deviation of returns.
+        net_arch: Widths of the hidden layers of policy and value, which share none; None is two of 64.
+        seed: Seed of the initial weights.
     """
 
     acts_without_labels = True
@@ -93,7 +93,7 @@ class TorchRLPpoAgent(Agent):
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         learner = self._bind(core, core.done(core.initial(episode)).device)
         with seed_from_generator(generator):
-            return play(core, episode, learner.draw, self.budget)
+            return roll_repeatedly(core, episode, learner.draw, self.budget)
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -106,15 +106,15 @@ class TorchRLPpoAgent(Agent):
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         if self.budget == 0:
             return self.plan(core, episode, generator)
-        rows = BestReturnRunner(core, episode)
-        learner = self._bind(core, rows.device)
+        rollout = Rollout(core, episode, keep_best=True)
+        learner = self._bind(core, rollout.device)
         with seed_from_generator(generator):
-            played = _collect(learner.actor, rows, self.budget)
+            played = _collect(learner.actor, rollout, self.budget)
             statistics = self._update(learner, played)
-        return rows.result(statistics)
+        return rollout.result(statistics)
 
     def _update(self, learner: PpoLearner, played: TensorDictBase) -> dict[str, float]:
-        """Learn from what was played, `[B, steps]`; mean losses by name."""
+        """Learn from a rollout ``[B, steps]``; mean losses by name."""
         if self.norm_reward:
             ended = played["next", "done"].squeeze(-1)
             learner.returns.update(played["next", "reward"].squeeze(-1), ended, self.gamma)
@@ -127,14 +127,14 @@ class TorchRLPpoAgent(Agent):
         for _ in range(self.n_epochs):
             for chosen in torch.randperm(len(played)).to(played.device).split(self.batch_size):
                 losses = dict(learner.loss(played[chosen]).items())
-                told = {f"loss/{ours}": losses[name] for name, ours in LOSSES.items() if name in losses}
+                terms = {f"loss/{ours}": losses[name] for name, ours in LOSSES.items() if name in losses}
                 learner.optimizer.zero_grad()
-                torch.stack(list(told.values())).sum().backward()
+                torch.stack(list(terms.values())).sum().backward()
                 nn.utils.clip_grad_norm_(learner.parameters, self.max_grad_norm)
                 learner.optimizer.step()
                 steps += 1
-                told |= {"policy/kl": losses["kl_approx"], "policy/clip_fraction": losses["clip_fraction"]}
-                totals = {name: totals.get(name, 0) + value.detach() for name, value in told.items()}
+                terms |= {"policy/kl": losses["kl_approx"], "policy/clip_fraction": losses["clip_fraction"]}
+                totals = {name: totals.get(name, 0) + value.detach() for name, value in terms.items()}
         return {name: float(total) / steps for name, total in totals.items()}
 
     def _bind(self, core: DecisionProcess, device: torch.device) -> PpoLearner:
@@ -175,16 +175,16 @@ class TorchRLPpoAgent(Agent):
         self._learner = learner
 
 
-def _collect(actor: ProbabilisticTensorDictSequential, rows: BestReturnRunner, steps: int) -> TensorDictBase:
-    """Play rows for some steps each, one episode after the other; all that was seen, `[B, steps]`."""
-    env = CalibrationTorchRLEnv(rows.count, rows=rows)
-    frames = steps * rows.count
+def _collect(actor: ProbabilisticTensorDictSequential, rollout: Rollout, steps: int) -> TensorDictBase:
+    """Play a number of steps per row, one episode after the other; the transitions ``[B, steps]``."""
+    env = CalibrationTorchRLEnv(rollout.count, rows=rollout)
+    frames = steps * rollout.count
     collector = Collector(
         env,
         actor,
         frames_per_batch=frames,
         total_frames=frames,
-        device=rows.device,
+        device=rollout.device,
         track_traj_ids=False,
         auto_register_policy_transforms=False,
     )

@@ -1,4 +1,4 @@
-"""The networks of `ppo_torchrl` and what trains them, from TorchRL's parts."""
+"""Networks of ``ppo_torchrl`` with their loss and optimizer, from TorchRL's parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADAM_EPSILON = 1e-5
 
 
 class _PolicyNetwork(nn.Module):
-    """Logits `[B, A]` and the mask that goes with them: all is legal where nothing is, as in what is over."""
+    """Logits ``[B, A]`` and their mask, which allows everything where nothing is legal, as after an end."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -34,13 +34,13 @@ class _PolicyNetwork(nn.Module):
 
 
 class PpoLearner:
-    """Networks, what they are trained by and how: what is saved and resumed together.
+    """Networks with their loss, their optimizer and the scale of returns, which are resumed together.
 
     Args:
-        sizes: Length of an observation, `O`, and number of actions, `A`.
-        net_arch: Widths of the hidden layers, of policy and value apart.
-        learning_rate: Of Adam.
-        gae: Settings of the generalised advantage estimate.
+        sizes: Length of an observation, ``O``, and number of actions, ``A``.
+        net_arch: Widths of the hidden layers of policy and value, which share none.
+        learning_rate: Learning rate of the Adam optimizer.
+        gae: Settings of the generalized advantage estimate.
         loss: Settings of the clipped loss.
     """
 
@@ -87,13 +87,13 @@ class PpoLearner:
 
     @torch.no_grad()
     def draw(self, observation: Tensor, mask: Tensor) -> Tensor:
-        """Actions `[B]` drawn from the policy, from the global generator."""
+        """Draw actions ``[B]`` from the policy, by the global generator."""
         rows = TensorDict({"observation": observation, "action_mask": mask}, batch_size=[len(mask)])
         return self.actor(rows)["action"]
 
     @torch.no_grad()
     def most_likely(self, observation: Tensor, mask: Tensor) -> Tensor:
-        """The legal actions `[B]` of the highest probability."""
+        """Legal actions ``[B]`` of the highest probability."""
         logits, legal = self.actor[0].module(observation, mask)
         return logits.masked_fill(~legal, -torch.inf).argmax(-1)
 
@@ -108,7 +108,7 @@ class PpoLearner:
             state |= {name: value.to(device) for name, value in state.items() if name != "step"}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything that has been learnt, by part and name."""
+        """Everything that was learnt, by part and name."""
         return {
             "size": dict(zip(("observation", "actions"), map(torch.tensor, self.sizes), strict=True)),
             "actor": dict(self.actor.state_dict()),
@@ -118,7 +118,7 @@ class PpoLearner:
         }
 
     def restore(self, parts: dict[str, dict[str, Tensor]]) -> None:
-        """Take over what `tensors` gave."""
+        """Restore what ``tensors`` returned."""
         self.actor.load_state_dict(parts["actor"])
         self.critic.load_state_dict(parts["critic"])
         restore_optimizer(self.optimizer, parts["optimizer"])
@@ -126,18 +126,18 @@ class PpoLearner:
 
 
 LARGEST_REWARD = 10.0
-"""In deviations."""
+"""Standard deviations at which scaled rewards are clipped, as by ``VecNormalize``."""
 
 
 class ReturnScale:
-    """Running deviation of returns so far, which rewards are divided by, as `VecNormalize` does for `ppo`."""
+    """Running standard deviation of returns that rewards are divided by, as by ``VecNormalize``."""
 
     def __init__(self) -> None:
         self.count = torch.tensor(0.0, dtype=torch.float64)
         self.mean, self.squares = self.count.clone(), self.count.clone()
 
     def update(self, reward: Tensor, ended: Tensor, gamma: float) -> None:
-        """Take in rewards `[B, steps]` and where episodes ended after them, bool `[B, steps]`."""
+        """Update by rewards ``[B, steps]`` and whether episodes ended after them, bool ``[B, steps]``."""
         going = torch.zeros_like(reward[:, 0])
         seen = []
         for now, over in zip(reward.unbind(1), ended.unbind(1), strict=True):
@@ -153,7 +153,7 @@ class ReturnScale:
         self.mean, self.count = self.mean + apart * count / whole, whole
 
     def scaled(self, reward: Tensor) -> Tensor:
-        """Rewards divided by the deviation, and clipped, as `VecNormalize` clips them."""
+        """Rewards divided by the standard deviation, and clipped."""
         deviation = (self.squares / self.count.clamp_min(1) + 1e-8).sqrt().float()
         return (reward / deviation).clamp(-LARGEST_REWARD, LARGEST_REWARD)
 
@@ -162,11 +162,11 @@ class ReturnScale:
         self.restore(self.tensors(), device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it."""
+        """Everything that is saved, by name."""
         return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def restore(self, tensors: dict[str, Tensor], device: torch.device | None = None) -> None:
-        """Take over what `tensors` gave."""
+        """Restore what ``tensors`` returned."""
         self.count, self.mean, self.squares = (
             tensors[name].to(device or "cpu") for name in ("count", "mean", "squares")
         )

@@ -1,4 +1,4 @@
-"""Problems with known answers, as tables: functions like those of `envs.CalibrationCore`."""
+"""Problems with known answers, as tables: functions like those of ``envs.CalibrationCore``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class ToyState(TensorClass):
-    """Batch size `[B]`: position, steps taken and whether `stop` was chosen."""
+    """Batch size ``[B]``: position, steps taken and whether ``stop`` was chosen."""
 
     calibration: Tensor  # the position, i64 [B]
     step: Tensor
@@ -19,9 +19,9 @@ class ToyState(TensorClass):
 
 @dataclass
 class Table:
-    """Deterministic moves between positions; action 0 is `stop`. The observation is the position, one-hot.
+    """Deterministic moves between positions; action 0 is ``stop``. The observation is the position, one-hot.
 
-    An episode is i64 `[B]`: its first position.
+    An episode is i64 ``[B]``: its first position.
     """
 
     after: Tensor  # i64 [P, A]
@@ -79,7 +79,7 @@ class Table:
 
 
 def bandit(earns: list[float]) -> Table:
-    """One move, as many actions as there are rewards, and `stop`."""
+    """One move, as many actions as there are rewards, and ``stop``."""
     actions = len(earns) + 1
     return Table(
         after=torch.zeros(1, actions, dtype=torch.int64),

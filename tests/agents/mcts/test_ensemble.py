@@ -30,10 +30,10 @@ def test_members_disagree_where_nothing_was_seen() -> None:
         ensemble = Ensemble(8, 1, 1, 32)
         seen = torch.rand(64, 1)
         target = torch.sin(3 * seen)
-        copies = torch.poisson(torch.ones(8, 64, 1))
+        weights = torch.poisson(torch.ones(8, 64, 1))
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=1e-2)
     for _ in range(300):
-        loss = ((ensemble(seen) - target).square() * copies).mean()
+        loss = ((ensemble(seen) - target).square() * weights).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -11,7 +11,7 @@ def seeded(seed=0):
 
 
 def numbered(first, count):
-    """Rows that tell their number in `value`."""
+    """Rows that tell their number in ``value``."""
     number = torch.arange(first, first + count).float()
     return {
         "observation": number[:, None].expand(-1, SIZE),
@@ -45,7 +45,16 @@ def test_what_is_left_out_has_no_target():
     drawn = replay.sample(4, seeded())
     assert not bool(drawn["known"].any() | drawn["tried"].any() | drawn["policy"].any())
     assert float(replay.scale()) == 1.0
-    assert set(drawn) == {"observation", "mask", "policy", "gains", "tried", "value", "known", "copies"}
+    assert set(drawn) == {
+        "observation",
+        "mask",
+        "policy",
+        "gains",
+        "tried",
+        "value",
+        "known",
+        "bootstrap_weights",
+    }
 
 
 def test_the_scale_is_that_of_the_gains_that_were_tried():

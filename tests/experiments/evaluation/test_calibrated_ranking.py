@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from agents import PlanResult
-from agents.base import roll
+from agents import PlanResult, roll
 from envs import CalibrationCore, EnvConfig, Episode
 from experiments.evaluation.retrieval_quality import Gallery, calibrate, scorer
 from experiments.settings.schema import EvalConfig
