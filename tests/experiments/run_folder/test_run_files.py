@@ -69,8 +69,8 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resume=true"):
         results.open_folder(tmp_path, settings())
     results.open_folder(tmp_path, settings(resume="true", device="cpu"))
-    with pytest.raises(UserError, match=r"train\.epochs was \d+ in that run and is 3 now"):
-        results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3}))
+    with pytest.raises(UserError, match=r"keeps its settings, threads=null train\.epochs=12 \(typed: thr"):
+        results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3, "threads": 2}))
 
 
 def test_a_folder_with_nothing_but_settings_is_new(tmp_path: Path) -> None:
