@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.run_folder.names import FREE, FREE_TRAIN
 
 RUN_DIR = "hydra.run.dir"

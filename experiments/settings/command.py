@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.console.errors import USER_ERRORS, UserError, did_you_mean
+from align3d.errors import UserError, did_you_mean
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS
@@ -67,7 +67,7 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
     def run(config: DictConfig) -> None:
         try:
             task(from_hydra(config) if resumed is None else from_plain(resumed))
-        except USER_ERRORS as error:  # before Hydra sees it, which would print the overrides as well
+        except UserError as error:  # before Hydra sees it, which would print the overrides as well
             sys.exit(_report(error))
         except KeyboardInterrupt:
             print(_interrupted(Path(HydraConfig.get().runtime.output_dir)), file=sys.stderr)
@@ -82,7 +82,7 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
             flags.overrides = [text for text in flags.overrides if text.lstrip("+~").startswith("hydra")]
         sys.argv[1:] = [*flags.words, *flags.overrides]
         run()
-    except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(_report(error))
     except KeyboardInterrupt:
         print("interrupted before anything was begun", file=sys.stderr)

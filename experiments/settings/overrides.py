@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.console.errors import UserError, closest, did_you_mean
+from align3d.errors import UserError, closest, did_you_mean
 from experiments.settings.schema import SECTIONS, RunConfig, from_hydra
 
 CONF = Path(__file__).parents[1] / "conf"

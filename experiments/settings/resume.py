@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.console.errors import UserError, closest, did_you_mean
+from align3d.errors import UserError, closest, did_you_mean
 from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_yaml
 from experiments.settings.changes import RUN_DIR, Change, differences, refuse, setting

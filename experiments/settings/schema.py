@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 import align3d.sources
 from agents import AGENTS, make_agent
+from align3d.errors import UserError, did_you_mean, settings_of
 from envs import FAMILIES, STOP, ActionCatalogue, AttentionDims, EnvConfig, RewardConfig
-from experiments.console.errors import UserError, did_you_mean, settings_of
 from models import OBJECT_NODES
 from models.config import SIZES, ModelConfig
 

@@ -25,7 +25,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.run_folder.names import CONFIG, FINAL, RERANKED, RESULTS, is_begun
 from experiments.settings.changes import Change, differences, in_hydras_grammar, setting
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.retrieval_quality import Metrics
 from experiments.run_folder.names import (

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from align3d.errors import UserError
 from experiments.console import tables
-from experiments.console.errors import UserError
 from experiments.index_evaluation.load_run import check_run, read_config
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.readers import read_yaml

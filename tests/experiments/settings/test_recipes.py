@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from agents import AGENTS
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.settings.command import CONF, check
 from experiments.settings.schema import register_sizes
 
