@@ -1,45 +1,56 @@
-"""``python -m align3d.build``: settings as key=value, one line for a mistake, a table at the end."""
+"""Command that builds a dataset: ``python -m align3d.build source=NAME out=DIR``."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
+from align3d.console.arguments import HELP, values_by
+from align3d.console.declarations import Setting, declared, summary
+from align3d.console.help_page import Section, page, setting_line, settings_of
 from align3d.dataset import ShapeDataset
-from align3d.errors import DataError
+from align3d.errors import UserError
 from align3d.pipeline import build
-from align3d.sources import SOURCES, did_you_mean, make_source, setting_names, source_class
+from align3d.sources import SOURCES, make_source, source_class
 
-_OWN = ("source", "out", "points", "seed", "workers", "progress")
-_WORDS = {"true": True, "false": False, "none": None, "null": None}
+EXAMPLE = "source=kicad size=500 out=data/kicad"
+OWN: dict[str, Setting] = {
+    name: dataclasses.replace(one, kind=str) if name in ("source", "out") else one
+    for name, one in declared(build).items()
+}
+"""Settings that do not depend on the source."""
+_LOOSE = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
+"""Kind of a setting of a source that does not say its type."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Build the dataset that the arguments ask for.
 
     Returns:
-        The exit code: 0, or 2 for a mistake, which is told in one line on stderr.
+        The exit code: 0, or 2 for a mistake, which is one line on stderr.
     """
-    if any(argument in ("-h", "--help", "help") for argument in arguments):
+    if not {*HELP}.isdisjoint(arguments):
         print(usage())
         return 0
     started = time.monotonic()
     try:
         settings = parse(arguments)
-        own = {key: settings.pop(key) for key in _OWN if key in settings}
+        own = {key: settings.pop(key) for key in OWN if key in settings}
         out = str(own.pop("out"))
         name = str(own.pop("source"))
-        if "seed" in setting_names(source_class(name)) and "seed" in own:
+        if "seed" in declared(source_class(name)) and "seed" in own:
             settings["seed"] = own["seed"]  # one seed for what a source draws and for the sampling
         source = make_source(name, **settings)
         dataset = build(source, out, **{key: value for key, value in own.items() if value is not None})
-    except DataError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -50,44 +61,34 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` arguments as a dict, checked against the keys of the source.
+    """Settings of a command line, checked against those of the build and of the source.
 
     Raises:
-        DataError: an argument without ``=``, a missing or unknown key.
+        UserError: Something that is no ``key=value``, a missing or unknown key, or a value of the wrong kind.
     """
-    settings: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals or not key:
-            raise DataError(
-                f"{argument!r} is not of the form key=value; for example source=kicad out=data/kicad"
-            )
-        if key in settings:
-            raise DataError(f"{key} is given twice")
-        settings[key] = text
-    if not settings.get("source"):
-        raise DataError(f"source=NAME is missing (known: {', '.join(sorted(SOURCES))})")
-    own = setting_names(source_class(settings["source"]))
-    keys = [*_OWN, *own]
-    for key in settings:
-        if key not in keys:
-            raise DataError(f"unknown key {key!r}{did_you_mean(key, keys)} (keys: {', '.join(keys)})")
-        if key not in ("source", "out"):
-            settings[key] = _value(settings[key], own.get(key, ""))
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    if not given.get("source"):
+        raise UserError(f"source=NAME is missing (known: {', '.join(sorted(SOURCES))})")
+    own = declared(source_class(given["source"]))
+    hints = {name: _LOOSE if one.kind is Any else one.kind for name, one in {**own, **OWN}.items()}
+    settings = values_by(hints, arguments, EXAMPLE.split()[-1])
     if not settings.get("out"):
-        raise DataError("out=DIR is missing: the folder to write the dataset to")
+        raise UserError("out=DIR is missing: the folder to write the dataset to")
     return settings
 
 
 def usage() -> str:
-    """What the command takes, with every source's settings."""
-    lines = [
-        "python -m align3d.build source=NAME out=DIR [points=2048] [seed=0] [workers=N] [progress=true]",
-        "",
-        "sources and their settings:",
-    ]
-    lines += [f"  {name}: {', '.join(setting_names(cls))}" for name, cls in sorted(SOURCES.items())]
-    return "\n".join([*lines, "  package.module:Class: a source of your own"])
+    """Help page, with every source's settings."""
+    sections = [Section("settings", [setting_line(one) for one in OWN.values()])]
+    for name, cls in sorted(SOURCES.items()):
+        title = f"source={name}: {summary(cls)}"
+        sections.append(Section(title, settings_of(cls, but=OWN)))
+    return page(
+        "Builds a dataset of shapes and captions. What was cut off goes on with the same command.",
+        ["python -m align3d.build source=NAME out=DIR [key=value ...]"],
+        f"python -m align3d.build {EXAMPLE}",
+        [*sections, Section("source=package.module:Class: a source of your own", [])],
+    )
 
 
 def report(dataset: ShapeDataset, seconds: float) -> None:
@@ -105,20 +106,6 @@ def report(dataset: ShapeDataset, seconds: float) -> None:
     table.add_row("hash", dataset.hash[:16])
     table.add_row("path", str(dataset.path))
     Console().print(table)
-
-
-def _value(text: str, annotation: str) -> Any:
-    """A number, true, false, none, or the text itself, which a setting that takes texts always gets."""
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    if "str" in annotation:
-        return text
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from align3d.console.interrupts import held_back
+from align3d.console.progress import Tracker
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError
 from align3d.hashing import hash_code, hash_json, hash_lines
-from align3d.interrupts import held_back
 from align3d.locking import locked
-from align3d.progress import ItemProgress
 from align3d.shards import ShardResult, ShardTask, run_in_worker, start_worker
 from align3d.sources import Item, Source, make_source, setting_names, source_class
 from align3d.store import (
@@ -85,7 +85,7 @@ def build(
         points: points of a shape, P.
         seed: seed of the sampling.
         workers: processes; 1 reads in this process; default: the cores that may be used.
-        progress: show a bar with rate and time left where stderr is a terminal and it takes a while.
+        progress: say how far it is, with rate and time left, where it takes more than a few seconds.
 
     Raises:
         DataError: wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
@@ -108,7 +108,7 @@ def build(
         shards = _plan(items, source.name)
         _prepare(partial, key, items)
         task = ShardTask(source, partial, points, seed, arrow_schema(points))
-        with ItemProgress(f"Reading {source.name}", len(items), enabled=progress) as bar:
+        with Tracker(f"reading {source.name}", len(items), "items", patience=2.0, enabled=progress) as bar:
             results = _run(task, shards, workers, bar)
         new = out.with_name(out.name + ".new")
         try:
@@ -196,7 +196,7 @@ def _prepare(partial: Path, key: str, items: Sequence[Item]) -> None:
         write_text(partial / _PLAN, plan)
 
 
-def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: ItemProgress) -> list[ShardResult]:
+def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: Tracker) -> list[ShardResult]:
     """Every shard's result, in order: those found finished, and those that are read now."""
     results: dict[int, ShardResult] = {}
     for index, items in enumerate(shards):
@@ -217,7 +217,7 @@ def _run_parallel(
     shards: list[Sequence[Item]],
     missing: list[int],
     workers: int,
-    bar: ItemProgress,
+    bar: Tracker,
     results: dict[int, ShardResult],
 ) -> None:
     queue = list(reversed(missing))

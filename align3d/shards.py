@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
-from align3d.interrupts import end_at_once
 from align3d.record import Record, Rejection, check_record
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard, write_text

@@ -14,10 +14,10 @@ from typing import Any, get_type_hints
 from rich.table import Table
 
 import experiments.benchmarks
+from align3d.console.arguments import values_by
+from align3d.errors import UserError, did_you_mean
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.console import process, tables
-from experiments.console.arguments import values_by
-from experiments.console.errors import USER_ERRORS, UserError, did_you_mean
 from experiments.console.writable import writable_file
 
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         for row in run(**settings):
             rows.append(row)
             print(f"{row.case}: {_figures(row)}", file=sys.stderr)
-    except USER_ERRORS as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

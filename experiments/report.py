@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from align3d.errors import UserError, did_you_mean
 from experiments.console import tables
-from experiments.console.errors import USER_ERRORS, UserError, did_you_mean
 from experiments.console.writable import writable_folder
 from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.writers import Report, write
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         runs, unfinished = find_runs(root)
         report = Report(str(root), [summarize(group, metrics) for group in compare(runs)], unfinished)
         paths = write(report, writable_folder(f"out={out}", out))
-    except USER_ERRORS as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from align3d.errors import UserError
 from experiments.console import process, tables
-from experiments.console.errors import USER_ERRORS
 from experiments.console.writable import writable_folder
 from experiments.index_evaluation import measured_tables
 from experiments.index_evaluation.generated_gallery import new_source
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         engines_of(settings, tell=True)  # before anything slow
         with pinned(settings.threads):
             run(settings, out)
-    except USER_ERRORS as error:
+    except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

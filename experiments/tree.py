@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from align3d.console.arguments import listed, values_of
+from align3d.errors import UserError, settings_of
 from experiments.console import process
-from experiments.console.arguments import listed, values_of
-from experiments.console.errors import USER_ERRORS, UserError, settings_of
 from experiments.index_evaluation.options import Positive
 from experiments.index_evaluation.run_index import CAPTION, stored_index
 from retrieval import describe, name_nodes
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         print(tree(parse(arguments)), flush=True)
     except BrokenPipeError:  # a pager or head has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except USER_ERRORS as error:
+    except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.settings.command import check
 from experiments.settings.schema import register_sizes
 

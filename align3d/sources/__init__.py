@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from align3d.errors import DataError
+from align3d.errors import DataError, did_you_mean
 from align3d.record import Record
 
 __all__ = ["SOURCES", "Item", "Source", "make_source", "register", "setting_names"]
@@ -81,12 +80,6 @@ def setting_names(cls: type[Source]) -> dict[str, str]:
         name: inspect.formatannotation(parameter.annotation).strip("'")
         for name, parameter in inspect.signature(cls).parameters.items()
     }
-
-
-def did_you_mean(word: str, choices: list[str]) -> str:
-    """``"; did you mean X?"`` when one of the choices is close, else nothing."""
-    close = difflib.get_close_matches(word, choices, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def source_class(name: str) -> type[Source]:

@@ -16,11 +16,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from align3d.errors import DataError, RejectedItem
+from align3d.errors import DataError, RejectedItem, did_you_mean
 from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import Record
 from align3d.sampling import extent_m, normalise, sample_surface
-from align3d.sources import Item, did_you_mean, register
+from align3d.sources import Item, register
 from align3d.sources.footprints import Usage, by_fit, captions_of, read_footprint
 from align3d.sources.vrml import read_vrml
 

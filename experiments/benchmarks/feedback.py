@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from align3d.console.progress import Tracker
+from align3d.errors import settings_of
 from experiments.benchmarks.base import Row, benchmark
-from experiments.console.errors import settings_of
-from experiments.console.progress import Tracker
 from retrieval import ErsIndex
 from retrieval.benchmark.synthetic import BLOCK, MIXTURES, Queries, stream_of, vectors_of
 

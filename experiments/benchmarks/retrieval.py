@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from align3d.errors import settings_of
 from experiments.benchmarks.base import Row, benchmark
-from experiments.console.errors import settings_of
 from experiments.index_evaluation.recall_plot import check_format, recall_plot
 from retrieval import Retriever
 from retrieval.benchmark import curves as curve_points

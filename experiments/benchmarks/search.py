@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from align3d.errors import UserError
 from experiments.benchmarks.base import Row, benchmark, median
 from experiments.benchmarks.search_table import SearchRow, search_table
-from experiments.console.errors import UserError
 
 PEER = "mctx"
 KINDS = {"ours": "PyTorch dynamics", "compiled": "compiled dynamics"}

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import torch
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 
 
 def writable_folder(setting: str, folder: Path) -> Path:

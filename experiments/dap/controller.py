@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from agents import Agent, PlanResult, make_agent
+from align3d.errors import settings_of
 from envs import CalibrationCore, Episode, HardNegativeEpisodes, mine_hard_negatives
-from experiments.console.errors import settings_of
 from experiments.console.process import generator
 from experiments.data.batches import Batch
 from experiments.data.corpus import Corpus

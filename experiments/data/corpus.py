@@ -20,11 +20,11 @@ import models.fourier
 import models.geometry
 import models.shapes
 from align3d.captions import normalize_caption
+from align3d.console.progress import Tracker
 from align3d.dataset import ShapeDataset
+from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache, load_or_build
 from align3d.store import REJECTIONS
-from experiments.console.errors import UserError, settings_of
-from experiments.console.progress import Tracker
 from experiments.console.writable import writable_folder
 from experiments.settings.schema import DataConfig, RunConfig
 from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes

@@ -22,8 +22,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from align3d.console.progress import Tracker
 from experiments.console.process import generator
-from experiments.console.progress import Tracker
 from experiments.data.attention_maps import lift, mass_on_part, mean_of, points_of_patches, token_maps
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import frozen

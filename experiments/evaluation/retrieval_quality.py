@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from agents import PlanResult
+from align3d.console.progress import Tracker
 from envs import Episode
 from experiments.console.process import generator
-from experiments.console.progress import Tracker
 from experiments.dap.controller import DapController
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from align3d.console.progress import Tracker
 from experiments.console.process import generator
-from experiments.console.progress import Tracker
 from experiments.index_evaluation.load_run import Trained, shapes_of, texts_of
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 from models.rerank.cached_haf import compact_shapes, compact_texts, fine_scores

@@ -23,11 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 import models
-from align3d.errors import RejectedItem
+from align3d.console.progress import Tracker
+from align3d.errors import RejectedItem, UserError, settings_of
 from align3d.record import Record, check_record
 from align3d.sources import Item, Source, make_source, setting_names, source_class
-from experiments.console.errors import UserError, settings_of
-from experiments.console.progress import Tracker
 from experiments.data.corpus import SHAPE_SETTINGS
 from experiments.data.encoding import frozen
 from experiments.index_evaluation.load_run import Trained

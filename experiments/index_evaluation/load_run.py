@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from experiments.console.errors import UserError
-from experiments.console.progress import Tracker
+from align3d.console.progress import Tracker
+from align3d.errors import UserError
 from experiments.data.corpus import Corpus, load_corpus
 from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
 from experiments.run_folder import checkpoint

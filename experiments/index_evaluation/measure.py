@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from align3d.console.progress import Tracker
+from align3d.errors import UserError
 from experiments.benchmarks.retrieval import worth_timing
-from experiments.console.errors import UserError
-from experiments.console.progress import Tracker
 from experiments.index_evaluation.options import Settings
 from retrieval import FlatIndex, Retriever
 from retrieval.benchmark import curves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 
 FLOAT32, FLOAT64 = 4, 8
 COPIES = 2

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from align3d.console.arguments import listed, values_of
+from align3d.errors import UserError, did_you_mean
 from experiments.console import process
-from experiments.console.arguments import listed, values_of
-from experiments.console.errors import UserError, did_you_mean
 from experiments.index_evaluation.memory_check import check_memory
 from models.rerank.cached_haf import Precision
 from retrieval.engines import ENGINES

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from align3d.captions import normalize_caption
+from align3d.console.progress import Tracker
+from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache
-from experiments.console.errors import UserError, settings_of
-from experiments.console.progress import Tracker
 from experiments.data.encoding import embed_features
 from experiments.index_evaluation.distill_light import light_head
 from experiments.index_evaluation.generated_gallery import Fresh, fresh_shapes

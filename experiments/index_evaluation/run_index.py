@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from experiments.console.errors import UserError, settings_of
+from align3d.errors import UserError, settings_of
 from experiments.index_evaluation.load_run import check_run, open_run, shapes_of
 from experiments.run_folder import checkpoint
 from experiments.run_folder.readers import read_results

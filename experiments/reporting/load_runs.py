@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.reporting.results_schema import checked
 from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 
 SCHEMA = 1
 KEEP = 2

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED, RESULTS, SCHEMA
 
 #: What every reader of results.json counts on.

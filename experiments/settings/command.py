@@ -1,302 +1,197 @@
-"""Runs a command under Hydra, with every fault of the user told in one line.
+"""Command that runs a task under Hydra, with every fault of the user told in one line.
 
-Hydra composes the settings, makes the run folder and runs sweeps (``-m``). What it says about a wrong
-override takes several lines and names no closest match; here each override is checked before Hydra starts, so
-that a sweep does not stop half-way and no empty run folder is left behind.
+Hydra composes the settings, makes the run folder and runs sweeps (``-m``). What is typed is checked before,
+so that no empty run folder is left behind.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.console.errors import USER_ERRORS, UserError, closest, did_you_mean
+from align3d.errors import UserError, did_you_mean
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS
+from experiments.settings import sweep_launcher
+from experiments.settings.changes import RUN_DIR, setting
+from experiments.settings.overrides import (
+    CONF,
+    OPTIONS,
+    RECIPES,
+    check,
+    known_setting,
+    output_of,
+    parse,
+)
 from experiments.settings.preflight import check_machine
-from experiments.settings.schema import RunConfig, from_hydra, register_sizes
+from experiments.settings.resume import asks_to_resume, resumed_settings, similar_folder
+from experiments.settings.schema import RunConfig, from_hydra, from_plain, register_sizes
 
-CONF = Path(__file__).parents[1] / "conf"
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
-#: The group of conf/ that holds sweeps worth a name: +ablation=agents.
-RECIPES = "ablation"
-#: The groups whose options have names of their own: an agent, a source, a size.
-OPTIONS = ("agent", "data", "model")
+
+PASSIVE_FLAGS = {"--hydra-help", "--version", "--info", "-i", "--shell-completion", "-sc"}
+"""Flags that ask Hydra about itself."""
+INFO_FLAGS = {"--info", "-i"}
+"""Flags with a value that may be left out."""
+FLAGS = ["--help", "-h", "--multirun", "-m", "--run", "-r", "--resolve", *sorted(PASSIVE_FLAGS)]
+VALUE_FLAGS = [
+    *["--cfg", "-c", "--package", "-p", "--experimental-rerun"],
+    *["--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"],
+]
+"""Flags that are followed by a value."""
 
 
 def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None:
-    """Runs ``task`` with the settings of the command line; leaves with exit code 2 upon a user's fault.
+    """Run a task with the settings of the command line; leave with exit code 2 upon a user's fault.
 
     Args:
-        task: what to do with the checked settings; runs once, or once for each point of a sweep.
-        config_name: the YAML file in conf/ that holds the defaults.
+        task: What to do with the checked settings; runs once, or once for each point of a sweep.
+        config_name: YAML file in conf/ that holds the defaults.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
+    resumed: dict[str, Any] | None = None
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def run(config: DictConfig) -> None:
         try:
-            task(from_hydra(config))
-        except USER_ERRORS as error:  # before Hydra sees it, which would print the overrides as well
-            sys.exit(_tell(error))
+            task(from_hydra(config) if resumed is None else from_plain(resumed))
+        except UserError as error:  # before Hydra sees it, which would print the overrides as well
+            sys.exit(_report(error))
         except KeyboardInterrupt:
-            print(_way_on(Path(HydraConfig.get().runtime.output_dir)), file=sys.stderr)
+            print(_interrupted(Path(HydraConfig.get().runtime.output_dir)), file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT)
 
     try:
         register_sizes()
-        arguments = get_args_parser().parse_args()
-        if not (arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion):
-            for config in check(arguments.overrides, config_name, multirun=arguments.multirun):
-                check_machine(config)
-            setting, folder = _output(arguments.overrides, config_name, arguments.multirun)
-            writable_folder(f"{setting}={folder}", folder)
+        flags = split_flags(sys.argv[1:], config_name)
+        if not flags.passive:
+            resumed = _prepare(flags.overrides, config_name, multirun=flags.multirun)
+        if resumed is not None:
+            flags.overrides = [text for text in flags.overrides if text.lstrip("+~").startswith("hydra")]
+        sys.argv[1:] = [*flags.words, *flags.overrides]
         run()
-    except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
-        sys.exit(_tell(error))
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(_report(error))
     except KeyboardInterrupt:
         print("interrupted before anything was begun", file=sys.stderr)
         sys.exit(INTERRUPTED_EXIT)
 
 
-def _way_on(folder: Path) -> str:
-    """What an interrupted run is told: where its last checkpoint stands, or that there is none."""
-    place = checkpoint.latest(folder / CHECKPOINTS)
-    if place is None:
-        return (
-            f"interrupted before anything was saved; the same command with hydra.run.dir={folder} begins anew"
-        )
-    return (
-        f"interrupted; the same command with resume=true hydra.run.dir={folder} goes on from "
-        f"step {checkpoint.step_of(place)}"
-    )
-
-
-def _tell(error: Exception) -> int:
-    """Prints a user's fault in one line; the exit code."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return USAGE_EXIT
-
-
-def check(overrides: list[str], config_name: str = "config", *, multirun: bool = False) -> list[RunConfig]:
-    """Composes and checks the settings of every job of a command line, and leaves no trace.
+def _prepare(overrides: list[str], config_name: str, *, multirun: bool) -> dict[str, Any] | None:
+    """Check what is typed, and that what it names can be read and written.
 
     Returns:
-        The settings of the jobs, of those that differ in nothing but the seed only some.
+        The settings of the run that is resumed; None for a new run or a sweep.
+    """
+    if asks_to_resume(parse(overrides)):
+        key, folder = output_of(overrides, config_name, multirun)
+        if not any(text.startswith(f"{key}=") for text in overrides):
+            what = "run" if key == RUN_DIR else "sweep"
+            raise UserError(f"resume=true: which {what}? name its folder: {key}=FOLDER resume=true")
+        if key == RUN_DIR:
+            plain = resumed_settings(folder, parse(overrides), (*OPTIONS, RECIPES))
+            check_machine(from_plain(plain))
+            writable_folder(setting(key, folder), folder)
+            return plain
+        if not folder.is_dir():
+            raise UserError(f"{setting(key, folder)}: no sweep there to resume{similar_folder(folder)}")
+    for config in check(overrides, config_name, multirun=multirun):
+        check_machine(config)
+    key, folder = output_of(overrides, config_name, multirun)
+    writable_folder(f"{key}={folder}", folder)
+    return None
+
+
+@dataclass
+class Flags:
+    """A command line, taken apart.
+
+    Attributes:
+        overrides: Settings, as ``key=value``.
+        words: Flags of Hydra's with their values.
+    """
+
+    overrides: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    @property
+    def multirun(self) -> bool:
+        """Whether several jobs are asked for."""
+        return not {"-m", "--multirun"}.isdisjoint(self.words)
+
+    @property
+    def help(self) -> bool:
+        """Whether the settings are to be listed."""
+        return not {"-h", "--help"}.isdisjoint(self.words)
+
+    @property
+    def passive(self) -> bool:
+        """Whether Hydra answers a question about itself, and nothing is composed."""
+        return not PASSIVE_FLAGS.isdisjoint(self.words)
+
+
+def split_flags(arguments: Sequence[str], config_name: str = "config") -> Flags:
+    """Take a command line apart.
 
     Raises:
-        UserError: naming the first override that is wrong, with the closest match.
+        UserError: A flag that there is not; the message says how a setting is written.
     """
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        checked: list[RunConfig] = []
-        seen: set[frozenset[str]] = set()
-        for job in _checked_jobs(overrides, config_name, multirun):
-            seeds = frozenset(text for text in job if text.startswith("seed="))
-            parts = {seeds, frozenset(job) - seeds}
-            if parts <= seen:
-                continue  # nothing but a seed that has been checked beside other settings
-            seen |= parts
-            checked.append(from_hydra(_compose(config_name, job)))
-        return checked
-
-
-def _output(overrides: list[str], config_name: str, multirun: bool) -> tuple[str, Path]:
-    """The setting that names where the command writes, and what of that folder's name is known by now."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        fixed = [
-            str(override.input_line) for override in parse(overrides) if not override.is_sweep_override()
-        ]
-        settings = _compose(config_name, fixed, with_hydra=True).hydra
-        section = "sweep" if multirun or settings.mode == RunMode.MULTIRUN else "run"
-        named = OmegaConf.to_container(settings[section], resolve=False)
-    assert isinstance(named, dict)
-    start, unknown, _ = str(named["dir"]).partition("${")
-    return f"hydra.{section}.dir", Path(start) if not unknown or start.endswith("/") else Path(start).parent
-
-
-def _checked_jobs(overrides: list[str], config_name: str, multirun: bool) -> Iterator[list[str]]:
-    parsed = parse(overrides)
-    _check_names(parsed, config_name)
-    return _jobs(*_with_recipe(parsed, config_name, multirun))
-
-
-def parse(overrides: list[str]) -> list[Override]:
-    """Parses overrides one by one, so that a fault can be pinned on one.
-
-    Raises:
-        UserError: an override that is none.
-    """
-    parsed = []
-    for text in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except HydraException as error:
-            hint = f"; quotes keep such a value whole: {quoted}" if (quoted := _quoted(text)) else ""
-            hint = hint if "=" in text else f"; expected {text}=VALUE"
-            raise UserError(
-                f"{text!r} is not an override{hint} (as in: agent=mcts train.epochs=8)"
-            ) from error
-    return parsed
-
-
-def _quoted(text: str) -> str:
-    """An override with its value in quotes, as a shell takes it; empty where that is none either."""
-    key, equals, value = text.partition("=")
-    quoted = f'{key}="{value}"'
-    try:
-        OverridesParser.create().parse_overrides([quoted])
-    except HydraException:
-        return ""
-    return f"'{quoted}'" if equals and value.strip("\"'") == value else ""
-
-
-def _compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:
-    try:
-        return hydra.compose(config_name, overrides=overrides, return_hydra_config=with_hydra)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_in_one_line(error)) from error
-
-
-def _with_recipe(overrides: list[Override], config_name: str, multirun: bool) -> tuple[list[Override], bool]:
-    """Adds what the YAML files sweep over (``hydra.sweeper.params``), and whether they ask for a sweep."""
-    for override in overrides:
-        if override.key_or_group == RECIPES and override.is_sweep_override():
-            raise UserError(f"{override.input_line}: expected one recipe; run them one after the other")
-    fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
-    settings = _compose(config_name, fixed, with_hydra=True).hydra
-    if not multirun and settings.mode != RunMode.MULTIRUN:
-        return overrides, False
-    params = parse([f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()])
-    given = {override.key_or_group for override in overrides}
-    params = [param for param in params if param.key_or_group not in given]
-    _check_names([*params, *overrides], config_name)
-    return [*params, *overrides], True
-
-
-def _jobs(overrides: list[Override], multirun: bool) -> Iterator[list[str]]:
-    """The command lines of the jobs: one, or every combination of the values that a sweep lists."""
-    choices: list[list[str]] = []
-    for override in overrides:
-        if override.get_key_element().startswith("hydra."):
-            continue
-        if override.is_sweep_override():
-            if not multirun:
-                raise UserError(f"{override.input_line}: several values; add -m to run each of them")
-            key = override.get_key_element()
-            choices.append([f"{key}={value!s}" for value in override.sweep_string_iterator()])
+    found = Flags()
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        if not word.startswith("-"):
+            found.overrides.append(word)
+        elif name not in {*FLAGS, *VALUE_FLAGS}:
+            raise UserError(_no_flag(word, rest, config_name))
         else:
-            choices.append([str(override.input_line)])
-    return (list(job) for job in itertools.product(*choices))
+            found.words.append(word)
+            if name in VALUE_FLAGS and not equals:
+                if not rest:
+                    raise UserError(f"{word}: expected a value after it")
+                found.words.append(rest.pop(0))
+            elif name in INFO_FLAGS and rest and "=" not in rest[0]:
+                found.words.append(rest.pop(0))
+    return found
 
 
-def _check_names(overrides: list[Override], config_name: str) -> None:
-    """Finds overrides of settings and options that do not exist."""
-    loader = GlobalHydra.instance().config_loader()
-    groups = {group for group in loader.list_groups("") if group != "hydra"}
-    chosen: dict[str, list[str]] = {}
-    for override in overrides:
-        key = override.key_or_group
-        if key == RECIPES and not override.is_add():
-            raise UserError(f"{override.input_line}: a recipe is added: +{override.input_line}")
-        if key in groups and not override.is_delete():
-            options = loader.get_group_options(key)
-            values = [str(value) for value in _values(override)]
-            if len(values) > 1 and not override.is_sweep_override():
-                raise UserError(
-                    f"{override.input_line}: expected one; several are -m {key}={','.join(values)}"
-                )
-            for value in values:
-                if value not in options:
-                    close = did_you_mean(value, options)
-                    raise UserError(f"{key}={value}: no such {key}{close} (known: {', '.join(options)})")
-            chosen[override.get_key_element()] = values
-    _check_options_are_chosen_as_groups(overrides, chosen)
-    known: set[str] = set()
-    shared: set[str] | None = None  # by all jobs
-    for job in itertools.product(*[[f"{key}={value}" for value in values] for key, values in chosen.items()]):
-        own = set(_keys(_compose(config_name, list(job))))
-        known |= own
-        shared = own if shared is None else shared & own
-    for override in overrides:
-        key = override.key_or_group
-        adds = override.is_add() or override.is_force_add()
-        if adds or key in groups or key.startswith("hydra") or key in (shared or ()):
-            continue
-        if key in known:
-            group = key.partition(".")[0]
-            raise UserError(
-                f"{override.input_line}: not every {group} of {group}={','.join(chosen.get(group, []))} has "
-                "this setting; run them in sweeps of their own"
-            )
-        value = f"={str(override.input_line).partition('=')[2]}"
-        near = _closest(key, known)
-        advice = f"; did you mean {near}{value}?" if near else "; `--help` lists all settings"
-        raise UserError(f"{override.input_line}: no such setting{advice}")
+def _no_flag(word: str, rest: Sequence[str], config_name: str) -> str:
+    """What is said of ``--agent ppo``: how such a setting is written."""
+    name, equals, value = word.partition("=")
+    key = name.lstrip("-").replace("-", "_")
+    if not equals and rest and "=" not in rest[0] and not rest[0].startswith("-"):
+        value = rest[0]
+    if not value and (near := did_you_mean(name, [*FLAGS, *VALUE_FLAGS])):
+        return f"{word}: no such flag{near}"
+    typed = word if equals or not value else f"{word} {value}"
+    return f"{typed}: settings have no dashes; write {known_setting(key, config_name)}={value or 'VALUE'}"
 
 
-def _check_options_are_chosen_as_groups(overrides: list[Override], chosen: dict[str, list[str]]) -> None:
-    """Finds ``agent.name=ppo``, which would keep another agent's settings: ``agent=ppo`` is meant."""
-    for override in overrides:
-        group, _, last = override.key_or_group.partition(".")
-        if last != "name" or group not in OPTIONS:
-            continue
-        for value in map(str, _values(override)):
-            if value not in chosen.get(group, ()) and "custom" not in chosen.get(group, ()):
-                own = "" if group == "model" else f"; {group}.name is for {group}=custom"
-                raise UserError(f"{override.input_line}: choose it with {group}={value}{own}")
+def _interrupted(folder: Path) -> str:
+    """What an interrupted run says: how to go on from its last checkpoint, or that there is none."""
+    run_dir = setting(RUN_DIR, folder)
+    place = checkpoint.latest(folder / CHECKPOINTS)
+    if place is None:
+        return f"interrupted before anything was saved; the same command with {run_dir} begins anew"
+    program = " ".join(["python", *sweep_launcher.program()[1:]])
+    step = checkpoint.step_of(place)
+    return f"interrupted; {program} resume=true {run_dir} goes on from step {step}"
 
 
-def _closest(key: str, known: set[str]) -> str | None:
-    """The known name that is nearest: in its own section, by its last part, or as a whole."""
-    section, _, last = key.rpartition(".")
-    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section}
-    anywhere = {name.rpartition(".")[2]: name for name in sorted(known, reverse=True)}
-    for names in (siblings, anywhere):
-        close = closest(last, names)
-        if close:
-            return names[close]
-    return closest(key, known) if section not in known else None
-
-
-def _values(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator())
-    value = override.value()
-    return value if isinstance(value, list) else [value]
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all settings."""
-    for key in map(str, config):
-        name = prefix + key
-        yield name
-        child = None if OmegaConf.is_missing(config, key) else config._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none():
-            yield from _keys(child, f"{name}.")
-
-
-def _in_one_line(error: Exception) -> str:
-    """Hydra's message without its advice on overrides."""
-    first = str(error).strip().splitlines()[0]
-    cause = error.__cause__
-    if cause is not None:
-        first = f"{first}: {str(cause).strip().splitlines()[0]}"
-    return re.sub(r"\s+", " ", first)
+def _report(error: Exception) -> int:
+    """Print a user's fault in one line; the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return USAGE_EXIT

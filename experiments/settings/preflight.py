@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
+from align3d.errors import settings_of
 from align3d.pipeline import default_cache
 from align3d.sources import make_source
 from experiments.console import process
-from experiments.console.errors import settings_of
 from experiments.console.writable import writable_folder
 from experiments.settings.schema import RunConfig
 from models import TextEncoder

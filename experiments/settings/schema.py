@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 import align3d.sources
 from agents import AGENTS, make_agent
+from align3d.errors import UserError, did_you_mean, settings_of
 from envs import FAMILIES, STOP, ActionCatalogue, AttentionDims, EnvConfig, RewardConfig
-from experiments.console.errors import UserError, did_you_mean, settings_of
 from models import OBJECT_NODES
 from models.config import SIZES, ModelConfig
 
@@ -197,6 +197,56 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
     config = _typed(RunConfig, {**rest, **sections, "plain": plain}, "")
     _check_together(config)
     return config
+
+
+def outdated(plain: Mapping[str, Any]) -> str:
+    """Settings that another version of this program had and this one has not, or the other way round.
+
+    Args:
+        plain: Settings of a run, as its folder keeps them.
+
+    Returns:
+        What differs, in words; empty where nothing does. Settings of agents and sources of one's own may be
+        left out.
+    """
+    _import(plain.get("imports") or [])
+    known = {
+        "": _names(RunConfig) - {"plain"} | {"reward"},
+        "model": _names(ModelConfig) | {"name"},
+        "train": _names(TrainConfig),
+        "dap": _names(DapConfig),
+        "reward": _names(RewardConfig),
+        "env": _names(EnvConfig) - {"reward"},
+        "eval": _names(EvalConfig),
+    }
+    faults = [
+        _compared(section, plain if not section else plain.get(section), names)
+        for section, names in known.items()
+    ]
+    for section, schema, find in (
+        ("agent", AgentConfig, AGENTS.get),
+        ("data", DataConfig, align3d.sources.source_class),
+    ):
+        values = plain.get(section) or {}
+        part = find(str(values.get("name")))
+        own = set() if part is None else {*inspect.signature(part).parameters}
+        ours = part is not None and part.__module__.startswith(("agents.", "align3d."))
+        names = _names(schema) - {"settings"}
+        faults.append(_compared(section, values, names | own, names | own if ours else names))
+    return "; ".join(filter(None, faults))
+
+
+def _compared(section: str, values: Any, known: set[str], needed: set[str] | None = None) -> str:
+    """What a section has that is not known, and lacks of what is needed, in words."""
+    there = set(values) if isinstance(values, Mapping) else set()
+    unknown, missing = sorted(there - known), sorted((known if needed is None else needed) - there)
+    words = [f"has {', '.join(unknown)}"] if unknown else []
+    words += [f"lacks {', '.join(missing)}"] if missing else []
+    return f"{section or 'it'} {' and '.join(words)}" if words else ""
+
+
+def _names(schema: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(schema)}
 
 
 def _import(modules: list[str]) -> None:

@@ -25,7 +25,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.run_folder.names import CONFIG, FINAL, FREE, FREE_TRAIN, RERANKED, RESULTS, is_begun
+from align3d.errors import UserError
+from experiments.run_folder.names import CONFIG, FINAL, RERANKED, RESULTS, is_begun
+from experiments.settings.changes import Change, differences, in_hydras_grammar, setting
 
 FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130
@@ -72,22 +74,27 @@ class Arm:
         """Whether it may go on with what is in its folder."""
         return bool(self.settings.get("resume"))
 
-    def is_done(self) -> bool:
-        """Whether it resumes a run of the same settings that is finished.
+    def changes(self) -> list[Change]:
+        """Settings in which the run in its folder differs; none where the file there cannot be read."""
+        from experiments.run_folder.readers import read_yaml
 
-        With other settings, or with files that cannot be read, it is not; its process then says so.
-        """
-        from experiments.console.errors import UserError
+        try:
+            return differences(read_yaml(self.folder / CONFIG), self.settings)
+        except UserError:  # which its process will say
+            return []
+
+    def is_done(self) -> bool:
+        """Whether it resumes a run that is finished; one whose files cannot be read is not."""
         from experiments.run_folder.readers import read_json, read_yaml
 
         if not self.resumes or not (self.folder / RESULTS).exists():
             return False
         try:
             read_json(self.folder / RESULTS)
-            there = read_yaml(self.folder / CONFIG)
+            read_yaml(self.folder / CONFIG)
         except UserError:
             return False
-        return _decisive(there) == _decisive(self.settings)
+        return True
 
     def start(self) -> None:
         """Starts its process."""
@@ -133,7 +140,6 @@ class ArmsLauncher(Launcher):
             UserError: arms cannot be run with these settings, or would overwrite earlier ones.
         """
         from align3d.pipeline import default_workers
-        from experiments.console.errors import UserError
 
         if not isinstance(self.jobs, int) or self.jobs < 1:
             raise UserError(
@@ -165,7 +171,13 @@ class ArmsLauncher(Launcher):
         own = [text for text in self.config.hydra.overrides.hydra if not text.startswith(OF_THE_SWEEP)]
         return Arm(
             name=" ".join(filter_overrides(overrides)),
-            command=[*program(), *overrides, *own, "hydra.mode=RUN", f"hydra.run.dir={quoted(folder)}"],
+            command=[
+                *program(),
+                *overrides,
+                *own,
+                "hydra.mode=RUN",
+                f"hydra.run.dir={in_hydras_grammar(folder)}",
+            ],
             folder=folder,
             threads=share if OmegaConf.select(config, "threads") is None else None,
             settings=_plain(config),
@@ -237,25 +249,12 @@ def program() -> list[str]:
     return [sys.executable, sys.argv[0]]
 
 
-def quoted(path: Path) -> str:
-    """A path as a value of Hydra's grammar."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _plain(config: DictConfig) -> dict[str, Any]:
     """The settings of an arm, without Hydra's own, as `experiments.settings.schema` writes them down."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain = OmegaConf.to_container(own, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _decisive(settings: dict[Any, Any]) -> dict[Any, Any]:
-    """Settings without those that may differ when a run is resumed."""
-    left = {key: value for key, value in settings.items() if key not in FREE}
-    if isinstance(left.get("train"), dict):
-        left["train"] = {key: value for key, value in left["train"].items() if key not in FREE_TRAIN}
-    return left
 
 
 def _shorten(arms: Sequence[Arm]) -> None:
@@ -267,8 +266,6 @@ def _shorten(arms: Sequence[Arm]) -> None:
 
 
 def _check_folders(arms: Sequence[Arm], root: Path) -> None:
-    from experiments.console.errors import UserError
-
     folders = {arm.folder for arm in arms}
     if len(folders) < len(arms):
         raise UserError(
@@ -280,6 +277,17 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
         raise UserError(
             f"hydra.sweep.dir={root}: {len(there)} of these runs are there already; add resume=true to go on "
             "with those that were cut off, or name another folder"
+        )
+    changes = {
+        setting(change.name, change.new): setting(change.name, change.old)
+        for arm in arms
+        if arm.resumes and is_begun(arm.folder)
+        for change in arm.changes()
+    }
+    if changes:
+        raise UserError(
+            f"hydra.sweep.dir={root}: a resumed sweep keeps its settings, {' '.join(changes.values())} "
+            f"(typed: {' '.join(changes)}); type them as they were, or name another folder"
         )
     for arm in arms:  # one that was cut off before it wrote anything has nothing to go on from
         if arm.resumes and not is_begun(arm.folder):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from agents.mcts.agent import MctsAgent
 from agents.search.views.plot import draw_search
+from align3d.console.progress import Tracker
 from envs import HardNegativeEpisodes, external_potential
 from experiments.console.process import generator
-from experiments.console.progress import Tracker
 from experiments.dap.controller import DapController, split_episodes
 from experiments.run_folder.names import SEARCH
 from experiments.training.crossfit import fold_models

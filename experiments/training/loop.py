@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from experiments.console.errors import UserError
-from experiments.console.progress import Tracker
+from align3d.console.progress import Tracker
+from align3d.errors import UserError
 from experiments.dap.distillation import Distillation
 from experiments.data.batches import look_alikes
 from experiments.data.encoding import embed_shapes, embed_texts

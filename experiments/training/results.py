@@ -12,21 +12,20 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.retrieval_quality import Metrics
 from experiments.run_folder.names import (
     BASELINE,
     CONFIG,
     FINAL,
-    FREE,
-    FREE_TRAIN,
     RERANKED,
     RESULTS,
     SCHEMA,
     is_begun,
 )
 from experiments.run_folder.readers import read_results, read_yaml
+from experiments.settings.changes import differences, refuse
 from experiments.settings.schema import RunConfig
 from experiments.training.session import Session
 
@@ -53,7 +52,7 @@ def open_folder(folder: Path, config: RunConfig) -> None:
                 f"hydra.run.dir={folder}: a run is there already; add resume=true to go on with it, "
                 "or name another folder"
             )
-        _same_settings(read_yaml(path), config.plain, folder)
+        refuse(differences(read_yaml(path), config.plain), folder)
         return
     if config.resume and any(found != path for found in folder.iterdir()):
         raise UserError(
@@ -128,25 +127,6 @@ def versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
-
-
-def _same_settings(there: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    for key, old, new in _differences(there, now, ""):
-        raise UserError(
-            f"hydra.run.dir={folder}: {key} was {old} in that run and is {new} now; resume with {key}={old}"
-        )
-
-
-def _differences(there: Any, now: Any, prefix: str) -> list[tuple[str, Any, Any]]:
-    if not isinstance(there, dict) or not isinstance(now, dict):
-        return [] if there == now or str(there) == str(now) else [(prefix, there, now)]
-    found = []
-    for key in sorted({*there, *now}):
-        name = f"{prefix}.{key}" if prefix else key
-        if name in FREE or (prefix == "train" and key in FREE_TRAIN):
-            continue
-        found += _differences(there.get(key), now.get(key), name)
     return found
 
 

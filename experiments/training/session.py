@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from experiments.console import interrupts
+from align3d.console import interrupts
 from experiments.dap.controller import DapController
 from experiments.data.batches import Batches
 from experiments.data.corpus import Corpus

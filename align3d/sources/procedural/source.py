@@ -48,7 +48,7 @@ class ProceduralSource:
         seed: of the parameters and captions.
         twins: share of the pairs that are near-twins, in [0, 1].
         families: names of the families to draw from, as a sequence or with commas between them; all by
-        default.
+            default.
 
     Raises:
         DataError: a setting out of its range, an unknown family.

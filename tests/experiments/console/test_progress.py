@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.console.progress import Tracker
+from align3d.console.progress import Tracker
 
 
 class Clock:

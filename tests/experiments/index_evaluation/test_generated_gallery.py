@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from align3d.errors import UserError
 from align3d.pipeline import build
 from align3d.sources.procedural import ProceduralSource
-from experiments.console.errors import UserError
 from experiments.data.corpus import Corpus
 from experiments.index_evaluation import generated_gallery
 from experiments.index_evaluation.generated_gallery import fresh_shapes, new_source

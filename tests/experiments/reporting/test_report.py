@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from align3d.errors import UserError
 from experiments import report
-from experiments.console.errors import UserError
 from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.arms import Comparison
 from experiments.reporting.writers import Report, tables

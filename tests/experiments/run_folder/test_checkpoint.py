@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.run_folder import checkpoint
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from align3d.errors import UserError
 from experiments.console import tables
-from experiments.console.errors import UserError
 from experiments.index_evaluation.load_run import check_run, read_config
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.readers import read_yaml
@@ -69,8 +69,8 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resume=true"):
         results.open_folder(tmp_path, settings())
     results.open_folder(tmp_path, settings(resume="true", device="cpu"))
-    with pytest.raises(UserError, match=r"train\.epochs was \d+ in that run and is 3 now"):
-        results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3}))
+    with pytest.raises(UserError, match=r"keeps its settings, threads=null train\.epochs=12 \(typed: thr"):
+        results.open_folder(tmp_path, settings(**{"resume": "true", "train.epochs": 3, "threads": 2}))
 
 
 def test_a_folder_with_nothing_but_settings_is_new(tmp_path: Path) -> None:

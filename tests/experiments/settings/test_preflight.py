@@ -9,9 +9,8 @@ import pytest
 import torch
 import trimesh
 
-from align3d.errors import DataError
+from align3d.errors import DataError, UserError
 from experiments.console import process
-from experiments.console.errors import UserError
 from experiments.data.corpus import load_corpus
 from experiments.settings.command import check, main
 from experiments.settings.preflight import check_machine

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from agents import AGENTS
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.settings.command import CONF, check
 from experiments.settings.schema import register_sizes
 
@@ -67,6 +67,6 @@ def test_the_faults_of_a_recipe_are_found_too(tmp_path: Path, monkeypatch: pytes
         copy = tmp_path / path.relative_to(CONF)
         copy.parent.mkdir(exist_ok=True)
         copy.write_text(path.read_text().replace("reward.alpha: 1,", "reward.alhpa: 1,"))
-    monkeypatch.setattr("experiments.settings.command.CONF", tmp_path)
+    monkeypatch.setattr("experiments.settings.overrides.CONF", tmp_path)
     with pytest.raises(UserError, match=r"did you mean reward\.alpha"):
         check(["+ablation=rewards"])

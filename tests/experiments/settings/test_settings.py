@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from agents import AGENTS
 from align3d import SOURCES, DataError
-from experiments.console.errors import UserError
+from align3d.errors import UserError
 from experiments.settings import command
 from experiments.settings.schema import register_sizes
 

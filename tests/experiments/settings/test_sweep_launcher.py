@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.settings.sweep_launcher import Arm, environment, quoted, run_arms
+from experiments.settings.changes import in_hydras_grammar
+from experiments.settings.sweep_launcher import Arm, environment, run_arms
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
@@ -62,7 +63,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def command(program: Path, arguments: str) -> list[str]:
-    sweep = quoted(program / "sweep")
+    sweep = in_hydras_grammar(program / "sweep")
     return [sys.executable, str(program / "program.py"), *shlex.split(arguments), f"hydra.sweep.dir={sweep}"]
 
 
@@ -99,8 +100,9 @@ def test_a_failing_arm_stops_no_other_and_is_run_again_alone(program: Path) -> N
     assert started(program) == ["1", "2", "2", "3"]
     assert "[1/3] value=1: done before, R@1 text → shape 10.0 (without calibration 10.0)" in again.stderr
 
-    sweep(program, "-m value=1 bad=7 resume=true")  # not what was run there, which its process must tell
-    assert started(program) == ["1", "1", "2", "2", "3"]
+    changed = sweep(program, "-m value=1,2 bad=7 endless=8 resume=true")
+    assert "keeps its settings, bad=2 endless=-1 (typed: bad=7 endless=8)" in changed.stderr
+    assert started(program) == ["1", "2", "2", "3"]
 
 
 def test_earlier_runs_are_not_overwritten(program: Path) -> None:

@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
-from align3d.errors import DataError
-from align3d.sources import did_you_mean
+from align3d.errors import DataError, did_you_mean
 from align3d.sources.procedural.attributes import Attribute, Colour, Parameters
 from align3d.sources.procedural.builder import Builder
 from align3d.sources.procedural.captions import Description

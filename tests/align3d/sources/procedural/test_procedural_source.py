@@ -134,7 +134,7 @@ def test_settings_change_the_fingerprint():
         ({"families": []}, "at least one family"),
         ({"size": 0}, "size=0"),
         ({"twins": 1.5}, "twins=1.5"),
-        ({"sise": 10}, "did you mean size"),
+        ({"szie": 10}, "did you mean size"),
     ],
 )
 def test_wrong_settings_end_in_one_clear_line(settings, message):

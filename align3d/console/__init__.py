@@ -1,0 +1,1 @@
+"""Terminal side of the commands: arguments, help, progress, interrupts."""

@@ -1,0 +1,89 @@
+"""Help of a command: usage, an example, every setting with its default, its comment and its type."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from align3d.console.declarations import REQUIRED, Setting, declared, shown, type_words
+
+LEAST, MOST = 60, 120
+LEFT = 34
+
+
+@dataclass(frozen=True)
+class Line:
+    """An entry of a help page.
+
+    Attributes:
+        left: What is typed, such as ``train.epochs=12``.
+        text: What it means.
+        kind: The values that it takes, in words.
+    """
+
+    left: str
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Entries under a title."""
+
+    title: str
+    lines: Sequence[Line]
+
+
+def setting_line(setting: Setting, prefix: str = "", value: Any = ...) -> Line:
+    """The entry of a setting.
+
+    Args:
+        setting: The setting.
+        prefix: Stands before its name, such as ``train.``.
+        value: Stands behind it; its default where it is left out.
+    """
+    value = setting.default if value is ... else value
+    left = f"{prefix}{setting.name}={'VALUE' if value is REQUIRED else shown(value)}"
+    return Line(left, setting.comment, type_words(setting.kind))
+
+
+def settings_of(owner: Callable[..., Any], prefix: str = "", but: Iterable[str] = ()) -> list[Line]:
+    """The entries of a dataclass's, a class's or a function's settings."""
+    return [setting_line(setting, prefix) for name, setting in declared(owner).items() if name not in but]
+
+
+def page(
+    summary: str, usage: Sequence[str], example: str, sections: Sequence[Section], width: int = 0
+) -> str:
+    """A help page as text.
+
+    Args:
+        summary: What the command does, in a sentence.
+        usage: Its forms.
+        example: One command line that works.
+        sections: What can be set.
+        width: Characters per line; those of the terminal where it is 0.
+    """
+    width = width or min(MOST, max(LEAST, shutil.get_terminal_size((100, 24)).columns))
+    lines = [*textwrap.wrap(summary, width), ""]
+    lines += [f"{'usage:' if not place else '':<9}{form}" for place, form in enumerate(usage)]
+    lines += [f"{'example:':<9}{example}"]
+    for section in sections:
+        lines += ["", section.title, *(text for line in section.lines for text in _entry(line, width))]
+    return "\n".join(lines)
+
+
+def _entry(line: Line, width: int) -> list[str]:
+    left = f"  {line.left}"
+    kind = f" [{line.kind}]" if line.kind else ""
+    indent = " " * (LEFT + 2)
+    text = textwrap.wrap(f"{line.text}{kind}".strip(), width, initial_indent=indent, subsequent_indent=indent)
+    if not text:
+        return [left]
+    if len(left) < len(indent):
+        text[0] = f"{left:<{len(indent)}}{text[0].strip()}"
+        return text
+    return [left, *text]

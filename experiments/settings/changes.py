@@ -1,0 +1,85 @@
+"""Differences between the settings of a run and those that it is to be resumed with, as they can be typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from align3d.errors import UserError
+from experiments.run_folder.names import FREE, FREE_TRAIN
+
+RUN_DIR = "hydra.run.dir"
+"""Setting that names the folder of a run."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that differs between a run and the command that resumes it.
+
+    Attributes:
+        name: Dotted name of the setting.
+        old: Value that the run has.
+        new: Value that the command asks for.
+    """
+
+    name: str
+    old: Any
+    new: Any
+
+
+def differences(there: Any, now: Any, prefix: str = "") -> list[Change]:
+    """Settings that may not differ between a run and its resumption, and do."""
+    if not isinstance(there, Mapping) or not isinstance(now, Mapping):
+        return [] if there == now or str(there) == str(now) else [Change(prefix, there, now)]
+    found = []
+    for key in dict.fromkeys([*there, *now]):
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if name not in FREE and not (prefix == "train" and key in FREE_TRAIN):
+            found += differences(there.get(key), now.get(key), name)
+    return found
+
+
+def refuse(changes: Sequence[Change], folder: Path) -> None:
+    """Refuse to resume a run with other settings, all of them named at once.
+
+    Raises:
+        UserError: There is a change.
+    """
+    if not changes:
+        return
+    asked = " ".join(setting(change.name, change.new) for change in changes)
+    kept = " ".join(setting(change.name, change.old) for change in changes)
+    raise UserError(
+        f"{setting(RUN_DIR, folder)}: a resumed run keeps its settings, {kept} (typed: {asked}); "
+        "leave these out, or start anew in another folder"
+    )
+
+
+def setting(name: str, value: Any) -> str:
+    """``name=value`` as it can be typed: in Hydra's grammar, quoted for the shell where that is needed."""
+    return shlex.quote(f"{name}={in_hydras_grammar(value)}")
+
+
+def in_hydras_grammar(value: Any) -> str:
+    """A value as Hydra's overrides spell it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{in_hydras_grammar(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(in_hydras_grammar, value)) + "]"
+    text = str(value)
+    if isinstance(value, int | float):
+        return text
+    try:
+        if OverridesParser.create().parse_override(f"_={text}").value() == text:
+            return text
+    except HydraException:  # it needs quotes
+        pass
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
