@@ -1,4 +1,4 @@
-"""A source of shapes in one file: coloured spheroids."""
+"""A source of shapes in one file: colored spheroids."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COLORS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200)}
 
 @register("spheres")
 class Spheres:
-    """Spheroids of three colours and many heights.
+    """Spheroids of three colors and many heights.
 
     Args:
-        size: how many.
+        size: Number of spheroids.
     """
 
     name: ClassVar[str] = "spheres"
@@ -27,16 +27,16 @@ class Spheres:
         self.size = size
 
     def fingerprint(self) -> str:
-        """Changes with everything that determines the records."""
+        """Return a hash that changes with everything that determines the records."""
         return hash_json(["spheres", 1, self.size])
 
     def items(self) -> list[Item]:
-        """One item a spheroid: its colour and its height in tenths of its width."""
+        """List one item per spheroid: its color, and its height in tenths of its width."""
         colors = sorted(COLORS)
         return [Item(f"{i:04d}", (colors[i % 3], 1 + i // 3)) for i in range(self.size)]
 
     def read(self, item: Item, points: int, seed: int) -> Record:
-        """Draws points on the surface."""
+        """Draw points on the surface."""
         color, tenths = item.payload
         rng = item_generator(seed, item.id)
         xyz = rng.normal(size=(points, 3))

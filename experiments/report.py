@@ -1,4 +1,4 @@
-"""Reports on the runs of an ablation: ``python -m experiments.report DIR [out=DIR/report] [metric=...]``."""
+"""Command for reports on ablations: ``python -m experiments.report DIR [out=…] [metric=…]``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ USAGE = f"""python -m experiments.report DIR [out=DIR/report] [metric=NAME,NAME]
   out      the folder of report.md, report.html and report.json; default: DIR/report
   metric   the retrieval metrics that count; default: {",".join(METRICS)}"""
 SETTINGS = ("out", "metric")
-WIDTH = 200  # of what goes to no terminal: wide enough to break no cell
+WIDTH = 200  # columns of output that goes to no terminal: wide enough to break no cell
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Reads the runs, writes the report and prints its tables; the exit code."""
+    """Read the runs, write the report, print its tables, and return the exit code."""
     if not arguments or any(text in ("-h", "--help", "help") for text in arguments):
         print(USAGE)
         return 0
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
-    """The folder of the runs, the folder of the report, and the metrics.
+    """Parse the folder of the runs, the folder of the report, and the metrics.
 
     Raises:
-        UserError: no folder, or a setting that there is not.
+        UserError: Not exactly one folder is given, or a setting is unknown or empty.
     """
     folders = [text for text in arguments if "=" not in text or Path(text).is_dir()]
     if len(folders) != 1:

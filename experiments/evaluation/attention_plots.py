@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +20,36 @@ from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from models import AlignmentModel, Calibration
 
-#: Directions from which a shape is drawn: (turn about the up axis, height), in degrees.
+#: Directions from which a shape is drawn: (turn about the up axis, height), in degrees; and their names.
 VIEWS = ((30.0, 25.0), (-60.0, 15.0))
-MOST_WORDS = 8
+VIEW_NAMES = ("one side", "a quarter turn on")
+MOST_WORDS = 12
+PANEL_HEIGHT = 1.7  # inches
+MOST_WIDTH = 14.0  # inches of all panels of a row
 POINT_SIZE = 3.0
 #: From the least to the most attention of a word: pale to dark, for a white page.
 ATTENTION_COLORS = "magma_r"
+WORDS_LEGEND = "Points are dark where a word looks, pale elsewhere. Per cent: the word's weight in the score."
+PARTS_LEGEND = (
+    "First row: each part that is named, with its share of the surface. Below: where the words that name it "
+    "look, and how many times that share the attention on it is."
+)
 
 View = tuple[float, float]
-#: A row of a picture: from where, and titles with what shades the points: colours [P, 3] or a value each [P].
-Row = tuple[View, list[tuple[str, Tensor]]]
+
+
+class Row(NamedTuple):
+    """A row of a picture.
+
+    Attributes:
+        label: Stands on the left.
+        view: Direction from which the shape is seen.
+        panels: Titles with what shades the points: colors ``[P, 3]`` or one value per point ``[P]``.
+    """
+
+    label: str
+    view: View
+    panels: list[tuple[str, Tensor]]
 
 
 def attention_picture(
@@ -39,7 +60,7 @@ def attention_picture(
     calibration: Calibration | None = None,
     path: Path | None = None,
 ) -> NDArray[np.uint8]:
-    """Draws a shape in its colours and once for each word of its first caption, dark where the word looks.
+    """Draws a shape in its colors and once for each word of its first caption, dark where the word looks.
 
     Args:
         model: a model.
@@ -58,9 +79,12 @@ def attention_picture(
     shown = weights.topk(min(MOST_WORDS, len(words))).indices.sort().values.tolist()
     cloud, colors = _cloud(corpus, index)
     panels = [("shape", colors)]
-    panels += [(f"{words[t]}  {100 * float(weights[t]):.0f} %", light[t]) for t in shown]
+    panels += [(f"{words[t]}\n{100 * float(weights[t]):.0f} %", light[t]) for t in shown]
     bare = [("", shade) for _, shade in panels]
-    return _draw(cloud, list(zip(VIEWS, (panels, bare), strict=True)), corpus.captions[int(caption)], path)
+    rows = [
+        Row(name, view, titled) for name, view, titled in zip(VIEW_NAMES, VIEWS, (panels, bare), strict=True)
+    ]
+    return _draw(cloud, rows, corpus.captions[int(caption)], WORDS_LEGEND, path)
 
 
 def parts_picture(
@@ -95,15 +119,15 @@ def parts_picture(
     parts = [torch.isin(labels, torch.tensor(mention.parts, dtype=labels.dtype)).float() for mention in found]
     spoken = [" ".join(words[place] for place in mention.words) for mention in found]
     titles = [f"{word}: {part.mean():.0%}" for word, part in zip(spoken, parts, strict=True)]
-    rows = [(VIEWS[0], [("shape", colors), *zip(titles, parts, strict=True)])]
-    states = [("before", None)] if calibration is None else [("before", None), ("after", calibration)]
+    rows = [Row("named part", VIEWS[0], [("shape", colors), *zip(titles, parts, strict=True)])]
+    states = [("HAF", None)] if calibration is None else [("HAF", None), ("calibrated", calibration)]
     for name, changed in states if found else ():
         _, light = _look(model, corpus, index, device, changed)
         own = [light[list(mention.words)].mean(0) for mention in found]
         ratios = [(x @ part) / x.sum() / part.mean() for x, part in zip(own, parts, strict=True)]
         panels = [(f"× {ratio:.2f}", x) for ratio, x in zip(ratios, own, strict=True)]
-        rows.append((VIEWS[0], [(name, colors), *panels]))
-    return _draw(cloud, rows, corpus.captions[caption], path)
+        rows.append(Row(name, VIEWS[0], [("", colors), *panels]))
+    return _draw(cloud, rows, corpus.captions[caption], PARTS_LEGEND if found else "", path)
 
 
 def _look(
@@ -129,7 +153,7 @@ def _look(
 
 
 def _cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The points of a shape that the model reads, z up, and their colours in ``[0, 1]``: each ``[P, 3]``."""
+    """The points of a shape that the model reads, z up, and their colors in ``[0, 1]``: each ``[P, 3]``."""
     count = corpus.shapes.patch_of_point.shape[1]
     points = torch.from_numpy(corpus.dataset.points(index.tolist())[0, :count].astype(np.float32))
     colors = torch.from_numpy(corpus.dataset.colors(index.tolist())[0, :count] / 255.0).float()
@@ -151,15 +175,21 @@ def _project(points: Tensor, turn: float, height: float) -> tuple[Tensor, Tensor
     return torch.stack([points @ right, points @ above], dim=1), points @ ahead
 
 
-def _draw(cloud: Tensor, rows: Sequence[Row], caption: str, path: Path | None) -> NDArray[np.uint8]:
-    columns = max(len(panels) for _, panels in rows)
-    figure = Figure(figsize=(1.7 * columns, 1.9 * len(rows) + 0.4), dpi=110, layout="constrained")
+def _draw(
+    cloud: Tensor, rows: Sequence[Row], caption: str, legend: str, path: Path | None
+) -> NDArray[np.uint8]:
+    columns = max(len(row.panels) for row in rows)
+    views = [_project(cloud, *row.view) for row in rows]
+    right, above = torch.cat([places for places, _ in views]).abs().amax(0).clamp(min=0.05).tolist()
+    height = min(PANEL_HEIGHT, MOST_WIDTH / columns * above / right)
+    width = max(0.9, height * right / above)
+    figure = Figure(figsize=(width * columns + 0.5, (height + 0.25) * len(rows) + 0.7), dpi=130)
+    figure.set_layout_engine("constrained", wspace=0.02, hspace=0.02)
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    for row, (view, panels) in enumerate(rows):
-        places, depth = _project(cloud, *view)
+    for number, (row, (places, depth)) in enumerate(zip(rows, views, strict=True)):
         order = depth.argsort()
-        for axis, (title, shade) in zip(axes[row], panels, strict=True):
+        for axis, (title, shade) in zip(axes[number], row.panels, strict=True):
             axis.scatter(
                 *places[order].T.numpy(),
                 c=shade[order].numpy(),
@@ -167,12 +197,19 @@ def _draw(cloud: Tensor, rows: Sequence[Row], caption: str, path: Path | None) -
                 linewidths=0,
                 **({} if shade.ndim == 2 else {"cmap": ATTENTION_COLORS}),
             )
-            axis.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+            axis.set(xlim=(-1.05 * right, 1.05 * right), ylim=(-1.05 * above, 1.05 * above), aspect="equal")
             axis.axis("off")
             if title:
                 axis.set_title(title, fontsize=8)
+        left = axes[number, 0]
+        left.text(
+            -0.05, 0.5, row.label, rotation=90, ha="right", va="center", fontsize=8, transform=left.transAxes
+        )
+    across = int(16 * figure.get_figwidth())  # characters
     heading = textwrap.shorten(caption, 110, placeholder=" …")
-    figure.suptitle(textwrap.fill(heading, 24 * columns), fontsize=9)
+    figure.suptitle(textwrap.fill(f"“{heading}”", across), fontsize=9)
+    if legend:
+        figure.supxlabel(textwrap.fill(legend, across), fontsize=7, color="#555555")
     canvas.draw()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

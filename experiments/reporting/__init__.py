@@ -1,4 +1,4 @@
-"""Reports on many runs: reading them, estimating with intervals, and writing it down."""
+"""Reports on many runs: reading run folders, estimates with intervals, and pages."""
 
 from experiments.reporting.arms import Arm, Comparison, compare
 from experiments.reporting.load_runs import Run, Unfinished, find_runs

@@ -1,4 +1,4 @@
-"""Sorts runs into comparisons and arms: what differs between arms is found, not told.
+"""Arms of an ablation: runs sorted into comparisons and arms by the settings in which they differ.
 
 Runs can be compared if they were tested on the same shapes with the same candidates. Within such a
 comparison, runs whose settings are equal but for the seed are repetitions of one arm.
@@ -14,7 +14,7 @@ from typing import Any
 from experiments.reporting.load_runs import Run
 
 AGENT = "agent.name"
-#: Settings that repetitions of one arm may differ in: they are no part of what is compared.
+#: Settings in which repetitions of one arm may differ: they are no part of what is compared.
 FREE = frozenset(
     {
         "seed",
@@ -29,9 +29,9 @@ FREE = frozenset(
     }
     | {"train.checkpoint_every", "train.checkpoint_minutes", "train.images_every"}
 )
-#: Arms that a note names one by one.
+#: Largest number of arms that a note names one by one.
 MOST_NAMED = 3
-#: What an arm is held against, by the setting that differs.
+#: Values of reference arms, by the setting that differs.
 REFERENCES: dict[str, tuple[Any, ...]] = {
     AGENT: ("none", "random_search"),
     "agent.budget": (0,),
@@ -41,12 +41,12 @@ REFERENCES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Arm:
-    """Repetitions of one setting.
+    """Repetitions of one configuration.
 
     Attributes:
-        name: what sets it apart, such as ``mcts`` or ``reward.alpha=0.5``.
-        values: the same by setting.
-        runs: one for each seed, in the order of the seeds.
+        name: Settings in which it differs from other arms, such as ``mcts`` or ``reward.alpha=0.5``.
+        values: The same by setting.
+        runs: One run per seed, in the order of the seeds.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Arm:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the runs."""
+        """Return the seeds of the runs."""
         return [run.seed for run in self.runs]
 
 
@@ -64,13 +64,13 @@ class Comparison:
     """Arms that were tested alike.
 
     Attributes:
-        dataset: its name.
-        hash: of what it holds.
-        shapes: number of test shapes.
-        candidates: that were re-ranked.
-        keys: the settings in which the arms differ.
-        arms: in the order in which they were found.
-        notes: what a reader should know before comparing.
+        dataset: Name of the dataset.
+        hash: Hash of its content.
+        shapes: Number of test shapes.
+        candidates: Number of candidates that were re-ranked.
+        keys: Settings in which the arms differ.
+        arms: Arms in the order in which they were found.
+        notes: Sentences that a reader should know before comparing.
     """
 
     dataset: str
@@ -83,11 +83,11 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """Return a title in words."""
         return f"{self.dataset}, {self.shapes} test shapes, {self.candidates} candidates"
 
     def references(self, arm: Arm) -> list[Arm]:
-        """What an arm is held against: arms equal to it but for the agent or the like, or the only ones."""
+        """List the arms to compare with: those equal but for the agent or the like, or the only ones."""
         found = []
         for key, values in REFERENCES.items():
             for value in values:
@@ -101,7 +101,7 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run]) -> list[Comparison]:
-    """Sorts runs into comparisons, in the order in which they were found."""
+    """Sort runs into comparisons, in the order in which they were found."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         dataset = run.results["dataset"]
@@ -120,7 +120,7 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The settings in which runs differ, without those that the agent's name brings with it."""
+    """List the settings in which runs differ, without those that come with the agent's name."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in FREE)
     found = [name for name in names if len({_value(run, name) for run in runs}) > 1]
     if AGENT not in found:
@@ -154,7 +154,7 @@ def _arms(runs: Sequence[Run]) -> tuple[list[str], list[Arm], list[str]]:
 
 
 def arm_name(values: Mapping[str, Any], run: Run) -> str:
-    """What sets an arm apart: ``mcts``, ``mcts, reward.alpha=0.5``; the agent where nothing does."""
+    """Name an arm by what sets it apart: ``mcts, reward.alpha=0.5``; by the agent if nothing does."""
     if not values:
         return str(run.settings.get(AGENT, run.folder.name))
     return ", ".join(
@@ -172,10 +172,10 @@ def _notes(arms: Sequence[Arm]) -> list[str]:
     for arm in arms:
         by_seeds.setdefault(tuple(arm.seeds), []).append(arm.name)
     if len(by_seeds) > 1:
-        told = "; ".join(
+        listed = "; ".join(
             f"{_named(names)}: {', '.join(map(str, seeds))}" for seeds, names in by_seeds.items()
         )
-        notes.append(f"the arms have different seeds ({told}): paired differences use those in common")
+        notes.append(f"the arms have different seeds ({listed}): paired differences use those in common")
     runs = [run for arm in arms for run in arm.runs]
     notes += [note for run in runs for note in run.notes]
     for name, versions in _versions(runs).items():
@@ -184,12 +184,12 @@ def _notes(arms: Sequence[Arm]) -> list[str]:
     budgets = {run.settings.get("agent.budget") for run in runs if run.settings.get(AGENT) != "none"}
     if len(budgets) > 1:
         in_order = sorted(budgets, key=lambda budget: (budget is not None, budget))
-        notes.append(f"the budgets differ: {', '.join(map(str, in_order))} an episode")
+        notes.append(f"the budgets differ: {', '.join(map(str, in_order))} per episode")
     return notes
 
 
 def _named(names: Sequence[str]) -> str:
-    """The arms of a note: by name where they are few."""
+    """List the arms of a note: by name if they are few."""
     return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} arms"
 
 

@@ -1,4 +1,4 @@
-"""Sample efficiency: an arm's curve over the agent's evaluations, as an interquartile mean over its seeds."""
+"""Curves of sample efficiency: interquartile means over seeds, along the evaluations of the agent."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Curve:
     """A curve of an arm.
 
     Attributes:
-        evaluations: ``n`` places.
-        values: ``n`` interquartile means over the seeds.
-        low: ``n`` lower ends of 95 % intervals; None with fewer than two seeds.
-        high: ``n`` upper ends.
-        runs: how many seeds.
+        evaluations: Numbers of evaluations, ``[n]``.
+        values: Interquartile means over the seeds, ``[n]``.
+        low: Lower ends of 95 % intervals, ``[n]``; None with fewer than two seeds.
+        high: Upper ends, ``[n]``.
+        runs: Number of seeds.
     """
 
     evaluations: list[float]
@@ -36,11 +36,11 @@ class Curve:
 
 
 def arm_curve(runs: Sequence[Points], generator: np.random.Generator) -> Curve | None:
-    """Joins the curves of an arm's runs where all of them have values.
+    """Join the curves of an arm's runs where all of them have values.
 
     Args:
-        runs: of each run its points ``(evaluations, value)`` in order; runs without any are left out.
-        generator: of the bootstrap; is advanced.
+        runs: Points ``(evaluations, value)`` of each run in order; runs without any are left out.
+        generator: Random generator of the bootstrap; it is advanced.
 
     Returns:
         None if no run has a point, or the runs' ranges have nothing in common.
@@ -65,10 +65,10 @@ def arm_curve(runs: Sequence[Points], generator: np.random.Generator) -> Curve |
 
 
 def on_grid(points: Points, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A curve's values on a grid ``[n]`` of evaluations.
+    """Interpolate a curve on a grid ``[n]`` of evaluations.
 
-    Where several points fall into the cell around a place they are averaged, so that many noisy points are
-    not sampled at random; where none does, the line between its neighbours counts.
+    Points that fall into the same cell of the grid are averaged, so that many noisy points are not sampled
+    at random; a cell without points is interpolated linearly.
     """
     places, values = np.array(points, dtype=np.float64).T
     found = np.interp(grid, places, values)

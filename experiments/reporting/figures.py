@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG to be put into a page: text and axes take the page's colours."""
+"""Plots of a report, as SVG elements of a page: text and axes take the page's colors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from experiments.reporting.statistics import Estimate
 from experiments.reporting.summary import GAIN, Summary
 from experiments.run_folder.names import FINAL
 
-#: Stands for the page's own text colour until the SVG is written.
+#: Placeholder of the page's own text color until the SVG is written.
 INK = "#010203"
-#: Okabe and Ito's colours for those who see fewer, without those that vanish on white or on black; then more
+#: Okabe and Ito's colors for color-blind readers, without those that vanish on white or on black; then more
 #: for longer lists.
 COLORS = ("#1f83d2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#a6761d")
 DASHES = ("solid", "dashed", "dotted")
@@ -45,7 +45,7 @@ MOST_CHARACTERS = 34
 
 
 def intervals(summary: Summary, key: str) -> str:
-    """Final result and gain of every arm with their intervals, one line an arm."""
+    """Draw the final result and the gain of every arm with their intervals, one line per arm."""
     arms = summary.arms
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.25 + 0.36 * len(arms)), layout="constrained")
@@ -61,7 +61,7 @@ def intervals(summary: Summary, key: str) -> str:
 
 
 def curve(summary: Summary, name: str) -> str | None:
-    """A curve over the agent's evaluations, all arms that have it; None where none has."""
+    """Draw a curve over the agent's evaluations for all arms that have it; None if none has."""
     arms = text_tables.curves(summary.arms, name)
     if not arms:
         return None
@@ -110,7 +110,7 @@ def _short(name: str) -> str:
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The figure as an element of a page, in the page's text colour and without a background."""
+    """Render a figure as an element of a page, in the page's text color and without a background."""
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)

@@ -1,4 +1,8 @@
-"""Cells of a report's tables: how figures are said, the same in every format."""
+"""Cells of a report's tables: formatting of figures, the same for every output format.
+
+A share is in per cent with one decimal, a difference of shares in points with two, a return or a part of it
+with four, a count whole with thousands separated.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of words.
+    """A table of texts.
 
     Attributes:
-        title: stands above.
-        columns: headings; those in `WORDS` hold words, the others figures.
-        rows: cells.
-        note: stands below.
+        title: Text above the table.
+        columns: Headings; the columns in `WORDS` hold words, the others figures.
+        rows: Texts of the cells.
+        note: Text below the table.
     """
 
     title: str
@@ -27,21 +31,21 @@ class Grid:
 
 
 #: Columns that hold words.
-WORDS = ("arm", "against")
+WORDS = ("arm", "against", "in the test")
 
 
 def percent(figure: Estimate | None) -> str:
-    """A share in per cent with its interval: ``77.5 [76.9, 78.0]``."""
+    """Format a share in per cent with its interval: ``77.5 [76.9, 78.0]``."""
     return with_interval(figure, "{:.1f}")
 
 
 def points(figure: Estimate | None) -> str:
-    """A difference of shares in points, with its sign, its interval, and whether that holds zero."""
+    """Format a difference of shares in points, with its sign, its interval, and whether that includes 0."""
     return _marked(figure, with_interval(figure, "{:+.2f}"))
 
 
 def difference(figure: Estimate | None) -> str:
-    """A difference in its own unit, likewise."""
+    """Format a difference in its own unit, such as that of the reward, likewise."""
     return _marked(figure, with_interval(figure, "{:+.4f}", 1.0))
 
 
@@ -53,17 +57,17 @@ def _marked(figure: Estimate | None, text: str) -> str:
 
 
 def probability(figure: Estimate) -> str:
-    """A probability with its interval."""
+    """Format a probability with its interval."""
     return _interval(figure, "{:.2f}", 1.0)
 
 
 def number(value: float | None, form: str = "{:,.0f}") -> str:
-    """A number, or a dash where nobody tells."""
+    """Format a number, or a dash if there is none."""
     return NOTHING if value is None else form.format(value)
 
 
 def duration(seconds: float | None) -> str:
-    """Wall time: ``48 s``, ``12.5 min``, ``2.1 h``."""
+    """Format a wall time: ``48 s``, ``12.5 min``, ``2.1 h``."""
     if seconds is None:
         return NOTHING
     if seconds < 90:
@@ -72,7 +76,7 @@ def duration(seconds: float | None) -> str:
 
 
 def with_interval(figure: Estimate | None, form: str, scale: float = 100.0) -> str:
-    """A scaled figure with its interval, or a dash where there is none."""
+    """Format a scaled figure with its interval, or a dash if there is none."""
     return NOTHING if figure is None else _interval(figure, form, scale)
 
 

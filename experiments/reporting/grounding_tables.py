@@ -1,4 +1,4 @@
-"""The tables of grounding: how much attention falls on the parts that words name, before and after."""
+"""Tables of grounding: how much attention falls on the parts that words name, before and after the agent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Measure:
     """A measure of `experiments.evaluation.grounding` and its table.
 
     Attributes:
-        name: in results.json.
-        others: the same measure of the words that do not name the part; empty where there is none.
-        title: of its table.
-        form: of a figure.
-        share: whether it is a share, shown in per cent, and its change in points.
-        chance: what it is held against, in words.
+        name: Its name in results.json.
+        others: Name of the same measure for the words that do not name the part; empty if there is none.
+        title: Title of its table.
+        form: Format of a figure; a change has one digit more, for it is small.
+        share: Whether it is a share, shown in per cent, and its change in points.
+        chance: What it would be by chance, as a sentence.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Measure:
     chance: str = ""
 
 
-#: Those that answer the question: they are shown on the terminal too.
+#: The measures that answer the question: they are shown on the terminal too.
 MAIN = (
     Measure(
         "mass_ratio",
@@ -52,7 +52,7 @@ OTHER = (
         "log_mass_ratio",
         "log_other_words_ratio",
         "Grounding: mean logarithm of attention over share, which small parts do not carry away",
-        "{:+.4f}",
+        "{:+.3f}",
         chance="By chance it would be 0.",
     ),
     Measure(
@@ -64,21 +64,21 @@ OTHER = (
         chance="The rest is on the object as a whole, and the other figures leave it out.",
     ),
 )
-#: What pointing is held against, which no agent can change.
+#: What pointing is compared with, which no agent can change.
 POINTING = {"chance_pointing": "a random point", "random_patch_pointing": "a random patch"}
 
 
 def grounding(summary: Summary, measures: Sequence[Measure]) -> list[Grid]:
-    """A table of each measure that some run tells, before and after the agent calibrated."""
+    """Build a table for each measure that some run has, before and after the agent calibrated."""
     grids = []
     for measure in measures:
-        told = [arm for arm in summary.arms if measure.name in arm.grounding]
-        if not told:
+        found = [arm for arm in summary.arms if measure.name in arm.grounding]
+        if not found:
             continue
-        others = ["other words, after"] if any(measure.others in arm.grounding for arm in told) else []
-        rows = [[arm.arm.name, *_cells(measure, arm)][: 4 + len(others)] for arm in told]
-        chance = _pointing(told[0]) if measure.name == MAIN[1].name else measure.chance
-        note = " ".join(text for text in (_measured(told), chance) if text)
+        others = ["other words, after"] if any(measure.others in arm.grounding for arm in found) else []
+        rows = [[arm.arm.name, *_cells(measure, arm)][: 4 + len(others)] for arm in found]
+        chance = _pointing(found[0]) if measure.name == MAIN[1].name else measure.chance
+        note = " ".join(text for text in (_measured(found), chance) if text)
         grids.append(Grid(measure.title, ["arm", "before", "after", "change", *others], rows, note))
     return grids
 
@@ -95,7 +95,7 @@ def _cells(measure: Measure, arm: ArmSummary) -> list[str]:
 
 
 def _measured(arms: Sequence[ArmSummary]) -> str:
-    """On how much."""
+    """State on how much it was measured."""
     pairs, shapes = (_range([arm.counts[name] for arm in arms if name in arm.counts]) for name in COUNTS)
     if NOTHING in (pairs, shapes):
         return ""
@@ -103,7 +103,7 @@ def _measured(arms: Sequence[ArmSummary]) -> str:
 
 
 def _pointing(arm: ArmSummary) -> str:
-    """What chance gives, which depends on how large the parts are."""
+    """State what chance gives, which depends on how large the parts are."""
     found = [
         f"{words} {100 * arm.grounding[name][BEFORE].value:.1f}"
         for name, words in POINTING.items()
@@ -113,7 +113,7 @@ def _pointing(arm: ArmSummary) -> str:
 
 
 def _range(counts: Sequence[tuple[int, int]]) -> str:
-    """``584``, or ``584 to 673`` where runs differ."""
+    """Format ``584``, or ``584 to 673`` if runs differ."""
     if not counts:
         return NOTHING
     low, high = min(low for low, _ in counts), max(high for _, high in counts)

@@ -1,4 +1,4 @@
-"""Reads run folders: what is finished, what is not, and what cannot be read."""
+"""Loading of run folders: finished runs, unfinished ones, and those that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from align3d.errors import UserError
 from experiments.reporting.results_schema import checked
 from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS
 
-#: How far along the agent's learning a line was written: transitions of the environment so far.
+#: Name of the progress of the agent's learning: transitions of the environment so far.
 EVALUATIONS = "agent/evaluations"
-#: The agent's curves: with labels, on the episodes it learns from; without, on held-out queries.
+#: Names of the agent's curves: with labels, on the episodes it learns from; without, on held-out queries.
 LABELLED, RETURN, GAIN = "reward/return", "validation/return", "validation/recall@1_gain"
 CURVES = (RETURN, GAIN, LABELLED)
 _NUMBERS = (EVALUATIONS, *CURVES)
@@ -26,11 +26,11 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: where it lies.
-        results: its results.json.
-        settings: its configuration, flat: ``reward.alpha`` and so on.
-        curves: by name, the points ``(agent/evaluations, value)`` in order.
-        notes: what could not be read.
+        folder: Its folder.
+        results: Content of its results.json.
+        settings: Its configuration, flat: ``reward.alpha`` and so on.
+        curves: Points ``(agent/evaluations, value)`` in order, by name.
+        notes: Sentences about what could not be read.
     """
 
     folder: Path
@@ -41,18 +41,18 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """The seed of weights, batches and agent."""
+        """Return the seed of weights, batches and agent."""
         return int(self.results["seed"])
 
     def metric(self, row: str, name: str) -> float:
-        """A figure of retrieval.
+        """Return a metric of retrieval.
 
         Args:
-            row: ``baseline``, ``reranked`` or ``final``.
-            name: such as ``text_to_shape/recall@1``.
+            row: One of ``baseline``, ``reranked`` and ``final``.
+            name: Name of the metric, such as ``text_to_shape/recall@1``.
 
         Raises:
-            UserError: the run has no such figure.
+            UserError: The run has no such metric.
         """
         figures = self.results["metrics"].get(row, {})
         if name not in figures:
@@ -66,8 +66,8 @@ class Unfinished:
     """A run folder without results that can be read.
 
     Attributes:
-        folder: where it lies.
-        reason: how far it came, or what is wrong with it.
+        folder: The folder.
+        reason: How far the run came, or what is wrong with it.
     """
 
     folder: Path
@@ -75,10 +75,10 @@ class Unfinished:
 
 
 def find_runs(root: Path) -> tuple[list[Run], list[Unfinished]]:
-    """Reads all run folders below a folder, itself included, in the order of their names.
+    """Read all run folders below a folder, itself included, in the order of their names.
 
     Raises:
-        UserError: no such folder, or nothing in it that a run has left.
+        UserError: There is no such folder, or no run in it, or none that is finished.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected one that holds runs, such as multirun/DATE/TIME")
@@ -101,7 +101,7 @@ def find_runs(root: Path) -> tuple[list[Run], list[Unfinished]]:
 
 
 def read_run(folder: Path) -> Run | Unfinished:
-    """Reads one run folder."""
+    """Read one run folder."""
     path, journal = folder / RESULTS, RunMetrics(folder / JOURNAL)
     try:
         if not path.exists():
@@ -120,7 +120,7 @@ def read_run(folder: Path) -> Run | Unfinished:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested dictionaries as pairs of dotted name and value."""
+    """Flatten nested dictionaries into pairs of dotted name and value."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -129,11 +129,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 class RunMetrics:
-    """The lines of a metrics.jsonl that can be read; none where there is no such file.
+    """Readable lines of a metrics.jsonl; none if there is no such file.
 
     Attributes:
-        path: the file.
-        damaged: numbers of the lines that cannot be read, known once all have been gone through.
+        path: The file.
+        damaged: Numbers of the lines that cannot be read, complete after one iteration.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,7 +156,7 @@ class RunMetrics:
                     self.damaged.append(number)
 
     def notes(self) -> list[str]:
-        """What is missing, in words."""
+        """Describe what is missing."""
         if not self.damaged:
             return []
         count = len(self.damaged)
@@ -191,7 +191,7 @@ def _progress(journal: RunMetrics) -> str:
 
 
 def _natural(folder: Path) -> list[tuple[int, str]]:
-    """Sorts 2-… before 10-…."""
+    """Order 2-… before 10-…."""
     head = folder.name.split("-")[0]
     number = int(head) if head.isdigit() else -1
     return [(0, str(folder.parent)), (number, folder.name)]

@@ -1,4 +1,4 @@
-"""What a report reads of a results.json: its keys and their types; whatever else stands there is kept."""
+"""Schema of what a report reads of a results.json: keys and their types; all other keys are kept."""
 
 from __future__ import annotations
 
@@ -36,20 +36,17 @@ class _Dataset(_Open):
     test: NotRequired[int]
 
 
-class _Validation(_Open):
-    acted: NotRequired[float | None]
-
-
 class _Agent(_Open):
     evaluations: NotRequired[float | None]
     episodes: NotRequired[float | None]
     return_mean: NotRequired[float | None]
-    validation: NotRequired[_Validation | None]
+    acts: NotRequired[bool | None]
+    validation: NotRequired[dict[str, float | None] | None]
     test: NotRequired[Numbers | None]
 
 
 class Results(_Open):
-    """A results.json."""
+    """Content of a results.json."""
 
     schema: int
     config: _Config
@@ -66,10 +63,10 @@ _CHECKED = TypeAdapter(Results)
 
 
 def checked(content: object) -> Mapping[str, Any]:
-    """The content of a results.json, with the types that reports count on.
+    """Check the content of a results.json for the types that reports rely on, and return it.
 
     Raises:
-        ValueError: it is of another schema or lacks something, or something has another type; one line.
+        ValueError: Its schema is another one, a key is missing, or a value has another type; one line.
     """
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema is not None and schema != SCHEMA:

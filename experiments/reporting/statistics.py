@@ -3,7 +3,7 @@
 The estimators are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical
 Precipice" (NeurIPS 2021), whose code is the package rliable. Here they draw from an explicit generator, and a
 bootstrap may draw columns of scores together: where several scores come from one run, to draw each by itself
-would take one run for several and give intervals that are too narrow.
+would count one run as several and give intervals that are too narrow.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ REPETITIONS = 10_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how sure it is.
+    """Point estimate with its interval.
 
     Attributes:
-        value: the estimate.
-        low: lower end of the 95 % interval; None where there are fewer than two runs.
-        high: its upper end.
-        runs: how many runs it rests on.
+        value: The estimate.
+        low: Lower end of the 95 % interval; None with fewer than two runs.
+        high: Upper end of the interval.
+        runs: Number of runs behind it.
     """
 
     value: float
@@ -39,19 +39,19 @@ class Estimate:
 
     @property
     def certain(self) -> bool:
-        """Whether there is an interval."""
+        """Return whether there is an interval."""
         return self.low is not None and self.high is not None
 
     def includes(self, value: float) -> bool:
-        """Whether the interval holds a value; without an interval nothing is ruled out."""
+        """Return whether the interval includes a value; without an interval nothing is ruled out."""
         return self.low is None or self.high is None or self.low <= value <= self.high
 
 
 def interquartile_mean(scores: Scores) -> Scores:
-    """The mean without the lowest and the highest quarter (rounded down) of all scores.
+    """Compute the mean without the lowest and the highest quarter (rounded down) of all scores.
 
     Args:
-        scores: ``[..., n, K]`` of n runs on K tasks.
+        scores: Scores ``[..., n, K]`` of n runs on K tasks.
 
     Returns:
         ``[...]``.
@@ -62,18 +62,18 @@ def interquartile_mean(scores: Scores) -> Scores:
 
 
 def mean(scores: Scores) -> Scores:
-    """The mean of ``[..., n, K]`` over runs and tasks: ``[...]``."""
+    """Compute the mean of ``[..., n, K]`` over runs and tasks: ``[...]``."""
     return scores.mean((-2, -1))
 
 
 def improvement(ours: Scores, theirs: Scores) -> Scores:
-    """The probability that a run of ours beats a run of theirs, ties counting half, averaged over tasks.
+    """Compute the probability that our run beats theirs, ties counting half, averaged over tasks.
 
     It is the Mann-Whitney statistic over the number of pairs.
 
     Args:
-        ours: ``[..., n, K]``.
-        theirs: ``[..., m, K]``.
+        ours: Scores ``[..., n, K]``.
+        theirs: Scores ``[..., m, K]``.
 
     Returns:
         ``[...]`` in [0, 1].
@@ -89,14 +89,14 @@ def resample(
     generator: np.random.Generator,
     strata: Sequence[Sequence[int]] | None = None,
 ) -> Scores:
-    """Draws runs with replacement, for each stratum by itself.
+    """Draw runs with replacement, independently for each stratum.
 
     Args:
-        scores: ``[n, K]``.
-        repetitions: ``R``.
-        generator: is advanced.
-        strata: columns that are drawn together, because they come from the same runs; each column in one of
-            them. None: all together. One column each is rliable's stratified bootstrap.
+        scores: Scores ``[n, K]``.
+        repetitions: Number of draws ``R``.
+        generator: Random generator; it is advanced.
+        strata: Groups of columns that are drawn together, because they come from the same runs; each column
+            is in one group. None: all together. One column each is rliable's stratified bootstrap.
 
     Returns:
         ``[R, n, K]``.
@@ -117,14 +117,14 @@ def estimate(
     repetitions: int = REPETITIONS,
     strata: Sequence[Sequence[int]] | None = None,
 ) -> Estimate:
-    """A statistic with the percentile interval of the stratified bootstrap.
+    """Estimate a statistic with the percentile interval of the stratified bootstrap.
 
     Args:
-        scores: ``[n, K]`` of n runs.
-        statistic: from ``[..., n, K]`` to ``[...]``.
-        generator: is advanced.
-        repetitions: of the bootstrap.
-        strata: see `resample`.
+        scores: Scores ``[n, K]`` of n runs.
+        statistic: Function from ``[..., n, K]`` to ``[...]``.
+        generator: Random generator; it is advanced.
+        repetitions: Number of draws of the bootstrap.
+        strata: Groups of columns, see `resample`.
     """
     runs = len(scores)
     value = float(statistic(scores))
@@ -141,7 +141,7 @@ def estimate_improvement(
     repetitions: int = REPETITIONS,
     strata: Sequence[Sequence[int]] | None = None,
 ) -> Estimate:
-    """`improvement` of ``[n, K]`` over ``[m, K]``; the runs of either side are drawn by themselves."""
+    """Estimate the `improvement` of ``[n, K]`` over ``[m, K]``; each side is drawn independently."""
     value = float(improvement(ours, theirs))
     runs = min(len(ours), len(theirs))
     if runs < 2:

@@ -1,4 +1,4 @@
-"""The figures of a report: what is said of each arm, before it is written in any format."""
+"""Figures of a report: the estimates for each arm, before they are written in any format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.reporting.arms import Arm, Comparison
 from experiments.reporting.curves import Curve, arm_curve
-from experiments.reporting.load_runs import CURVES, Run, flatten
+from experiments.reporting.load_runs import CURVES, Run
 from experiments.reporting.statistics import (
     Estimate,
     Scores,
@@ -23,29 +23,33 @@ from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 
 METRICS = ("text_to_shape/recall@1", "shape_to_text/recall@1")
 ALL = "all"
-"""Name of the estimates over all metrics of a report."""
+"""Name of the estimates over all metrics of a report together."""
 
 GAIN = "gain"
 RETURN, ACTED = "return", "acted"
-"""In ``agent.test`` of a run, before and after the terms of its reward: means over its test queries."""
+"""In ``agent.test`` and ``agent.validation`` of a run: the mean return, and the share of queries changed."""
+RETURN_ERROR = "return_error"
+"""Standard error of the return in validation."""
+STANDARD_ERRORS = "standard_errors"
+"""Return in validation over its standard error."""
 
 BEFORE, AFTER = "before", "after"
 COUNTS = ("pairs", "shapes")
-"""Of grounding: how many were measured."""
+"""Of grounding: numbers of what was measured."""
 _ENDS = ("_low", "_high")
-"""Of the interval that a run gives a measure of grounding, over its shapes; here intervals are over runs."""
+"""Endings of a run's own intervals over its shapes; the intervals of a report are over runs."""
 
 
 @dataclass(frozen=True)
 class PairwiseComparison:
-    """An arm held against another.
+    """Comparison of an arm with a reference arm.
 
     Attributes:
-        name: of the other.
-        probability: that a run of this arm has the better final result, P(X > Y).
-        difference: mean difference of the final results with equal seeds; None where no seed is in common.
-        gain: the same of the gains at query time.
-        earned: the same of the returns on the test queries, without labels.
+        name: Name of the reference arm.
+        probability: Probability that a run of this arm has the better final result, P(X > Y).
+        difference: Mean difference of the final results with equal seeds; None if no seed is in common.
+        gain: The same for the gains at query time.
+        earned: The same for the returns on the test queries, without labels.
     """
 
     name: str
@@ -57,44 +61,46 @@ class PairwiseComparison:
 
 @dataclass(frozen=True)
 class Costs:
-    """Means over an arm's runs; None where no run tells.
+    """Means over an arm's runs; None if no run states the figure.
 
     Attributes:
-        seconds: wall time by phase, and ``total``.
-        evaluations: transitions that the agent computed.
-        episodes: that it learnt from.
-        return_mean: of these episodes, with labels.
-        acted: share of the held-out queries that it changed anything in.
+        seconds: Wall time by phase, and ``total``.
+        evaluations: Transitions of the environment that the agent computed.
+        episodes: Episodes that it learned from.
+        return_mean: Mean return of these episodes, with labels.
     """
 
     seconds: dict[str, float]
     evaluations: float | None
     episodes: float | None
     return_mean: float | None
-    acted: float | None
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """What is said of an arm.
+    """Figures of an arm.
 
     Attributes:
-        arm: the arm.
-        estimates: by metric (`ALL` for all of them), of the rows ``baseline``, ``reranked``, ``final`` and of
-            ``gain``, which is final less reranked of the same run.
-        against: by metric, the arms it is held against.
-        earned: what calibrating the test queries without labels earned: `RETURN`, the terms of the
-            reward by name, `ACTED`.
-        costs: what it took.
-        curves: by name.
-        grounding: by measure, ``before``, ``after`` and their paired ``gain``.
-        counts: least and most of what a run measured grounding on: `COUNTS`.
+        arm: The arm.
+        estimates: Estimates by metric (`ALL` for all of them together), for the rows ``baseline``,
+            ``reranked``, ``final`` and for ``gain``, which is final minus reranked of the same run.
+        against: Comparisons with the reference arms, by metric.
+        earned: What calibrating the test queries without labels earned: the ``return``, each of its parts,
+            and the share ``acted`` of queries that were changed.
+        validation: The ``return`` of the validation that counts, in ``standard_errors``, and ``acted``.
+        acting: Number of runs whose agent may act in the test, and of those that have an agent and say so.
+        costs: What the runs took.
+        curves: Curves by name.
+        grounding: By measure, ``before``, ``after`` and their paired ``gain``.
+        counts: Least and most of what a run measured grounding on: `COUNTS`.
     """
 
     arm: Arm
     estimates: dict[str, dict[str, Estimate]]
     against: dict[str, list[PairwiseComparison]]
     earned: dict[str, Estimate]
+    validation: dict[str, Estimate]
+    acting: tuple[int, int]
     costs: Costs
     curves: dict[str, Curve]
     grounding: dict[str, dict[str, Estimate]]
@@ -103,7 +109,13 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A comparison and its figures."""
+    """A comparison and its figures.
+
+    Attributes:
+        comparison: Arms that can be compared.
+        metrics: Names of the retrieval metrics of the report.
+        arms: Figures of each arm.
+    """
 
     comparison: Comparison
     metrics: list[str]
@@ -111,21 +123,21 @@ class Summary:
 
     @property
     def keys(self) -> list[str]:
-        """The metrics, and `ALL` in front where there are several."""
+        """Return the metrics, with `ALL` in front if there are several."""
         return [ALL, *self.metrics] if len(self.metrics) > 1 else list(self.metrics)
 
 
 def summarize(comparison: Comparison, metrics: Sequence[str]) -> Summary:
-    """Computes the figures of a comparison; equal runs give equal figures.
+    """Compute the figures of a comparison; equal runs give equal figures.
 
     Raises:
-        UserError: a run lacks a metric.
+        UserError: A run lacks a metric.
     """
     return Summary(comparison, list(metrics), [_arm(comparison, arm, metrics) for arm in comparison.arms])
 
 
 def scores(runs: Iterable[Run], row: str, metrics: Sequence[str]) -> Scores:
-    """``[n, K]`` of runs and metrics; the row ``gain`` is final less reranked."""
+    """Collect the scores ``[n, K]`` of runs and metrics; the row ``gain`` is final minus reranked."""
     if row == GAIN:
         runs = list(runs)
         return scores(runs, FINAL, metrics) - scores(runs, RERANKED, metrics)
@@ -152,8 +164,18 @@ def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary
         curve = arm_curve([run.curves.get(name, []) for run in arm.runs], _draws(arm.name, name))
         if curve is not None:
             curves[name] = curve
-    costs, grounding, counts = _costs(arm.runs), _grounding(arm), _counts(arm)
-    return ArmSummary(arm, estimates, against, _earned(arm), costs, curves, grounding, counts)
+    return ArmSummary(
+        arm,
+        estimates,
+        against,
+        earned=_figures(arm, "test", [earned(run) for run in arm.runs]),
+        validation=_figures(arm, "validation", [_validation(run) for run in arm.runs]),
+        acting=_acting(arm.runs),
+        costs=_costs(arm.runs),
+        curves=curves,
+        grounding=_grounding(arm),
+        counts=_counts(arm),
+    )
 
 
 def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> PairwiseComparison:
@@ -171,7 +193,7 @@ def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> PairwiseComparison
 def _paired(
     arm: Arm, other: Arm, row: str, metrics: Sequence[str], draws: np.random.Generator
 ) -> Estimate | None:
-    """The mean difference over the seeds that both have: with one seed both share all but what differs."""
+    """Estimate the mean difference over common seeds: with one seed both share all but what differs."""
     pairs = _pairs(arm.runs, other.runs)
     if not pairs:
         return None
@@ -180,7 +202,7 @@ def _paired(
 
 
 def _paired_return(arm: Arm, other: Arm, draws: np.random.Generator) -> Estimate | None:
-    """The mean difference of the returns on the test queries, of the runs that tell them."""
+    """Estimate the mean difference of the returns on the test queries, over the runs that state them."""
     sides = [[run for run in side.runs if RETURN in earned(run)] for side in (arm, other)]
     pairs = _pairs(*sides)
     if not pairs:
@@ -195,15 +217,34 @@ def _pairs(ours: Sequence[Run], theirs: Sequence[Run]) -> list[tuple[Run, Run]]:
 
 
 def earned(run: Run) -> Mapping[str, float]:
-    """What a run's calibration of the test queries earned; empty where it does not tell."""
+    """Return what a run's calibration of the test queries earned; empty if it does not say."""
     return run.results["agent"].get("test") or {}
 
 
-def _earned(arm: Arm) -> dict[str, Estimate]:
+def _validation(run: Run) -> dict[str, float]:
+    """Collect what decided whether a run's agent may act in the test."""
+    stated = run.results["agent"].get("validation") or {}
+    found = {name: stated[name] for name in (RETURN, ACTED) if stated.get(name) is not None}
+    if RETURN in found and stated.get(RETURN_ERROR):
+        found[STANDARD_ERRORS] = found[RETURN] / stated[RETURN_ERROR]
+    return found
+
+
+def _acting(runs: Sequence[Run]) -> tuple[int, int]:
+    """Count the runs whose agent may act in the test, and the runs with an agent that say so."""
+    agents = [run.results["agent"] for run in runs]
+    stated = [agent["acts"] for agent in agents if agent.get("validation") and agent.get("acts") is not None]
+    return sum(stated), len(stated)
+
+
+def _figures(arm: Arm, place: str, stated: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """Estimate each figure that runs state."""
+    names = dict.fromkeys(name for figures in stated for name in figures)
     found = {}
-    for name in dict.fromkeys(name for run in arm.runs for name in earned(run)):
-        values = [[earned(run)[name]] for run in arm.runs if name in earned(run)]
-        found[name] = estimate(np.array(values), interquartile_mean, _draws(arm.name, "test", name))
+    for name in names:
+        values = [[figures[name]] for figures in stated if name in figures]
+        if values:
+            found[name] = estimate(np.array(values), interquartile_mean, _draws(arm.name, place, name))
     return found
 
 
@@ -215,17 +256,12 @@ def _costs(runs: Sequence[Run]) -> Costs:
         for name in names
     }
     seconds["total"] = sum(seconds.values())
-    agents = [dict(flatten(run.results["agent"])) for run in runs]
+    agents = [run.results["agent"] for run in runs]
     return Costs(
         seconds,
         **{
-            field: _mean(agent.get(name) for agent in agents)
-            for field, name in (
-                ("evaluations", "evaluations"),
-                ("episodes", "episodes"),
-                ("return_mean", "return_mean"),
-                ("acted", "validation.acted"),
-            )
+            name: _mean(agent.get(name) for agent in agents)
+            for name in ("evaluations", "episodes", "return_mean")
         },
     )
 
@@ -248,9 +284,9 @@ def _grounding(arm: Arm) -> dict[str, dict[str, Estimate]]:
 def _counts(arm: Arm) -> dict[str, tuple[int, int]]:
     found = {}
     for name in COUNTS:
-        told = [int(before[name]) for run in arm.runs if name in (before := _grounded(run, BEFORE))]
-        if told:
-            found[name] = (min(told), max(told))
+        stated = [int(before[name]) for run in arm.runs if name in (before := _grounded(run, BEFORE))]
+        if stated:
+            found[name] = (min(stated), max(stated))
     return found
 
 
@@ -259,10 +295,10 @@ def _grounded(run: Run, side: str) -> Mapping[str, float]:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    told = [float(value) for value in values if value is not None]
-    return float(np.mean(told)) if told else None
+    stated = [float(value) for value in values if value is not None]
+    return float(np.mean(stated)) if stated else None
 
 
 def _draws(*names: str) -> np.random.Generator:
-    """A generator of its own for each figure, so that no figure moves another."""
+    """Give each figure a generator of its own, so that no figure changes another."""
     return np.random.default_rng([zlib.crc32(name.encode()) for name in names])

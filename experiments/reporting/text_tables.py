@@ -1,10 +1,11 @@
-"""The tables of a report, the same in every format."""
+"""Tables of a report, the same for every output format."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from experiments.reporting.formatting import (
+    NOTHING,
     Grid,
     difference,
     duration,
@@ -18,19 +19,24 @@ from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
 from experiments.reporting.load_runs import GAIN as GAIN_CURVE
 from experiments.reporting.load_runs import LABELLED, RETURN
 from experiments.reporting.statistics import REPETITIONS, Estimate
-from experiments.reporting.summary import ACTED, ALL, GAIN, ArmSummary, PairwiseComparison, Summary
-from experiments.reporting.summary import RETURN as RETURN_EARNED
+from experiments.reporting.summary import (
+    ACTED,
+    ALL,
+    GAIN,
+    STANDARD_ERRORS,
+    ArmSummary,
+    PairwiseComparison,
+    Summary,
+)
+from experiments.reporting.summary import RETURN as EARNED
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
 CURVE_TITLES = {
     RETURN: "Return on held-out queries, without labels",
     GAIN_CURVE: "Gain in recall@1 on held-out queries, without labels (points)",
-    LABELLED: "Return of the episodes learnt from, with labels",
+    LABELLED: "Return of the episodes learned from, with labels",
 }
-DIVERGENCE = "kl"
-"""The term of the reward that is a divergence from the initial attention."""
-
 #: Curves that are shares, shown in points.
 IN_POINTS = (GAIN_CURVE,)
 
@@ -40,26 +46,36 @@ READING = (
     "runs; the metrics of one run are drawn together).",
     "With one run there is no interval. With three to five runs an interval is too narrow rather than too "
     "wide: read it as a hint.",
-    "Gain: with the agent's calibration less without it, in the same run, on the same weights: what "
-    "calibrating at query time brings.",
-    "Difference: mean of final less final over equal seeds, which share everything before the arms part. "
-    "P(X > Y): the probability that a run of the arm has a better final result than a run of the other, ties "
-    "counting half.",
-    "Return: the reward of an episode, of which the internal part (the fall of the contrastive loss) and the "
-    "external part (the rise of the reciprocal rank) are shown before they are weighed.",
+    "Gain: the result with the agent's calibration minus the result without it, in the same run, on the same "
+    "weights: what calibrating at query time brings.",
+    "Difference: mean over equal seeds of this arm's final result minus the other's. Runs of equal seeds "
+    "share everything up to where the arms begin to differ.",
+    "Return: the reward of an episode. Its parts are shown unweighted: the internal one is the fall of the "
+    "contrastive loss, the external one the rise of the reciprocal rank, the divergence is that of the "
+    "calibrated attention from the initial one.",
+    "Validation: queries that the agent did not learn from; they decide whether it may act. Test: queries "
+    "that nothing was chosen on. The agent sees no labels in either.",
     "Bands around curves are 95 % intervals of the same bootstrap, point by point; a curve ends where the "
     "first of its runs ends.",
 )
 
 
+PROBABILITY_NOTE = (
+    "P(X > Y): the probability that a run of the arm ends with a better result than a run of the other, ties "
+    "counting half. 0.50: neither is better. An interval of [0, 1]: these runs are too few to tell."
+)
+#: Headings of the parts of a return that have a name of their own.
+PART_TITLES = {"internal": "internal part", "external": "external part", "kl": "divergence, nats"}
+
+
 def metric_name(name: str) -> str:
-    """``R@1 text → shape``."""
+    """Format the name of a metric: ``R@1 text → shape``."""
     direction, _, measure = name.partition("/")
     return f"{measure.replace('recall@', 'R@')} {DIRECTIONS.get(direction, direction)}"
 
 
 def title(summary: Summary, key: str) -> str:
-    """A metric's name in its report."""
+    """Name a metric in its report."""
     if key != ALL:
         return metric_name(key)
     measures = {name.partition("/")[2] for name in summary.metrics}
@@ -69,12 +85,13 @@ def title(summary: Summary, key: str) -> str:
 
 
 def main_grids(summary: Summary) -> list[Grid]:
-    """The tables that answer the question: the first metric (or all together), what it took, grounding."""
+    """Build the tables that answer the question: the first metric (or all together), costs, grounding."""
     key = summary.keys[0]
     return _not_empty(
         [
             retrieval(summary, key),
             against(summary, key),
+            acting(summary),
             earned(summary),
             costs(summary),
             *grounding(summary, MAIN),
@@ -83,13 +100,13 @@ def main_grids(summary: Summary) -> list[Grid]:
 
 
 def other_grids(summary: Summary) -> list[Grid]:
-    """The tables of the other metrics, and more of grounding."""
+    """Build the tables of the other metrics, and more of grounding."""
     found = [table(summary, key) for key in summary.keys[1:] for table in (retrieval, against)]
     return _not_empty([*found, *grounding(summary, OTHER)])
 
 
 def retrieval(summary: Summary, key: str) -> Grid:
-    """Final results and gains of the arms."""
+    """Build the table of the arms' final results and gains."""
     rows = []
     for arm in summary.arms:
         figures = arm.estimates[key]
@@ -108,7 +125,7 @@ def retrieval(summary: Summary, key: str) -> Grid:
 
 
 def against(summary: Summary, key: str) -> Grid:
-    """Arms held against the reference arms."""
+    """Build the table that compares arms with the reference arms."""
     rows = []
     for arm in summary.arms:
         for other in arm.against[key]:
@@ -122,67 +139,97 @@ def against(summary: Summary, key: str) -> Grid:
         "difference in return",
         "paired seeds",
     ]
-    return Grid(f"{title(summary, key)}: improvement", columns, rows)
+    return Grid(f"{title(summary, key)}: improvement", columns, rows, PROBABILITY_NOTE)
 
 
-def earned(summary: Summary) -> Grid:
-    """What calibrating the test queries brought, in the unit that agents are rewarded in."""
-    arms = [arm for arm in summary.arms if arm.earned]
-    named = [name for arm in arms for name in arm.earned if name not in (RETURN_EARNED, ACTED)]
-    terms = list(dict.fromkeys(named))
+def acting(summary: Summary) -> Grid:
+    """Build the table of whether agents act on queries without labels, in validation and in the test."""
     rows = [
         [
             arm.arm.name,
-            difference(arm.earned.get(RETURN_EARNED)),
-            *(_term(name, arm.earned.get(name)) for name in terms),
-            with_interval(arm.earned.get(ACTED), "{:.0f}"),
+            _acts(*arm.acting),
+            difference(arm.validation.get(EARNED)),
+            with_interval(arm.validation.get(STANDARD_ERRORS), "{:+.1f}", 1.0),
+            percent(arm.validation.get(ACTED)),
+            percent(arm.earned.get(ACTED)),
         ]
-        for arm in arms
+        for arm in summary.arms
+        if arm.validation or ACTED in arm.earned
     ]
-    titles = ["divergence, nats" if name == DIVERGENCE else f"{name} part" for name in terms]
-    columns = ["arm", "return", *titles, "acted on, per cent"]
-    return Grid("Earned on the test queries, without labels, a query", columns, rows)
+    columns = [
+        "arm",
+        "in the test",
+        "return in validation",
+        "in standard errors",
+        "changed in validation, per cent",
+        "changed in test, per cent",
+    ]
+    return Grid("Does the agent act, without labels?", columns, rows, _margin(summary))
+
+
+def earned(summary: Summary) -> Grid:
+    """Build the table of what calibrating the test queries brought, in the unit of the reward."""
+    stated = dict.fromkeys(name for arm in summary.arms for name in arm.earned if name != ACTED)
+    found = [name for name in (EARNED, *PART_TITLES) if name in stated]
+    found += [name for name in stated if name not in found]
+    rows = [
+        [arm.arm.name, *(_part(name, arm.earned.get(name)) for name in found)]
+        for arm in summary.arms
+        if arm.earned
+    ]
+    columns = ["arm", *(PART_TITLES.get(name, name) for name in found)]
+    return Grid("Mean return per test query, without labels", columns, rows)
 
 
 def costs(summary: Summary) -> Grid:
-    """What the arms took."""
+    """Build the table of what the arms took."""
     rows = []
     for arm in summary.arms:
         cost = arm.costs
-        acted = None if cost.acted is None else 100 * cost.acted
         rows.append(
             [
                 arm.arm.name,
                 number(cost.evaluations),
                 number(cost.episodes),
-                number(cost.return_mean, "{:+.3f}"),
-                number(acted, "{:.0f} %"),
+                number(cost.return_mean, "{:+.4f}"),
                 duration(cost.seconds.get("train")),
                 duration(cost.seconds.get("agent")),
                 duration(cost.seconds["total"]),
             ]
         )
-    columns = [
-        "arm",
-        "evaluations",
-        "episodes",
-        "return with labels",
-        "queries acted on",
-        "training",
-        "agent",
-        "wall time",
-    ]
+    columns = ["arm", "evaluations", "episodes", "return with labels", "training", "agent", "wall time"]
     return Grid("Costs, means over the runs", columns, rows)
 
 
-def _term(name: str, change: Estimate | None) -> str:
-    """The change of a term of the reward; a divergence, which begins at zero, has no sign."""
-    return with_interval(change, "{:.3f}", 1.0) if name == DIVERGENCE else difference(change)
-
-
 def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:
-    """The arms that have a curve of that name."""
+    """Select the arms that have a curve of that name."""
     return [arm for arm in arms if name in arm.curves]
+
+
+def _part(name: str, figure: Estimate | None) -> str:
+    """Format the return or a part of it; a divergence has no sign."""
+    return with_interval(figure, "{:.4f}", 1.0) if name == "kl" else difference(figure)
+
+
+def _acts(count: int, agents: int) -> str:
+    """Say how many of an arm's agents may act in the test."""
+    if agents == 0:
+        return NOTHING
+    return {0: "rests", agents: "acts"}.get(count, f"acts in {count} of {agents} runs")
+
+
+def _margin(summary: Summary) -> str:
+    """State what an agent needs in validation to act."""
+    runs = [run for arm in summary.arms if arm.acting[1] for run in arm.arm.runs]
+    chosen = [run.settings for run in runs if run.settings.get("dap.keep") == "best"]
+    margins = sorted({settings["dap.margin"] for settings in chosen if "dap.margin" in settings})
+    if not margins:
+        return ""
+    needed = " or ".join(f"{margin:g}" for margin in margins)
+    return (
+        f"An agent acts in the test if its best validation returned more than {needed} standard errors above "
+        "0; otherwise it rests and leaves HAF's attention as it is. Shares are of the queries."
+    )
 
 
 def _not_empty(tables: list[Grid]) -> list[Grid]:

@@ -1,4 +1,4 @@
-"""A report in its formats: Markdown, JSON, one HTML page, tables for the terminal."""
+"""Output formats of a report: Markdown, JSON, one HTML page, tables for the terminal."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STYLE = Path(__file__).with_name("page.css")
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported.
+    """Content of a report.
 
     Attributes:
-        source: the folder that was read.
-        summaries: one for each set of runs that can be compared.
-        unfinished: the folders without results.
+        source: Folder that was read.
+        summaries: Figures of each set of runs that can be compared.
+        unfinished: Folders without results.
     """
 
     source: str
@@ -40,7 +40,7 @@ class Report:
 
     @property
     def warnings(self) -> list[str]:
-        """What concerns the report as a whole."""
+        """Return warnings that concern the report as a whole."""
         if len(self.summaries) < 2:
             return []
         return [
@@ -50,7 +50,7 @@ class Report:
 
 
 def write(report: Report, out: Path) -> list[Path]:
-    """Writes report.md, report.html and report.json into a folder; their paths."""
+    """Write report.md, report.html and report.json into a folder, and return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     texts = {"report.md": markdown(report), "report.html": page(report), "report.json": as_json(report)}
     for name, text in texts.items():
@@ -59,7 +59,7 @@ def write(report: Report, out: Path) -> list[Path]:
 
 
 def markdown(report: Report) -> str:
-    """The report as Markdown, without plots."""
+    """Format the report as Markdown, without plots."""
     lines = ["# Report", "", f"Runs in `{report.source}`.", ""]
     lines += [f"**{warning}**\n" for warning in report.warnings]
     for summary in report.summaries:
@@ -79,7 +79,7 @@ def markdown(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """All figures, for programs."""
+    """Format all figures as JSON, for programs."""
     comparisons = [
         {
             "dataset": summary.comparison.dataset,
@@ -103,7 +103,7 @@ def as_json(report: Report) -> str:
 
 
 def page(report: Report) -> str:
-    """One HTML page that needs no other file."""
+    """Format the report as one HTML page that needs no other file."""
     body = [f"<h1>Report</h1><p>Runs in <code>{html.escape(report.source)}</code>.</p>"]
     body += [f'<p class="warning">{html.escape(warning)}</p>' for warning in report.warnings]
     for summary in report.summaries:
@@ -126,7 +126,7 @@ def page(report: Report) -> str:
 
 
 def tables(report: Report, width: int) -> Iterator[Table]:
-    """The main tables for a terminal of so many columns; where one is wider, intervals go below figures."""
+    """Yield the main tables for a terminal; in a table wider than ``width``, intervals go below figures."""
     for summary in report.summaries:
         for grid in text_tables.main_grids(summary):
             title = f"{summary.comparison.title}: {grid.title}"
@@ -153,7 +153,7 @@ def _what(summary: Summary) -> str:
 
 
 def _arm(arm: Any) -> dict[str, Any]:
-    """An arm's figures as plain values."""
+    """Convert an arm's figures into plain values."""
     plain = {
         field.name: _plain(getattr(arm, field.name))
         for field in dataclasses.fields(arm)
@@ -181,7 +181,7 @@ def _pictures(summary: Summary) -> Iterator[str]:
 
 
 def _side(grid: Grid, place: int) -> Any:
-    """Words to the left, figures to the right."""
+    """Align words to the left, figures to the right."""
     return "left" if grid.columns[place] in WORDS else "right"
 
 

@@ -248,7 +248,7 @@ def test_a_picture_of_the_parts_says_what_is_measured(
     assert picture.dtype == np.uint8
     assert picture.std() > 10, "not blank"
     assert (tmp_path / "parts.png").stat().st_size > 1000
-    ((above, below),) = ([panels for _, panels in rows] for rows in drawn)
+    ((above, below),) = ([row.panels for row in rows] for rows in drawn)
     pairs = find_pairs(corpus, corpus.splits["test"], 99, seed())
     row = int(((pairs.shape == 0) & (pairs.text == corpus.first_texts(index))).nonzero())
     figure = grounding_module.measure(model, corpus, corpus.splits["test"], gallery, pairs)

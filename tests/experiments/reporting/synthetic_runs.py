@@ -39,29 +39,31 @@ def write_run(
     dataset: str = "procedural",
     hash: str = "abc",
     returns: list[tuple[int, float]] | None = None,
-    acted: float | None = None,
+    acts: bool = True,
+    validation: Mapping[str, float] | None = None,
     earned: Mapping[str, float] | None = None,
     grounding: Mapping[str, Any] | None = None,
     seconds: Mapping[str, float] | None = None,
     finished: bool = True,
 ) -> Path:
-    """Writes one run.
+    """Write one run.
 
     Args:
-        folder: where.
-        agent: its name.
-        seed: of the run.
-        reranked: recall@1 without calibration; from shape to text it is 0.1 more.
-        final: recall@1 with it.
-        settings: others that are not the defaults, by dotted name.
-        dataset: its name.
-        hash: of the dataset.
-        returns: curve of the agent: evaluations so far, and the return without labels.
-        acted: share of the queries that the agent acted on.
-        earned: what its calibration of the test queries earned.
-        grounding: what results.json has of it.
-        seconds: by phase.
-        finished: whether there are results.
+        folder: Folder of the run.
+        agent: Name of the agent.
+        seed: Seed of the run.
+        reranked: Recall@1 without calibration; from shape to text it is 0.1 more.
+        final: Recall@1 with calibration.
+        settings: Other settings that are not the defaults, by dotted name.
+        dataset: Name of the dataset.
+        hash: Hash of the dataset.
+        returns: Curve of the agent: evaluations so far, and the return without labels.
+        acts: Whether the agent may act in the test.
+        validation: Values of its best validation, such as ``return`` and ``acted``.
+        earned: What its calibration of the test queries earned.
+        grounding: Content of results.json under ``grounding``.
+        seconds: Seconds by phase.
+        finished: Whether there are results.
     """
     plain = copy.deepcopy(_defaults(agent))
     for name, value in {"seed": seed, "data.name": dataset, **(settings or {})}.items():
@@ -105,7 +107,8 @@ def write_run(
             "episodes": spent // 10,
             "evaluations": spent,
             "return_mean": 0.2 if spent else None,
-            **({} if acted is None else {"validation": {"acted": acted}}),
+            "acts": acts,
+            **({} if validation is None else {"validation": dict(validation)}),
             **({} if earned is None else {"test": dict(earned)}),
         },
         "steps": 1,

@@ -35,7 +35,7 @@ def ablation(root: Path) -> Path:
                 reranked=level,
                 final=level + gain,
                 returns=None if agent == "none" else CURVE,
-                acted=0.25 if agent == "mcts" else None,
+                validation={"acted": 0.25} if agent == "mcts" else None,
             )
     return root
 
@@ -57,7 +57,8 @@ def test_paired_seeds_show_what_unpaired_ones_hide(tmp_path: Path) -> None:
     assert mcts.estimates["text_to_shape/recall@1"]["gain"].value == pytest.approx(0.02)
     assert none.estimates["all"]["gain"].high == 0.0
     assert mcts.costs.seconds["total"] == pytest.approx(12.0)
-    assert (mcts.costs.evaluations, mcts.costs.acted) == (200, 0.25)
+    assert mcts.costs.evaluations == 200
+    assert mcts.validation["acted"].value == 0.25
     assert mcts.curves["validation/return"].evaluations == [0.0, 100.0, 200.0]
     assert not none.curves
 
@@ -281,6 +282,59 @@ def test_returns_on_test_queries_are_compared_seed_by_seed(tmp_path: Path) -> No
     assert "+0.0020 [+0.0020, +0.0020] | 2 |" in text
 
 
+def test_the_report_says_whether_the_agent_acts(tmp_path: Path) -> None:
+    """Shares in validation and in the test stand apart: an agent that rests changes nothing in the test."""
+    for seed, acts in enumerate((True, False)):
+        validation = {"return": 0.03 if acts else 0.01, "return_error": 0.01, "acted": 0.4}
+        earned = {"return": 0.02 * acts, "acted": 0.3 * acts}
+        write_run(tmp_path / f"mixed-{seed}", seed=seed, acts=acts, validation=validation, earned=earned)
+        timid = {"agent.budget": 8}
+        validation |= {"return": 0.01}
+        write_run(tmp_path / f"timid-{seed}", seed=seed, acts=False, validation=validation, settings=timid)
+        write_run(tmp_path / f"none-{seed}", agent="none", seed=seed, earned={"return": 0.0, "acted": 0.0})
+    report.main([str(tmp_path)])
+    text = (tmp_path / "report" / "report.md").read_text()
+    table = text[text.index("### Does the agent act") :].split("\n\n")[1]
+    cells = {
+        row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]]
+        for row in table.split("\n")
+    }
+    assert cells["arm"][-2:] == ["changed in validation, per cent", "changed in test, per cent"]
+    mixed, timid_row, none = (
+        next(v for k, v in cells.items() if k.startswith(n))
+        for n in ("mcts, agent.budget=32", "mcts, agent.budget=8", "none")
+    )
+    assert mixed == [
+        "acts in 1 of 2 runs",
+        "+0.0200 [+0.0100, +0.0300]",
+        "+2.0 [+1.0, +3.0]",
+        "40.0 [40.0, 40.0]",
+        "15.0 [0.0, 30.0]",
+    ]
+    assert timid_row[0] == "rests"
+    assert none[:4] == ["–"] * 4
+    assert "more than 2 standard errors above 0" in text
+
+
+def test_every_part_of_the_reward_has_a_column(tmp_path: Path) -> None:
+    """A reward term of one's own is shown behind the known ones; a run without it has a dash."""
+    for seed in (0, 1):
+        own = {"return": 0.01, "brevity": 0.25, "external": 0.5, "kl": 0.125, "acted": 1.0}
+        write_run(tmp_path / f"own-{seed}", seed=seed, earned=own, settings={"reward.alpha": 0.0})
+        write_run(tmp_path / f"plain-{seed}", seed=seed, earned={"return": 0.02, "internal": 0.5})
+    report.main([str(tmp_path)])
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| arm | return | internal part | external part | divergence, nats | brevity |\n" in text
+    assert "| +0.5000 [+0.5000, +0.5000] | 0.1250 [0.1250, 0.1250] | +0.2500 [+0.2500, +0.2500] |\n" in text
+
+
+def test_a_probability_is_explained_where_it_stands(tmp_path: Path) -> None:
+    report.main([str(ablation(tmp_path))])
+    for name in ("report.md", "report.html"):
+        section = (tmp_path / "report" / name).read_text().partition("improvement")[2][:3000]
+        assert "0.50: neither is better. An interval of [0, 1]:" in section
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -320,7 +374,7 @@ def test_notes_on_many_arms_stay_short(tmp_path: Path) -> None:
     assert "4 arms have one seed: no interval can be given" in notes
     assert any("different seeds (agent.budget=8: 0, 1; 4 arms: 0): paired" in note for note in notes)
     assert any(f"{tmp_path / 'again' / '0-mcts-seed0'} is left out" in note for note in notes)
-    assert "the budgets differ: 8, 16, 32, 64, 128 an episode" in notes
+    assert "the budgets differ: 8, 16, 32, 64, 128 per episode" in notes
 
 
 def test_help_is_given_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
