@@ -1,7 +1,6 @@
 """Batched tree search: tensors instead of node objects, one search for a whole batch."""
 
 from agents.search.compaction import compact
-from agents.search.kernels.jit import compiled_step
 from agents.search.policies.base import (
     Edges,
     KernelSelector,
@@ -15,13 +14,12 @@ from agents.search.policies.gumbel import considered_visits, gumbel
 from agents.search.policies.noise import dirichlet_noise, gumbel_noise, mix
 from agents.search.policies.qtransforms import by_parent_and_siblings, completed_by_mixed_value, min_max
 from agents.search.policies.ucb import choose, puct, uct
-from agents.search.search import SearchCost, search
+from agents.search.search import Backend, SearchCost, search
 from agents.search.simulate import Walk, backup, expand, root_edges, select
 from agents.search.summary import Summary, summarize
 from agents.search.tree import (
     NO_PARENT,
     UNVISITED,
-    CompiledProblem,
     Problem,
     Root,
     Step,
@@ -34,7 +32,7 @@ from agents.search.tree import (
 __all__ = [
     "NO_PARENT",
     "UNVISITED",
-    "CompiledProblem",
+    "Backend",
     "Edges",
     "KernelSelector",
     "KernelSpec",
@@ -51,7 +49,6 @@ __all__ = [
     "by_parent_and_siblings",
     "choose",
     "compact",
-    "compiled_step",
     "completed_by_mixed_value",
     "considered_visits",
     "dirichlet_noise",

@@ -7,16 +7,19 @@ operations elsewhere (`walk.py`); the tree's device and the policy decide which,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from agents.search.compaction import compact
-from agents.search.kernels import backend
+from agents.search.kernels.backend import simulate, unsupported
 from agents.search.policies.base import Policy
 from agents.search.simulate import backup, expand, select
 from agents.search.tree import Problem, Tree
+
+Backend = Literal["auto", "torch", "numba"]
+"""What simulates: tensor operations, compiled kernels, or the kernels wherever they can."""
 
 
 class SearchCost(NamedTuple):
@@ -38,6 +41,7 @@ def search(
     policy: Policy,
     discount: float = 1.0,
     max_depth: int | None = None,
+    backend: Backend = "auto",
 ) -> SearchCost:
     """Grow `tree` in place by so many simulations from its roots.
 
@@ -75,9 +79,14 @@ def search(
     if int(tree.used.max()) + simulations > tree.capacity:
         short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
         compact(tree, short)
-    if backend.supports(tree, policy):
-        return SearchCost(*backend.simulate(tree, problem, simulations, policy, discount, max_depth))
-    return _search(tree, problem, simulations, policy, discount, max_depth)
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend={backend}: must be auto, torch or numba")
+    reason = unsupported(tree, policy)
+    if backend == "numba" and reason is not None:
+        raise ValueError(f"backend=numba: {reason}, which the kernels cannot search; use auto or torch")
+    if backend == "torch" or reason is not None:
+        return _search(tree, problem, simulations, policy, discount, max_depth)
+    return SearchCost(*simulate(tree, problem, simulations, policy, discount, max_depth))
 
 
 @torch.no_grad()

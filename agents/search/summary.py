@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.search.kernels.backend import outcome
 from agents.search.policies.base import Policy, most_visited
 from agents.search.simulate import root_edges
 from agents.search.tree import Tree
@@ -53,9 +52,6 @@ def summarize(tree: Tree, policy: Policy | None = None) -> Summary:
         tree: After a search.
         policy: The one it was searched with, which decides; without it the most visits do.
     """
-    compiled = outcome(tree, policy)
-    if compiled is not None:
-        return Summary(*compiled)
     edges = root_edges(tree)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     action = most_visited(edges) if policy is None else policy.decide(edges)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -82,25 +82,6 @@ class Problem(Protocol):
         the right shape, and need not cost anything.
         """
         ...
-
-
-@runtime_checkable
-class CompiledProblem(Protocol):
-    """A `Problem` whose step is there as compiled code too: on a CPU, a search is then one call of it.
-
-    For problems so small that to ask Python, or PyTorch, for every step is most of the work.
-
-    Attributes:
-        compiled_step: A function under `compiled_step()`. It takes `parameters`, `state` `[b, D]`
-            (the tensors `[B, ...]` of the tree, flattened), `action` i64 `[b]` and `needed` bool `[b]`, and
-            writes to the arrays that follow: the next state `[b, D]`, and `reward`, `terminal`, `mask`,
-            `value` and `prior` as in `Step`. It is asked for some of the rows at a time, so what it needs to
-            know of a row is in the row's state.
-        parameters: What else it needs: one array `[n]` of the values' dtype.
-    """
-
-    compiled_step: Any
-    parameters: Any
 
 
 @dataclass

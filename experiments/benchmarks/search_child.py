@@ -11,11 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from experiments.benchmarks.base import interleaved, median
-
-ACTIONS, SIMULATIONS, DEPTH, DISCOUNT = 16, 32, 8, 0.97
-STATE, HIDDEN = 32, 64
-OUTPUTS = STATE + ACTIONS + 2
-"""Of the dynamics: reward, value, logits and the next state, in this order."""
+from experiments.benchmarks.search_setup import ACTIONS, HIDDEN, OUTPUTS, STATE
 
 
 def main(arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.search_child import ACTIONS, DEPTH, DISCOUNT, SIMULATIONS
+from experiments.benchmarks.search_setup import ACTIONS, DEPTH, DISCOUNT, SIMULATIONS
 
 
 def step(weights: Any, key: Any, action: Any, state: Any) -> Any:

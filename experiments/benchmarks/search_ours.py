@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from agents.search import (
     Root,
     Step,
     Summary,
-    compiled_step,
     dirichlet_noise,
     gumbel,
     gumbel_noise,
@@ -25,16 +23,8 @@ from agents.search import (
     search,
     summarize,
 )
-from compiling import product
-from experiments.benchmarks.search_child import (
-    ACTIONS,
-    DEPTH,
-    DISCOUNT,
-    HIDDEN,
-    OUTPUTS,
-    SIMULATIONS,
-    STATE,
-)
+from compiling import cached_njit, device_njit
+from experiments.benchmarks.search_setup import ACTIONS, DEPTH, DISCOUNT, SIMULATIONS, STATE
 
 FRACTION, ALPHA = 0.25, 0.3
 """Of Dirichlet noise: mctx's defaults."""
@@ -61,67 +51,52 @@ class Dynamics:
         return Step(after, reward[:, 0], self.terminal, self.mask, value[:, 0], logits)
 
 
+class Weights(NamedTuple):
+    """Weights `[in, out]` and biases `[out]` of the three layers."""
+
+    w0: Any
+    b0: Any
+    w1: Any
+    b1: Any
+    w2: Any
+    b2: Any
+
+
 class CompiledDynamics(Dynamics):
     """The same, compiled."""
 
     def __init__(self, batch: int, inputs: dict[str, Any]) -> None:
         super().__init__(batch, inputs)
-        self.compiled_step = perceptron
-        layers = [inputs[f"{kind}{layer}"].ravel() for layer in range(3) for kind in ("w", "b")]
-        self.parameters = np.concatenate(layers)
+        self.layers = Weights(*(inputs[name] for name in Weights._fields))
+
+    def step(self, state: Tensor, action: Tensor, needed: Tensor) -> Step:
+        """Take a step, as `Problem` says."""
+        output = torch.from_numpy(perceptron(self.layers, state.numpy(), action.numpy()))
+        reward, value, logits, after = output.split((1, 1, ACTIONS, STATE), -1)
+        return Step(after, reward[:, 0], self.terminal, self.mask, value[:, 0], logits)
 
 
-@compiled_step()
-def perceptron(
-    parameters: Any,
-    state: Any,
-    action: Any,
-    needed: Any,
-    after: Any,
-    reward: Any,
-    terminal: Any,
-    mask: Any,
-    value: Any,
-    logits: Any,
-) -> None:
-    """The dynamics as a `CompiledProblem` has them."""
-    batch, inputs = len(action), STATE + ACTIONS
-    one = inputs * HIDDEN
-    two = one + HIDDEN
-    three = two + HIDDEN * HIDDEN
-    four = three + HIDDEN
-    five = four + HIDDEN * OUTPUTS
-    # `product` and loops rather than `np.dot`, slices and `max`: those take three times as long to compile.
-    given = np.empty((batch, inputs), np.float32)
-    first = np.empty((batch, HIDDEN), np.float32)
-    second = np.empty((batch, HIDDEN), np.float32)
-    output = np.empty((batch, OUTPUTS), np.float32)
-    for b in range(batch):
+@cached_njit(error_model="numpy", no_cfunc_wrapper=True)
+def perceptron(weights: Weights, state: Any, action: Any) -> Any:
+    """Return the outputs of the dynamics `[B, OUTPUTS]`."""
+    given = np.zeros((len(state), STATE + ACTIONS), np.float32)
+    for b in range(len(state)):
         for i in range(STATE):
             given[b, i] = state[b, i]
-        for i in range(STATE, inputs):
-            given[b, i] = 0
         given[b, STATE + action[b]] = 1
-    product(given, parameters, 0, first)
-    for b in range(batch):
-        for i in range(HIDDEN):
-            found = first[b, i] + parameters[one + i]
-            first[b, i] = found if found > 0 else 0
-    product(first, parameters, two, second)
-    for b in range(batch):
-        for i in range(HIDDEN):
-            found = second[b, i] + parameters[three + i]
-            second[b, i] = found if found > 0 else 0
-    product(second, parameters, four, output)
-    for b in range(batch):
-        reward[b] = output[b, 0] + parameters[five]
-        value[b] = output[b, 1] + parameters[five + 1]
-        terminal[b] = False
-        for i in range(ACTIONS):
-            mask[b, i] = True
-            logits[b, i] = output[b, 2 + i] + parameters[five + 2 + i]
-        for i in range(STATE):
-            after[b, i] = output[b, 2 + ACTIONS + i] + parameters[five + 2 + ACTIONS + i]
+    hidden = np.dot(given, weights.w0)
+    rectify(hidden, weights.b0)
+    hidden = np.dot(hidden, weights.w1)
+    rectify(hidden, weights.b1)
+    return np.dot(hidden, weights.w2) + weights.b2
+
+
+@device_njit(error_model="numpy")
+def rectify(hidden: Any, bias: Any) -> None:
+    """Add the bias to a layer `[B, HIDDEN]` and cut it off at zero, in place."""
+    for b in range(hidden.shape[0]):
+        for i in range(hidden.shape[1]):
+            hidden[b, i] = max(hidden[b, i] + bias[i], 0)
 
 
 def problem(name: str, batch: int, inputs: dict[str, Any]) -> Dynamics:
@@ -164,12 +139,6 @@ def dynamics(name: str, batch: int, inputs: dict[str, Any], threads: int) -> Cal
     torch.set_num_threads(threads)
     model = problem(name, batch, inputs)
     action = torch.zeros(batch, dtype=torch.int64)
-    if isinstance(model, CompiledDynamics):
-        function, state = perceptron, inputs["state"]
-        ends = [model.terminal.numpy().copy(), model.mask.numpy().copy()]
-        line, table = np.empty(batch, np.float32), np.empty((batch, ACTIONS), np.float32)
-        arrays = (action.numpy(), ends[0], state.copy(), line.copy(), *ends, line, table)
-        return lambda: repeat(SIMULATIONS, function, model.parameters, state.copy(), *arrays)
 
     def walk() -> Tensor:
         state = model.weights["state"]
@@ -178,27 +147,6 @@ def dynamics(name: str, batch: int, inputs: dict[str, Any], threads: int) -> Cal
         return state
 
     return walk
-
-
-@numba.njit(error_model="numpy")
-def repeat(
-    times: int,
-    step: Any,
-    parameters: Any,
-    state: Any,
-    action: Any,
-    needed: Any,
-    after: Any,
-    reward: Any,
-    terminal: Any,
-    mask: Any,
-    value: Any,
-    logits: Any,
-) -> None:
-    """Take so many compiled steps, one after another."""
-    for _ in range(times):
-        step(parameters, state, action, needed, after, reward, terminal, mask, value, logits)
-        state, after = after, state
 
 
 def agreement(policy: str, batch: int, inputs: dict[str, Any], noise: Any, visits: Any) -> float:

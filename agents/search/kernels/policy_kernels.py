@@ -1,7 +1,7 @@
-"""Which action a policy takes at one node, compiled: as in `selection.py`, `gumbel.py` and `qtransforms.py`.
+"""Compiled selectors of the policies: the formulas of ``ucb.py``, ``gumbel.py`` and ``qtransforms.py`` at one node.
 
-The formulas and their sources are there; tests hold both to the same trees. The node's edges are `actions` in
-number, from position `edge` on in the memory of the tree's tensors, as in `kernels.py`.
+The formulas and their sources are there; tests hold both to the same trees. A node's edges are rows `[A]` of the
+tree's arrays: ``visits``, ``values`` (mean returns) and ``prior`` (logits, ``-inf`` where illegal).
 """
 
 from __future__ import annotations
@@ -10,206 +10,135 @@ import math
 
 import numpy as np
 
-from agents.search.kernels.jit import Pointer, inner, written_out
+from agents.search.kernels.arrays import Array
+from agents.search.kernels.jit import device
 
 EPSILON = 1e-8
 LEAST_LOGIT = -1e9
 TINY = float(np.finfo(np.float32).tiny)
 
 
-@inner
-def uct(
-    actions: int,
-    edge: int,
-    visits: Pointer,
-    values: Pointer,
-    prior: Pointer,
-    low: float,
-    high: float,
-    exploration: float,
-) -> int:
-    """`selection.uct` at one node."""
+@device
+def uct(visits: Array, values: Array, prior: Array, low: float, high: float, exploration: float) -> int:
+    """Apply the selector of ``ucb.uct``."""
     total = 1
-    for a in range(edge, edge + actions):
+    for a in range(len(visits)):
         total += visits[a]
     log_total, spread = math.log(total), high - low
     untried, best = -1, 0
-    first, highest = -math.inf, -math.inf
-    for a in range(actions):
-        count, preference = visits[edge + a], prior[edge + a]
-        if count == 0:
-            if preference > first:
-                first, untried = preference, a
+    preferred, highest = -math.inf, -math.inf
+    for a in range(len(visits)):
+        if visits[a] == 0:
+            if prior[a] > preferred:
+                preferred, untried = prior[a], a
         else:
-            score = exploration * math.sqrt(log_total / count)
+            score = exploration * math.sqrt(log_total / visits[a])
             if spread > 0:
-                score += (values[edge + a] - low) / spread
+                score += (values[a] - low) / spread
             if score > highest:
                 highest, best = score, a
     return untried if untried >= 0 else best
 
 
-@inner
+@device
 def puct(
-    actions: int,
-    edge: int,
-    visits: Pointer,
-    values: Pointer,
-    prior: Pointer,
-    raw: float,
-    init: float,
-    base: float,
-    out: Pointer,
+    visits: Array, values: Array, prior: Array, raw_value: float, init: float, base: float, scratch: Array
 ) -> int:
-    """`selection.puct` at one node."""
+    """Apply the selector of ``ucb.puct``."""
     total, earned = 1, 0.0
-    for a in range(actions):
-        total += visits[edge + a]
-        earned += visits[edge + a] * values[edge + a]
-        out[a] = prior[edge + a]
-    own = (raw + earned) / total
+    for a in range(len(visits)):
+        total += visits[a]
+        earned += visits[a] * values[a]
+        scratch[a] = prior[a]
+    own = (raw_value + earned) / total
     low = high = own
-    for a in range(edge, edge + actions):
+    for a in range(len(visits)):
         if visits[a] > 0:
-            value = values[a]
-            low, high = value if value < low else low, value if value > high else high
-    spread = high - low if high - low > EPSILON else EPSILON
-    weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / softmax(actions, out)
+            low, high = min(values[a], low), max(values[a], high)
+    spread = max(high - low, EPSILON)
+    weight = math.sqrt(total) * (init + math.log((total + base + 1) / base)) / exponentials(scratch)
     best, highest = 0, -math.inf
-    for a in range(actions):
-        count = visits[edge + a]
-        score = weight * out[a] / (count + 1)
-        if count > 0:
-            score += (values[edge + a] - low) / spread
-        if score > highest and prior[edge + a] > -math.inf:
+    for a in range(len(visits)):
+        score = weight * scratch[a] / (visits[a] + 1)
+        if visits[a] > 0:
+            score += (values[a] - low) / spread
+        if score > highest and prior[a] > -math.inf:
             highest, best = score, a
     return best
 
 
-@written_out
-def softmax(actions: int, logits: Pointer) -> float:
-    """Replace logits by `exp(logits - top)` and return their sum."""
+@device
+def exponentials(logits: Array) -> float:
+    """Replace logits `[A]` by ``exp(logits - top)`` and return their sum."""
     top = logits[0]
-    for a in range(1, actions):
-        top = logits[a] if logits[a] > top else top
+    for a in range(1, len(logits)):
+        top = max(logits[a], top)
     mass = 0.0
-    for a in range(actions):
-        share = math.exp(logits[a] - top)
-        logits[a] = share
-        mass += share
+    for a in range(len(logits)):
+        logits[a] = math.exp(logits[a] - top)
+        mass += logits[a]
     return mass
 
 
-@inner
+@device
 def improve(
-    actions: int,
-    edge: int,
-    visits: Pointer,
-    values: Pointer,
-    prior: Pointer,
-    raw: float,
-    scale: float,
-    init: float,
-    out: Pointer,
+    visits: Array, values: Array, prior: Array, raw_value: float, scale: float, init: float, improved: Array
 ) -> float:
-    """Write logits plus `qtransforms.completed_by_mixed_value` to `out`; the highest logit."""
-    top = prior[edge]
-    for a in range(edge + 1, edge + actions):
-        top = prior[a] if prior[a] > top else top
+    """Write logits plus ``qtransforms.completed_by_mixed_value`` to ``improved`` `[A]`; return the highest logit."""
+    top = prior[0]
+    for a in range(1, len(prior)):
+        top = max(prior[a], top)
     total, most, untried = 0, 0, 0
     low, high = math.inf, -math.inf
     mass, mean = 0.0, 0.0
-    for a in range(edge, edge + actions):
-        count, value = visits[a], values[a]
-        if count == 0:
+    for a in range(len(visits)):
+        if visits[a] == 0:
             untried += 1
             continue
         weight = math.exp(prior[a] - top) + TINY
         mass += weight
-        mean += weight * value
-        low, high = value if value < low else low, value if value > high else high
-        total, most = total + count, count if count > most else most
-    mixed = (raw + total * (mean / mass)) / (1 + total) if total > 0 else raw
+        mean += weight * values[a]
+        low, high = min(values[a], low), max(values[a], high)
+        total, most = total + visits[a], max(visits[a], most)
+    mixed = (raw_value + total * (mean / mass)) / (1 + total) if total > 0 else raw_value
     if untried > 0:
-        low, high = mixed if mixed < low else low, mixed if mixed > high else high
-    unit = (init + most) * scale / (high - low if high - low > EPSILON else EPSILON)
-    for a in range(actions):
-        value = values[edge + a] if visits[edge + a] > 0 else mixed
-        out[a] = prior[edge + a] + unit * (value - low)
+        low, high = min(mixed, low), max(mixed, high)
+    unit = (init + most) * scale / max(high - low, EPSILON)
+    for a in range(len(visits)):
+        completed = values[a] if visits[a] > 0 else mixed
+        improved[a] = prior[a] + unit * (completed - low)
     return top
 
 
-@inner
-def scheduled_visits(
-    actions: int,
-    edge: int,
-    visits: Pointer,
-    prior: Pointer,
-    before: Pointer,
-    table: Pointer,
-    considered: int,
-    simulations: int,
+@device
+def sequential_halving(
+    visits: Array, before: Array, prior: Array, noise: Array, visits_table: Array, top: float, improved: Array
 ) -> int:
-    """How often the action that a root tries now was tried before: sequential halving.
-
-    `before` is the root's line; the table is `[considered + 1, simulations]`.
-    """
-    legal, fresh = 0, 0
-    for a in range(actions):
-        fresh += visits[edge + a] - before[a]
-        if prior[edge + a] > -math.inf and legal < considered:
-            legal += 1
-    return table[legal * simulations + fresh]
-
-
-@inner
-def first_of(
-    actions: int,
-    edge: int,
-    visits: Pointer,
-    prior: Pointer,
-    before: Pointer,
-    wanted: int,
-    noise: Pointer,
-    top: float,
-    out: Pointer,
-) -> int:
-    """The best of a root's actions with so many visits since `before`, from the improved logits `out`."""
+    """Apply the selector of ``gumbel.gumbel`` at a root, given the improved logits and the highest logit."""
+    legal, simulation = 0, 0
+    for a in range(len(visits)):
+        simulation += visits[a] - before[a]
+        legal += prior[a] > -math.inf
+    wanted = visits_table[min(legal, len(visits_table) - 1), simulation]
     best, highest = 0, -math.inf
-    for a in range(actions):
-        if visits[edge + a] - before[a] == wanted and prior[edge + a] > -math.inf:
-            score = noise[a] - top + out[a]
-            score = score if score > LEAST_LOGIT else LEAST_LOGIT
+    for a in range(len(visits)):
+        if visits[a] - before[a] == wanted and prior[a] > -math.inf:
+            score = max(noise[a] - top + improved[a], LEAST_LOGIT)
             if score > highest:
                 highest, best = score, a
     return best
 
 
-@inner
-def preferred(actions: int, edge: int, visits: Pointer, prior: Pointer) -> int:
-    """The action of highest prior, or -1 if any was visited.
-
-    It is what `lag` comes to at a node from which no walk has gone on, as from most.
-    """
-    best = 0
-    for a in range(actions):
-        if visits[edge + a] > 0:
-            return -1
-        if prior[edge + a] > prior[edge + best]:
-            best = a
-    return best
-
-
-@inner
-def lag(actions: int, edge: int, visits: Pointer, prior: Pointer, out: Pointer) -> int:
-    """The selector of `gumbel.gumbel` below the root, from the improved logits `out`."""
+@device
+def largest_lag(visits: Array, prior: Array, improved: Array) -> int:
+    """Apply the selector of ``gumbel.gumbel`` below the root, given the improved logits, which are overwritten."""
     total = 1
-    for a in range(edge, edge + actions):
+    for a in range(len(visits)):
         total += visits[a]
-    mass = softmax(actions, out)
+    mass = exponentials(improved)
     best, highest = 0, -math.inf
-    for a in range(actions):
-        behind = out[a] / mass - visits[edge + a] / total
-        if behind > highest and prior[edge + a] > -math.inf:
-            highest, best = behind, a
+    for a in range(len(visits)):
+        lag = improved[a] / mass - visits[a] / total
+        if lag > highest and prior[a] > -math.inf:
+            highest, best = lag, a
     return best

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,41 +51,53 @@ def visit_share(edges: Edges) -> Tensor:
     return edges.visits.to(edges.values.dtype) / edges.visits.sum(-1, keepdim=True).clamp(min=1)
 
 
-UCT, PUCT, HALVING, IMPROVED = range(4)
+UCT, PUCT, GUMBEL = range(3)
 """The kinds of a `KernelSpec`."""
 
 
-class KernelSpec(NamedTuple):
-    """What a selector does, said so that compiled code can do it (`kernels_rules.py`).
+@dataclass(frozen=True, eq=False)
+class KernelSpec:
+    """The parameters of a policy that has compiled selectors (``kernels/policy_kernels.py``).
 
     Attributes:
-        kind: `UCT`, `PUCT`, or Gumbel's `HALVING` at the root and `IMPROVED` policy below it.
-        first: `UCT`: the exploration constant; `PUCT`: `pb_c_init`; Gumbel: `value_scale`.
-        second: `PUCT`: `pb_c_base`; Gumbel: `maxvisit_init`.
-        noise: `HALVING`: `[B, A]`.
-        table: `HALVING`: visits wanted, by legal actions and simulation, i64 `[considered + 1, simulations]`.
+        kind: `UCT`, `PUCT` or `GUMBEL`, which have the parameters that follow.
+        exploration: The constant of `uct`.
+        pb_c_init: As `puct` takes it.
+        pb_c_base: As `puct` takes it.
+        value_scale: As `gumbel` takes it.
+        maxvisit_init: As `gumbel` takes it.
+        noise: Gumbel noise `[B, A]`.
+        visits_table: Visits wanted by legal actions and simulation, i64 `[considered + 1, simulations]`.
     """
 
     kind: int
-    first: float
-    second: float = 0.0
+    exploration: float = math.nan
+    pb_c_init: float = math.nan
+    pb_c_base: float = math.nan
+    value_scale: float = math.nan
+    maxvisit_init: float = math.nan
     noise: Tensor | None = None
-    table: Tensor | None = None
+    visits_table: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class KernelSelector:
-    """A selector together with its rule.
+    """A selector with a compiled counterpart, which a search on the CPU uses; both choose the same actions.
 
-    A plain function does for a policy of your own; described ones have a compiled counterpart, which the
-    search uses on a CPU. Both choose the same actions, and tests hold them to it.
+    A plain function does for a policy of your own.
+
+    Attributes:
+        select: The selector in tensors.
+        spec: The policy that it belongs to.
+        only_at: Where it may stand: ``"root"`` or ``"interior"``; None for both.
     """
 
     select: Selector
-    rule: KernelSpec
+    spec: KernelSpec
+    only_at: Literal["root", "interior"] | None = None
 
     def __call__(self, edges: Edges) -> Tensor:
-        """As the function does."""
+        """Pick an action per row, as ``select`` does."""
         return self.select(edges)
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from agents.search.policies.base import HALVING, IMPROVED, Edges, KernelSelector, KernelSpec, Policy
+from agents.search.policies.base import GUMBEL, Edges, KernelSelector, KernelSpec, Policy
 from agents.search.policies.qtransforms import completed_by_mixed_value
 
 LEAST_LOGIT = -1e9
@@ -79,11 +79,13 @@ def gumbel(
         legal = edges.prior > -torch.inf
         return torch.where(legal, improved(edges).softmax(-1), 0.0)
 
-    halving = KernelSpec(HALVING, value_scale, maxvisit_init, noise, table)
+    spec = KernelSpec(
+        GUMBEL, value_scale=value_scale, maxvisit_init=maxvisit_init, noise=noise, visits_table=table
+    )
     return Policy(
-        KernelSelector(root, halving),
-        KernelSelector(interior, KernelSpec(IMPROVED, value_scale, maxvisit_init)),
-        KernelSelector(decide, halving),
+        KernelSelector(root, spec, "root"),
+        KernelSelector(interior, spec, "interior"),
+        decide,
         target,
         simulations,
     )

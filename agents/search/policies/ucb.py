@@ -25,7 +25,7 @@ def uct(exploration: float) -> Policy:
         scores = values + exploration * torch.sqrt(torch.log(total.to(values.dtype)) / edges.visits)
         return choose(scores, edges.visits, edges.prior)
 
-    selector = KernelSelector(select, KernelSpec(UCT, exploration))
+    selector = KernelSelector(select, KernelSpec(UCT, exploration=exploration))
     return Policy(selector, selector)
 
 
@@ -44,7 +44,7 @@ def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
         scores = by_parent_and_siblings(edges) + bonus
         return scores.masked_fill(edges.prior == -torch.inf, -torch.inf).argmax(-1)
 
-    selector = KernelSelector(select, KernelSpec(PUCT, pb_c_init, pb_c_base))
+    selector = KernelSelector(select, KernelSpec(PUCT, pb_c_init=pb_c_init, pb_c_base=pb_c_base))
     return Policy(selector, selector)
 
 

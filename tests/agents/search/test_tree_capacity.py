@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from agents.search import (
+    Backend,
     Root,
     Tree,
     compact,
@@ -21,13 +22,13 @@ from agents.search import (
 from tests.agents.search.oracle import RandomGame
 from tests.agents.search.policies.test_search_policies import (
     agrees,
-    in_tensors,
     noise_of,
     oracle_of,
     policy_of,
 )
 
 POLICIES = ("uct", "puct", "gumbel")
+BACKENDS: tuple[Backend, ...] = ("numba", "torch")
 NODES = ("parent_action", "terminal", "raw_value", "visits", "q_values", "best", "rewards", "prior", "state")
 
 
@@ -36,7 +37,7 @@ def forever(batch: int = 3, seed: int = 0) -> RandomGame:
     return RandomGame.draw(batch, states=25, actions=4, seed=seed, ended=0.0, legal=0.9, prior=True)
 
 
-def play(game: RandomGame, name: str, capacity: int, moves: int, tensors: bool) -> tuple[list[list], Tree]:
+def play(game: RandomGame, name: str, capacity: int, moves: int, backend: Backend) -> tuple[list[list], Tree]:
     tree = init_tree(game.root(), capacity, dtype=torch.float64)
     answers = []
     for move in range(moves):
@@ -45,7 +46,7 @@ def play(game: RandomGame, name: str, capacity: int, moves: int, tensors: bool) 
         )
         policy = gumbel(gumbel_noise(uniforms), 12, 4) if name == "gumbel" else uct(1.0)
         policy = puct(20.0) if name == "puct" else policy
-        search(tree, game, 12, in_tensors(policy) if tensors else policy, 0.9)
+        search(tree, game, 12, policy, 0.9, backend=backend)
         summary = summarize(tree, policy)
         answers.append([summary.visits.tolist(), summary.values.tolist(), summary.action.tolist()])
         reroot(tree, summary.action)
@@ -53,11 +54,11 @@ def play(game: RandomGame, name: str, capacity: int, moves: int, tensors: bool) 
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("tensors", [False, True], ids=["compiled", "tensors"])
-def test_a_long_game_needs_room_for_the_live_tree_only(name, tensors):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_long_game_needs_room_for_the_live_tree_only(name, backend):
     game, moves = forever(), 8
-    roomy, _ = play(game, name, 12 * moves + 1, moves, tensors)
-    tight, tree = play(game, name, 50, moves, tensors)
+    roomy, _ = play(game, name, 12 * moves + 1, moves, backend)
+    tight, tree = play(game, name, 50, moves, backend)
     assert int(tree.used.max()) <= 50
     assert tight == roomy
 
@@ -108,17 +109,16 @@ def test_a_row_is_freed_for_its_own_sake_alone():
     assert torch.equal(whole.used[:2], part.used)
 
 
-@pytest.mark.parametrize("tensors", [False, True], ids=["compiled", "tensors"])
-def test_an_edge_without_a_node_gets_one_when_there_is_room(tensors):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_edge_without_a_node_gets_one_when_there_is_room(backend):
     game = forever(1)
-    policy = in_tensors(puct()) if tensors else puct()
     tree = init_tree(game.root(), 8, dtype=torch.float64)
-    search(tree, game, 30, policy, 0.9)
+    search(tree, game, 30, puct(), 0.9, backend=backend)
     loose = ((tree.visits[0] > 0) & (tree.children[0] < 0)).sum()
     assert int(loose) > 0
     reroot(tree, summarize(tree).action)
     alive = int(tree.used[0])
-    search(tree, game, 30, policy, 0.9)
+    search(tree, game, 30, puct(), 0.9, backend=backend)
     assert int(tree.root[0]) == 0
     assert int(tree.used[0]) == alive == 8
     assert int(tree.visits[0, 0].sum()) >= 30
@@ -129,10 +129,10 @@ def test_an_edge_without_a_node_gets_one_when_there_is_room(tensors):
 def test_no_walk_is_longer_than_it_may_be(name, max_depth):
     game = RandomGame.draw(3, states=12, actions=4, seed=max_depth, prior=name != "uct")
     noise = noise_of(game)
-    for tensors in (False, True):
+    for backend in BACKENDS:
         policy = policy_of(name, noise, 40)
         tree = init_tree(game.root(), 41, dtype=torch.float64)
-        effort = search(tree, game, 40, in_tensors(policy) if tensors else policy, 0.9, max_depth)
+        effort = search(tree, game, 40, policy, 0.9, max_depth, backend)
         summary = summarize(tree, policy)
         assert int(tree.level.max()) <= max_depth
         assert int(effort.edges.max()) <= 40 * max_depth

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,28 +9,25 @@ from hypothesis import strategies as st
 from tensordict import TensorClass
 
 from agents.search import (
+    Backend,
     Policy,
     Step,
     Tree,
-    compiled_step,
     dirichlet_noise,
     gumbel,
     gumbel_noise,
     init_tree,
     mix,
-    most_visited,
     puct,
     reroot,
     search,
     summarize,
     uct,
 )
-from agents.search.kernels import backend
-from agents.search.kernels.backend import supports
 from tests.agents.search.oracle import RandomGame
-from tests.agents.search.policies.test_search_policies import in_tensors
 
 POLICIES = ("uct", "puct", "gumbel")
+BACKENDS: tuple[Backend, ...] = ("numba", "torch")
 EXACT = ("used", "root", "children", "visits", "parent", "parent_action", "level", "terminal", "prior")
 CLOSE = ("q_values", "best", "rewards", "raw_value", "low", "high")
 
@@ -77,14 +70,12 @@ def test_both_walks_grow_the_same_tree(name, seed, batch, actions, discount, cap
     if name == "puct":
         root = root._replace(prior=mix(root.prior, dirichlet_noise(uniforms, root.mask, 0.3), 0.25))
     trees = []
-    for is_compiled in (True, False):
+    for backend in BACKENDS:
         tree = init_tree(root, capacity, torch.Generator().manual_seed(seed), dtype=torch.float64)
         efforts = []
         for simulations in (15, 7):
             policy = policy_of(name, noise, simulations)
-            policy = policy if is_compiled else in_tensors(policy)
-            assert supports(tree, policy) is is_compiled
-            efforts.append(search(tree, game, simulations, policy, discount, max_depth))
+            efforts.append(search(tree, game, simulations, policy, discount, max_depth, backend))
             summary = summarize(tree, policy)
             playable = tree.children[torch.arange(batch), tree.root, summary.action] >= 0
             if bool((playable | tree.terminal[torch.arange(batch), tree.root]).all()):
@@ -127,119 +118,6 @@ def test_states_may_be_tensor_classes(capacity):
     for row in range(3):
         live = slice(0, int(trees[0].used[row]))
         assert torch.equal(trees[0].state[row, live], trees[1].state.place[row, live])
-
-
-@compiled_step(np.int64, np.float64)
-def table_step(
-    parameters: Any,
-    state: Any,
-    action: Any,
-    needed: Any,
-    after: Any,
-    reward: Any,
-    terminal: Any,
-    mask: Any,
-    value: Any,
-    prior: Any,
-) -> None:
-    """`RandomGame.step`; the parameters are the sizes and its tables, end to end."""
-    batch, states, actions = int(parameters[0]), int(parameters[1]), prior.shape[1]
-    edges, nodes = batch * states * actions, batch * states
-    for b in range(len(action)):
-        row, place = state[b, 0], state[b, 1]
-        edge = 2 + (row * states + place) * actions + action[b]
-        here = int(parameters[edge])
-        after[b, 0], after[b, 1] = row, here
-        reward[b] = parameters[edge + edges]
-        node = 2 + 2 * edges + row * states + here
-        terminal[b], value[b] = parameters[node] > 0, parameters[node + nodes]
-        for a in range(actions):
-            edge = 2 + 2 * edges + 2 * nodes + (row * states + here) * actions + a
-            mask[b, a], prior[b, a] = parameters[edge] > 0, parameters[edge + edges]
-
-
-class CompiledGame(RandomGame):
-    compiled_step = table_step
-
-    @property
-    def parameters(self):
-        batch, states, _ = self.reward.shape
-        tables = (self.after, self.reward, self.terminal, self.value, self.mask, self.prior)
-        return np.concatenate([[batch, states], *(table.double().flatten().numpy() for table in tables)])
-
-    def step(self, state: Any, action: Any, needed: Any) -> Step:
-        raise AssertionError("the compiled step is there")
-
-
-@pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("capacity", [4, 60])
-def test_a_compiled_problem_is_searched_alike(name, capacity):
-    game = RandomGame.draw(5, states=10, actions=4, seed=3, prior=True)
-    noise = gumbel_noise(torch.rand(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    trees = []
-    for problem in (game, CompiledGame(**vars(game))):
-        tree = init_tree(problem.root(), capacity, dtype=torch.float64)
-        search(tree, problem, 30, policy_of(name, noise, 30), 0.95, 6)
-        trees.append(tree)
-    assert_same(*trees)
-    assert torch.equal(trees[0].state[:, 0], trees[1].state[:, 0])
-
-
-def test_blocks_do_not_change_the_answer(monkeypatch):
-    batch = 3 * backend.FEWEST + 5
-    game = CompiledGame(**vars(RandomGame.draw(batch, states=10, actions=4, seed=8, prior=True)))
-    noise = gumbel_noise(
-        torch.rand(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    )
-    trees = []
-    for cache in (2**40, 1):
-        monkeypatch.setattr(backend, "CACHE", cache)
-        tree = init_tree(game.root(), 31, dtype=torch.float64)
-        effort = search(tree, game, 30, policy_of("gumbel", noise, 30), 0.95, 6)
-        trees.append((tree, effort))
-    (whole, whole_effort), (parts, effort) = trees
-    assert_same(whole, parts)
-    assert torch.equal(whole_effort.steps, effort.steps)
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_roots_are_read_alike(name):
-    """Compiled or in tensors, whatever was searched, if anything, and with equal values."""
-    game = RandomGame.draw(6, states=9, actions=4, seed=2, ended=0.2, prior=True)
-    noise = gumbel_noise(torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
-    tree = init_tree(game.root(), 40, dtype=torch.float64)
-    for simulations in (0, 1, 7, 20, 0):
-        policy = policy_of(name, noise, simulations)
-        search(tree, game, simulations, policy, 0.9)
-        for asked in (policy, None):
-            ours = summarize(tree, asked)
-            decide = most_visited if asked is None else asked.decide
-            theirs = summarize(tree, policy._replace(decide=lambda edges, decide=decide: decide(edges)))
-            assert torch.equal(ours.action, theirs.action)
-            for field in ("visits", "values", "best"):
-                assert torch.equal(getattr(ours, field), getattr(theirs, field))
-
-
-def test_a_plain_step_is_not_taken_for_a_compiled_one():
-    game = CompiledGame(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
-    game.compiled_step = table_step.function
-    with pytest.raises(ValueError, match="put @compiled_step"):
-        search(init_tree(game.root(), 5, dtype=torch.float64), game, 4, puct())
-
-
-def test_a_compiled_step_for_other_numbers_is_named():
-    game = CompiledGame(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
-    with pytest.raises(ValueError, match=r"float64 values.*compiled_step\(int64, float32\)"):
-        search(init_tree(game.root(), 5), game, 4, puct())
-
-
-def test_what_a_compiled_step_is_given_is_checked():
-    class Short(CompiledGame):
-        parameters = np.zeros(3, np.float32)
-
-    game = Short(**vars(RandomGame.draw(2, states=5, actions=3, seed=0, prior=True)))
-    with pytest.raises(ValueError, match=r"float32 \[3\].*one array \[n\] of float64"):
-        search(init_tree(game.root(), 5, dtype=torch.float64), game, 4, puct())
 
 
 @pytest.mark.parametrize("part", ["state", "reward", "terminal", "mask", "value", "prior"])
@@ -295,10 +173,37 @@ def test_single_precision_and_odd_layouts():
     assert_same(*trees)
 
 
-def test_only_policies_that_are_described_are_compiled():
-    tree = init_tree(RandomGame.draw(1, states=3, actions=2, seed=0).root(), 3)
-    policy = puct()
-    assert supports(tree, policy)
-    assert not supports(tree, policy._replace(interior=lambda edges: edges.visits.argmin(-1)))
-    assert not supports(tree, policy._replace(root=uct(1.0).root))
-    assert not supports(replace(tree, q_values=tree.q_values.half()), policy)
+@pytest.mark.parametrize(
+    ("policy", "dtype", "words"),
+    [
+        (puct()._replace(root=lambda edges: puct().root(edges)), torch.float32, "plain functions"),
+        (puct()._replace(interior=puct().interior), torch.float32, "plain functions"),
+        (puct(), torch.float16, "values are torch.float16"),
+    ],
+)
+def test_what_the_kernels_cannot_do_is_done_in_tensors_or_refused(policy, dtype, words):
+    game = RandomGame.draw(2, states=6, actions=3, seed=0, prior=True)
+    tree = init_tree(game.root(), 5, dtype=dtype)
+    with pytest.raises(ValueError, match=f"backend=numba: .*{words}"):
+        search(tree, game, 1, policy, backend="numba")
+    search(tree, game, 4, policy)
+    assert tree.visits[:, 0].sum(-1).tolist() == [4, 4]
+
+
+def test_gumbel_selectors_in_the_wrong_place_are_not_compiled():
+    game = RandomGame.draw(2, states=6, actions=3, seed=0, prior=True)
+    policy = gumbel(torch.zeros(2, 3), 4)
+    with pytest.raises(ValueError, match="backend=numba"):
+        search(init_tree(game.root(), 5), game, 4, policy._replace(root=policy.interior), backend="numba")
+
+
+def test_an_unknown_backend_is_named():
+    game = RandomGame.draw(1, states=6, actions=3, seed=0)
+    with pytest.raises(ValueError, match="backend=jax: must be auto, torch or numba"):
+        search(init_tree(game.root(), 5), game, 4, uct(1.0), backend="jax")
+
+
+def test_noise_of_another_shape_is_refused():
+    game = RandomGame.draw(3, states=6, actions=3, seed=0, prior=True)
+    with pytest.raises(ValueError, match=r"noise must be \[3, 3\], not \[2, 3\]"):
+        search(init_tree(game.root(), 5), game, 4, gumbel(torch.zeros(2, 3), 4))

@@ -42,12 +42,6 @@ def policy_of(name: str, noise: torch.Tensor, simulations: int) -> Policy:
     return uct(1.4) if name == "uct" else puct(1.25)
 
 
-def in_tensors(policy: Policy) -> Policy:
-    """The same policy as plain functions, which the tensor walk is for."""
-    root, interior = policy.root, policy.interior
-    return policy._replace(root=lambda edges: root(edges), interior=lambda edges: interior(edges))
-
-
 def oracle_of(name: str, game: RandomGame, row: int, noise: torch.Tensor, **settings_) -> Oracle:
     if name == "uct":
         return Oracle(game, row, 1.4, **settings_)
