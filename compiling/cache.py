@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from compiling.parts import PartCompiler
 
 Decorator = Callable[[Callable[..., Any]], Any]
 
+BOUNDS_CHECK = os.environ.get("ALIGN3D_BOUNDS_CHECK", "0") not in ("", "0")
+"""Debug switch: every index is checked, or an ``IndexError`` raised; nothing of it is kept on disk."""
+
 HINTS = (b"compiling", b"jit")
 """A file with compiled functions has one of these in it: it imports this, Numba's `njit`, or a `jit.py`."""
 
@@ -29,15 +33,16 @@ def cached_njit(**options: Any) -> Decorator:
     """Decorator: compile at the first call, and keep the machine code where a folder may be written to.
 
     Args:
-        options: Of `numba.njit`. The interpreter's lock is released unless they say otherwise.
+        options: Options of ``numba.njit``. The interpreter's lock is released unless they say otherwise.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
+        decorator = partial(numba.njit, **{"nogil": True, "boundscheck": BOUNDS_CHECK} | options)
         try:
-            compiled: Any = numba.njit(cache=True, **{"nogil": True} | options)(function)
+            compiled: Any = decorator(cache=not BOUNDS_CHECK)(function)
             stamped(compiled, Path(function.__code__.co_filename).parent)
         except RuntimeError:  # no folder that may be written to
-            compiled = numba.njit(**{"nogil": True} | options)(function)
+            compiled = decorator()(function)
         compiled.compile = uninterrupted(compiled.compile)
         return compiled
 
@@ -47,7 +52,8 @@ def cached_njit(**options: Any) -> Decorator:
 def device_njit(**options: Any) -> Decorator:
     """Decorator for what only compiled functions call: without a way in from Python, compiled with each."""
     unreachable = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
-    decorator: Decorator = numba.njit(**unreachable | options, pipeline_class=PartCompiler)
+    checked = {"boundscheck": BOUNDS_CHECK}
+    decorator: Decorator = numba.njit(**unreachable | checked | options, pipeline_class=PartCompiler)
     return decorator
 
 

@@ -1,8 +1,8 @@
 """Tree search over a whole batch: walk down, take one step of the problem, back the return up, again.
 
-All rows make each simulation together; the problem is asked once a simulation, for all rows. What a row ends
-with depends on that row alone. The walk is compiled where it can be (`compiled.py`) and made of tensor
-operations elsewhere (`walk.py`); the tree's device and the policy decide which, and the answer is the same.
+All rows make each simulation together; the problem is asked once per simulation, for all rows. What a row
+ends with depends on that row alone. The simulation is compiled where it can be (``kernels/backend.py``) and
+made of tensor operations elsewhere (``simulate.py``); the answer is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Backend = Literal["auto", "torch", "numba"]
 
 
 class SearchCost(NamedTuple):
-    """What a search took, per row.
+    """Cost of a search, per row.
 
     Attributes:
         steps: Steps of the problem, i64 `[B]`: simulations that end where one has ended before take none.
@@ -43,7 +43,7 @@ def search(
     max_depth: int | None = None,
     backend: Backend = "auto",
 ) -> SearchCost:
-    """Grow `tree` in place by so many simulations from its roots.
+    """Grow ``tree`` in place by a number of simulations from its roots.
 
     A walk ends at an edge without a node, which then costs one step of the problem, at a terminal node, or at
     the greatest depth; the last two are known, are counted once more and cost nothing. Rows with a terminal
@@ -55,16 +55,18 @@ def search(
     nothing, as the problem is deterministic, until there is room: then the node is made, for another step.
 
     Args:
-        tree: From `init_tree`, or moved on by `advance`; what it knows is kept.
-        problem: The model that is stepped, once a simulation.
-        simulations: How many.
-        policy: Chooses the edges to walk along, such as `uct(1.0)`.
+        tree: Tree from `init_tree`, or moved on by `reroot`; what it knows is kept.
+        problem: Model that is stepped, once per simulation.
+        simulations: Number of simulations.
+        policy: Policy that chooses the edges to walk along, such as ``uct(1.0)``.
         discount: Weight of what follows a transition, in [0, 1].
-        max_depth: Edges that a walk has at most, counted from the present root, as in mctx; None for any.
+        max_depth: Largest number of edges in a walk, counted from the present root, as in mctx; None for any.
+        backend: What simulates: ``"torch"``, tensor operations; ``"numba"``, compiled code, for trees of f32
+            or f64 values on the CPU and the policies of this package; or ``"auto"``, the latter where it can.
 
     Raises:
-        ValueError: A negative count, a discount outside [0, 1], a depth below 1, or a policy for another
-            count.
+        ValueError: A negative number of simulations, a discount outside [0, 1], a depth below 1, a policy
+            made for another number of simulations, an unknown backend, or one that cannot search this tree.
     """
     if simulations < 0:
         raise ValueError(f"simulations={simulations}: must be 0 or more")

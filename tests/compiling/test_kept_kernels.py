@@ -55,7 +55,11 @@ def test_a_change_in_another_file_is_seen(tmp_path):
 
 
 def test_a_file_without_kernels_changes_nothing(tmp_path):
-    write(tmp_path, "outer", "from compiling import cached_njit\nsix = cached_njit()(lambda number: 3 * number)\n")
+    write(
+        tmp_path,
+        "outer",
+        "from compiling import cached_njit\nsix = cached_njit()(lambda number: 3 * number)\n",
+    )
     assert answer(tmp_path) == [6, 0]
     write(tmp_path, "other", "x = 1")
     assert answer(tmp_path) == [6, 1]
@@ -72,7 +76,9 @@ def test_all_files_of_kernels_count():
     for folder in ("envs", "agents", "retrieval", "models"):
         files = [path.read_text() for path in (ROOT / folder).rglob("*.py")]
         compiled = [
-            text for text in files if re.search(r"^@(numba|cached_njit|device_njit|inlined|inner|entry|once)", text, re.M)
+            text
+            for text in files
+            if re.search(r"^@(numba|cached_njit|device_njit|inlined|device|inner|entry|once)", text, re.M)
         ]
         assert compiled
         assert all(any(hint.decode() in text for hint in HINTS) for text in compiled)

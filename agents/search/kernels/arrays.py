@@ -77,7 +77,7 @@ class StepArrays(NamedTuple):
 
 
 class PolicyArrays(NamedTuple):
-    """A `KernelSpec`, as it describes itself; ``noise`` and ``visits_table`` are empty where there are none."""
+    """A `KernelSpec`, as it describes itself; ``noise`` and ``visits_table`` are empty without Gumbel."""
 
     kind: int
     exploration: float
@@ -98,7 +98,7 @@ KINDS = {
 
 
 def tree_arrays(tree: Tree) -> TreeArrays:
-    """Give views of the tree's tensors, which are first made contiguous and of the dtypes that `Tree` names."""
+    """View the tree's tensors, which are first made contiguous and of the dtypes that `Tree` names."""
     for name in TreeArrays._fields[:-1]:
         tensor = getattr(tree, name)
         setattr(tree, name, tensor.detach().to(KINDS.get(name, tree.q_values.dtype)).contiguous())

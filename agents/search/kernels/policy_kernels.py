@@ -1,7 +1,8 @@
-"""Compiled selectors of the policies: the formulas of ``ucb.py``, ``gumbel.py`` and ``qtransforms.py`` at one node.
+"""Compiled selectors of the policies, at one node.
 
-The formulas and their sources are there; tests hold both to the same trees. A node's edges are rows `[A]` of the
-tree's arrays: ``visits``, ``values`` (mean returns) and ``prior`` (logits, ``-inf`` where illegal).
+The formulas are those of ``ucb.py``, ``gumbel.py`` and ``qtransforms.py``, which name their sources; tests
+hold both to the same trees. A node's edges are rows `[A]` of the tree's arrays: ``visits``, ``values`` (mean
+returns) and ``prior`` (logits, ``-inf`` where illegal).
 """
 
 from __future__ import annotations
@@ -84,7 +85,11 @@ def exponentials(logits: Array) -> float:
 def improve(
     visits: Array, values: Array, prior: Array, raw_value: float, scale: float, init: float, improved: Array
 ) -> float:
-    """Write logits plus ``qtransforms.completed_by_mixed_value`` to ``improved`` `[A]`; return the highest logit."""
+    """Write logits plus ``qtransforms.completed_by_mixed_value`` to ``improved`` `[A]`.
+
+    Returns:
+        The highest logit.
+    """
     top = prior[0]
     for a in range(1, len(prior)):
         top = max(prior[a], top)
@@ -131,7 +136,7 @@ def sequential_halving(
 
 @device
 def largest_lag(visits: Array, prior: Array, improved: Array) -> int:
-    """Apply the selector of ``gumbel.gumbel`` below the root, given the improved logits, which are overwritten."""
+    """Apply the selector of ``gumbel.gumbel`` below the root; the improved logits are overwritten."""
     total = 1
     for a in range(len(visits)):
         total += visits[a]

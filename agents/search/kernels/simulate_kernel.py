@@ -1,7 +1,7 @@
 """Compiled simulation: what ``simulate.py`` does with tensors, one row after another in plain loops.
 
-A simulation is a few hundred numbers per row. A tensor operation costs microseconds before it touches one of them,
-and a simulation takes a hundred operations; here it costs what the arithmetic and the memory cost.
+A simulation is a few hundred numbers per row. A tensor operation costs microseconds before it touches one of
+them, and a simulation takes a hundred operations; here it costs what the arithmetic and the memory cost.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def select(tree: TreeArrays, walk: WalkArrays, policy: PolicyArrays, max_depth: 
 
 @entry
 def expand_and_backup(tree: TreeArrays, walk: WalkArrays, step: StepArrays, discount: float) -> None:
-    """Make the nodes that the walks arrived at and add up the returns, as ``simulate.expand`` and ``backup`` do."""
+    """Make the nodes that the walks arrived at, and add the returns to the edges above them.
+
+    As ``simulate.expand`` and ``simulate.backup`` do.
+    """
     for b in range(len(tree.root)):
         if walk.length[b] > 0:
             node, action = walk.node[b], walk.action[b]
