@@ -1,4 +1,4 @@
-"""Naming of the parts of a shape in a caption, by the words alone: nothing is learnt.
+"""Naming of the parts of a shape in a caption, by the words alone: nothing is learned.
 
 A part is named where its name's words stand side by side in the caption, in singular or plural and joined or
 apart ("back rest", "backrests"), and are not part of what the whole is called ("pin" in "pin header"). A code

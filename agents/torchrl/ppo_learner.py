@@ -108,7 +108,7 @@ class PpoLearner:
             state |= {name: value.to(device) for name, value in state.items() if name != "step"}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything that was learnt, by part and name."""
+        """Everything that was learned, by part and name."""
         return {
             "size": dict(zip(("observation", "actions"), map(torch.tensor, self.sizes), strict=True)),
             "actor": dict(self.actor.state_dict()),
