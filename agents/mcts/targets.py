@@ -98,7 +98,7 @@ def collect_unlabeled_rollouts(
         core: The decision process.
         episode: ``B`` rows.
         trainer: Owner of the replay buffer that is filled.
-        act: Gives actions ``[B]``, or -1 for none, for observations ``[B, O]`` and masks ``[B, A]``.
+        act: Function from observations ``[B, O]`` and masks ``[B, A]`` to actions ``[B]``, -1 for none.
         generator: Source of all random draws.
         moves: Largest number of evaluations per row.
         exploration_fraction: Share of the moves that are drawn from the policy of the search.

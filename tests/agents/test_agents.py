@@ -1,3 +1,5 @@
+"""Agents on small problems: budgets, results, labels, resumption, wrong use."""
+
 import pytest
 import torch
 

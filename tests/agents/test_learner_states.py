@@ -1,4 +1,4 @@
-"""Agents that learn go on where they were cut off, refuse what is not theirs, and leave the rest alone."""
+"""States of agents that learn: resumption, refusal of other states, global generators left alone."""
 
 import random
 import re

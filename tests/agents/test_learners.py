@@ -1,4 +1,4 @@
-"""What agents that act without labels learn on problems with known answers, and what it costs them."""
+"""Learning to act without labels on problems with known answers, and what it costs."""
 
 from inspect import signature
 

@@ -1,3 +1,5 @@
+"""Rollouts and their record, and random search, which is made of them."""
+
 import pytest
 import torch
 

@@ -1,4 +1,4 @@
-"""Sampling is fair, repeatable, and refuses what has no surface."""
+"""Sampling: fair, repeatable, and refusing what has no surface."""
 
 from __future__ import annotations
 

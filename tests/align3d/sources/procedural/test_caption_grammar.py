@@ -1,4 +1,4 @@
-"""Captions: grammar, variety, and that near-twins are told apart by exactly what differs."""
+"""Captions: grammar, variety, and near-twins that differ by exactly one attribute."""
 
 from __future__ import annotations
 

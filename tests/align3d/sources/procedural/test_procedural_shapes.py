@@ -1,4 +1,4 @@
-"""What is claimed of a shape is so: counts, colors, sizes and places of parts, measured on the points."""
+"""Shapes that are as claimed: counts, colors, sizes and places of parts, measured on the points."""
 
 from __future__ import annotations
 
