@@ -147,8 +147,8 @@ class ReturnScale:
         returns = torch.stack(steps).double()
         count, mean = returns.numel(), returns.mean()
         total, delta = self.count + count, mean - self.mean  # Chan et al., 1979
-        squares = (returns - mean).square().sum() + delta.square() * self.count * count / total
-        self.squares = self.squares + squares
+        within = (returns - mean).square().sum()
+        self.squares = self.squares + within + delta.square() * self.count * count / total
         self.mean, self.count = self.mean + delta * count / total, total
 
     def scaled(self, reward: Tensor) -> Tensor:
