@@ -91,7 +91,7 @@ class Agent(ABC):
 
     @abstractmethod
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        """Play ``B`` labelled episodes as well as the budget allows."""
+        """Play ``B`` labeled episodes as well as the budget allows."""
 
     @abstractmethod
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -102,7 +102,7 @@ class Agent(ABC):
         return self.plan(core, episode, generator)
 
     def export_state(self) -> dict[str, Tensor]:
-        """Everything that was learnt, and what exact resumption needs, as flat tensors by name."""
+        """Everything that was learned, and what exact resumption needs, as flat tensors by name."""
         return {}
 
     def import_state(self, state: dict[str, Tensor]) -> None:
@@ -159,22 +159,22 @@ class Agent(ABC):
         }
 
 
-def check_sizes(name: str, learnt: tuple[int, int], core: DecisionProcess) -> None:
+def check_sizes(name: str, learned: tuple[int, int], core: DecisionProcess) -> None:
     """Check that an agent can act on a core.
 
     Args:
         name: Name of the agent.
-        learnt: Sizes of the observations and of the actions that the agent has learnt with.
+        learned: Sizes of the observations and of the actions that the agent has learned with.
         core: The decision process.
 
     Raises:
         ValueError: The core has observations or actions of another size.
     """
     for what, ours, theirs in zip(
-        ("observations", "actions"), learnt, (core.observation_size, core.actions), strict=True
+        ("observations", "actions"), learned, (core.observation_size, core.actions), strict=True
     ):
         if ours != theirs:
-            raise ValueError(f"{name}: learnt with {what} of size {ours}, but here it is {theirs}")
+            raise ValueError(f"{name}: learned with {what} of size {ours}, but here it is {theirs}")
 
 
 def _short(value: Any) -> str:

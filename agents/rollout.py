@@ -1,4 +1,4 @@
-"""Rollout of episodes: the only loop that plays them, and what they have earned and cost."""
+"""Rollout of episodes, which every agent plays with: their state, and what they have earned and cost."""
 
 from __future__ import annotations
 

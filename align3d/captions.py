@@ -1,4 +1,4 @@
-"""Texts of shapes: when two captions say the same, and how a part library's descriptions are cleaned."""
+"""Normal form of captions, and the cleaning of a part library's descriptions."""
 
 from __future__ import annotations
 

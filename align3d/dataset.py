@@ -1,4 +1,4 @@
-"""A dataset of shapes and captions on disk, memory-mapped: nothing is read until it is asked for."""
+"""Dataset of shapes and captions on disk, memory-mapped: nothing is read until it is asked for."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class ShapeDataset:
-    """Shapes as coloured, labelled point clouds with their captions.
+    """Shapes as colored, labeled point clouds with their captions.
 
-    Open one with :meth:`load`. ``P`` is :attr:`num_points`; indices are those of rows, from 0.
+    Open one with ``load``. ``P`` is ``num_points``; indices are those of rows, from 0.
     """
 
     def __init__(self, path: Path, manifest: Manifest, table: pa.Table) -> None:
@@ -33,14 +33,14 @@ class ShapeDataset:
 
     @classmethod
     def load(cls, path: str | Path, *, verify: bool = False) -> ShapeDataset:
-        """Open a dataset that :func:`align3d.pipeline.build` wrote.
+        """Open a dataset that ``align3d.pipeline.build`` wrote.
 
         Args:
-            path: its folder.
-            verify: also read every file and compare its sha256; otherwise only sizes are compared.
+            path: Folder of the dataset.
+            verify: Whether to read every file and compare its sha256; otherwise only sizes are compared.
 
         Raises:
-            DataError: no dataset there, a newer schema, or damaged files.
+            DataError: No dataset there, a newer schema, or damaged files.
         """
         path = Path(path)
         manifest = Manifest.read(path)
@@ -82,7 +82,7 @@ class ShapeDataset:
 
     @property
     def num_points(self) -> int:
-        """Points of a shape, P."""
+        """Number of points per shape, P."""
         return self.manifest.points
 
     @cached_property
@@ -126,7 +126,7 @@ class ShapeDataset:
         return self._rows("points", indices).reshape(-1, self.num_points, 3)
 
     def colors(self, indices: ArrayLike | range | slice) -> NDArray[np.uint8]:
-        """RGB colours, u8[n, P, 3]."""
+        """RGB colors, u8[n, P, 3]."""
         return self._rows("colors", indices).reshape(-1, self.num_points, 3)
 
     def part(self, indices: ArrayLike | range | slice) -> NDArray[np.int16]:
@@ -134,11 +134,11 @@ class ShapeDataset:
         return self._rows("part", indices)
 
     def size_m(self, indices: ArrayLike | range | slice) -> NDArray[np.float32]:
-        """Bounding boxes in metres along x, y, z, f32[n, 3]."""
+        """Bounding boxes in meters along x, y, z, f32[n, 3]."""
         return self._rows("size_m", indices)
 
     def splits(self, test: int | float, reward: int | float) -> dict[str, NDArray[np.int64]]:
-        """Indices of ``train``, ``reward`` and ``test``; see :func:`align3d.splits.split_indices`."""
+        """Indices of ``train``, ``reward`` and ``test``; see ``align3d.splits.split_indices``."""
         return split_indices(self.content_hashes, test, reward)
 
     def hugging_face(self) -> datasets.Dataset:

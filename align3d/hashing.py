@@ -25,8 +25,8 @@ def hash_json(value: Any) -> str:
     """SHA-256 of a value's canonical JSON (sorted keys, no blanks, no NaN). Hex, 64 digits.
 
     Raises:
-        ValueError: the value holds NaN or an infinity, which have no JSON.
-        TypeError: the value holds something that JSON does not know.
+        ValueError: The value holds NaN or an infinity, which have no JSON.
+        TypeError: The value holds something that JSON does not know.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hash_bytes(text.encode())
@@ -41,7 +41,7 @@ def hash_code(*modules: str) -> str:
     """Sha256 of modules' source text, for fingerprints: a dataset is built again when its reader changes.
 
     Raises:
-        ValueError: a module has no source file.
+        ValueError: A module has no source file.
     """
     texts = []
     for module in modules:
@@ -56,8 +56,8 @@ def item_generator(seed: int, item_id: str) -> np.random.Generator:
     """A generator of an item's own, so that neither order nor the number of workers changes its numbers.
 
     Args:
-        seed: the dataset's seed.
-        item_id: the item's id within its source.
+        seed: The dataset's seed.
+        item_id: The item's id within its source.
     """
     digest = hashlib.sha256(f"{seed}\0{item_id}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))

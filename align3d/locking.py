@@ -1,4 +1,4 @@
-"""One build of a dataset at a time."""
+"""Lock that lets one build of a dataset run at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def locked(out: Path) -> Iterator[None]:
     """Holds the lock ``OUT.lock``, which is gone again afterwards, and makes the folders above.
 
     Raises:
-        DataError: nothing can be made there.
+        DataError: Nothing can be made there.
     """
     path = out.with_name(out.name + ".lock")
     try:

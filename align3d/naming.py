@@ -1,4 +1,4 @@
-"""Which words of a caption name which parts of a shape: by the words alone, nothing learnt.
+"""Naming of the parts of a shape in a caption, by the words alone: nothing is learned.
 
 A part is named where its name's words stand side by side in the caption, in singular or plural and joined or
 apart ("back rest", "backrests"), and are not part of what the whole is called ("pin" in "pin header"). A code
@@ -36,8 +36,8 @@ class Mention:
     """A place of a caption that names a part.
 
     Attributes:
-        words: places of the words that name it, ascending and side by side.
-        parts: places of all the part names that these words fit, ascending: a shape may have several labels
+        words: Places of the words that name it, ascending and side by side.
+        parts: Places of all the part names that these words fit, ascending: a shape may have several labels
             for what one word means (KiCad's PIN-01 and PIN-02).
     """
 
@@ -49,9 +49,9 @@ def mentions(words: Sequence[str], part_names: Sequence[str], category: str = ""
     """Finds the parts that a caption names.
 
     Args:
-        words: the caption's words and numbers in their order.
-        part_names: names of the shape's parts.
-        category: what the shape as a whole is called; words of its name are not about a part.
+        words: The caption's words and numbers in their order.
+        part_names: Names of the shape's parts.
+        category: What the shape as a whole is called; words of its name are not about a part.
 
     Returns:
         In the order of the words. No word is used twice: "wheel hubs" names the wheel hubs, not the wheels.

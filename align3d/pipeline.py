@@ -1,11 +1,11 @@
-"""Build a dataset from a source: in parallel, resumable, whole or not at all.
+"""Build of a dataset from a source: in parallel, resumable, whole or not at all.
 
     python -m align3d.build source=kicad out=DIR [root=...] [size=...] [points=...] [seed=...] [workers=...]
 
 Shards are written into ``OUT.partial``; when all are there, the dataset is put together in ``OUT.new`` and
-that folder renamed. A build that was cut off
-goes on with the shards that it lacks, and ends with the same bytes as one that was not: each item has a
-random generator of its own, so that neither order nor the number of workers matters.
+that folder renamed. A build that was cut off goes on with the shards that it lacks, and ends with the same
+bytes as one that was not: each item has a random generator of its own, so that neither order nor the number
+of workers matters.
 """
 
 from __future__ import annotations
@@ -80,15 +80,15 @@ def build(
     spawned, not forked.
 
     Args:
-        source: where the shapes come from.
-        out: the dataset's folder. An older dataset there is replaced when the new one is complete.
-        points: points of a shape, P.
-        seed: seed of the sampling.
-        workers: processes; 1 reads in this process; default: the cores that may be used.
-        progress: say how far it is, with rate and time left, where it takes more than a few seconds.
+        source: Source of the shapes.
+        out: The dataset's folder. An older dataset there is replaced when the new one is complete.
+        points: Number of points per shape, P.
+        seed: Seed of the sampling.
+        workers: Number of processes; 1 reads in this process; default: the cores that may be used.
+        progress: Whether to report rate and time left, if it takes more than a few seconds.
 
     Raises:
-        DataError: wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
+        DataError: Wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
     """
     out = Path(out)
     if not out.name:
@@ -134,16 +134,16 @@ def load_or_build(
     """Open a source's dataset from the cache, or build it there first.
 
     Args:
-        name: the source's name, or ``package.module:Class``.
-        cache: folder of datasets; default: ``$ALIGN3D_CACHE`` or ``~/.cache/align3d``.
-        points: points of a shape, P.
-        seed: seed of the sampling, and of the source where that has one.
-        workers: processes of the build; default: the cores that may be used.
-        progress: show a progress bar.
-        **settings: the source's settings; ``None`` leaves one at its default.
+        name: The source's name, or ``package.module:Class``.
+        cache: Folder of datasets; default: ``$ALIGN3D_CACHE`` or ``~/.cache/align3d``.
+        points: Number of points per shape, P.
+        seed: Seed of the sampling, and of the source where that has one.
+        workers: Number of processes of the build; default: the cores that may be used.
+        progress: Whether to show a progress bar.
+        **settings: The source's settings; ``None`` leaves one at its default.
 
     Raises:
-        DataError: see :func:`align3d.sources.make_source` and :func:`build`.
+        DataError: See ``align3d.sources.make_source`` and ``build``.
     """
     if "seed" in setting_names(source_class(name)):
         settings["seed"] = seed

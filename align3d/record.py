@@ -1,4 +1,4 @@
-"""What a dataset holds: one shape with its captions, its parts and its metric size."""
+"""Record of a dataset: one shape with its captions, its parts and its metric size."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from align3d.errors import RejectedItem
 
 AXES = ("x", "y", "z")
-#: Colour of a point whose source gives none: 0.4 grey, the field's convention.
+#: Color of a point whose source gives none: 0.4 gray, the field's convention.
 MISSING_COLOR = 102
 
 
 @dataclass(frozen=True)
 class Record:
-    """A shape as a coloured, labelled point cloud, and the texts that describe it.
+    """A shape as a colored, labeled point cloud, and the texts that describe it.
 
     Attributes:
-        id: unique within the source.
-        source: name of the source that made it.
-        category: family, class or folder; may be empty.
-        captions: at least one; the first is the canonical description.
+        id: Unique within the source.
+        source: Name of the source that made it.
+        category: Family, class or folder; may be empty.
+        captions: At least one; the first is the canonical description.
         points: f16[P, 3], mean subtracted and divided by the largest norm: in the unit sphere.
         colors: u8[P, 3], RGB.
         part: i16[P], index into ``part_names``; -1 where a point has no part.
-        part_names: names of the parts.
-        size_m: f32[3], extent of the bounding box in metres, in the order of the axes.
+        part_names: Names of the parts.
+        size_m: f32[3], extent of the bounding box in meters, in the order of the axes.
         up_axis: "x", "y" or "z".
         license: SPDX name where there is one.
         content_hash: sha256 hex of what determines the shape (the mesh file's bytes, the canonical JSON of
@@ -61,11 +61,11 @@ def check_record(record: Record, points: int) -> None:
     """Refuse a record that breaks the contract, whatever source it came from.
 
     Args:
-        record: what a source returned.
-        points: the number of points P that was asked for.
+        record: What a source returned.
+        points: The number of points P that was asked for.
 
     Raises:
-        RejectedItem: with the first thing that is wrong.
+        RejectedItem: Something is wrong; the first such thing is the reason.
     """
     arrays: dict[str, tuple[NDArray[Any], tuple[int, ...], type]] = {
         "points": (record.points, (points, 3), np.float16),

@@ -1,4 +1,4 @@
-"""From triangles to a point cloud: area-weighted sampling, and the field's normalisation."""
+"""Sampling of point clouds from triangles by area, and the field's normalization."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def sample_surface(
 
     Args:
         triangles: f64[F, 3, 3], corners of each triangle; degenerate ones are allowed and never drawn.
-        count: number of points P.
-        rng: the item's own generator.
+        count: Number of points P.
+        rng: The item's own generator.
 
     Returns:
-        points f64[P, 3], the triangle of each point i64[P], barycentric weights f64[P, 3] (for colours,
+        Points f64[P, 3], the triangle of each point i64[P], barycentric weights f64[P, 3] (for colors,
         texture coordinates and the like: ``attribute[face] * weights``).
 
     Raises:
-        RejectedItem: no triangle, NaN or infinite corners, or no area at all.
+        RejectedItem: No triangle, NaN or infinite corners, or no area at all.
     """
     if not len(triangles):
         raise RejectedItem("mesh without faces")
@@ -62,7 +62,7 @@ def resample_cloud(available: int, count: int, rng: np.random.Generator) -> NDAr
         i64[P] indices, in random order.
 
     Raises:
-        RejectedItem: there is no point to choose.
+        RejectedItem: There is no point to choose.
     """
     if available < 1:
         raise RejectedItem("point cloud without points")
@@ -72,7 +72,7 @@ def resample_cloud(available: int, count: int, rng: np.random.Generator) -> NDAr
     return rng.permutation(np.concatenate([whole, extra]))
 
 
-def normalise(points: Floats) -> NDArray[np.float16]:
+def normalize(points: Floats) -> NDArray[np.float16]:
     """Subtract the mean and divide by the largest norm.
 
     Args:
@@ -82,19 +82,19 @@ def normalise(points: Floats) -> NDArray[np.float16]:
         f16[P, 3] in the unit sphere.
 
     Raises:
-        RejectedItem: all points coincide, or are not finite.
+        RejectedItem: All points coincide, or are not finite.
     """
     if not np.isfinite(points).all():
         raise RejectedItem("NaN or infinite points")
-    centred = points - points.mean(axis=0)
-    radius = float(np.linalg.norm(centred, axis=1).max())
+    centered = points - points.mean(axis=0)
+    radius = float(np.linalg.norm(centered, axis=1).max())
     if radius <= 1e-12:
         raise RejectedItem("all points coincide")
-    return (centred / radius).astype(np.float16)
+    return (centered / radius).astype(np.float16)
 
 
 def extent_m(vertices: Floats) -> NDArray[np.float32]:
-    """Size of the bounding box along x, y, z, in the vertices' unit (metres): f64[N, 3] -> f32[3]."""
+    """Size of the bounding box along x, y, z, in the vertices' unit (meters): f64[N, 3] -> f32[3]."""
     return np.ptp(vertices, axis=0).astype(np.float32)
 
 

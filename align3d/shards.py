@@ -1,4 +1,4 @@
-"""One shard of a build: read its items, write its rows and rejections. Runs in worker processes."""
+"""Shard of a build, whose items are read and whose rows and rejections are written by a worker process."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ _TASK: ShardTask | None = None
 def start_worker(task: ShardTask) -> None:
     """Give a worker process what its shards share, once."""
     global _TASK
-    end_at_once()  # Ctrl-C: the build tells of it
+    end_at_once()  # Ctrl-C: the build reports it
     _TASK = task
 
 
 def run_in_worker(index: int, items: Sequence[Item]) -> tuple[int, ShardResult]:
-    """One shard, in a worker process that :func:`start_worker` prepared."""
+    """One shard, in a worker process that ``start_worker`` prepared."""
     if _TASK is None:
         raise RuntimeError("run_in_worker called before start_worker")
     return index, _TASK.run(index, items)

@@ -1,4 +1,4 @@
-"""Which shapes are for training, for the reward and for testing: by content, the same on every machine."""
+"""Splits into training, reward and test by content, the same on every machine."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def split_indices(
     so that the counts come out as asked for.
 
     Args:
-        content_hashes: one per shape.
-        test: how many shapes to test on: an int counts, a float is a share of all.
-        reward: how many for the external reward, likewise.
+        content_hashes: Content hash of each shape.
+        test: Number of shapes to test on (int), or their share of all shapes (float).
+        reward: Number or share of shapes for the external reward.
 
     Returns:
         Sorted i64 indices of each split; together they are all shapes, each once.
 
     Raises:
-        DataError: a negative number, a share of 1 or more, or no shape left to train on.
+        DataError: A negative number, a share of 1 or more, or no shape left to train on.
     """
     total = len(content_hashes)
     wanted_test, wanted_reward = _count("test", test, total), _count("reward", reward, total)

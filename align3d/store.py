@@ -1,8 +1,8 @@
-"""How a dataset lies on disk: Arrow shards as Hugging Face `datasets` writes them, and our manifest.
+"""Layout of a dataset on disk: Arrow shards as ``datasets`` writes them, and our manifest.
 
 A folder holds ``data-*.arrow``, ``state.json`` and ``dataset_info.json`` (so that
 ``datasets.load_from_disk`` opens it), ``rejections.jsonl``, and ``manifest.json``, which says what the rest
-must be. Points, colours and parts are lists of fixed size, so that a memory-mapped column is a numpy array
+must be. Points, colors and parts are lists of fixed size, so that a memory-mapped column is a numpy array
 without a copy.
 """
 
@@ -43,16 +43,16 @@ class Manifest:
     """What a dataset's folder holds.
 
     Attributes:
-        schema: version of this layout.
-        name: the source's name.
-        key: hash of what the dataset was built from (schema, fingerprint, points, seed).
-        hash: hash of what it holds (ids, content hashes, captions, points, seed), the same on every machine.
-        points: points of a shape.
-        seed: the seed of the sampling.
-        up_axis: the axis that points up in every shape.
-        rows: number of shapes.
-        rejected: number of rejections.
-        shards: the Arrow files, in the order of the rows.
+        schema: Version of this layout.
+        name: The source's name.
+        key: Hash of what the dataset was built from (schema, fingerprint, points, seed).
+        hash: Hash of what it holds (ids, content hashes, captions, points, seed), the same on every machine.
+        points: Number of points per shape.
+        seed: The seed of the sampling.
+        up_axis: The axis that points up in every shape.
+        rows: Number of shapes.
+        rejected: Number of rejections.
+        shards: The Arrow files, in the order of the rows.
     """
 
     schema: int
@@ -78,7 +78,7 @@ class Manifest:
         """Read a manifest and see that the folder's files have the sizes that it names.
 
         Raises:
-            DataError: no dataset, a newer schema, a damaged manifest, or files missing or cut short.
+            DataError: No dataset, a newer schema, a damaged manifest, or files missing or cut short.
         """
         try:
             text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -126,7 +126,7 @@ def _parse(text: str, folder: Path) -> Manifest:
 
 
 def arrow_schema(points: int) -> pa.Schema:
-    """The columns of a dataset of ``points`` points a shape, with the metadata of Hugging Face `datasets`."""
+    """Columns of a dataset of ``points`` points per shape, with the metadata of ``datasets``."""
     return features(points).arrow_schema
 
 

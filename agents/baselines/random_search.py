@@ -28,7 +28,7 @@ RACE = ("sequences", "count", "total", "squares", "running", "waiting")
 class RandomSearchAgent(Agent):
     """Keeps the best of what it tries, and learns which fixed sequence of actions does best on average.
 
-    Sequences are drawn at random and tried on whole batches of labelled episodes, illegal actions left out.
+    Sequences are drawn at random and tried on whole batches of labeled episodes, illegal actions left out.
     After every round in which all that are in the race had one try, the better half stays (successive
     halving; Karnin et al., 2013), until one is left: the champion, which then meets new ones. So good
     sequences are tried on more and more episodes. Without labels it applies the one whose gain has the
@@ -93,7 +93,7 @@ class RandomSearchAgent(Agent):
             self._race = _Race(core.actions, core.horizon, core.stop)
         if (self._race.actions, self._race.horizon) != (core.actions, core.horizon):
             raise ValueError(
-                f"random_search: learnt with {self._race.actions} actions and a horizon of "
+                f"random_search: learned with {self._race.actions} actions and a horizon of "
                 f"{self._race.horizon}, but here they are {core.actions} and {core.horizon}"
             )
         return self._race

@@ -22,7 +22,7 @@ from agents.mcts.network import PolicyValueNetwork, Trainer
 from agents.mcts.problem import PlanningProblem
 from agents.mcts.targets import (
     SearchTarget,
-    collect_unlabelled_rollouts,
+    collect_unlabeled_rollouts,
     root_expansion_returns,
     visits_by_return,
     without_stop,
@@ -87,15 +87,15 @@ class MctsAgent(Agent):
         learning_rate: Learning rate of the Adam optimizer.
         replay: Capacity of the replay buffer, in decisions.
         batch_size: Number of decisions per gradient step.
-        updates: Number of gradient steps for each batch of episodes that is learnt from.
-        practice: Number of moves of the unlabelled rollout that goes with each episode that is learnt from,
+        updates: Number of gradient steps for each batch of episodes that is learned from.
+        practice: Number of moves of the unlabeled rollout that goes with each episode that is learned from,
             out of the same budget (at most half of it); None is the horizon.
         ensemble_size: Number of networks in the ensemble that predicts gains, each trained on a bootstrap
             sample of its own.
         lcb_coef: Number of standard deviations of the ensemble that are subtracted from a predicted gain.
             Without labels an action is made only if the rest is positive: the best of many predictions is
             more often lucky than good.
-        exploration_fraction: Share of the moves in unlabelled rollouts that are drawn from the search's
+        exploration_fraction: Share of the moves in unlabeled rollouts that are drawn from the search's
             policy.
         seed: Seed of the network's initial weights.
     """
@@ -198,13 +198,13 @@ class MctsAgent(Agent):
         moves = min(core.horizon if self.practice is None else self.practice, self.budget // 2)
         result, targets = self._plan(core, episode, generator, self.budget - moves)
         trainer = self._bind(core, result.return_.device)
-        for learnt, rows in targets:
-            trainer.remember(learnt, generator, **rows)
+        for learned, rows in targets:
+            trainer.remember(learned, generator, **rows)
 
         def act(observation: Tensor, mask: Tensor) -> Tensor:
             return self.act(core, observation, mask)
 
-        result.evaluations = result.evaluations + collect_unlabelled_rollouts(
+        result.evaluations = result.evaluations + collect_unlabeled_rollouts(
             core,
             episode,
             trainer,
@@ -248,9 +248,9 @@ class MctsAgent(Agent):
             mark_terminal(tree, ~moves)
             reroot(tree, action)
             next_state = tree.state[rows, tree.root]
-            learnt = alive
+            learned = alive
             if core.stop is None:
-                action, learnt = torch.where(moves, action, -1), moves
+                action, learned = torch.where(moves, action, -1), moves
             else:
                 stops = alive & ~moves
                 stop = torch.full_like(action, core.stop)
@@ -264,7 +264,7 @@ class MctsAgent(Agent):
                 target |= root_expansion_returns(
                     core, episode, tree, network, discount=self.discount, lcb_coef=self.lcb_coef
                 )
-            targets.append(SearchTarget(learnt, target))
+            targets.append(SearchTarget(learned, target))
         statistics = {"search/depth": float(edges.sum() / rollout.evaluations.sum().clamp_min(1))}
         if first is not None:
             statistics["search/visit_entropy"] = float(first.entropy.mean())
@@ -371,6 +371,7 @@ class MctsAgent(Agent):
             trainer.import_state(state)
         except (KeyError, RuntimeError) as error:
             raise ValueError(
-                f"mcts: the state does not fit ({str(error).splitlines()[0]}); it is not whole"
+                f"mcts: the state does not fit ({str(error).splitlines()[0]}); it is damaged, or of another "
+                "version: train the agent anew"
             ) from error
         self._trainer = trainer

@@ -112,8 +112,10 @@ class Replay:
 
     def to(self, device: torch.device) -> Replay:
         """A copy on another device."""
-        sizes = (len(self._empty[name]) for name in ("observation", "mask", "bootstrap_weights"))
-        moved = Replay(self.capacity, *sizes, device)
+        observation, actions, members = (
+            len(self._empty[name]) for name in ("observation", "mask", "bootstrap_weights")
+        )
+        moved = Replay(self.capacity, observation, actions, members, device)
         moved.restore({name: value.to(device) for name, value in self.tensors().items()})
         return moved
 

@@ -3,7 +3,7 @@
 To imitate the search is not enough at query time. It knows the labels, so its choice is the luckiest of many
 tries, and imitating it without the labels does harm on average. So the network also learns what an action
 earns if labels are not looked at: from the expansions of the root of each search, which are drawn before any
-reward is seen, and from unlabelled rollouts, episodes that it plays by itself.
+reward is seen, and from unlabeled rollouts, episodes that it plays by itself.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class SearchTarget(NamedTuple):
     """Targets from one move of a search.
 
     Attributes:
-        learnt: Rows that there is something to learn from, bool ``[B]``.
+        learned: Rows that there is something to learn from, bool ``[B]``.
         rows: Tensors for the replay buffer by name, ``[B, ...]`` each.
     """
 
-    learnt: Tensor
+    learned: Tensor
     rows: dict[str, Tensor]
 
 
@@ -77,7 +77,7 @@ def root_expansion_returns(
     return {"gains": gains * tried, "tried": tried}
 
 
-def collect_unlabelled_rollouts(
+def collect_unlabeled_rollouts(
     core: DecisionProcess,
     episode: Any,
     trainer: Trainer,
@@ -98,7 +98,7 @@ def collect_unlabelled_rollouts(
         core: The decision process.
         episode: ``B`` rows.
         trainer: Owner of the replay buffer that is filled.
-        act: Gives actions ``[B]``, or -1 for none, for observations ``[B, O]`` and masks ``[B, A]``.
+        act: Function from observations ``[B, O]`` and masks ``[B, A]`` to actions ``[B]``, -1 for none.
         generator: Source of all random draws.
         moves: Largest number of evaluations per row.
         exploration_fraction: Share of the moves that are drawn from the policy of the search.

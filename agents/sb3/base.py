@@ -146,7 +146,7 @@ class Sb3Agent(Agent):
         self._algorithm = algorithm
 
     def tensors(self, algorithm: BaseAlgorithm) -> dict[str, dict[str, Tensor]]:
-        """Everything that was learnt, by part and name."""
+        """Everything that was learned, by part and name."""
         returns = self._returns
         numbers: dict[str, Any] = {"mean": returns.mean, "var": returns.var, "count": returns.count}
         return {

@@ -32,7 +32,7 @@ class DqnAgent(Sb3Agent):
     """Deep Q-learning from Stable-Baselines3 (Mnih et al., 2015), with masks.
 
     Without labels it takes the legal action of the highest value. Values begin at 0, of which ``stop`` is the
-    first, so it stops until it has learnt better. If the catalogue has no ``stop``, it has to act up to the
+    first, so it stops until it has learned better. If the catalogue has no ``stop``, it has to act up to the
     horizon.
 
     Args:

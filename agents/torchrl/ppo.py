@@ -23,7 +23,7 @@ from agents.state_tensors import by_part, flat
 from agents.torchrl.ppo_learner import PpoLearner
 from envs.adapters.torchrl import CalibrationTorchRLEnv
 
-LEARNT_FROM = ("observation", "action_mask", "action", "action_log_prob", "advantage", "value_target")
+LEARNED_FROM = ("observation", "action_mask", "action", "action_log_prob", "advantage", "value_target")
 LOSSES = {"loss_objective": "policy", "loss_critic": "value", "loss_entropy": "entropy"}
 
 
@@ -121,7 +121,7 @@ class TorchRLPpoAgent(Agent):
             played["next", "reward"] = learner.returns.scaled(played["next", "reward"])
         with torch.no_grad():
             learner.advantages(played)
-        played = played.select(*LEARNT_FROM).reshape(-1)
+        played = played.select(*LEARNED_FROM).reshape(-1)
         totals: dict[str, Tensor] = {}
         steps = 0
         for _ in range(self.n_epochs):

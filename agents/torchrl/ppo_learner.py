@@ -108,7 +108,7 @@ class PpoLearner:
             state |= {name: value.to(device) for name, value in state.items() if name != "step"}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything that was learnt, by part and name."""
+        """Everything that was learned, by part and name."""
         return {
             "size": dict(zip(("observation", "actions"), map(torch.tensor, self.sizes), strict=True)),
             "actor": dict(self.actor.state_dict()),
@@ -138,19 +138,18 @@ class ReturnScale:
 
     def update(self, reward: Tensor, ended: Tensor, gamma: float) -> None:
         """Update by rewards ``[B, steps]`` and whether episodes ended after them, bool ``[B, steps]``."""
-        going = torch.zeros_like(reward[:, 0])
-        seen = []
-        for now, over in zip(reward.unbind(1), ended.unbind(1), strict=True):
-            going = gamma * going + now
-            seen.append(going)
-            going = going.masked_fill(over, 0.0)
-        returns = torch.stack(seen).double()
+        running = torch.zeros_like(reward[:, 0])
+        steps = []
+        for earned, over in zip(reward.unbind(1), ended.unbind(1), strict=True):
+            running = gamma * running + earned
+            steps.append(running)
+            running = running.masked_fill(over, 0.0)
+        returns = torch.stack(steps).double()
         count, mean = returns.numel(), returns.mean()
-        whole, apart = self.count + count, mean - self.mean
-        self.squares = (
-            self.squares + (returns - mean).square().sum() + apart.square() * self.count * count / whole
-        )
-        self.mean, self.count = self.mean + apart * count / whole, whole
+        total, delta = self.count + count, mean - self.mean  # Chan et al., 1979
+        within = (returns - mean).square().sum()
+        self.squares = self.squares + within + delta.square() * self.count * count / total
+        self.mean, self.count = self.mean + delta * count / total, total
 
     def scaled(self, reward: Tensor) -> Tensor:
         """Rewards divided by the standard deviation, and clipped."""

@@ -1,4 +1,4 @@
-"""Where shapes come from: the protocol of a source, and the register of sources by name."""
+"""Protocol of a source of shapes, and the registry of sources by name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Item:
     """A shape that a source can read: cheap to make and to pickle, so that worker processes can have it.
 
     Attributes:
-        id: unique within the source, the same on every machine.
-        payload: what the source needs to read it: plain values (a path, parameters, captions).
+        id: Unique within the source, the same on every machine.
+        payload: What the source needs to read it: plain values (a path, parameters, captions).
     """
 
     id: str
@@ -46,7 +46,7 @@ class Source(Protocol):
         """All items, in an order that is the same on every machine.
 
         Raises:
-            DataError: there is nothing to read: a missing root, an empty folder, a wrong setting.
+            DataError: There is nothing to read: a missing root, an empty folder, a wrong setting.
         """
         ...
 
@@ -54,7 +54,7 @@ class Source(Protocol):
         """One record of ``points`` points, the same for the same item, points and seed.
 
         Raises:
-            RejectedItem: this item cannot be read; the build lists it and goes on.
+            RejectedItem: This item cannot be read; the build lists it and goes on.
         """
         ...
 
@@ -86,7 +86,7 @@ def source_class(name: str) -> type[Source]:
     """The class of a source, by its registered name or as ``package.module:Class``.
 
     Raises:
-        DataError: there is no such source.
+        DataError: There is no such source.
     """
     if name in SOURCES:
         return SOURCES[name]
@@ -115,11 +115,11 @@ def make_source(name: str, **settings: Any) -> Source:
     """Make a source from its name and settings.
 
     Args:
-        name: a registered name, or ``package.module:Class``.
-        **settings: the source's own settings; ``None`` leaves a setting at its default.
+        name: A registered name, or ``package.module:Class``.
+        **settings: The source's own settings; ``None`` leaves a setting at its default.
 
     Raises:
-        DataError: no such source, no such setting, or a setting with a wrong value.
+        DataError: No such source, no such setting, or a setting with a wrong value.
     """
     cls = source_class(name)
     names = list(setting_names(cls))

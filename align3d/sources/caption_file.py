@@ -33,7 +33,7 @@ def find_captions_file(root: Path) -> Path:
     """The one file ``captions.csv``, ``.jsonl`` or ``.parquet`` in a folder.
 
     Raises:
-        DataError: there is none, or more than one.
+        DataError: There is none, or more than one.
     """
     found = [root / f"captions{suffix}" for suffix in SUFFIXES if (root / f"captions{suffix}").is_file()]
     if len(found) == 1:
@@ -52,7 +52,7 @@ def read_captions(path: Path) -> dict[str, Entry]:
     entry's problem.
 
     Raises:
-        DataError: no such file, an unknown format, a missing column, no rows, or text that cannot be parsed.
+        DataError: No such file, an unknown format, a missing column, no rows, or text that cannot be parsed.
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"data=folder: captions file {path}: expected a name ending in {', '.join(SUFFIXES)}")

@@ -1,4 +1,4 @@
-"""A folder of meshes and point clouds with a captions file: anyone's own shapes."""
+"""Folder source: meshes and point clouds with a captions file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from align3d.errors import DataError, RejectedItem
 from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import AXES, Record
-from align3d.sampling import normalise, rotate_up
+from align3d.sampling import normalize, rotate_up
 from align3d.sources import Item, register
 from align3d.sources.caption_file import Entry, find_captions_file, read_captions
 from align3d.sources.surface import formats, read_points
@@ -29,13 +29,13 @@ class FolderSource:
     else the setting, else the format's own (glTF: y), else z.
 
     Args:
-        root: the folder.
-        captions: the captions file, absolute or relative to the root. Default: ``captions.csv``,
+        root: Folder of the meshes and point clouds.
+        captions: The captions file, absolute or relative to the root. Default: ``captions.csv``,
             ``captions.jsonl`` or ``captions.parquet`` in the root.
-        unit_m: the files' unit in metres.
-        up: the axis that points up in files whose row does not say.
-        size: read only so many of the files that have captions, the first by the hash of their path: a fair
-            sample. Default: all.
+        unit_m: The files' unit in meters.
+        up: The axis that points up in files whose row does not say.
+        size: Number of files to read of those that have captions, the first by the hash of their path: a
+            fair sample. Default: all.
     """
 
     name: ClassVar[str] = "folder"
@@ -54,7 +54,7 @@ class FolderSource:
         self.captions = None if captions is None else Path(str(captions)).expanduser()
         if isinstance(unit_m, bool) or not isinstance(unit_m, int | float) or not 0.0 < unit_m < 1e9:
             raise DataError(
-                f"data=folder: unit_m={unit_m!r}, expected the files' unit in metres, such as 0.001"
+                f"data=folder: unit_m={unit_m!r}, expected the files' unit in meters, such as 0.001"
             )
         if up is not None and up not in AXES:
             raise DataError(f"data=folder: up={up!r}, expected x, y or z")
@@ -80,7 +80,9 @@ class FolderSource:
         for path in self._files():
             try:
                 stat = (self.root / path).stat()
-            except OSError:  # a link to nowhere, or taken away just now: `items` rejects it where it is named
+            except (
+                OSError
+            ):  # a link to nowhere, or taken away just now: ``items`` rejects it where it is named
                 lines.append(f"{path} is not there")
                 continue
             lines.append(f"{path} {stat.st_size} {int(stat.st_mtime)}")
@@ -90,7 +92,7 @@ class FolderSource:
         """Files and captions, by path; what lacks the other half is rejected when it is read.
 
         Raises:
-            DataError: no such root, no captions file or a bad one.
+            DataError: No such root, no captions file or a bad one.
         """
         captions = self._captions_file()
         entries = read_captions(captions)
@@ -127,7 +129,7 @@ class FolderSource:
             source=self.name,
             category=values.get("category", ""),
             captions=captions,
-            points=normalise(rotate_up(found.points, up)),
+            points=normalize(rotate_up(found.points, up)),
             colors=found.colors,
             part=found.part,
             part_names=found.part_names,

@@ -1,4 +1,4 @@
-"""KiCad footprints: which 3D model a footprint names, and how it describes the part."""
+"""KiCad footprints, which name 3D models and describe the parts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Usage:
     """One footprint's use of a model.
 
     Attributes:
-        footprint: the footprint's name.
-        model: path of the model without suffix, under the folder of 3D models.
-        descr: the cleaned description; may be empty.
-        tags: the cleaned tags; may be empty.
-        scale: factors by which the footprint draws the model larger along x, y, z.
-        alone: the footprint names no other model.
+        footprint: The footprint's name.
+        model: Path of the model without suffix, under the folder of 3D models.
+        descr: Cleaned description; may be empty.
+        tags: Cleaned tags; may be empty.
+        scale: Factors by which the footprint draws the model larger along x, y, z.
+        alone: Whether the footprint names no other model.
     """
 
     footprint: str
@@ -46,7 +46,7 @@ def read_footprint(path: Path) -> list[Usage]:
     """The models that a ``.kicad_mod`` file names; nothing where it names none.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
     models = _MODEL.findall(text)

@@ -1,4 +1,4 @@
-"""KiCad's 3D library: some 6,000 CAD models of parts, described by the footprints that name them.
+"""KiCad source: some 6,000 CAD models of parts, described by the footprints that name them.
 
 Materials are the part labels, VRML units of a tenth of an inch give the metric size. A footprint that names a
 missing model, a model that no footprint describes and a file that cannot be read are all listed as
@@ -19,7 +19,7 @@ import numpy as np
 from align3d.errors import DataError, RejectedItem, did_you_mean
 from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import Record
-from align3d.sampling import extent_m, normalise, sample_surface
+from align3d.sampling import extent_m, normalize, sample_surface
 from align3d.sources import Item, register
 from align3d.sources.footprints import Usage, by_fit, captions_of, read_footprint
 from align3d.sources.vrml import read_vrml
@@ -36,11 +36,11 @@ class KicadSource:
     """Models of a KiCad library with their footprints' descriptions.
 
     Args:
-        root: the folder that holds ``3dmodels/`` and ``footprints/``, or one above it (an unpacked
+        root: The folder that holds ``3dmodels/`` and ``footprints/``, or one above it (an unpacked
             archive), or ``3dmodels`` itself. Default: ``/usr/share/kicad``.
-        families: names or patterns of the model folders to read, without ``.3dshapes``
+        families: Names or patterns of the model folders to read, without ``.3dshapes``
             (``Connector_PinHeader*``), as a list or separated by commas. Default: all.
-        size: read only so many models, the first by content hash: a fair sample. Default: all.
+        size: Number of models to read, the first by content hash: a fair sample. Default: all.
     """
 
     name: ClassVar[str] = "kicad"
@@ -76,7 +76,7 @@ class KicadSource:
         """Models and captions, by path; an item without file or caption is rejected when it is read.
 
         Raises:
-            DataError: there is no library, no such family, or nothing in it.
+            DataError: There is no library, no such family, or nothing in it.
         """
         library = self._library()
         models = library / "3dmodels"
@@ -118,7 +118,7 @@ class KicadSource:
             source=self.name,
             category=_family(item.id),
             captions=captions,
-            points=normalise(sampled),
+            points=normalize(sampled),
             colors=mesh.material_colors[mesh.material[face]],
             part=part_of_face[face].astype(np.int16),
             part_names=tuple(mesh.material_names[index] for index in used),

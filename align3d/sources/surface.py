@@ -1,4 +1,4 @@
-"""Any mesh or point cloud that trimesh reads, as coloured points: scenes flattened, textures looked up."""
+"""Colored points of meshes and point clouds that trimesh reads: scenes flattened, textures looked up."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ColoredPoints:
         points: f64[P, 3].
         colors: u8[P, 3].
         part: i16[P], index into ``part_names`` or -1.
-        part_names: names of the geometries, where the file gives names.
+        part_names: Names of the geometries, where the file gives names.
         corners: f64[2, 3], least and greatest coordinates of the whole shape.
     """
 
@@ -72,12 +72,12 @@ def read_points(path: Path, count: int, rng: np.random.Generator) -> ColoredPoin
     """Sample a file's surface, or resample its cloud.
 
     Args:
-        path: a mesh, scene or point cloud.
-        count: number of points P.
-        rng: the item's own generator.
+        path: A mesh, scene or point cloud.
+        count: Number of points P.
+        rng: The item's own generator.
 
     Raises:
-        RejectedItem: the file cannot be read, or holds no surface and no cloud.
+        RejectedItem: The file cannot be read, or holds no surface and no cloud.
     """
     import trimesh
 
@@ -165,7 +165,7 @@ def _parts(geometry_names: list[str], file_name: str) -> tuple[tuple[str, ...], 
 
 
 def _cloud_colors(cloud: Any) -> Bytes:
-    """A cloud's colours u8[N, 3], grey where it has none."""
+    """A cloud's colors u8[N, 3], gray where it has none."""
     colors = np.asarray(cloud.colors)
     if colors.ndim == 2 and len(colors) == len(cloud.vertices) and colors.shape[1] >= 3:
         return colors[:, :3].astype(np.uint8)
@@ -173,10 +173,10 @@ def _cloud_colors(cloud: Any) -> Bytes:
 
 
 def _surface_colors(mesh: Any, face: NDArray[np.int64], corners: NDArray[np.int64], weights: Floats) -> Bytes:
-    """Colours of points on a mesh: from its texture, its material, its faces or its vertices.
+    """Colors of points on a mesh: from its texture, its material, its faces or its vertices.
 
     Args:
-        mesh: a trimesh.Trimesh.
+        mesh: A trimesh.Trimesh.
         face: i64[P], the triangle of each point.
         corners: i64[P, 3], its vertices.
         weights: f64[P, 3], barycentric.
@@ -204,7 +204,7 @@ def _surface_colors(mesh: Any, face: NDArray[np.int64], corners: NDArray[np.int6
 
 
 def _material(material: Any) -> tuple[Bytes | None, Floats]:
-    """A material's image u8[H, W, 3] or None, and the colour f64[3] in 0..255 that multiplies it."""
+    """A material's image u8[H, W, 3] or None, and the color f64[3] in 0..255 that multiplies it."""
     import trimesh
 
     if isinstance(material, trimesh.visual.material.PBRMaterial):

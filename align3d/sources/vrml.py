@@ -1,4 +1,4 @@
-"""VRML 2.0 scenes to coloured triangles in metres: a small, strict and fast reader for CAD exports.
+"""Reader of VRML 2.0 scenes as colored triangles in meters: small, strict and fast, for CAD exports.
 
 Reads shapes under groups and transforms, with materials by name and indexed face sets of polygons of any
 size. Lines, single points, lights and views have no surface and are passed over; any other node is refused
@@ -19,7 +19,7 @@ from align3d.sources.vrml_nodes import Node, parse_vrml
 
 #: KiCad's VRML files count in tenths of an inch.
 TENTH_INCH_M = 0.00254
-#: VRML's default diffuse colour (ISO/IEC 14772-1, section 6.27).
+#: VRML's default diffuse color (ISO/IEC 14772-1, section 6.27).
 _DEFAULT_DIFFUSE = (0.8, 0.8, 0.8)
 _GROUPS = frozenset({"Group", "Anchor", "Collision", "Billboard"})
 _WITHOUT_SURFACE = frozenset(
@@ -37,11 +37,11 @@ class Mesh:
     """Triangles with a material each.
 
     Attributes:
-        vertices: f64[V, 3] in metres.
+        vertices: f64[V, 3] in meters.
         faces: i64[F, 3], indices of vertices.
-        material: i64[F], index into the names and colours.
-        material_names: M names; those without a name go by colour: ``material-0``, ...
-        material_colors: u8[M, 3], diffuse colours.
+        material: i64[F], index into the names and colors.
+        material_names: M names; those without a name go by color: ``material-0``, ...
+        material_colors: u8[M, 3], diffuse colors.
     """
 
     vertices: Floats
@@ -55,11 +55,11 @@ def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
     """Read a VRML 2.0 file.
 
     Args:
-        path: the file.
-        unit_m: the file's unit in metres.
+        path: Path of the captions file.
+        unit_m: The file's unit in meters.
 
     Raises:
-        RejectedItem: the file cannot be read, is truncated, breaks the grammar, or has no faces.
+        RejectedItem: The file cannot be read, is truncated, breaks the grammar, or has no faces.
     """
     try:
         data = path.read_bytes()
@@ -69,7 +69,7 @@ def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
 
 
 def mesh_from_vrml(text: str, unit_m: float = TENTH_INCH_M) -> Mesh:
-    """Read the text of a VRML 2.0 file; see :func:`read_vrml`."""
+    """Read the text of a VRML 2.0 file; see ``read_vrml``."""
     scene = _Scene()
     for node in parse_vrml(text):
         scene.visit(node, None)
@@ -86,7 +86,7 @@ class _Scene:
         self.placed: list[tuple[int, Floats]] = []  # (shape, 4x4 matrix) where it is not the identity
         self.names: dict[str, int] = {}
         self.colors: list[tuple[float, ...]] = []
-        self.anonymous: dict[tuple[float, ...], str] = {}  # colour -> name
+        self.anonymous: dict[tuple[float, ...], str] = {}  # color -> name
 
     def visit(self, node: Node, matrix: Floats | None) -> None:
         """Walk a node's shapes, with the transform from its axes to the scene's."""
@@ -137,7 +137,7 @@ class _Scene:
         else:
             color = node.numbers("diffuseColor", _DEFAULT_DIFFUSE)
             name = node.name or self.name_by_color(color)
-        # One name may be defined twice with two colours; each colour is then a material of its own.
+        # One name may be defined twice with two colors; each color is then a material of its own.
         key = name
         while key in self.names and self.colors[self.names[key]] != color:
             key += "'"
@@ -149,7 +149,7 @@ class _Scene:
     def name_by_color(self, color: tuple[float, ...]) -> str:
         """A name for a material that is written out without one.
 
-        Some exporters define the named materials first and then repeat their values; equal colours are taken
+        Some exporters define the named materials first and then repeat their values; equal colors are taken
         for the same material.
         """
         if color in self.colors:

@@ -1,4 +1,4 @@
-"""VRML 2.0 text to a tree of nodes: the grammar only, not what the nodes mean (ISO/IEC 14772-1, annex A).
+"""Parser of VRML 2.0 text into a tree of nodes: the grammar only (ISO/IEC 14772-1, annex A).
 
 Strict: text that breaks the grammar, ends early, or uses a name before its definition is refused with its
 line. Arrays of numbers stay text here, because nearly all of a file is such arrays and they are converted
@@ -165,13 +165,13 @@ def parse_vrml(text: str) -> list[Node]:
     """Read the nodes of a VRML 2.0 file.
 
     Args:
-        text: the whole file.
+        text: Text of the whole file.
 
     Returns:
         The top-level nodes; a node used twice (DEF, USE) is one object.
 
     Raises:
-        RejectedItem: not VRML 2.0, truncated, or against the grammar.
+        RejectedItem: Not VRML 2.0, truncated, or against the grammar.
     """
     if not text.startswith("#VRML V2.0"):
         raise RejectedItem(f"not VRML 2.0: it starts with {text[:16]!r}" if text.strip() else "empty file")

@@ -1,3 +1,5 @@
+"""Agents on small problems: budgets, results, labels, resumption, wrong use."""
+
 import pytest
 import torch
 
@@ -41,13 +43,13 @@ def test_mcts_escapes_the_trap_that_greedy_falls_into(policy):
 
 
 @pytest.mark.parametrize("policy", SEARCHES, ids=[policy["policy"] for policy in SEARCHES])
-@pytest.mark.parametrize("commit", ["best", "visits"])
-def test_mcts_solves_bandit_and_corridor(commit, policy):
-    agent = make_agent("mcts", budget=10, final_move=commit, **policy)
+@pytest.mark.parametrize("final_move", ["best", "visits"])
+def test_mcts_solves_bandit_and_corridor(final_move, policy):
+    agent = make_agent("mcts", budget=10, final_move=final_move, **policy)
     assert agent.plan(bandit([0.1, 0.9, -1.0, 0.5]), START, seeded()).return_.tolist() == pytest.approx(
         [0.9] * 6
     )
-    agent = make_agent("mcts", budget=10, final_move=commit, **policy)
+    agent = make_agent("mcts", budget=10, final_move=final_move, **policy)
     result = agent.plan(corridor(), START, seeded())
     assert result.return_.tolist() == [1.0] * 6
     assert result.actions.tolist() == [[1, 2, 3, 1, 2]] * 6
@@ -140,12 +142,12 @@ def test_a_row_plans_by_itself(demo):
 
 
 @pytest.mark.parametrize("policy", ["puct", "gumbel"])
-@pytest.mark.parametrize("commit", ["best", "visits"])
-def test_other_searches_keep_the_budget_and_learn(demo, policy, commit):
+@pytest.mark.parametrize("final_move", ["best", "visits"])
+def test_other_searches_keep_the_budget_and_learn(demo, policy, final_move):
     core, episode = demo
     settings = {
         "policy": policy,
-        "final_move": commit,
+        "final_move": final_move,
         "num_searches": 2,
         "dirichlet_fraction": 0.25,
         "max_num_considered_actions": 6,
@@ -157,7 +159,7 @@ def test_other_searches_keep_the_budget_and_learn(demo, policy, commit):
     assert first.statistics["loss/policy"] > 0
     again = make_agent("mcts", budget=12, batch_size=16, **settings)
     assert torch.equal(first.actions, again.learn(core, episode, seeded()).actions)
-    agent.plan(core, episode, seeded(1))  # guided by what was learnt
+    agent.plan(core, episode, seeded(1))  # guided by what was learned
 
 
 def test_resume_is_exact(demo, tmp_path):
@@ -235,7 +237,7 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("none").load(tmp_path, core)
     with pytest.raises(ValueError, match=r"agent.hidden, .* = \(128, 8, 8192\), but here they are \(64"):
         make_agent("mcts", hidden=64).load(tmp_path, core)
-    with pytest.raises(ValueError, match="learnt with actions of size 73, but here it is 7"):
+    with pytest.raises(ValueError, match="learned with actions of size 73, but here it is 7"):
         agent.calibrate(demo_core(EnvConfig(families=("level", "stop"))), episode, seeded())
 
 

@@ -1,4 +1,4 @@
-"""Agents that learn go on where they were cut off, refuse what is not theirs, and leave the rest alone."""
+"""States of agents that learn: resumption, refusal of other states, global generators left alone."""
 
 import random
 import re
@@ -66,7 +66,7 @@ def test_a_checkpoint_of_something_else_is_refused(demo, name, tmp_path):
     other = demo_core(EnvConfig(families=("level", "stop"), horizon=3))
     with pytest.raises(ValueError, match=r"saved with actions of .* names.* but here"):
         make_agent(name).load(tmp_path, other)
-    with pytest.raises(ValueError, match=r"learnt with .*actions"):
+    with pytest.raises(ValueError, match=r"learned with .*actions"):
         agent.calibrate(other, episode, seeded())
     with pytest.raises(ValueError, match="saved with agent"):
         make_agent("random").load(tmp_path, core)
@@ -126,15 +126,15 @@ def test_batches_may_differ_in_size_and_the_global_generators_are_left_alone(dem
     core, episode = demo
     agent = make_agent(name, budget=6, **QUICK[name])
 
-    def chance():
+    def global_state():
         state = np.random.get_state(legacy=False)["state"]["key"].tolist()  # noqa: NPY002
         return torch.get_rng_state().tolist(), state, random.getstate()
 
-    before = chance()
+    before = global_state()
     for count in (4, 1, 3):
         assert agent.learn(core, episode[:count], seeded()).return_.shape == (count,)
         assert agent.plan(core, episode[:count], seeded()).return_.shape == (count,)
-    assert chance() == before
+    assert global_state() == before
 
 
 def test_wrong_settings_are_named():
@@ -158,10 +158,10 @@ def test_wrong_settings_are_named():
     ):
         with pytest.raises(ValueError, match=re.escape(f"agent.{setting}={value}: must")):
             make_agent(name, **{setting: value})
-    learnt = make_agent("dqn", budget=4)
-    learnt.learn(trap(), START, seeded())
+    learned = make_agent("dqn", budget=4)
+    learned.learn(trap(), START, seeded())
     with pytest.raises(ValueError, match=r"agent\.buffer_size=20000, but here it is 99"):
-        make_agent("dqn", buffer_size=99).import_state(learnt.export_state())
+        make_agent("dqn", buffer_size=99).import_state(learned.export_state())
 
 
 def test_names_are_known_without_importing_the_libraries():

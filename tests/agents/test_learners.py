@@ -1,4 +1,4 @@
-"""What agents that act without labels learn on problems with known answers, and what it costs them."""
+"""Learning to act without labels on problems with known answers, and what it costs."""
 
 from inspect import signature
 
@@ -37,8 +37,8 @@ def test_it_learns_what_is_known_to_be_right(name, make, places, answer):
     assert float(agent.calibrate(core, places, generator).return_.mean()) < 0.5 * answer
     for _ in range(8):
         agent.learn(core, places, generator)
-    learnt = agent.calibrate(core, places, generator)
-    assert float(learnt.return_.mean()) == pytest.approx(answer, abs=0.01)
+    learned = agent.calibrate(core, places, generator)
+    assert float(learned.return_.mean()) == pytest.approx(answer, abs=0.01)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -62,8 +62,8 @@ def test_what_is_spent_is_within_the_budget_and_not_far_below(demo, name):
         if name in QUICK:
             assert float(result.evaluations.float().mean()) > 8
     table = corridor()
-    learnt = make_agent(name, budget=5, **QUICK.get(name, {})).learn(table, START, seeded())
-    assert table.transitions == int(learnt.evaluations.sum())
+    learned = make_agent(name, budget=5, **QUICK.get(name, {})).learn(table, START, seeded())
+    assert table.transitions == int(learned.evaluations.sum())
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -1,4 +1,4 @@
-"""The worked example of an agent of one's own does what it says."""
+"""Worked example of an agent of one's own."""
 
 import runpy
 

@@ -1,3 +1,5 @@
+"""Rollouts and their record, and random search, which is made of them."""
+
 import pytest
 import torch
 
@@ -75,7 +77,7 @@ def test_random_search_keeps_the_best_of_whole_episodes():
     result = agent.plan(trap(), START, seeded())
     assert result.return_.tolist() == [4.0] * 3
     assert result.evaluations.tolist() == [24] * 3
-    assert agent.calibrate(trap(), START, seeded()).return_.tolist() == [0.0] * 3, "it has learnt nothing"
+    assert agent.calibrate(trap(), START, seeded()).return_.tolist() == [0.0] * 3, "it has learned nothing"
 
 
 @pytest.mark.parametrize(
@@ -102,10 +104,10 @@ def test_random_search_acts_only_on_what_is_credible():
     core.earns[:] = torch.tensor([[0.0, 2.0, 2.0], [0.0, -1.9, -1.9]])  # 0.05 on average, and varies much
     places = torch.arange(16) % 2
     gains = {}
-    for caution in (0.0, 2.0):
-        agent = make_agent("random_search", budget=4, candidates=2, lcb_coef=caution)
+    for lcb_coef in (0.0, 2.0):
+        agent = make_agent("random_search", budget=4, candidates=2, lcb_coef=lcb_coef)
         agent.learn(core, places, seeded())
-        gains[caution] = float(agent.calibrate(core, places, seeded()).return_.mean())
+        gains[lcb_coef] = float(agent.calibrate(core, places, seeded()).return_.mean())
     assert gains[0.0] == pytest.approx(0.05)
     assert gains[2.0] == 0.0
 

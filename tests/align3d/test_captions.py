@@ -1,4 +1,4 @@
-"""Descriptions are cleaned of what is not about the part, and keep every number."""
+"""Cleaned descriptions: without what is not about the part, and with every number."""
 
 from __future__ import annotations
 

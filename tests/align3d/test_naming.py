@@ -1,4 +1,4 @@
-"""Words and the parts they name."""
+"""Words of captions and the parts that they name."""
 
 from __future__ import annotations
 

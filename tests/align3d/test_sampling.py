@@ -1,4 +1,4 @@
-"""Sampling is fair, repeatable, and refuses what has no surface."""
+"""Sampling: fair, repeatable, and refusing what has no surface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import stats
 
 from align3d.errors import RejectedItem
 from align3d.hashing import item_generator
-from align3d.sampling import normalise, resample_cloud, rotate_up, sample_surface
+from align3d.sampling import normalize, resample_cloud, rotate_up, sample_surface
 
 TWO = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 0, 1], [3, 0, 1], [0, 3, 1]]], dtype=np.float64)
 
@@ -68,8 +68,8 @@ def test_empty_cloud_is_rejected() -> None:
         resample_cloud(0, 5, np.random.default_rng(0))
 
 
-def test_normalised_points_are_centred_in_the_unit_sphere() -> None:
-    points = normalise(np.random.default_rng(0).normal(5.0, 3.0, (500, 3)) * [1, 2, 3])
+def test_normalized_points_are_centered_in_the_unit_sphere() -> None:
+    points = normalize(np.random.default_rng(0).normal(5.0, 3.0, (500, 3)) * [1, 2, 3])
     assert points.dtype == np.float16
     assert np.linalg.norm(points.astype(np.float64), axis=1).max() == pytest.approx(1.0, abs=1e-3)
     np.testing.assert_allclose(points.astype(np.float64).mean(axis=0), 0.0, atol=1e-3)
@@ -77,7 +77,7 @@ def test_normalised_points_are_centred_in_the_unit_sphere() -> None:
 
 def test_coinciding_points_are_rejected() -> None:
     with pytest.raises(RejectedItem, match="coincide"):
-        normalise(np.ones((10, 3)))
+        normalize(np.ones((10, 3)))
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])

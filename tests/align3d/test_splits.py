@@ -1,4 +1,4 @@
-"""Splits depend on content alone, have the sizes that were asked for, and never separate twins."""
+"""Splits by content alone, of the sizes that were asked for, which never separate twins."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from align3d.errors import RejectedItem
 from align3d.hashing import hash_json, item_generator
 from align3d.record import Record
-from align3d.sampling import extent_m, normalise, sample_surface
+from align3d.sampling import extent_m, normalize, sample_surface
 from align3d.sources import Item
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
@@ -46,7 +46,7 @@ class Boxes:
             source=self.name,
             category=f"{number % 3 + 1} wide",
             captions=(f"box number {number}", f"a box of {size[0]:g} x {size[1]:g}"),
-            points=normalise(sampled),
+            points=normalize(sampled),
             colors=np.full((points, 3), number % 256, dtype=np.uint8),
             part=(face // 2).astype(np.int16),
             part_names=("left", "right", "front", "back", "bottom", "top"),

@@ -1,7 +1,8 @@
-"""What can vary about a shape: colours, counts, lengths and styles, and the words for them.
+"""Attributes of a shape that can vary, such as colors, counts, lengths and styles, and their words.
 
-Values are plain integers (counts, millimetres) and strings, so that their canonical JSON, and with it the
-content hash, is the same on every machine.
+Values are plain integers (counts, millimeters) and strings, so that their canonical JSON, and with it the
+content hash, is the same on every machine. The names of attributes are hashed too, so their spelling (such as
+"body_colour") must not change.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Value = str | int
 
 @dataclass(frozen=True)
 class Finish:
-    """A colour or material: its mean colour and the scatter of points around it, in levels of 0-255."""
+    """A color or material: its mean color and the scatter of points around it, in levels of 0-255."""
 
     rgb: tuple[int, int, int]
     noise: float
@@ -107,16 +108,16 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
-def length_text(millimetres: int, unit: str) -> str:
+def length_text(millimeters: int, unit: str) -> str:
     """A length in its unit without needless zeros: (450, "cm") -> "45 cm", (1250, "m") -> "1.25 m"."""
-    return f"{millimetres / {'mm': 1, 'cm': 10, 'm': 1000}[unit]:g} {unit}"
+    return f"{millimeters / {'mm': 1, 'cm': 10, 'm': 1000}[unit]:g} {unit}"
 
 
 def pick(rng: np.random.Generator, count: int) -> int:
-    """A uniform index below `count`.
+    """A uniform index below ``count``.
 
-    It uses nothing but `random()`, whose numbers NumPy keeps between versions, unlike those of `choice` and
-    `integers`.
+    It uses nothing but ``random()``, whose numbers NumPy keeps between versions, unlike those of ``choice``
+    and ``integers``.
     """
     return min(int(rng.random() * count), count - 1)
 
@@ -126,9 +127,8 @@ class Attribute(ABC):
     """One thing that can vary.
 
     Attributes:
-        when: the attribute exists only where another one has one of these values: (name, values). A handle's
-        side is
-            no property of a mug without a handle.
+        when: The attribute exists only where another one has one of these values: (name, values). A handle's
+            side is no property of a mug without a handle.
     """
 
     when: tuple[str, tuple[Value, ...]] | None = None
@@ -166,19 +166,19 @@ class Choice(Attribute):
 
 
 @dataclass(frozen=True)
-class Colour(Choice):
-    """A colour or material.
+class Color(Choice):
+    """A color or material.
 
     Attributes:
-        part: the part that has it.
-        unlike: attributes whose colour it must not share, because the parts would melt into one.
+        part: The part that has it.
+        unlike: Attributes whose color it must not share, because the parts would melt into one.
     """
 
     part: str = ""
     unlike: tuple[str, ...] = field(default=(), kw_only=True)
 
-    def apart(self, values: Mapping[str, Value]) -> Colour:
-        """The same without the colours that the attributes in `unlike` have."""
+    def apart(self, values: Mapping[str, Value]) -> Color:
+        """The same without the colors that the attributes in ``unlike`` have."""
         if not self.unlike:
             return self
         taken = {values.get(name) for name in self.unlike}
@@ -187,7 +187,7 @@ class Colour(Choice):
 
 @dataclass(frozen=True)
 class Count(Attribute):
-    """How many: of `values`, near-twins have the next lower or higher one; `part` names what is counted."""
+    """A count of a part, one of ``values``, of which near-twins have the next lower or higher one."""
 
     values: tuple[int, ...]
     part: str = ""
@@ -197,7 +197,7 @@ class Count(Attribute):
         return self.values[pick(rng, len(self.values))]
 
     def others(self, value: Value) -> list[Value]:
-        """The neighbours among the values."""
+        """The neighbors among the values."""
         at = self.values.index(int(value))
         return [*self.values[max(at - 1, 0) : at], *self.values[at + 1 : at + 2]]
 
@@ -208,7 +208,7 @@ class Count(Attribute):
 
 @dataclass(frozen=True)
 class Length(Attribute):
-    """A length in whole millimetres from `low` to `high`, a multiple of `step` above `low`."""
+    """A length in whole millimeters from ``low`` to ``high``, a multiple of ``step`` above ``low``."""
 
     low: int
     high: int
@@ -234,7 +234,7 @@ class Length(Attribute):
         return self.low + self.step * math.floor((value - self.low) / self.step + 0.5)
 
     def word(self, value: int, small: str, large: str) -> str:
-        """`small` in the lowest 30 % of the range, `large` in the highest 30 %, otherwise nothing."""
+        """``small`` in the lowest 30 % of the range, ``large`` in the highest 30 %, otherwise nothing."""
         share = (value - self.low) / (self.high - self.low)
         return small if share <= 0.3 else large if share >= 0.7 else ""
 
@@ -244,7 +244,7 @@ def draw_values(attributes: Mapping[str, Attribute], rng: np.random.Generator) -
     values: dict[str, Value] = {}
     for name, attribute in attributes.items():
         if exists(attribute, values):
-            free = attribute.apart(values) if isinstance(attribute, Colour) else attribute
+            free = attribute.apart(values) if isinstance(attribute, Color) else attribute
             values[name] = free.draw(rng)
     return values
 
@@ -263,7 +263,7 @@ def is_valid(attributes: Mapping[str, Attribute], values: Mapping[str, Value]) -
             continue
         if not attribute.allows(values[name]):
             return False
-        if isinstance(attribute, Colour) and any(values.get(u) == values[name] for u in attribute.unlike):
+        if isinstance(attribute, Color) and any(values.get(u) == values[name] for u in attribute.unlike):
             return False
     return True
 
@@ -290,8 +290,8 @@ class Parameters:
     """Everything that determines a shape: its family and the values of its attributes.
 
     Attributes:
-        family: the family's name.
-        values: attribute -> count, millimetres or word.
+        family: The family's name.
+        values: Count, millimeters or word by attribute.
     """
 
     family: str
@@ -304,15 +304,15 @@ class Parameters:
         return name in self.values
 
     def text(self, name: str) -> str:
-        """A style's or colour's word."""
+        """A style's or color's word."""
         return str(self.values[name])
 
     def count(self, name: str) -> int:
         """A count."""
         return int(self.values[name])
 
-    def metres(self, name: str) -> float:
-        """A length in metres."""
+    def meters(self, name: str) -> float:
+        """A length in meters."""
         return int(self.values[name]) / 1000
 
     def replaced(self, name: str, value: Value) -> Parameters:

@@ -1,4 +1,4 @@
-"""Puts primitives together: parts with poses and colours go in, a labelled point cloud comes out."""
+"""Builder of shapes from primitives: parts with poses and colors go in, a labeled point cloud comes out."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Cloud:
     """Points of one shape, in random order."""
 
     points: Floats
-    """f64[P, 3] in metres."""
+    """f64[P, 3] in meters."""
     colors: NDArray[np.uint8]
     """u8[P, 3]."""
     part: NDArray[np.int16]
-    """i16[P], index into `part_names`."""
+    """i16[P], index into ``part_names``."""
     part_names: tuple[str, ...]
     size: Floats
-    """f64[3], exact bounding box in metres."""
+    """f64[3], exact bounding box in meters."""
 
 
 def turn(axis: str, degrees: float) -> Floats:
@@ -56,7 +56,7 @@ def aim(direction: ArrayLike) -> Floats:
 
 
 def circle(count: int, radius: float, z: float = 0.0, *, first: float = 0.0) -> Floats:
-    """`count` places evenly around the z axis, f64[count, 3]; `first` is the first one's angle in degrees."""
+    """``count`` places evenly around the z axis, f64[count, 3], the first at an angle in degrees."""
     angle = np.radians(first + np.arange(count) * (360.0 / count))
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), np.full(count, z)])
 
@@ -64,7 +64,7 @@ def circle(count: int, radius: float, z: float = 0.0, *, first: float = 0.0) -> 
 def row(
     count: int, spacing: float, *, axis: int = 0, y: float = 0.0, z: float = 0.0, x: float = 0.0
 ) -> Floats:
-    """`count` places in a row along an axis, centred on (x, y, z): f64[count, 3]."""
+    """``count`` places in a row along an axis, centered on (x, y, z): f64[count, 3]."""
     places = np.tile(np.array([x, y, z]), (count, 1))
     places[:, axis] += (np.arange(count) - (count - 1) / 2) * spacing
     return places
@@ -79,11 +79,11 @@ class Builder:
     """Collects the parts of one shape; a part may be added in several pieces and a piece at several poses.
 
     Args:
-        colours: part name -> name in `PALETTE`, for the parts whose colour the parameters set.
+        colors: Name in ``PALETTE`` by name of the part, for the parts whose color the parameters set.
     """
 
-    def __init__(self, colours: Mapping[str, str]) -> None:
-        self._colours = dict(colours)
+    def __init__(self, colors: Mapping[str, str]) -> None:
+        self._colors = dict(colors)
         self._pieces: list[tuple[Primitive, int, Floats, Floats]] = []  # primitive, part, rotations, places
         self._parts: dict[str, str] = {}
 
@@ -94,24 +94,24 @@ class Builder:
         at: ArrayLike = (0.0, 0.0, 0.0),
         *,
         rotate: ArrayLike | None = None,
-        colour: str | None = None,
+        color: str | None = None,
     ) -> None:
         """Add a piece of a part.
 
         Args:
-            part: the part's name; pieces of the same name share label and colour.
-            primitive: the surface, in its own frame.
-            at: where its origin goes, f64[3], or f64[K, 3] for K copies.
+            part: The part's name; pieces of the same name share label and color.
+            primitive: Surface in a frame of its own.
+            at: Position of its origin, f64[3], or f64[K, 3] for K copies.
             rotate: f64[3, 3] for all copies or f64[K, 3, 3], applied before moving.
-            colour: for a part whose colour no attribute sets.
+            color: Color of a part whose color no attribute sets.
 
         Raises:
-            ValueError: no colour, or a second colour for the same part.
+            ValueError: No color, or a second color for the same part.
         """
-        wanted = self._colours.get(part, colour) or self._parts.get(part)
+        wanted = self._colors.get(part, color) or self._parts.get(part)
         if wanted is None:
             raise ValueError(
-                f"part {part!r} has no colour: give it a Colour attribute, or pass colour= when adding it"
+                f"part {part!r} has no color: give it a Color attribute, or pass color= when adding it"
             )
         if self._parts.setdefault(part, wanted) != wanted:
             raise ValueError(
@@ -132,11 +132,11 @@ class Builder:
 
     @property
     def area(self) -> float:
-        """Area of all surfaces in square metres."""
+        """Area of all surfaces in square meters."""
         return sum(piece[0].area * len(piece[3]) for piece in self._pieces)
 
     def bounds(self) -> tuple[Floats, Floats]:
-        """Lowest and highest corner of the exact axis-aligned bounding box, f64[3] each, in metres."""
+        """Lowest and highest corner of the exact axis-aligned bounding box, f64[3] each, in meters."""
         low, high = np.full(3, np.inf), np.full(3, -np.inf)
         for primitive, _, rotations, places in self._pieces:
             axes = rotations.reshape(-1, 3)  # row e of a rotation is world axis e in the piece's own frame
@@ -145,7 +145,7 @@ class Builder:
         return low, high
 
     def sample(self, count: int, rng: np.random.Generator) -> Cloud:
-        """Draw `count` points uniformly over all surfaces, in random order."""
+        """Draw ``count`` points uniformly over all surfaces, in random order."""
         weights = np.array([piece[0].area * len(piece[3]) for piece in self._pieces])
         shares = np.bincount(strata(weights, count, rng), minlength=len(weights))
         points = np.empty((count, 3))
@@ -158,7 +158,7 @@ class Builder:
             if len(places) == 1:
                 local = local @ rotations[0].T + places[0]
             else:
-                # consecutive samples lie on neighbouring facets, so copies are dealt in a random order
+                # consecutive samples lie on neighboring facets, so copies are dealt in a random order
                 copy = rng.permutation(strata(np.ones(len(places)), share, rng))
                 local = np.matmul(rotations[copy], local[:, :, None])[:, :, 0] + places[copy]
             points[start : start + share] = local
@@ -167,8 +167,8 @@ class Builder:
         order = rng.permutation(count)
         points, part = points[order], part[order]
         finish = [PALETTE[name] for name in self._parts.values()]
-        base = np.array([colour.rgb for colour in finish], dtype=np.float64)
-        noise = np.array([colour.noise for colour in finish])
+        base = np.array([color.rgb for color in finish], dtype=np.float64)
+        noise = np.array([color.noise for color in finish])
         shade = rng.standard_normal(count) * noise[part]
         colors = np.clip(np.rint(base[part] + shade[:, None]), 0, 255).astype(np.uint8)
         low, high = self.bounds()

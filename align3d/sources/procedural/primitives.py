@@ -1,7 +1,7 @@
 """Analytic surfaces with exact areas, sampled uniformly by area without building a mesh.
 
 Five primitives cover everything: flat facets (boxes, prisms), surfaces of revolution (discs, cylinders,
-cones, tubes, cups, bottles), ellipsoids, tori and tubes swept along a path. Lengths are metres, z is up, and
+cones, tubes, cups, bottles), ellipsoids, tori and tubes swept along a path. Lengths are meters, z is up, and
 everything that stands (box, prism, cylinder, ...) stands on the plane z = 0 around the z axis.
 """
 
@@ -19,12 +19,12 @@ Ints = NDArray[np.int64]
 
 
 def strata(weights: Floats, count: int, rng: np.random.Generator) -> Ints:
-    """Choose `count` indices, index i as often as its weight asks, to within one (systematic sampling).
+    """Choose ``count`` indices, index i as often as its weight asks, to within one (systematic sampling).
 
     Args:
         weights: f64[N], not negative, not all zero.
-        count: how many indices.
-        rng: one uniform number is taken from it.
+        count: Number of indices.
+        rng: One uniform number is taken from it.
 
     Returns:
         i64[count], ascending.
@@ -35,7 +35,7 @@ def strata(weights: Floats, count: int, rng: np.random.Generator) -> Ints:
 
 
 def _along_taper(uniform: Floats, start: Floats, end: Floats) -> Floats:
-    """Position in [0, 1] with density linear from `start` to `end`, by inversion."""
+    """Position in [0, 1] with density linear from ``start`` to ``end``, by inversion."""
     root = np.sqrt(start**2 + uniform * (end**2 - start**2))
     return uniform * (start + end) / np.maximum(start + root, 1e-30)
 
@@ -59,11 +59,11 @@ class Primitive(ABC):
 
     @abstractmethod
     def sample(self, count: int, rng: np.random.Generator) -> Floats:
-        """Draw points uniformly by area: f64[count, 3] in metres."""
+        """Draw points uniformly by area: f64[count, 3] in meters."""
 
     @abstractmethod
     def support(self, directions: Floats) -> Floats:
-        """Largest projection of the surface on each direction: f64[M, 3] -> f64[M], in metres."""
+        """Largest projection of the surface on each direction: f64[M, 3] -> f64[M], in meters."""
 
 
 class Facets(Primitive):
@@ -132,7 +132,7 @@ class Ellipsoid(Primitive):
     """An ellipsoid around the origin.
 
     Args:
-        radii: the three half axes.
+        radii: The three half axes.
     """
 
     def __init__(self, radii: Sequence[float]) -> None:
@@ -174,8 +174,8 @@ class Torus(Primitive):
     """A ring in the plane z = 0 around the origin.
 
     Args:
-        ring: radius of the centre line.
-        tube: radius of the tube, at most `ring`.
+        ring: Radius of the center line.
+        tube: Radius of the tube, at most ``ring``.
     """
 
     def __init__(self, ring: float, tube: float) -> None:
@@ -207,10 +207,10 @@ class Sweep(Primitive):
     The surface element of a bent tube is larger on the outer side of the bend; sampling follows it.
 
     Args:
-        path: f64[N + 1, 3] centre line.
-        radius: of the tube, one number or one for each vertex of the path.
-        reference: a direction that no tangent is parallel to; for a flat path the normal of its plane.
-        capped: whether discs close both ends.
+        path: f64[N + 1, 3] center line.
+        radius: Radius of the tube, one number or one for each vertex of the path.
+        reference: A direction that no tangent is parallel to; for a flat path the normal of its plane.
+        capped: Whether discs close both ends.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ class Sweep(Primitive):
         first = np.where(on_cap, np.where(which == self.segments, 0, self.segments - 1), which)
         t = _along_taper(rng.random(count), self.radius[first], self.radius[first + 1])
         t = np.where(on_cap, which - self.segments, t)[:, None]  # a cap lies at the first or the last vertex
-        centre = (1 - t) * self.path[first] + t * self.path[first + 1]
+        center = (1 - t) * self.path[first] + t * self.path[first + 1]
         side = (1 - t) * self.side[first] + t * self.side[first + 1]
         normal = (1 - t) * self.normal[first] + t * self.normal[first + 1]
         bend = (1 - t) * self.bend[first] + t * self.bend[first + 1]
@@ -256,7 +256,7 @@ class Sweep(Primitive):
         inward = np.arctan2((bend * normal).sum(1), (bend * side).sum(1))
         angle = _bent_angle(np.where(on_cap, 0.0, strength), inward + np.pi, count, rng)
         radius = np.where(on_cap, radius * np.sqrt(rng.random(count)), radius)
-        return centre + radius[:, None] * (np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * normal)
+        return center + radius[:, None] * (np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * normal)
 
     def support(self, directions: Floats) -> Floats:
         """Largest projection on each direction: f64[M]; the tube is the union of its circles."""
@@ -297,13 +297,13 @@ def prism(
 
     Args:
         outline: f64[N, 2], counter-clockwise, every corner visible from the origin (star-shaped).
-        height: how far it is pulled.
+        height: Distance by which it is pulled.
         hole: f64[N, 2], as many corners as the outline, at the same angles; None for a solid prism.
-        top_scale: size of the top relative to the bottom.
+        top_scale: Size of the top relative to the bottom.
         open_ends: "bottom", "top" or both words: the ends to leave out because they touch another part.
 
     Raises:
-        ValueError: the outline is not star-shaped around the origin.
+        ValueError: The outline is not star-shaped around the origin.
     """
     outer = np.asarray(outline, dtype=np.float64)
     following = np.roll(outer, -1, axis=0)
@@ -329,7 +329,7 @@ def prism(
 def sector(
     outer: float, inner: float, start: float, end: float, height: float, *, segments: int = 24
 ) -> Facets:
-    """A ring with a gap, pulled upwards: from angle `start` to `end` in degrees, counter-clockwise from x."""
+    """A ring with a gap, pulled upwards: from ``start`` to ``end``, degrees counter-clockwise from x."""
     angle = np.radians(np.linspace(start, end, segments + 1))
     unit = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(segments + 1)])
     up = np.array([0.0, 0.0, height])
@@ -343,7 +343,7 @@ def sector(
 
 
 def rectangle(width: float, depth: float, corner: float = 0.0) -> Floats:
-    """Outline of a rectangle around the origin, f64[N, 2]; `corner` rounds its corners with that radius."""
+    """Outline of a rectangle around the origin, f64[N, 2]; ``corner`` rounds its corners with that radius."""
     x, y = width / 2 - corner, depth / 2 - corner
     signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
     if corner == 0:
@@ -357,7 +357,7 @@ def rectangle(width: float, depth: float, corner: float = 0.0) -> Floats:
 
 
 def polygon(sides: int, radius: float, *, depth: float | None = None, turn: float = 0.0) -> Floats:
-    """Outline of a regular polygon, f64[sides, 2]; with `depth`, the second radius, an ellipse's."""
+    """Outline of a regular polygon, f64[sides, 2]; with ``depth``, the second radius, an ellipse's."""
     angle = np.arange(sides) * (2 * np.pi / sides) + turn
     return np.column_stack([radius * np.cos(angle), (radius if depth is None else depth) * np.sin(angle)])
 
@@ -368,7 +368,7 @@ def box(width: float, depth: float, height: float, *, open_ends: str = "") -> Fa
 
 
 def frustum(bottom: float, top: float, height: float, *, open_ends: str = "") -> Lathe:
-    """A cone frustum, with its end discs unless `open_ends` names "bottom" or "top"."""
+    """A cone frustum, with its end discs unless ``open_ends`` names "bottom" or "top"."""
     profile = [(bottom, 0.0), (top, height)]
     if "bottom" not in open_ends:
         profile.insert(0, (0.0, 0.0))
@@ -378,7 +378,7 @@ def frustum(bottom: float, top: float, height: float, *, open_ends: str = "") ->
 
 
 def cylinder(radius: float, height: float, *, open_ends: str = "") -> Lathe:
-    """A cylinder, with its end discs unless `open_ends` names "bottom" or "top"."""
+    """A cylinder, with its end discs unless ``open_ends`` names "bottom" or "top"."""
     return frustum(radius, radius, height, open_ends=open_ends)
 
 
@@ -398,7 +398,7 @@ def sphere(radius: float) -> Ellipsoid:
 
 
 def dome(radius: float, height: float, *, closed: bool = False, segments: int = 12) -> Lathe:
-    """The upper half of a spheroid, standing on z = 0; `closed` adds the disc below it."""
+    """The upper half of a spheroid, standing on z = 0; ``closed`` adds the disc below it."""
     angle = np.linspace(0, np.pi / 2, segments + 1)
     profile = np.column_stack([radius * np.cos(angle), height * np.sin(angle)])
     profile[-1, 0] = 0.0

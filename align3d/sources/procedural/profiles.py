@@ -38,7 +38,7 @@ def between(profile: Floats, low: float, high: float) -> Floats:
 
 
 def gaps(start: float, end: float, taken: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """What is left of the interval from `start` to `end` beside the intervals that are taken."""
+    """What is left of the interval from ``start`` to ``end`` beside the intervals that are taken."""
     left: list[tuple[float, float]] = []
     for low, high in sorted(taken):
         if low > start:
@@ -57,6 +57,6 @@ def loop(profile: Floats, low: float, high: float, reach: float) -> Floats:
 
 
 def spaced(count: int, middle: float, pitch: float, width: float) -> list[tuple[float, float]]:
-    """`count` intervals of the same width around a middle, their centres a pitch apart."""
-    centres = middle + (np.arange(count) - (count - 1) / 2) * pitch
-    return [(centre - width / 2, centre + width / 2) for centre in centres.tolist()]
+    """``count`` intervals of the same width around a middle, their centers a pitch apart."""
+    centers = middle + (np.arange(count) - (count - 1) / 2) * pitch
+    return [(center - width / 2, center + width / 2) for center in centers.tolist()]

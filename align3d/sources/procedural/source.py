@@ -1,4 +1,4 @@
-"""The procedural source: any number of parametric shapes from a seed, with near-twins on purpose."""
+"""Procedural source: any number of parametric shapes from a seed, with near-twins on purpose."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from align3d.errors import DataError
 from align3d.hashing import hash_bytes, hash_json, item_generator
 from align3d.record import Record
-from align3d.sampling import normalise
+from align3d.sampling import normalize
 from align3d.sources import Item, register
 from align3d.sources.procedural.attributes import Parameters, draw_values, pick, twin_changes
-from align3d.sources.procedural.captions import captions
+from align3d.sources.procedural.caption_grammar import captions
 from align3d.sources.procedural.families import Family, families_named
 
 LICENSE = "Apache-2.0"
@@ -27,8 +27,8 @@ class Specification:
     """What is decided about one record before anything is built.
 
     Attributes:
-        parameters: family and attribute values.
-        focus: the attribute in which a near-twin differs, or None for a shape without a twin.
+        parameters: Family and attribute values.
+        focus: The attribute in which a near-twin differs, or None for a shape without a twin.
     """
 
     parameters: Parameters
@@ -44,14 +44,14 @@ class ProceduralSource:
     first in exactly one attribute, and the first captions of both name it in otherwise the same words.
 
     Args:
-        size: number of records.
-        seed: of the parameters and captions.
-        twins: share of the pairs that are near-twins, in [0, 1].
-        families: names of the families to draw from, as a sequence or with commas between them; all by
+        size: Number of records.
+        seed: Seed of the parameters and captions.
+        twins: Share of the pairs that are near-twins, in [0, 1].
+        families: Names of the families to draw from, as a sequence or with commas between them; all by
             default.
 
     Raises:
-        DataError: a setting out of its range, an unknown family.
+        DataError: A setting out of its range, an unknown family.
     """
 
     name: ClassVar[str] = "procedural"
@@ -90,7 +90,7 @@ class ProceduralSource:
         return [Item(f"procedural-{self.seed}-{index:06d}", index) for index in range(self.size)]
 
     def specification(self, index: int) -> Specification:
-        """The parameters of record `index`, and how it differs from its twin."""
+        """The parameters of record ``index``, and how it differs from its twin."""
         pair, second = divmod(index, 2)
         rng = self._generator("pair", pair)
         family = self._family_of(pair)
@@ -105,7 +105,7 @@ class ProceduralSource:
         return Specification(first.replaced(focus, value) if second else first, focus)
 
     def captions(self, index: int) -> tuple[str, ...]:
-        """The captions of record `index`; the first is the one that should find it."""
+        """The captions of record ``index``; the first is the one that should find it."""
         return self._captions(index, self.specification(index))
 
     def _captions(self, index: int, spec: Specification) -> tuple[str, ...]:
@@ -120,9 +120,9 @@ class ProceduralSource:
         """Sample and describe one shape.
 
         Args:
-            item: from `items()`.
-            points: number of points P.
-            seed: of the sampling; captions and parameters do not depend on it.
+            item: One of ``items()``.
+            points: Number of points P.
+            seed: Seed of the sampling; captions and parameters do not depend on it.
         """
         spec = self.specification(item.payload)
         parameters = spec.parameters
@@ -133,7 +133,7 @@ class ProceduralSource:
             source=self.name,
             category=family.name,
             captions=self._captions(item.payload, spec),
-            points=normalise(cloud.points),
+            points=normalize(cloud.points),
             colors=cloud.colors,
             part=cloud.part,
             part_names=cloud.part_names,

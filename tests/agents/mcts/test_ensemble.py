@@ -1,4 +1,4 @@
-"""Several networks: they start at nothing, learn what is there, and disagree where nothing was seen."""
+"""Ensemble of networks, which start at nothing and disagree where nothing was seen."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Replay buffer: what it keeps, draws and restores."""
+
 import pytest
 import torch
 

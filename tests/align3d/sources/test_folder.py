@@ -1,4 +1,4 @@
-"""The folder source: every format's colours and parts, every captions file, and bad input of each kind."""
+"""The folder source: every format's colors and parts, every captions file, and bad input of each kind."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_glb_scene_is_flattened_with_names_as_parts(tmp_path: Path) -> None:
     assert (record.colors[~is_lid] == [255, 128, 0]).all()
 
 
-def test_obj_materials_are_colours_and_parts(tmp_path: Path) -> None:
+def test_obj_materials_are_colors_and_parts(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/two.mtl").write_text("newmtl wood\nKd 1 0 0\nnewmtl steel\nKd 0 0 1\n")
     (tmp_path / "sub/two.obj").write_text(
@@ -102,7 +102,7 @@ def test_obj_materials_are_colours_and_parts(tmp_path: Path) -> None:
     assert (record.colors[~wood] == [0, 0, 255]).all()
 
 
-def test_ply_cloud_keeps_its_colours(tmp_path: Path) -> None:
+def test_ply_cloud_keeps_its_colors(tmp_path: Path) -> None:
     points = np.random.default_rng(0).random((40, 3))
     colors = np.column_stack([(points * 255).astype(np.uint8), np.full(40, 255, np.uint8)])
     trimesh.PointCloud(points, colors=colors).export(tmp_path / "cloud.ply")
@@ -114,7 +114,7 @@ def test_ply_cloud_keeps_its_colours(tmp_path: Path) -> None:
     assert record.part_names == ()
 
 
-def test_ply_vertex_colours_are_blended(tmp_path: Path) -> None:
+def test_ply_vertex_colors_are_blended(tmp_path: Path) -> None:
     mesh = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]], process=False)
     mesh.visual.vertex_colors = [[0, 0, 0, 255], [200, 0, 0, 255], [0, 0, 0, 255]]
     mesh.export(tmp_path / "a.ply")
@@ -125,7 +125,7 @@ def test_ply_vertex_colours_are_blended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["box.stl", "box.off"])
-def test_formats_without_colour_are_grey_without_parts(tmp_path: Path, name: str) -> None:
+def test_formats_without_color_are_gray_without_parts(tmp_path: Path, name: str) -> None:
     trimesh.creation.box([1, 2, 3]).export(tmp_path / name)
     captions(tmp_path, f"{name},a box")
     record = read(tmp_path, name, unit_m=0.001)

@@ -20,7 +20,7 @@ def read(body: str, unit: float = 1.0):
     return mesh_from_vrml(HEAD + body, unit)
 
 
-def test_square_is_two_triangles_in_metres() -> None:
+def test_square_is_two_triangles_in_meters() -> None:
     mesh = mesh_from_vrml(HEAD + f"Shape {{ {RED} {SQUARE} }}")
     np.testing.assert_allclose(mesh.vertices.max(axis=0), [0.00254, 0.00254, 0.0])
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
@@ -41,7 +41,7 @@ def test_materials_by_name_over_shapes() -> None:
     assert mesh.material_colors[mesh.material[0]].tolist() == [128, 128, 128]
 
 
-def test_materials_without_names_go_by_colour() -> None:
+def test_materials_without_names_go_by_color() -> None:
     def shape(color: str) -> str:
         return (
             f"Shape {{ {SQUARE} appearance Appearance {{ material Material {{ diffuseColor {color} }} }} }}"
@@ -52,7 +52,7 @@ def test_materials_without_names_go_by_colour() -> None:
     assert names == ["material-0", "material-1", "material-0", "RED-01"]
 
 
-def test_one_name_with_two_colours_is_two_materials() -> None:
+def test_one_name_with_two_colors_is_two_materials() -> None:
     blue = RED.replace("1 0 0", "0 0 1")
     mesh = read(f"Shape {{ {RED} {SQUARE} }} Shape {{ {blue} {SQUARE} }}")
     assert mesh.material_colors[mesh.material].tolist() == [[255, 0, 0]] * 2 + [[0, 0, 255]] * 2
@@ -69,7 +69,7 @@ def test_nested_transforms() -> None:
     np.testing.assert_allclose(mesh.vertices[4:], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
 
 
-def test_centre_and_scale_orientation() -> None:
+def test_center_and_scale_orientation() -> None:
     mesh = read(
         "Transform { center 1 1 0 scale 2 1 1 scaleOrientation 0 0 1 1.5707963267948966 "
         f"children Shape {{ {SQUARE} }} }}"

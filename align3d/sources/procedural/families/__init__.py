@@ -1,4 +1,4 @@
-"""The families of parametric objects: every module in this folder registers its own."""
+"""Families of parametric objects: every module in this folder registers its own."""
 
 import importlib
 import pkgutil

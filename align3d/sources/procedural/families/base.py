@@ -1,4 +1,4 @@
-"""What a family of objects is, and the register of all families."""
+"""Base class of the families of objects, and their registry."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from align3d.errors import DataError, did_you_mean
-from align3d.sources.procedural.attributes import Attribute, Colour, Parameters
+from align3d.sources.procedural.attributes import Attribute, Color, Parameters
 from align3d.sources.procedural.builder import Builder
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 
 
 class Family(ABC):
     """A kind of parametric object: what varies, how it is built, what can be said of it.
 
-    Conventions: metres, z up, standing around the origin on z = 0; the front faces -y, so that "left" is -x
+    Conventions: meters, z up, standing around the origin on z = 0; the front faces -y, so that "left" is -x
     for someone who looks at the front. Every attribute must be sayable: the description names it, or
-    near-twins could not be told apart. A part has one colour; `Colour(..., part="leg")` paints it, so that
-    `build` need not.
+    near-twins could not be told apart. A part has one color; ``Color(..., part="leg")`` paints it, so that
+    ``build`` need not.
 
     Example: a new family is one class in one file of this folder, found by itself.
 
-        >>> from align3d.sources.procedural.attributes import PAINTS, Count, Length, Colour
+        >>> from align3d.sources.procedural.attributes import PAINTS, Count, Length, Color
         >>> from align3d.sources.procedural.builder import row
         >>> from align3d.sources.procedural.primitives import box
         >>> class Fence(Family):
@@ -30,24 +30,24 @@ class Family(ABC):
         ...     attributes = {
         ...         "slats": Count((4, 5, 6), part="slat"),
         ...         "height": Length(600, 1800, 100),
-        ...         "colour": Colour(PAINTS, part="slat"),
+        ...         "color": Color(PAINTS, part="slat"),
         ...     }
         ...
         ...     def build(self, p, shape):
-        ...         shape.add("slat", box(0.1, 0.02, p.metres("height")), row(p.count("slats"), 0.15))
+        ...         shape.add("slat", box(0.1, 0.02, p.meters("height")), row(p.count("slats"), 0.15))
         ...
         ...     def describe(self, p, d):
         ...         d.measure("height", "tall", "low", "tall")
-        ...         d.part("slat", "colour", count="slats")
-        >>> p = Parameters("fence", {"slats": 5, "height": 800, "colour": "red"})
+        ...         d.part("slat", "color", count="slats")
+        >>> p = Parameters("fence", {"slats": 5, "height": 800, "color": "red"})
         >>> Fence().shape(p).part_names
         ('slat',)
 
     Attributes:
-        name: the category of its records, and the noun of its captions unless `noun` says otherwise.
-        noun: a noun phrase in the singular.
-        synonyms: other nouns that captions may use as well.
-        attributes: attribute name -> how it varies, in the order in which they are drawn.
+        name: The category of its records, and the noun of its captions unless ``noun`` says otherwise.
+        noun: A noun phrase in the singular.
+        synonyms: Other nouns that captions may use as well.
+        attributes: Attributes by name, in the order in which they are drawn.
     """
 
     name: ClassVar[str]
@@ -65,12 +65,12 @@ class Family(ABC):
 
     def shape(self, p: Parameters) -> Builder:
         """The shape of these parameters, ready to be sampled."""
-        colours = {
+        colors = {
             attribute.part: p.text(name)
             for name, attribute in self.attributes.items()
-            if isinstance(attribute, Colour) and name in p
+            if isinstance(attribute, Color) and name in p
         }
-        shape = Builder(colours)
+        shape = Builder(colors)
         self.build(p, shape)
         return shape
 
@@ -96,10 +96,10 @@ def families_named(names: Sequence[str] | str | None) -> list[Family]:
     """The families of these names (None or "all": every one), sorted by name.
 
     Args:
-        names: names, or one string with commas between them.
+        names: Names of families, or one string with commas between them.
 
     Raises:
-        DataError: an unknown name, or none at all.
+        DataError: An unknown name, or none at all.
     """
     known = sorted(FAMILIES)
     if names is None or names == "all":

@@ -11,14 +11,14 @@ from align3d.sources.procedural.attributes import (
     PAINTS,
     Attribute,
     Choice,
-    Colour,
+    Color,
     Count,
     Length,
     Parameters,
     count_word,
 )
 from align3d.sources.procedural.builder import Builder, aim, circle, moved, row, turn, turns
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 from align3d.sources.procedural.families.base import Family, family
 from align3d.sources.procedural.primitives import (
     Facets,
@@ -51,9 +51,9 @@ class PinHeader(Family):
         "direction": Choice(("straight", "right-angled")),
         "shroud": Choice(("with", "without")),
         "pitch": Choice(("2.54", "2.00", "1.27")),
-        "body_colour": Colour(HOUSINGS, part="body"),
-        "pin_colour": Colour(CONTACTS, part="pin", unlike=("body_colour",)),
-        "shroud_colour": Colour(
+        "body_colour": Color(HOUSINGS, part="body"),
+        "pin_colour": Color(CONTACTS, part="pin", unlike=("body_colour",)),
+        "shroud_colour": Color(
             PAINTS, part="shroud", when=("shroud", ("with",)), unlike=("body_colour", "pin_colour")
         ),
     }
@@ -125,9 +125,9 @@ class TerminalBlock(Family):
         "profile": Choice(("stepped", "plain", "sloping")),
         "pitch": Choice(("3.50", "5.08", "7.62")),
         "flanges": Choice(("with", "without")),
-        "body_colour": Colour((*HOUSINGS, "turquoise"), part="body"),
-        "screw_colour": Colour(METALS, part="screw", unlike=("body_colour",)),
-        "clamp_colour": Colour(
+        "body_colour": Color((*HOUSINGS, "turquoise"), part="body"),
+        "screw_colour": Color(METALS, part="screw", unlike=("body_colour",)),
+        "clamp_colour": Color(
             ("black", "white", "red", "yellow", "copper"), part="wire clamp", unlike=("body_colour",)
         ),
     }
@@ -166,12 +166,12 @@ class TerminalBlock(Family):
             box(0.6 * pitch, 0.08 * pitch, 0.55 * pitch),
             row(ways, pitch, y=-depth / 2 - 0.04 * pitch, z=tail + 0.2 * pitch),
         )
-        shape.add("pin", cylinder(0.1 * pitch, tail, open_ends="top"), row(ways, pitch), colour="steel")
+        shape.add("pin", cylinder(0.1 * pitch, tail, open_ends="top"), row(ways, pitch), color="steel")
         if p.text("flanges") == "with":
             for side in (-1, 1):
                 ear = tube(0.45 * pitch, 0.2 * pitch, 0.3 * pitch)
                 shape.add(
-                    "flange", ear, (side * (width / 2 + 0.45 * pitch), 0, tail), colour=p.text("body_colour")
+                    "flange", ear, (side * (width / 2 + 0.45 * pitch), 0, tail), color=p.text("body_colour")
                 )
 
     def describe(self, p: Parameters, d: Description) -> None:
@@ -203,16 +203,16 @@ class Gear(Family):
         "bore": Choice(("round", "square", "hexagonal")),
         "diameter": Length(20, 200, 5, unit="mm"),
         "thickness": Choice(("thin", "thick")),
-        "wheel_colour": Colour((*METALS, "black", "white"), part="rim"),
-        "tooth_colour": Colour((*METALS, *PAINTS), part="tooth", unlike=("wheel_colour",)),
-        "hub_colour": Colour((*METALS, *PAINTS), part="hub", unlike=("wheel_colour",)),
+        "wheel_colour": Color((*METALS, "black", "white"), part="rim"),
+        "tooth_colour": Color((*METALS, *PAINTS), part="tooth", unlike=("wheel_colour",)),
+        "hub_colour": Color((*METALS, *PAINTS), part="hub", unlike=("wheel_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Rim, teeth around it, web or spokes, hub with its bore; it lies flat."""
-        r = p.metres("diameter") / 2
+        r = p.meters("diameter") / 2
         thick = (0.16 if p.text("thickness") == "thin" else 0.42) * r
-        count, colour = p.count("teeth"), p.text("wheel_colour")
+        count, color = p.count("teeth"), p.text("wheel_colour")
         hub = 0.36 * r
         tall = min(0.22 * r, 3.2 * r / count)
         root = r - tall
@@ -228,9 +228,7 @@ class Gear(Family):
             spokes = p.count("spokes")
             spoke = box(root - 0.12 * r - hub, 0.11 * r, 0.5 * thick)
             where = circle(spokes, (root - 0.14 * r + hub) / 2, 0.25 * thick)
-            shape.add(
-                "spoke", spoke, where, rotate=turns("z", np.arange(spokes) * 360 / spokes), colour=colour
-            )
+            shape.add("spoke", spoke, where, rotate=turns("z", np.arange(spokes) * 360 / spokes), color=color)
         outer = polygon(48, hub)
         sides = {"round": 48, "square": 4, "hexagonal": 6}[p.text("bore")]
         shape.add(
@@ -252,7 +250,7 @@ class Gear(Family):
 
 
 def _matched(outline: np.ndarray, sides: int, radius: float) -> np.ndarray:
-    """A regular polygon's outline with one point at the angle of each point of `outline`: f64[N, 2]."""
+    """A regular polygon's outline with one point at the angle of each point of ``outline``: f64[N, 2]."""
     angle = np.arctan2(outline[:, 1], outline[:, 0])
     half = np.pi / sides
     reach = radius * np.cos(half) / np.cos((angle + half) % (2 * half) - half)
@@ -271,12 +269,12 @@ class Bolt(Family):
         "nuts": Count((0, 1, 2, 3), part="nut"),
         "washer": Choice(("with", "without")),
         "length": Length(20, 120, 5, unit="mm"),
-        "head_colour": Colour((*METALS, "black", "red", "blue"), part="head"),
-        "shank_colour": Colour((*METALS, "black"), part="shank"),
-        "nut_colour": Colour(
+        "head_colour": Color((*METALS, "black", "red", "blue"), part="head"),
+        "shank_colour": Color((*METALS, "black"), part="shank"),
+        "nut_colour": Color(
             (*METALS, *PAINTS), part="nut", when=("nuts", (1, 2, 3)), unlike=("shank_colour",)
         ),
-        "washer_colour": Colour(
+        "washer_colour": Color(
             (*METALS, *PAINTS),
             part="washer",
             when=("washer", ("with",)),
@@ -286,7 +284,7 @@ class Bolt(Family):
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """It stands on its head: head, washer, shank with rings of thread, nuts."""
-        length = p.metres("length")
+        length = p.meters("length")
         r = 0.075 * length
         head, style = 1.3 * r, p.text("head")
         if style in ("hexagonal", "square"):
@@ -342,8 +340,8 @@ class PipeFitting(Family):
         "bolts": Count((3, 4, 6, 8), part="", when=("ends", ("flanged",))),
         "bore": Choice(("large-bore", "small-bore")),
         "width": Length(60, 400, 10, unit="mm"),
-        "pipe_colour": Colour((*METALS, *PAINTS), part="pipe"),
-        "collar_colour": Colour((*METALS, *PAINTS), part="collar", unlike=("pipe_colour",)),
+        "pipe_colour": Color((*METALS, *PAINTS), part="pipe"),
+        "collar_colour": Color((*METALS, *PAINTS), part="collar", unlike=("pipe_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
@@ -353,7 +351,7 @@ class PipeFitting(Family):
             p.text("ends")
         ]
         # an elbow has one arm along x, and there the width ends at the collar of the other
-        half = p.metres("width") / (1 + bulge if p.count("openings") == 2 else 2)
+        half = p.meters("width") / (1 + bulge if p.count("openings") == 2 else 2)
         r = slim * half
         arms = {
             2: [(-1, 0, 0), (0, 0, 1)],
@@ -387,7 +385,7 @@ class PipeFitting(Family):
                     cylinder(0.16 * (outer - r) + 0.02 * half, 0.3 * half),
                     ring @ frame.T + direction * 0.73 * half,
                     rotate=frame,
-                    colour="black",
+                    color="black",
                 )
         elif style == "ribbed":
             z = np.linspace(0, 0.3 * half, 9)

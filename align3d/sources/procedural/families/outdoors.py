@@ -1,4 +1,4 @@
-"""Things seen outdoors: truck, road sign, rocket, aeroplane."""
+"""Outdoor objects: truck, road sign, rocket, airplane."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from align3d.sources.procedural.attributes import (
     PAINTS,
     Attribute,
     Choice,
-    Colour,
+    Color,
     Count,
     Length,
     Parameters,
     count_word,
 )
 from align3d.sources.procedural.builder import Builder, moved, row, turn, turns
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 from align3d.sources.procedural.families.base import Family, family
 from align3d.sources.procedural.primitives import (
     Facets,
@@ -47,20 +47,18 @@ class Truck(Family):
         "cab": Choice(("flat-nosed", "long-nosed")),
         "lights": Count((2, 3, 4, 5), part="roof light"),
         "length": Length(5000, 14000, 500, unit="m"),
-        "cab_colour": Colour(PAINTS, part="cab"),
-        "load_colour": Colour(PAINTS, part="load", unlike=("cab_colour",)),
-        "hub_colour": Colour(("white", "red", "yellow", "steel"), part="wheel hub"),
+        "cab_colour": Color(PAINTS, part="cab"),
+        "load_colour": Color(PAINTS, part="load", unlike=("cab_colour",)),
+        "hub_colour": Color(("white", "red", "yellow", "steel"), part="wheel hub"),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Chassis along x, cab at -x, load behind it, wheels below."""
-        length = p.metres("length")
+        length = p.meters("length")
         u = length / 8
         wide, floor, wheel = 1.9 * u, 1.05 * u, 0.5 * u
         front = -length / 2
-        shape.add(
-            "chassis", box(length - 0.1 * u, 0.8 * u, 0.2 * u), (0, 0, floor - 0.25 * u), colour="black"
-        )
+        shape.add("chassis", box(length - 0.1 * u, 0.8 * u, 0.2 * u), (0, 0, floor - 0.25 * u), color="black")
         nose = 0.9 * u if p.text("cab") == "long-nosed" else 0.0
         cab = 1.7 * u
         if nose:
@@ -70,13 +68,13 @@ class Truck(Family):
             "window",
             box(0.9 * cab, wide + 0.03 * u, 0.6 * u, open_ends="bottom top"),
             (front + nose + 0.4 * cab, 0, floor + 0.85 * u),
-            colour="turquoise",
+            color="turquoise",
         )
         shape.add(
             "roof light",
             sphere(0.13 * u),
             row(p.count("lights"), 0.36 * u, axis=1, x=front + nose + 0.5 * cab, z=floor + 1.76 * u),
-            colour="yellow",
+            color="yellow",
         )
         start = front + nose + cab + 0.15 * u
         room = length / 2 - start
@@ -90,7 +88,7 @@ class Truck(Family):
         for side in (-1, 1):
             hub = np.column_stack([xs, np.full(axles, side * wide * 0.5), np.full(axles, wheel)])
             tyre = cylinder(wheel, 0.34 * u)
-            shape.add("wheel", tyre, moved(hub, 0, 0.17 * u, 0), rotate=turn("x", 90), colour="black")
+            shape.add("wheel", tyre, moved(hub, 0, 0.17 * u, 0), rotate=turn("x", 90), color="black")
             face = moved(hub, 0, side * 0.18 * u, 0)
             shape.add("wheel hub", disc(0.55 * wheel), face, rotate=turn("x", 90))
 
@@ -146,20 +144,20 @@ class RoadSign(Family):
         "symbol": Choice(("bar", "dot", "cross")),
         "base": Choice(("with", "without")),
         "height": Length(1200, 3200, 100, unit="m"),
-        "plate_colour": Colour(PAINTS, part="plate"),
-        "border_colour": Colour(PAINTS, part="border", unlike=("plate_colour",)),
-        "symbol_colour": Colour(PAINTS, part="symbol", unlike=("plate_colour",)),
-        "post_colour": Colour(("steel", "black", "white", "red", "yellow"), part="post"),
+        "plate_colour": Color(PAINTS, part="plate"),
+        "border_colour": Color(PAINTS, part="border", unlike=("plate_colour",)),
+        "symbol_colour": Color(PAINTS, part="symbol", unlike=("plate_colour",)),
+        "post_colour": Color(("steel", "black", "white", "red", "yellow"), part="post"),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Post with a base, plates from the top down, each with a border and a symbol in front."""
-        height, count = p.metres("height"), p.count("plates")
+        height, count = p.meters("height"), p.count("plates")
         size = 0.13 * height
         post = 0.018 * height
         shape.add("post", cylinder(post, height), (0, 0, 0))
         if p.text("base") == "with":
-            shape.add("base", frustum(0.13 * height, 0.08 * height, 0.05 * height), colour="black")
+            shape.add("base", frustum(0.13 * height, 0.08 * height, 0.05 * height), color="black")
         outline = {
             "round": polygon(48, size),
             "triangular": polygon(3, 1.2 * size, turn=np.pi / 2),
@@ -210,20 +208,20 @@ class Rocket(Family):
         "nose": Choice(("pointed", "rounded", "blunt")),
         "boosters": Choice(("with", "without")),
         "height": Length(5000, 40000, 1000, unit="m"),
-        "body_colour": Colour(PAINTS, part="body"),
-        "fin_colour": Colour(PAINTS, part="fin", unlike=("body_colour",)),
-        "nose_colour": Colour(PAINTS, part="nose"),
-        "booster_colour": Colour(
+        "body_colour": Color(PAINTS, part="body"),
+        "fin_colour": Color(PAINTS, part="fin", unlike=("body_colour",)),
+        "nose_colour": Color(PAINTS, part="nose"),
+        "booster_colour": Color(
             PAINTS, part="booster", when=("boosters", ("with",)), unlike=("body_colour", "fin_colour")
         ),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Nozzle, body, nose, fins around the foot, portholes up the front, boosters left and right."""
-        h = p.metres("height")
+        h = p.meters("height")
         r, foot, nose = 0.1 * h, 0.06 * h, 0.25 * h
         body = h - foot - nose
-        shape.add("nozzle", frustum(0.07 * h, 0.045 * h, foot, open_ends="bottom top"), colour="black")
+        shape.add("nozzle", frustum(0.07 * h, 0.045 * h, foot, open_ends="bottom top"), color="black")
         shape.add("body", cylinder(r, body, open_ends="top"), (0, 0, foot))
         style, top = p.text("nose"), (0, 0, h - nose)
         if style == "pointed":
@@ -235,16 +233,16 @@ class Rocket(Family):
         fins = p.count("fins")
         thick = 0.012 * h
         flat = np.array([(0, 0.04), (0.13, 0.0), (0.13, 0.1), (0, 0.26)]) * h  # (outwards, up)
-        centre = flat.mean(0)
-        fin = prism(flat - centre, thick)
+        center = flat.mean(0)
+        fin = prism(flat - center, thick)
         upright = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # outline y becomes up
         spins = turns("z", 45 + np.arange(fins) * 360 / fins)
-        places = np.einsum("kij,j->ki", spins, np.array([r + centre[0], thick / 2, centre[1]]))
+        places = np.einsum("kij,j->ki", spins, np.array([r + center[0], thick / 2, center[1]]))
         shape.add("fin", fin, places, rotate=spins @ upright)
         count = p.count("portholes")
         face = turn("x", 90)
         window = row(count, 0.105 * h, axis=2, y=-r, z=foot + 0.62 * body)
-        shape.add("porthole", Torus(0.03 * h, 0.011 * h), window, rotate=face, colour="black")
+        shape.add("porthole", Torus(0.03 * h, 0.011 * h), window, rotate=face, color="black")
         shape.add("porthole", disc(0.03 * h), window - (0, 0.004 * h, 0), rotate=face)
         if p.text("boosters") == "with":
             for side in (-1, 1):
@@ -271,7 +269,7 @@ class Rocket(Family):
 
 @family
 class Aeroplane(Family):
-    """An aeroplane that flies to the front: fuselage, wings, engines below them, tail."""
+    """An airplane that flies to the front: fuselage, wings, engines below them, tail."""
 
     name = "airplane"
     synonyms = ("plane", "aircraft")
@@ -281,15 +279,15 @@ class Aeroplane(Family):
         "tail": Choice(("T-shaped", "low")),
         "windows": Choice(("with", "without")),
         "length": Length(10000, 70000, 1000, unit="m"),
-        "body_colour": Colour(PAINTS, part="fuselage"),
-        "wing_colour": Colour(PAINTS, part="wing"),
-        "engine_colour": Colour(PAINTS, part="engine", unlike=("wing_colour",)),
-        "tail_colour": Colour(PAINTS, part="tail"),
+        "body_colour": Color(PAINTS, part="fuselage"),
+        "wing_colour": Color(PAINTS, part="wing"),
+        "engine_colour": Color(PAINTS, part="engine", unlike=("wing_colour",)),
+        "tail_colour": Color(PAINTS, part="tail"),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Fuselage along y with its nose at -y; the whole stands with its belly on z = 0."""
-        length = p.metres("length")
+        length = p.meters("length")
         r = 0.06 * length
         t = np.linspace(0, 1, 33)
         swell = np.minimum(1, np.sqrt(np.clip(t / 0.14, 0, 1)) * 1.0) * np.clip((1 - t) / 0.35, 0, 1) ** 0.7
@@ -312,14 +310,14 @@ class Aeroplane(Family):
         fin = (
             np.array([(0, 0), (0.0, 0.16), (0.08, 0.16), (0.15, 0.0)]) * length
         )  # (back from the fin's front, up)
-        centre = fin.mean(0)
+        center = fin.mean(0)
         sideways = np.array(
             [[0, 0, 1.0], [1, 0, 0], [0, 1, 0]]
         )  # outline x -> y, outline y -> z, thickness -> x
-        tilted = fin - centre
+        tilted = fin - center
         tilted[1:3, 0] += 0.07 * length
         tilted = tilted[::-1] if _clockwise(tilted) else tilted
-        root = np.array([-0.006 * length, 0.34 * length + centre[0], r * 1.3 + centre[1]])
+        root = np.array([-0.006 * length, 0.34 * length + center[0], r * 1.3 + center[1]])
         shape.add("tail", prism(tilted, 0.012 * length), root, rotate=sideways)
         high = r * 1.3 + 0.16 * length if p.text("tail") == "T-shaped" else 1.25 * r
         far = 0.42 if p.text("tail") == "T-shaped" else 0.39
@@ -333,7 +331,7 @@ class Aeroplane(Family):
                     disc(0.008 * length),
                     row(9, 0.045 * length, axis=1, y=-0.12 * length, z=1.25 * r, x=side * 0.975 * r),
                     rotate=turn("y", 90),
-                    colour="black",
+                    color="black",
                 )
 
     def describe(self, p: Parameters, d: Description) -> None:
@@ -366,7 +364,7 @@ def _wing(side: int, span: float, chord: float, tip: float, back: float, thick: 
             (0, chord / 2),
         ]
     )
-    centre = outline.mean(0)
-    outline = outline - centre
+    center = outline.mean(0)
+    outline = outline - center
     flat = prism(outline[::-1] if _clockwise(outline) else outline, thick)
-    return Facets(moved(flat.vertices, float(centre[0]), float(centre[1]), -thick / 2).reshape(-1, 3, 3))
+    return Facets(moved(flat.vertices, float(center[0]), float(center[1]), -thick / 2).reshape(-1, 3, 3))

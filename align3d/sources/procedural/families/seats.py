@@ -1,4 +1,4 @@
-"""Things to sit, lie and eat at: table, stool, chair, bed."""
+"""Seats and tables: table, stool, chair, bed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from align3d.sources.procedural.attributes import (
     WOODS,
     Attribute,
     Choice,
-    Colour,
+    Color,
     Count,
     Length,
     Parameters,
 )
 from align3d.sources.procedural.builder import Builder, aim, circle, row, turn
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 from align3d.sources.procedural.families.base import Family, family
 from align3d.sources.procedural.primitives import (
     Floats,
@@ -57,12 +57,12 @@ def places_under(shape: str, count: int, width: float) -> Floats:
 
 
 def splay(tops: Floats, height: float, within: float = np.inf) -> tuple[float, float]:
-    """How far splayed legs move inwards at their top and outwards at their foot, in metres.
+    """How far splayed legs move inwards at their top and outwards at their foot, in meters.
 
     Args:
         tops: f64[K, 3], where the legs would be if they were straight.
-        height: of the legs.
-        within: half width that the feet must not leave.
+        height: Height of the legs.
+        within: Half width that the feet must not leave.
     """
     distance = np.linalg.norm(tops[:, :2], axis=1)
     share = float(np.abs(tops[:, 0]).max() / distance.max())  # of a step outwards that widens the whole
@@ -73,7 +73,7 @@ def splay(tops: Floats, height: float, within: float = np.inf) -> tuple[float, f
 def add_legs(
     shape: Builder, style: str, tops: Floats, height: float, thick: float, within: float = np.inf
 ) -> None:
-    """Legs from the floor up to this height, below places f64[K, 3]; `within` as for `splay`."""
+    """Legs from the floor up to this height, below places f64[K, 3]; ``within`` as for ``splay``."""
     feet = tops * (1.0, 1.0, 0.0)
     if style == "splayed":
         outward = tops[:, :2] / np.linalg.norm(tops[:, :2], axis=1, keepdims=True)
@@ -104,17 +104,17 @@ class Table(Family):
         "shelf": Choice(("with", "without")),
         "height": Length(350, 1100, 10),
         "width": Length(600, 1400, 50),
-        "top_colour": Colour(FINISHES, part="top"),
-        "leg_colour": Colour(FINISHES, part="leg"),
-        "shelf_colour": Colour(
+        "top_colour": Color(FINISHES, part="top"),
+        "leg_colour": Color(FINISHES, part="leg"),
+        "shelf_colour": Color(
             FINISHES, part="lower shelf", when=("shelf", ("with",)), unlike=("leg_colour",)
         ),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Top, legs, shelf."""
-        height, width = p.metres("height"), p.metres("width")
-        style, top = p.text("top_shape"), p.metres("width") * 0.03
+        height, width = p.meters("height"), p.meters("width")
+        style, top = p.text("top_shape"), p.meters("width") * 0.03
         outline, _ = slab(style, width)
         shape.add("top", prism(outline, top), (0, 0, height - top))
         places = places_under(style, p.count("legs"), width) * (
@@ -151,9 +151,9 @@ class Stool(Family):
         "footrest": Choice(("with", "without")),
         "cushion": Choice(("flat", "thick")),
         "height": Length(300, 900, 10),
-        "seat_colour": Colour(FINISHES, part="seat"),
-        "leg_colour": Colour(FINISHES, part="leg"),
-        "footrest_colour": Colour(
+        "seat_colour": Color(FINISHES, part="seat"),
+        "leg_colour": Color(FINISHES, part="leg"),
+        "footrest_colour": Color(
             ("steel", "brass", "black", "white", "red", "blue"),
             part="footrest",
             when=("footrest", ("with",)),
@@ -163,7 +163,7 @@ class Stool(Family):
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Seat, legs, footrest ring."""
-        height, width = p.metres("height"), 0.38
+        height, width = p.meters("height"), 0.38
         thick = 0.03 if p.text("cushion") == "flat" else 0.1
         style = p.text("seat_shape")
         shape.add("seat", prism(slab(style, width)[0], thick), (0, 0, height - thick))
@@ -202,34 +202,34 @@ class Chair(Family):
         "seat_shape": Choice(("round", "square")),
         "leg_style": Choice(("straight", "splayed", "tapered", "square")),
         "height": Length(750, 1250, 10),
-        "seat_colour": Colour(FINISHES, part="seat"),
-        "leg_colour": Colour(FINISHES, part="leg"),
-        "panel_colour": Colour(FINISHES, part="back panel", when=("back", ("solid",))),
-        "slat_colour": Colour(
+        "seat_colour": Color(FINISHES, part="seat"),
+        "leg_colour": Color(FINISHES, part="leg"),
+        "panel_colour": Color(FINISHES, part="back panel", when=("back", ("solid",))),
+        "slat_colour": Color(
             FINISHES, part="back slat", when=("back", ("vertical", "horizontal")), unlike=("leg_colour",)
         ),
-        "armrest_colour": Colour(FINISHES, part="armrest", when=("armrests", ("with",))),
+        "armrest_colour": Color(FINISHES, part="armrest", when=("armrests", ("with",))),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Seat, four legs, a back between two posts, armrests."""
         width, thick, seat = 0.44, 0.04, 0.45
-        height = p.metres("height")
+        height = p.meters("height")
         style = p.text("seat_shape")
         shape.add("seat", prism(slab(style, width)[0], thick), (0, 0, seat - thick))
         add_legs(shape, p.text("leg_style"), places_under(style, 4, width), seat - thick, 0.04)
         rise = height - seat
         back = 0.2 if style == "square" else 0.13
         posts = np.array([(-0.19, back, seat), (0.19, back, seat)])
-        post_colour = p.text("leg_colour")
-        shape.add("back post", box(0.035, 0.035, rise, open_ends="bottom"), posts, colour=post_colour)
+        post_color = p.text("leg_colour")
+        shape.add("back post", box(0.035, 0.035, rise, open_ends="bottom"), posts, color=post_color)
         if style == "round":  # the posts of a round seat stand on a bar behind it
-            shape.add("back post", box(0.415, 0.05, thick), (0, back, seat - thick), colour=post_colour)
+            shape.add("back post", box(0.415, 0.05, thick), (0, back, seat - thick), color=post_color)
         if p.text("back") == "solid":
             shape.add("back panel", box(0.345, 0.02, rise * 0.72), (0, back, seat + rise * 0.26))
         elif p.text("back") == "vertical":
             count = p.count("slats")
-            shape.add("back post", box(0.345, 0.03, 0.05), (0, back, height - 0.06), colour=post_colour)
+            shape.add("back post", box(0.345, 0.03, 0.05), (0, back, height - 0.06), color=post_color)
             shape.add(
                 "back slat",
                 box(0.035, 0.018, rise - 0.06, open_ends="top bottom"),
@@ -272,15 +272,15 @@ class Bed(Family):
         "headboard": Choice(("rectangular", "arched", "barred")),
         "posts": Choice(("with", "without")),
         "width": Length(800, 2000, 100),
-        "frame_colour": Colour(FINISHES, part="frame"),
-        "blanket_colour": Colour(PAINTS, part="blanket"),
-        "headboard_colour": Colour(FINISHES, part="headboard"),
-        "pillow_colour": Colour(PAINTS, part="pillow", unlike=("blanket_colour", "headboard_colour")),
+        "frame_colour": Color(FINISHES, part="frame"),
+        "blanket_colour": Color(PAINTS, part="blanket"),
+        "headboard_colour": Color(FINISHES, part="headboard"),
+        "pillow_colour": Color(PAINTS, part="pillow", unlike=("blanket_colour", "headboard_colour")),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Frame on four feet, blanket, pillows, headboard, posts; the head end is at the back (+y)."""
-        width, length = p.metres("width"), 2.0
+        width, length = p.meters("width"), 2.0
         corners = np.array([(x, y, 0.0) for x in (-1, 1) for y in (-1, 1)]) * (
             width / 2 - 0.05,
             length / 2 - 0.05,
@@ -290,7 +290,7 @@ class Bed(Family):
         shape.add("frame", box(0.1, 0.1, tall), corners)
         shape.add("frame", box(width, length, 0.18, open_ends="top"), (0, 0, 0.17))
         mattress = box(width - 0.08, 0.54, 0.18, open_ends="bottom")
-        shape.add("mattress", mattress, (0, 0.69, 0.35), colour="white")
+        shape.add("mattress", mattress, (0, 0.69, 0.35), color="white")
         shape.add("blanket", box(width - 0.04, 1.4, 0.2, open_ends="bottom"), (0, -0.28, 0.35))
         count = p.count("pillows")
         pitch = (width - 0.1) / count

@@ -12,13 +12,13 @@ from align3d.sources.procedural.attributes import (
     WOODS,
     Attribute,
     Choice,
-    Colour,
+    Color,
     Count,
     Length,
     Parameters,
 )
 from align3d.sources.procedural.builder import Builder, moved, row, turn
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 from align3d.sources.procedural.families.base import Family, family
 from align3d.sources.procedural.primitives import (
     Lathe,
@@ -51,15 +51,15 @@ class Hammer(Family):
         "grip": Choice(("short", "long")),
         "bands": Count((1, 2, 3), part="band"),
         "length": Length(220, 480, 10),
-        "head_colour": Colour((*METALS, "black", "red", "blue"), part="head"),
-        "handle_colour": Colour(GRIPS, part="handle"),
-        "grip_colour": Colour(PAINTS, part="grip", unlike=("handle_colour",)),
-        "band_colour": Colour(PAINTS, part="band", unlike=("handle_colour", "grip_colour")),
+        "head_colour": Color((*METALS, "black", "red", "blue"), part="head"),
+        "handle_colour": Color(GRIPS, part="handle"),
+        "grip_colour": Color(PAINTS, part="grip", unlike=("handle_colour",)),
+        "band_colour": Color(PAINTS, part="band", unlike=("handle_colour", "grip_colour")),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Grip, handle with bands, head across its end (along y)."""
-        length = p.metres("length")
+        length = p.meters("length")
         s = length / 3  # the head is as wide as a third of the length
         grip = (0.3 if p.text("grip") == "short" else 0.5) * length
         r = 0.045 * s * 2
@@ -130,14 +130,14 @@ class Screwdriver(Family):
         "rings": Count((1, 2, 3, 4), part="ring"),
         "guard": Choice(("with", "without")),
         "length": Length(120, 360, 10),
-        "shaft_colour": Colour((*METALS, "black"), part="shaft"),
-        "handle_colour": Colour(GRIPS, part="handle"),
-        "ring_colour": Colour(PAINTS, part="ring", unlike=("handle_colour",)),
+        "shaft_colour": Color((*METALS, "black"), part="shaft"),
+        "handle_colour": Color(GRIPS, part="handle"),
+        "ring_colour": Color(PAINTS, part="ring", unlike=("handle_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Handle with rings, a guard, shaft and tip, one behind the other."""
-        length = p.metres("length")
+        length = p.meters("length")
         grip, r = 0.42 * length, 0.055 * length
         rings = spaced(p.count("rings"), 0.5 * grip, 0.06 * length, 0.026 * length)
         style = p.text("handle")
@@ -164,7 +164,7 @@ class Screwdriver(Family):
                 cylinder(1.6 * r, 0.02 * length),
                 (grip, 0, 0),
                 rotate=ALONG,
-                colour=p.text("handle_colour"),
+                color=p.text("handle_colour"),
             )
         tip = 0.1 * length
         thin = 0.018 * length
@@ -207,14 +207,14 @@ class Wrench(Family):
         "grip": Choice(("with", "without")),
         "bands": Count((1, 2, 3, 4), part="band"),
         "length": Length(100, 400, 10),
-        "colour": Colour((*METALS, "black", "red", "blue"), part="bar"),
-        "grip_colour": Colour(PAINTS, part="grip", when=("grip", ("with",)), unlike=("colour",)),
-        "band_colour": Colour(PAINTS, part="band", unlike=("grip_colour", "colour")),
+        "colour": Color((*METALS, "black", "red", "blue"), part="bar"),
+        "grip_colour": Color(PAINTS, part="grip", when=("grip", ("with",)), unlike=("colour",)),
+        "band_colour": Color(PAINTS, part="band", unlike=("grip_colour", "colour")),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Bar, ends, grip around its middle, bands."""
-        length, colour = p.metres("length"), p.text("colour")
+        length, color = p.meters("length"), p.text("colour")
         thick, wide = 0.035 * length, 0.07 * length
         reach = {"left end": 0.095 * length, "right end": 0.115 * length}
         # an open end reaches out to its jaws' tips, which lie 40 degrees off the bar's direction
@@ -238,17 +238,17 @@ class Wrench(Family):
             place = np.array([x, 0, -0.7 * thick])
             spin = turn("z", 180) if x < 0 else np.eye(3)
             if p.text(name) == "open":
-                shape.add(part, sector(r, 0.55 * r, 40, 320, 1.4 * thick), place, rotate=spin, colour=colour)
+                shape.add(part, sector(r, 0.55 * r, 40, 320, 1.4 * thick), place, rotate=spin, color=color)
             elif p.text(name) == "ring-shaped":
-                shape.add(part, tube(r, 0.66 * r, 1.4 * thick), place, colour=colour)
+                shape.add(part, tube(r, 0.66 * r, 1.4 * thick), place, color=color)
             else:
                 hexagon = polygon(6, r)
                 shape.add(
-                    part, prism(hexagon, 1.4 * thick, hole=0.62 * hexagon), place, rotate=spin, colour=colour
+                    part, prism(hexagon, 1.4 * thick, hole=0.62 * hexagon), place, rotate=spin, color=color
                 )
 
     def describe(self, p: Parameters, d: Description) -> None:
-        """Ends, grip, bands, colour, length."""
+        """Ends, grip, bands, color, length."""
         d.measure("length", "long", "short", "long")
         d.adjective("colour")
         d.part("left end", ("left_end", p.text("left_end")))
@@ -272,14 +272,14 @@ class Rake(Family):
         "tine_style": Choice(("straight", "curved")),
         "end": Choice(("plain", "ball", "crossbar")),
         "length": Length(600, 1800, 50),
-        "handle_colour": Colour(GRIPS, part="handle"),
-        "bar_colour": Colour(PAINTS, part="crossbar"),
-        "tine_colour": Colour((*METALS, *PAINTS), part="tine", unlike=("bar_colour",)),
+        "handle_colour": Color(GRIPS, part="handle"),
+        "bar_colour": Color(PAINTS, part="crossbar"),
+        "tine_colour": Color((*METALS, *PAINTS), part="tine", unlike=("bar_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Handle along x, a crossbar along y at its end, tines down and onwards from it."""
-        length, count = p.metres("length"), p.count("tines")
+        length, count = p.meters("length"), p.count("tines")
         r, wide, tine = 0.018 * length, 0.36 * length, 0.16 * length
         bent = p.text("tine_style") == "curved"
         end = length - (0.75 * tine if bent else 0.018 * length)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from align3d.sources.procedural.attributes import PAINTS, Attribute, Choice, Colour, Count, Length, Parameters
+from align3d.sources.procedural.attributes import PAINTS, Attribute, Choice, Color, Count, Length, Parameters
 from align3d.sources.procedural.builder import Builder, turn, turns
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 from align3d.sources.procedural.families.base import Family, family
 from align3d.sources.procedural.primitives import (
     Ellipsoid,
@@ -30,7 +30,7 @@ GLAZES = (*PAINTS, "terracotta")
 
 @family
 class Mug(Family):
-    """A mug with a round, angular or no handle, coloured inside and perhaps with bands around it."""
+    """A mug with a round, angular or no handle, colored inside and perhaps with bands around it."""
 
     name = "mug"
     synonyms = ("cup",)
@@ -40,15 +40,15 @@ class Mug(Family):
         "side": Choice(("left", "right"), when=("handle", ("round", "angular"))),
         "bands": Count((1, 2, 3), part="band"),
         "height": Length(60, 160, 5),
-        "body_colour": Colour(GLAZES, part="body"),
-        "inside_colour": Colour(PAINTS, part="inside"),
-        "handle_colour": Colour(GLAZES, part="handle", when=("handle", ("round", "angular"))),
-        "band_colour": Colour(PAINTS, part="band", unlike=("body_colour",)),
+        "body_colour": Color(GLAZES, part="body"),
+        "inside_colour": Color(PAINTS, part="inside"),
+        "handle_colour": Color(GLAZES, part="handle", when=("handle", ("round", "angular"))),
+        "band_colour": Color(PAINTS, part="band", unlike=("body_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Outer wall, inner wall, bands, handle."""
-        h = p.metres("height")
+        h = p.meters("height")
         knots = {
             "straight": [(0, 0.04), (h, 0.04)],
             "tapered": [(0, 0.03), (h, 0.046)],
@@ -102,14 +102,14 @@ class Bottle(Family):
         "shoulder": Choice(("sloping", "sharp")),
         "label": Choice(("with", "without")),
         "height": Length(120, 400, 10),
-        "body_colour": Colour((*PAINTS, "glass"), part="body"),
-        "cap_colour": Colour((*PAINTS, "gold"), part="cap"),
-        "label_colour": Colour(PAINTS, part="label", when=("label", ("with",)), unlike=("body_colour",)),
+        "body_colour": Color((*PAINTS, "glass"), part="body"),
+        "cap_colour": Color((*PAINTS, "gold"), part="cap"),
+        "label_colour": Color(PAINTS, part="label", when=("label", ("with",)), unlike=("body_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Body up to the shoulder, neck, cap, a label around the body."""
-        h = p.metres("height")
+        h = p.meters("height")
         r, slim = 0.15 * h, 0.05 * h
         neck = (0.28 if p.text("neck") == "long" else 0.1) * h
         slope = (0.2 if p.text("shoulder") == "sloping" else 0.03) * h
@@ -165,14 +165,14 @@ class Vase(Family):
         "handles": Count((0, 1, 2), part="handle"),
         "bands": Count((1, 2, 3, 4), part="band"),
         "height": Length(120, 500, 10),
-        "body_colour": Colour(GLAZES, part="body"),
-        "band_colour": Colour(PAINTS, part="band", unlike=("body_colour",)),
-        "handle_colour": Colour(GLAZES, part="handle", when=("handles", (1, 2))),
+        "body_colour": Color(GLAZES, part="body"),
+        "band_colour": Color(PAINTS, part="band", unlike=("body_colour",)),
+        "handle_colour": Color(GLAZES, part="handle", when=("handles", (1, 2))),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Wall, bands around it, loop handles on the sides."""
-        h = p.metres("height")
+        h = p.meters("height")
         shares: dict[str, list[tuple[float, float]]] = {
             "bulbous": [(0, 0.16), (0.4, 0.32), (0.8, 0.12), (1, 0.16)],
             "flared": [(0, 0.12), (0.5, 0.15), (1, 0.32)],
@@ -218,10 +218,10 @@ class Teapot(Family):
         "spout": Choice(("curved", "straight")),
         "feet": Choice(("with", "without")),
         "width": Length(120, 280, 10),
-        "body_colour": Colour(GLAZES, part="body"),
-        "lid_colour": Colour(GLAZES, part="lid"),
-        "handle_colour": Colour((*PAINTS, "walnut"), part="handle"),
-        "knob_colour": Colour((*PAINTS, "brass"), part="knob", unlike=("lid_colour",)),
+        "body_colour": Color(GLAZES, part="body"),
+        "lid_colour": Color(GLAZES, part="lid"),
+        "handle_colour": Color((*PAINTS, "walnut"), part="handle"),
+        "knob_colour": Color((*PAINTS, "brass"), part="knob", unlike=("lid_colour",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
@@ -236,7 +236,7 @@ class Teapot(Family):
         )
         outer = smooth([(low + z * tall, r) for z, r in knots])
         # the spout reaches 0.55 of the unit to its side, a handle 0.45 to the other, or else the body does
-        unit = p.metres("width") / (0.55 + (0.45 if p.text("handle") == "side" else outer[:, 0].max()))
+        unit = p.meters("width") / (0.55 + (0.45 if p.text("handle") == "side" else outer[:, 0].max()))
         outer = outer * unit
         shape.add("body", Lathe(np.concatenate([[(0, outer[0, 1])], outer])))
         top = float(outer[-1, 1])
@@ -256,7 +256,7 @@ class Teapot(Family):
             "spout",
             Sweep(path, np.linspace(0.055, 0.025, len(path)) * unit, (0, 1, 0)),
             rotate=spin,
-            colour=p.text("body_colour"),
+            color=p.text("body_colour"),
         )
         thick = 0.022 * unit
         if p.text("handle") == "side":
@@ -279,7 +279,7 @@ class Teapot(Family):
                 "foot",
                 cylinder(0.03 * unit, (low + 0.02) * unit, open_ends="top"),
                 feet,
-                colour=p.text("body_colour"),
+                color=p.text("body_colour"),
             )
 
     def describe(self, p: Parameters, d: Description) -> None:
@@ -311,10 +311,10 @@ class Pot(Family):
         "lid": Choice(("with", "without")),
         "depth": Choice(("shallow", "medium", "deep")),
         "diameter": Length(140, 320, 10),
-        "body_colour": Colour(("steel", "copper", *PAINTS), part="body"),
-        "handle_colour": Colour(("black", "red", "blue", "green", "white", "brass", "walnut"), part="handle"),
-        "lid_colour": Colour(("steel", "copper", "glass", *PAINTS), part="lid", when=("lid", ("with",))),
-        "knob_colour": Colour(
+        "body_colour": Color(("steel", "copper", *PAINTS), part="body"),
+        "handle_colour": Color(("black", "red", "blue", "green", "white", "brass", "walnut"), part="handle"),
+        "lid_colour": Color(("steel", "copper", "glass", *PAINTS), part="lid", when=("lid", ("with",))),
+        "knob_colour": Color(
             ("black", "red", "blue", "white", "brass"),
             part="knob",
             when=("lid", ("with",)),
@@ -324,7 +324,7 @@ class Pot(Family):
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Wall inside and outside, handles, lid with a knob."""
-        r = p.metres("diameter") / 2
+        r = p.meters("diameter") / 2
         h = {"shallow": 0.55, "medium": 1.0, "deep": 1.7}[p.text("depth")] * r
         shape.add("body", Lathe([(0, 0), (0.94 * r, 0), (r, 0.06 * r), (r, h), (0.96 * r, h)]))
         if p.text("lid") == "with":

@@ -176,7 +176,7 @@ def test_errors_say_what_is_wrong():
 def test_builder_keeps_density_over_copies_and_parts():
     shape = Builder({"leg": "red"})
     shape.add("leg", pr.cylinder(0.05, 1.0), circle(4, 1.0))
-    shape.add("top", pr.disc(1.2), (0, 0, 1), colour="blue")
+    shape.add("top", pr.disc(1.2), (0, 0, 1), color="blue")
     cloud = shape.sample(COUNT, np.random.default_rng(0))
     leg = 2 * np.pi * 0.05 * 1.05
     assert shape.area == pytest.approx(4 * leg + np.pi * 1.44)
@@ -189,20 +189,20 @@ def test_builder_keeps_density_over_copies_and_parts():
 
 def test_builder_bounds_follow_rotation():
     shape = Builder({})
-    shape.add("bar", pr.box(2.0, 1.0, 4.0), (1, 2, 3), rotate=turn("y", 90), colour="red")
+    shape.add("bar", pr.box(2.0, 1.0, 4.0), (1, 2, 3), rotate=turn("y", 90), color="red")
     low, high = shape.bounds()
     np.testing.assert_allclose(low, (1, 1.5, 2), atol=1e-12)
     np.testing.assert_allclose(high, (5, 2.5, 4), atol=1e-12)
     assert turns("z", [0, 90]).shape == (2, 3, 3)
 
 
-def test_builder_refuses_a_part_without_or_with_two_colours():
+def test_builder_refuses_a_part_without_or_with_two_colors():
     shape = Builder({})
-    with pytest.raises(ValueError, match="no colour"):
+    with pytest.raises(ValueError, match="no color"):
         shape.add("leg", pr.disc(1.0))
-    shape.add("leg", pr.disc(1.0), colour="red")
+    shape.add("leg", pr.disc(1.0), color="red")
     with pytest.raises(ValueError, match="red already"):
-        shape.add("leg", pr.disc(1.0), colour="blue")
+        shape.add("leg", pr.disc(1.0), color="blue")
 
 
 @given(st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: np.linalg.norm(v) > 1e-3))

@@ -1,4 +1,4 @@
-"""What is claimed of a shape is so: counts, colours, sizes and places of parts, measured on the points."""
+"""Shapes that are as claimed: counts, colors, sizes and places of parts, measured on the points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from align3d.sources.procedural import FAMILIES, Cloud, Count, Family, Parameters
 from align3d.sources.procedural.attributes import PALETTE, count_word, draw_values, is_valid, plural
-from align3d.sources.procedural.captions import captions
+from align3d.sources.procedural.caption_grammar import captions
 
 NAMES = sorted(FAMILIES)
 # Which way each family's measures go in the bounding box, or the part that they are about.
@@ -72,7 +72,7 @@ def test_as_many_pieces_of_a_part_as_its_count_says(name):
 
 
 def claims(text: str) -> list[tuple[float, str]]:
-    """Lengths that a caption claims, in metres, with their adjectives."""
+    """Lengths that a caption claims, in meters, with their adjectives."""
     unit = {"mm": 0.001, "cm": 0.01, "m": 1.0}
     found = re.findall(r"(\d[\d.]*) (mm|cm|m) (tall|wide|long|in diameter)", text)
     return [(float(value) * unit[name], adjective) for value, name, adjective in found]
@@ -98,7 +98,7 @@ def test_lengths_in_captions_are_those_of_the_shape(name):
 
 
 def nouns_of(family: Family, part_names: tuple[str, ...]) -> dict[str, str]:
-    """Every noun of captions whose colour can be checked -> the part that has it."""
+    """Every noun of captions whose color can be checked -> the part that has it."""
     called = {part: part for part in part_names} | CALLED.get(family.name, {})
     found = {form: part for noun, part in called.items() for form in (noun, plural(noun))}
     if family.name in MAIN:
@@ -107,8 +107,8 @@ def nouns_of(family: Family, part_names: tuple[str, ...]) -> dict[str, str]:
     return {noun: part for noun, part in found.items() if noun}
 
 
-def coloured_nouns(text: str, nouns: dict[str, str]) -> list[tuple[str, str]]:
-    """(colour, part) for every colour word of a text and the noun it stands before."""
+def colored_nouns(text: str, nouns: dict[str, str]) -> list[tuple[str, str]]:
+    """(color, part) for every color word of a text and the noun it stands before."""
     found = []
     pattern = r"\b(" + "|".join(sorted(map(re.escape, nouns), key=len, reverse=True)) + r")\b"
     for match in re.finditer(r"\b(" + "|".join(PALETTE) + r")\b", text):
@@ -119,7 +119,7 @@ def coloured_nouns(text: str, nouns: dict[str, str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_colours_in_captions_are_those_of_the_points(name):
+def test_colors_in_captions_are_those_of_the_points(name):
     family = FAMILIES[name]
     for seed in range(20):
         p = parameters(family, seed)
@@ -131,9 +131,9 @@ def test_colours_in_captions_are_those_of_the_points(name):
         }
         nouns = nouns_of(family, cloud.part_names)
         for text in all_captions(family, p, seed):
-            for colour, part in coloured_nouns(text, nouns):
+            for color, part in colored_nouns(text, nouns):
                 nearest = min(PALETTE, key=lambda c: float(np.abs(means[part] - PALETTE[c].rgb).sum()))
-                assert nearest == colour, f"{part} is {nearest}: {text!r}"
+                assert nearest == color, f"{part} is {nearest}: {text!r}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,7 +155,7 @@ def test_counts_in_captions_are_those_of_the_parameters(name):
     assert said or not counts
 
 
-def centre(cloud: Cloud, part: str) -> np.ndarray:
+def center(cloud: Cloud, part: str) -> np.ndarray:
     return cloud.points[cloud.part == cloud.part_names.index(part)].mean(0)
 
 
@@ -168,7 +168,7 @@ def test_left_is_the_left_of_someone_who_looks_at_the_front(name, key, part):
     for seed in range(30):
         p = parameters(family, seed)
         if key in p:
-            sideways = centre(sample(family, p), part)[0]
+            sideways = center(sample(family, p), part)[0]
             assert (sideways < 0) == (p.text(key) == "left")
             seen.add(p.text(key))
     assert seen == {"left", "right"}
@@ -187,7 +187,7 @@ def test_relations_in_space_hold():
     for name, (upper, lower) in above.items():
         for seed in range(5):
             cloud = sample(FAMILIES[name], parameters(FAMILIES[name], seed))
-            assert centre(cloud, upper)[2] > centre(cloud, lower)[2], name
+            assert center(cloud, upper)[2] > center(cloud, lower)[2], name
 
 
 @pytest.mark.parametrize("legs", [3, 4, 5, 6])
@@ -199,7 +199,7 @@ def test_legs_of_a_table_stay_below_its_top_and_apart(legs, style):
     points = cloud.points[cloud.part == cloud.part_names.index("leg")]
     top = cloud.points[cloud.part == cloud.part_names.index("top")]
     assert points[:, 2].max() < top[:, 2].max()
-    assert np.abs(points[:, :2]).max() <= p.metres("width") / 2 + 1e-6
+    assert np.abs(points[:, :2]).max() <= p.meters("width") / 2 + 1e-6
     assert clusters(points, 0.02) == legs
 
 
@@ -240,9 +240,9 @@ def test_every_attribute_can_be_named_and_refers_to_earlier_ones(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_colours_of_an_attribute_are_well_apart(name):
+def test_colors_of_an_attribute_are_well_apart(name):
     for attribute in FAMILIES[name].attributes.values():
-        colours = [np.array(PALETTE[c].rgb) for c in getattr(attribute, "values", ()) if c in PALETTE]
-        for at, colour in enumerate(colours):
-            for other in colours[at + 1 :]:
-                assert np.linalg.norm(colour - other) > 35
+        colors = [np.array(PALETTE[c].rgb) for c in getattr(attribute, "values", ()) if c in PALETTE]
+        for at, color in enumerate(colors):
+            for other in colors[at + 1 :]:
+                assert np.linalg.norm(color - other) > 35

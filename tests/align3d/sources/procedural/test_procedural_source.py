@@ -99,7 +99,7 @@ def test_twins_differ_in_one_attribute_that_their_first_captions_name():
         shared = sum((Counter(first) & Counter(second)).values())
         assert shared >= 0.5 * max(len(first), len(second)), (first, second)
         assert a.parameters.content_hash() != b.parameters.content_hash()
-    assert set(changed) == {"Choice", "Colour", "Count", "Length"}
+    assert set(changed) == {"Choice", "Color", "Count", "Length"}
 
 
 def test_the_share_of_twins_is_a_setting():

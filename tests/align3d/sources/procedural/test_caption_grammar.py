@@ -1,4 +1,4 @@
-"""Captions: grammar, variety, and that near-twins are told apart by exactly what differs."""
+"""Captions: grammar, variety, and near-twins that differ by exactly one attribute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from align3d.sources.procedural.attributes import (
     length_text,
     plural,
 )
-from align3d.sources.procedural.captions import PATTERNS, QUERY_PATTERNS, join, sentences
+from align3d.sources.procedural.caption_grammar import PATTERNS, QUERY_PATTERNS, join, sentences
 
 SOURCE = ProceduralSource(size=400, seed=11)
 

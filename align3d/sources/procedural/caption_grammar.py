@@ -1,6 +1,6 @@
-"""Sentences about a shape: what can truly be said of it, and patterns that say some of it.
+"""Grammar of captions: what can truly be said of a shape, and patterns that say some of it.
 
-A family writes a `Description`: adjectives of the whole, measures, parts with their own adjectives and
+A family writes a ``Description``: adjectives of the whole, measures, parts with their own adjectives and
 counts, what is missing, and how parts lie to each other. Each word carries the attribute that makes it true;
 a caption is a pattern and a set of attributes to name, so the same description gives short and long
 sentences, and never one that is untrue.
@@ -33,12 +33,12 @@ class Thing:
     """A part as a noun phrase.
 
     Attributes:
-        noun: singular.
+        noun: Noun in the singular.
         words: (attribute, adjective) in the order in which English puts them.
-        count: how many there are.
-        count_by: the attribute that sets the count, or None where it is always the same.
+        count: Number of such parts.
+        count_by: The attribute that sets the count, or None where it is always the same.
         after: (attribute, phrase) that follow the noun, such as "on the left".
-        exists_by: the attribute because of which the part is there at all, or None.
+        exists_by: The attribute because of which the part is there at all, or None.
     """
 
     noun: str
@@ -55,7 +55,7 @@ class Thing:
         return frozenset([*by, *(name for name, _ in (*self.words, *self.after))])
 
     def say(self, named: Named, *, bare: bool = False) -> str:
-        """The noun phrase with the adjectives of the named attributes; `bare` leaves the article out."""
+        """The noun phrase with the adjectives of the named attributes; ``bare`` leaves the article out."""
         words = [text for name, text in self.words if name in named]
         after = [text for name, text in self.after if name in named]
         counted = self.count_by in named
@@ -85,10 +85,10 @@ class Description:
     """Everything that can be said of one shape.
 
     Args:
-        noun: what it is, as a noun phrase.
-        parameters: the shape's parameters.
-        attributes: its family's attributes.
-        synonyms: other nouns for it.
+        noun: Noun phrase for the shape.
+        parameters: The shape's parameters.
+        attributes: Its family's attributes.
+        synonyms: Other nouns for the part.
 
     Example:
         >>> from align3d.sources.procedural.attributes import Choice, Count
@@ -134,11 +134,11 @@ class Description:
         """Say a part.
 
         Args:
-            noun: singular.
-            *words: attributes whose value is the adjective, or (attribute, adjective).
-            count: the attribute that is the count, or (attribute, count), or a number that is always so.
+            noun: Noun in the singular.
+            *words: Attributes whose value is the adjective, or (attribute, adjective).
+            count: The attribute that is the count, or (attribute, count), or a number that is always so.
             after: (attribute, phrase) pairs behind the noun.
-            exists_by: the attribute because of which the part is there.
+            exists_by: The attribute because of which the part is there.
         """
         pairs = tuple((word, self.parameters.text(word)) if isinstance(word, str) else word for word in words)
         if isinstance(count, str):
@@ -149,7 +149,7 @@ class Description:
         return thing
 
     def without(self, attribute: str, noun: str) -> None:
-        """Say that something is missing: `noun` with its article or in the plural, as after "without"."""
+        """Say that something is missing: ``noun`` with its article or in the plural, as after "without"."""
         self.missing.append((attribute, noun))
 
     def relation(self, upper: Thing, preposition: str, lower: Thing) -> None:
@@ -179,11 +179,11 @@ def join(phrases: Sequence[str]) -> str:
 
 
 def _whole(d: Description, named: Named, *, number: bool) -> tuple[str, list[str]]:
-    """The noun with its adjectives, without article; and the measures still to be told."""
+    """The noun with its adjectives, without article; and the measures still to be named."""
     words = [text for name, text in d.words if name in named]
-    told = [measure for measure in d.measures if measure.attribute in named]
-    sizes = [] if number else [measure.word for measure in told if measure.word]
-    rest = [measure.phrase for measure in told if number or not measure.word]
+    named_measures = [measure for measure in d.measures if measure.attribute in named]
+    sizes = [] if number else [measure.word for measure in named_measures if measure.word]
+    rest = [measure.phrase for measure in named_measures if number or not measure.word]
     return " ".join([*sizes, *words, d.noun]), rest
 
 
@@ -291,7 +291,7 @@ PATTERNS: tuple[Pattern, ...] = (with_phrase, measured_first, related, catalogue
 
 
 def choose(names: Sequence[str], count: int, rng: np.random.Generator, keep: Sequence[str] = ()) -> Named:
-    """Choose `count` names at random, those in `keep` among them."""
+    """Choose ``count`` names at random, those in ``keep`` among them."""
     rest = [name for name in names if name not in keep]
     chosen = list(keep)
     while rest and len(chosen) < count:
@@ -303,10 +303,10 @@ def query_caption(d: Description, rng: np.random.Generator, *, focus: str | None
     """The caption that should find the shape: several attributes, with sizes in numbers.
 
     Args:
-        d: the description.
-        rng: near-twins get generators of equal state, so that their captions differ in nothing but the focus.
-        focus: an attribute that must be named, or None.
-        attributes: how many are named.
+        d: Description of the shape.
+        rng: Near-twins get generators of equal state, so that their captions differ in nothing but the focus.
+        focus: An attribute that must be named, or None.
+        attributes: Number of attributes that are named.
     """
     names = d.sayable
     pattern = QUERY_PATTERNS[pick(rng, len(QUERY_PATTERNS))]
@@ -320,10 +320,10 @@ def captions(
     """Four to six different captions: the query first, then short, middle and long ones.
 
     Args:
-        d: the description.
-        query_rng: for the first caption; equal for near-twins.
-        rng: for the others.
-        focus: what the first caption must name, or None.
+        d: Description of the shape.
+        query_rng: Generator for the first caption, of equal state for near-twins.
+        rng: Generator for the other captions.
+        focus: What the first caption must name, or None.
     """
     names = d.sayable
     texts = [query_caption(d, query_rng, focus=focus)]

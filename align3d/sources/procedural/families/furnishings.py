@@ -1,4 +1,4 @@
-"""Furniture to keep things in and to light the room: shelf, dresser, lamp, candlestick."""
+"""Furnishings: shelf, dresser, lamp, candlestick."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from align3d.sources.procedural.attributes import (
     WOODS,
     Attribute,
     Choice,
-    Colour,
+    Color,
     Count,
     Length,
     Parameters,
 )
 from align3d.sources.procedural.builder import Builder, circle, moved, row, turn, turns
-from align3d.sources.procedural.captions import Description
+from align3d.sources.procedural.caption_grammar import Description
 from align3d.sources.procedural.families.base import Family, family
 from align3d.sources.procedural.primitives import (
     Ellipsoid,
@@ -47,16 +47,16 @@ class Shelf(Family):
         "back": Choice(("open", "closed")),
         "height": Length(600, 2200, 50),
         "width": Length(500, 1500, 50),
-        "board_colour": Colour(FINISHES, part="board"),
-        "post_colour": Colour(
+        "board_colour": Color(FINISHES, part="board"),
+        "post_colour": Color(
             (*FINISHES, "steel"), part="post", when=("sides", ("post",)), unlike=("board_colour",)
         ),
-        "panel_colour": Colour(FINISHES, part="side panel", when=("sides", ("panel",))),
+        "panel_colour": Color(FINISHES, part="side panel", when=("sides", ("panel",))),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Boards evenly from bottom to top, held by four posts or two side panels, perhaps a back."""
-        height, width, depth, thick = p.metres("height"), p.metres("width"), 0.32, 0.03
+        height, width, depth, thick = p.meters("height"), p.meters("width"), 0.32, 0.03
         count = p.count("boards")
         heights = np.linspace(0.06, height - thick - 0.02, count)
         places = np.column_stack([np.zeros((count, 2)), heights])
@@ -73,7 +73,7 @@ class Shelf(Family):
             shape.add("board", box(width - 0.06, depth, thick), places)
         if p.text("back") == "closed":
             shape.add(
-                "back", box(width - 0.08, 0.012, height - 0.08), (0, depth / 2 + 0.006, 0.05), colour="white"
+                "back", box(width - 0.08, 0.012, height - 0.08), (0, depth / 2 + 0.006, 0.05), color="white"
             )
 
     def describe(self, p: Parameters, d: Description) -> None:
@@ -101,15 +101,15 @@ class Dresser(Family):
         "feet": Choice(("with", "without")),
         "height": Length(500, 1500, 50),
         "width": Length(400, 1200, 50),
-        "body_colour": Colour(FINISHES, part="body"),
-        "drawer_colour": Colour(FINISHES, part="drawer", unlike=("body_colour",)),
-        "knob_colour": Colour(
+        "body_colour": Color(FINISHES, part="body"),
+        "drawer_colour": Color(FINISHES, part="drawer", unlike=("body_colour",)),
+        "knob_colour": Color(
             ("black", "white", *METALS),
             part="round knob",
             when=("pull", ("round knob",)),
             unlike=("drawer_colour",),
         ),
-        "bar_colour": Colour(
+        "bar_colour": Color(
             ("black", "white", *METALS),
             part="bar handle",
             when=("pull", ("bar handle",)),
@@ -119,13 +119,13 @@ class Dresser(Family):
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Body, drawer fronts one above the other, a pull on each, feet."""
-        height, width, depth = p.metres("height"), p.metres("width"), 0.45
+        height, width, depth = p.meters("height"), p.meters("width"), 0.45
         low = 0.12 if p.text("feet") == "with" else 0.0
         if low:
             corners = np.array([(x, y, 0.0) for x in (-1, 1) for y in (-1, 1)])
             foot = frustum(0.02, 0.035, low, open_ends="top")
             shape.add(
-                "foot", foot, corners * (width / 2 - 0.06, depth / 2 - 0.06, 1), colour=p.text("body_colour")
+                "foot", foot, corners * (width / 2 - 0.06, depth / 2 - 0.06, 1), color=p.text("body_colour")
             )
         shape.add("body", box(width, depth, height - low), (0, 0, low))
         count = p.count("drawers")
@@ -169,14 +169,14 @@ class Lamp(Family):
         "shade_style": Choice(("conical", "cylindrical", "domed", "spherical")),
         "base": Choice(("round", "square", "three-legged")),
         "height": Length(900, 2000, 50),
-        "pole_colour": Colour(("black", "white", *METALS), part="pole"),
-        "shade_colour": Colour(PAINTS, part="shade", unlike=("pole_colour",)),
-        "base_colour": Colour(("black", "white", "red", "blue", "green", *METALS), part="base"),
+        "pole_colour": Color(("black", "white", *METALS), part="pole"),
+        "shade_colour": Color(PAINTS, part="shade", unlike=("pole_colour",)),
+        "base_colour": Color(("black", "white", "red", "blue", "green", *METALS), part="base"),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Base, pole, arms that end in shades; the highest point is the top of the shades."""
-        height, count = p.metres("height"), p.count("shades")
+        height, count = p.meters("height"), p.count("shades")
         thick, foot = 0.018, 0.25 if p.text("base") == "three-legged" else 0.02
         if p.text("base") == "round":
             shape.add("base", frustum(0.2, 0.18, 0.04))
@@ -233,35 +233,35 @@ class Candlestick(Family):
         "base": Choice(("round", "square", "stepped")),
         "stem": Choice(("plain", "beaded")),
         "height": Length(200, 600, 20),
-        "metal": Colour((*METALS, "black", "white"), part="stem"),
-        "candle_colour": Colour(PAINTS, part="candle", unlike=("metal",)),
+        "metal": Color((*METALS, "black", "white"), part="stem"),
+        "candle_colour": Color(PAINTS, part="candle", unlike=("metal",)),
     }
 
     def build(self, p: Parameters, shape: Builder) -> None:
         """Base, stem, U-shaped arms, cups and candles; height without the candles is two thirds."""
-        height, count = p.metres("height"), p.count("candles")
+        height, count = p.meters("height"), p.count("candles")
         metal = p.text("metal")
         spread, foot, top = 0.085, 0.085, 0.62 * height
         if p.text("base") == "square":
-            shape.add("base", box(2 * foot, 2 * foot, 0.025), colour=metal)
+            shape.add("base", box(2 * foot, 2 * foot, 0.025), color=metal)
         elif p.text("base") == "stepped":
             for at, scale in enumerate((1.0, 0.7, 0.42)):
-                shape.add("base", cylinder(foot * scale, 0.018), (0, 0, 0.018 * at), colour=metal)
+                shape.add("base", cylinder(foot * scale, 0.018), (0, 0, 0.018 * at), color=metal)
         else:
             profile = [(0, 0), (foot, 0), (foot, 0.008), (0.5 * foot, 0.02), (0.012, 0.035)]
-            shape.add("base", Lathe(profile), colour=metal)
+            shape.add("base", Lathe(profile), color=metal)
         shape.add("stem", cylinder(0.009, top if count % 2 else 0.7 * top))
         if p.text("stem") == "beaded":
             shape.add("stem", Ellipsoid((0.02, 0.02, 0.016)), row(3, 0.16 * top, axis=2, z=0.33 * top))
         places = row(count, spread, z=top)
         candle = cylinder(0.013, height - top - 0.015, open_ends="bottom")
         shape.add("candle", candle, moved(places, 0, 0, 0.015))
-        shape.add("cup", frustum(0.014, 0.022, 0.02), places - (0, 0, 0.003), colour=metal)
+        shape.add("cup", frustum(0.014, 0.022, 0.02), places - (0, 0, 0.003), color=metal)
         for x in np.unique(np.round(np.abs(places[:, 0]), 6)):
             if x > 0:
                 dip = 0.7 * top - 0.25 * x
                 half = bezier([(0, 0, dip), (0.7 * x, 0, dip), (x, 0, dip), (x, 0, top)], segments=16)
-                shape.add("arm", Sweep(half, 0.007, (0, 1, 0)), rotate=turns("z", [0, 180]), colour=metal)
+                shape.add("arm", Sweep(half, 0.007, (0, 1, 0)), rotate=turns("z", [0, 180]), color=metal)
 
     def describe(self, p: Parameters, d: Description) -> None:
         """Candles, metal, base, stem, height."""
