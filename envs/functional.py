@@ -73,7 +73,7 @@ class EnvState(TensorClass):
         evaluation: What HAF makes of it.
         step: Steps taken, i64 `[B]`.
         stopped: Ended by `stop`, or with no action left, bool `[B]`.
-        legal: Actions that may be taken next, bool `[B, A]`.
+        action_mask: Actions that may be taken next, bool `[B, A]`.
         kl: Divergence from the initial attention, in nats, `[B]`.
         potentials: Terms of the reward, in the order of `CalibrationCore.reward_weights`, `[B, P]`.
     """
@@ -82,7 +82,7 @@ class EnvState(TensorClass):
     evaluation: Evaluation
     step: Tensor
     stopped: Tensor
-    legal: Tensor
+    action_mask: Tensor
     kl: Tensor
     potentials: Tensor
 
@@ -174,14 +174,14 @@ class CalibrationCore:
             regions=layout.regions,
             device=attention.mask.device,
         )
-        legal = self.catalogue.mask(calibration, episode)
+        action_mask = self.catalogue.mask(calibration, episode)
         kl = torch.zeros_like(episode.initial.score[:, 0])
         state = EnvState(
             calibration=calibration,
             evaluation=episode.initial.clone(),
             step=torch.zeros_like(attention.paired),
-            stopped=~legal.any(-1),
-            legal=legal,
+            stopped=~action_mask.any(-1),
+            action_mask=action_mask,
             kl=kl,
             potentials=kl.unsqueeze(-1),
             batch_size=[batch],
@@ -189,56 +189,74 @@ class CalibrationCore:
         state.potentials = self._potentials(episode, state)
         return state
 
-    @torch.no_grad()
-    @without_pytorch()
     def transition(
-        self, episode: Episode, state: EnvState, action: Tensor, needed: Tensor | None = None
+        self, episode: Episode, state: EnvState, action: Tensor, active: Tensor | None = None
     ) -> EnvState:
-        """The states after one action a row. Rows that are done stay as they are.
+        """The next states after one action per row. Rows that are done stay as they are.
 
         Args:
             episode: Batch `[B]`.
             state: Batch `[B]`; stays as it is.
-            action: i64 `[B]`. An illegal one is refused.
-            needed: Rows that matter, bool `[B]`; the others stay as they are and cost nothing.
+            action: Number of the action, i64 `[B]`.
+            active: Rows that take their action, bool `[B]`, or None for all; the others stay as they are and
+                cost nothing.
 
         Raises:
-            ValueError: An action that is out of range or masked, in a row that is not done.
+            ValueError: An action of an active row that is not done is out of range or masked.
         """
-        moves = ~self.done(state)
-        if needed is not None:
-            moves = moves & needed
-        self._check(state, action, moves)
-        chosen = torch.where(moves, action, -1)
+        going = ~self.done(state) if active is None else active & ~self.done(state)
+        inside = (action >= 0) & (action < self.actions)
+        legal = state.action_mask.gather(1, action.clamp(0, self.actions - 1).unsqueeze(1)).squeeze(1)
+        wrong = going & ~(inside & legal)
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            number = int(action[row])
+            name = f" ({self.catalogue.names[number]})" if bool(inside[row]) else ""
+            raise ValueError(
+                f"action {number}{name} is not legal in row {row}; choose one that the mask allows"
+            )
+        return self._advance(episode, state, action, going)
+
+    def transition_unchecked(
+        self, episode: Episode, state: EnvState, action: Tensor, active: Tensor
+    ) -> EnvState:
+        """The same as `transition`, for actions that are known to be legal in all active rows."""
+        return self._advance(episode, state, action, active & ~self.done(state))
+
+    @torch.no_grad()
+    @without_pytorch()
+    def _advance(self, episode: Episode, state: EnvState, action: Tensor, active: Tensor) -> EnvState:
+        """The next states after legal actions of active rows, bool `[B]`, that are not done."""
+        chosen = torch.where(active, action, -1)
         stop = self.catalogue.stop
-        stops = torch.zeros_like(moves) if stop is None else chosen == stop
+        stops = torch.zeros_like(active) if stop is None else chosen == stop
         calibration = self.catalogue.apply(state.calibration, episode, chosen)
         reach = self.catalogue.reach.to(action.device)[chosen.clamp_min(0)]
-        reach = torch.where(moves, reach, int(Invalidation.POOLING))
+        reach = torch.where(active, reach, int(Invalidation.POOLING))
         evaluation = self.evaluator.update(
             episode.attention, episode.work, state.evaluation, state.calibration, calibration, reach
         )
         # Rounding must not make a reward out of a row in which nothing has happened.
-        still = ~moves | stops
+        still = ~active | stops
         evaluation.score = torch.where(still.unsqueeze(-1), state.evaluation.score, evaluation.score)
         kl = self.evaluator.divergence(episode.attention, evaluation, calibration)
-        legal = self.catalogue.mask(calibration, episode)
-        following = EnvState(
+        action_mask = self.catalogue.mask(calibration, episode)
+        next_state = EnvState(
             calibration=calibration,
             evaluation=evaluation,
-            step=state.step + moves,
-            stopped=state.stopped | stops | ~legal.any(-1),
-            legal=legal,
+            step=state.step + active,
+            stopped=state.stopped | stops | ~action_mask.any(-1),
+            action_mask=action_mask,
             kl=torch.where(still, state.kl, kl),
             potentials=state.potentials,
             batch_size=state.batch_size,
         )
-        potentials = self._potentials(episode, following)
-        following.potentials = torch.where(still.unsqueeze(-1), state.potentials, potentials)
-        return following
+        potentials = self._potentials(episode, next_state)
+        next_state.potentials = torch.where(still.unsqueeze(-1), state.potentials, potentials)
+        return next_state
 
     def reward(
-        self, episode: Episode, state: EnvState, action: Tensor, following: EnvState
+        self, episode: Episode, state: EnvState, action: Tensor, next_state: EnvState
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The reward of a transition, `[B]`, and its parts.
 
@@ -247,13 +265,13 @@ class CalibrationCore:
             in its own unit, `[B]`, and under `reward/weighted/kl` the same with its weight and sign. The
             latter add up to the reward.
         """
-        change = (following.potentials - state.potentials).unbind(-1)
+        change = (next_state.potentials - state.potentials).unbind(-1)
         raw = dict(zip(self.reward_weights, change, strict=True))
         parts = {f"reward/{name}": change for name, change in raw.items()}
         parts |= {
             f"reward/weighted/{name}": weight * raw[name] for name, weight in self.reward_weights.items()
         }
-        return self.potential(following) - self.potential(state), parts
+        return self.potential(next_state) - self.potential(state), parts
 
     def potential(self, state: EnvState) -> Tensor:
         """What rewards are the differences of, `[B]`."""
@@ -313,7 +331,7 @@ class CalibrationCore:
     @without_pytorch()
     def mask(self, episode: Episode, state: EnvState) -> Tensor:
         """Legal actions, bool `[B, A]`; a tensor of its own, which may be changed."""
-        return state.legal.clone()
+        return state.action_mask.clone()
 
     def terminal(self, state: EnvState) -> Tensor:
         """Ended by its own action, bool `[B]`."""
@@ -350,15 +368,3 @@ class CalibrationCore:
             if not bool(term.isfinite().all()):
                 raise ValueError(f"reward term {name!r}: expected finite numbers, got {term.tolist()}")
         return torch.stack([term.to(state.kl) for term in found], dim=-1)
-
-    def _check(self, state: EnvState, action: Tensor, moves: Tensor) -> None:
-        inside = (action >= 0) & (action < self.actions)
-        legal = state.legal.gather(1, action.clamp(0, self.actions - 1).unsqueeze(1)).squeeze(1)
-        wrong = moves & ~(inside & legal)
-        if bool(wrong.any()):
-            row = int(wrong.nonzero()[0, 0])
-            number = int(action[row])
-            name = f" ({self.catalogue.names[number]})" if bool(inside[row]) else ""
-            raise ValueError(
-                f"action {number}{name} is not legal in row {row}; choose one that the mask allows"
-            )

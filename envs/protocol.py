@@ -20,7 +20,7 @@ class FunctionalEnv(Protocol):
 
     It may also have `terminal(state)` and `truncated(state)`, bool `[B]` (without them every end is a
     terminal one), `potential(state)`, `[B]`, `reward_names`, the parts of the reward, `observation_names`,
-    and `device`.
+    `device`, and `transition_unchecked`, which is `transition` without a check that actions are legal.
     """
 
     @property
@@ -42,12 +42,12 @@ class FunctionalEnv(Protocol):
         """The first state, batch size `[B]`."""
         ...
 
-    def transition(self, episode: Any, state: Any, action: Tensor, needed: Tensor | None = None) -> Any:
-        """The next state; rows that are done, or not needed, stay as they are."""
+    def transition(self, episode: Any, state: Any, action: Tensor, active: Tensor | None = None) -> Any:
+        """The next state; rows that are done, or not active, stay as they are."""
         ...
 
     def reward(
-        self, episode: Any, state: Any, action: Tensor, following: Any
+        self, episode: Any, state: Any, action: Tensor, next_state: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The reward of a transition, `[B]`, and its parts by name."""
         ...
@@ -71,6 +71,12 @@ class Source(Protocol):
     def sample(self, count: int, generator: torch.Generator) -> Any:
         """Draw `count` episodes."""
         ...
+
+
+def transition_legal(core: FunctionalEnv, episode: Any, state: Any, action: Tensor, active: Tensor) -> Any:
+    """The next state after actions that are known to be legal in all active rows, so that none is checked."""
+    transition = getattr(core, "transition_unchecked", core.transition)
+    return transition(episode, state, action, active)
 
 
 def ends(core: FunctionalEnv, state: Any) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from envs.protocol import FunctionalEnv, Source, device_of, ends, state_info
+from envs.protocol import FunctionalEnv, Source, device_of, ends, state_info, transition_legal
 
 
 class Snapshot(TensorClass):
@@ -130,33 +130,34 @@ class EpisodeRunner:
         ended[rows] = False
         self._move(state, ended)
 
-    def step(self, action: Tensor, needed: Tensor | None = None) -> Step:
-        """One action a row. An illegal one is a no-op that costs a step; a row that is done stays as it is.
+    def step(self, action: Tensor, active: Tensor | None = None) -> Step:
+        """Take one action per row. An illegal one is a no-op that costs a step.
 
         Args:
-            action: i64 `[B]`.
-            needed: Rows to step, bool `[B]`, the others stay as they are; None is all.
+            action: Number of each row's action, i64 `[B]`.
+            active: Rows that take their action, bool `[B]`, or None for all. The others stay as they are, and
+                so do rows that are done.
 
         Raises:
-            ValueError: An action that is not in the catalogue, or another number of them.
+            ValueError: An action that is not in the catalogue, or another number of them than rows.
         """
         core, episode, state = self.core, self.now.episode, self.now.state
         if action.shape != (self.count,):
             raise ValueError(f"actions: expected [{self.count}], got {list(action.shape)}")
-        if needed is None:
-            needed = torch.ones_like(self.now.ended)
-        outside = needed & ((action < 0) | (action >= core.actions))
+        if active is None:
+            active = torch.ones_like(self.now.ended)
+        chosen = action.clamp(0, core.actions - 1)
+        outside = active & (chosen != action)
         if bool(outside.any()):
             row = int(outside.nonzero()[0, 0])
             raise ValueError(f"action {int(action[row])} in row {row}: must lie in [0, {core.actions})")
-        chosen = action.clamp(0, core.actions - 1)
         legal = core.mask(episode, state).gather(1, chosen.unsqueeze(1)).squeeze(1)
-        following = core.transition(episode, state, chosen, needed=legal & needed)
-        following.step = following.step + (needed & ~legal & ~core.done(state))
-        reward, parts = core.reward(episode, state, chosen, following)
-        terminated, truncated = ends(core, following)
-        self._move(following, torch.where(needed, terminated | truncated, self.now.ended))
-        return Step(reward, parts, legal | ~needed, terminated, truncated)
+        next_state = transition_legal(core, episode, state, chosen, legal & active)
+        next_state.step = next_state.step + (active & ~legal & ~core.done(state))
+        reward, parts = core.reward(episode, state, chosen, next_state)
+        terminated, truncated = ends(core, next_state)
+        self._move(next_state, torch.where(active, terminated | truncated, self.now.ended))
+        return Step(reward, parts, legal | ~active, terminated, truncated)
 
     def observation(self) -> Tensor:
         """What agents see, float32 `[B, O]`."""

@@ -98,9 +98,9 @@ class CalibrationTorchRLEnv(EnvBase):
         return self._seen(parts | {"legal": ~no}).update({name: end.clone() for name, end in ends.items()})
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        needed = tensordict.get("_step", None)
+        active = tensordict.get("_step", None)
         step = self.rows.step(
-            tensordict.get("action"), None if needed is None else needed.view(self.batch_size)
+            tensordict.get("action"), None if active is None else active.view(self.batch_size)
         )
         terminated, truncated = step.terminated.unsqueeze(-1), step.truncated.unsqueeze(-1)
         parts = {name: part for name, part in step.parts.items() if name in self._facts}

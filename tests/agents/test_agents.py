@@ -81,7 +81,7 @@ def test_results_add_up(demo, name):
     # Playing the actions again leads to the same calibration.
     state = core.initial(episode)
     for action in result.actions.unbind(1):
-        state = core.transition(episode, state, action, needed=action >= 0)
+        state = core.transition(episode, state, action, active=action >= 0)
     for field in ("level", "temperature", "head", "token", "association"):
         assert torch.equal(getattr(state.calibration, field), getattr(result.calibration, field))
     if result.parts:

@@ -48,9 +48,9 @@ class Table:
         return ToyState(calibration=episode, step=zero, stopped=zero.bool(), batch_size=episode.shape)
 
     def transition(
-        self, episode: Tensor, state: ToyState, action: Tensor, needed: Tensor | None = None
+        self, episode: Tensor, state: ToyState, action: Tensor, active: Tensor | None = None
     ) -> ToyState:
-        moves = ~self.done(state) if needed is None else ~self.done(state) & needed
+        moves = ~self.done(state) if active is None else ~self.done(state) & active
         chosen = action.clamp_min(0)
         assert bool((self.mask(episode, state).gather(1, chosen[:, None]).squeeze(1) | ~moves).all())
         self.transitions += int((moves & (action != 0)).sum())
@@ -62,9 +62,9 @@ class Table:
         )
 
     def reward(
-        self, episode: Tensor, state: ToyState, action: Tensor, following: ToyState
+        self, episode: Tensor, state: ToyState, action: Tensor, next_state: ToyState
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        moved = following.step > state.step
+        moved = next_state.step > state.step
         reward = self.earns[state.calibration, action.clamp_min(0)] * moved
         return reward, {"reward/all": reward}
 

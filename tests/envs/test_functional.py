@@ -25,12 +25,12 @@ def test_rewards_telescope_and_parts_add_up():
     state, total, parts_total = first, torch.zeros(5), torch.zeros(5)
     for _ in range(8):
         action = pick(core.mask(episode, state), generator)
-        following = core.transition(episode, state, action)
-        reward, parts = core.reward(episode, state, action, following)
+        next_state = core.transition(episode, state, action)
+        reward, parts = core.reward(episode, state, action, next_state)
         weighted = sum(parts[f"reward/weighted/{name}"] for name in ("internal", "external", "kl"))
         torch.testing.assert_close(weighted, reward)
         torch.testing.assert_close(parts["reward/weighted/kl"], -0.2 * parts["reward/kl"])
-        total, parts_total, state = total + reward, parts_total + weighted, following
+        total, parts_total, state = total + reward, parts_total + weighted, next_state
     torch.testing.assert_close(total, core.potential(state) - core.potential(first))
     # The whole improvement, from scores alone.
     score = state.evaluation.score
@@ -84,9 +84,9 @@ def test_divergence_is_that_of_the_maps():
 def test_every_family_changes_scores_and_costs_divergence(family):
     core, episode, state = play(EnvConfig(families=(family,)))
     action = pick(core.mask(episode, state), torch.Generator().manual_seed(0))
-    following = core.transition(episode, state, action)
-    assert bool((following.evaluation.score != state.evaluation.score).any(-1).all())
-    assert bool((following.kl > 0).all())
+    next_state = core.transition(episode, state, action)
+    assert bool((next_state.evaluation.score != state.evaluation.score).any(-1).all())
+    assert bool((next_state.kl > 0).all())
 
 
 def test_a_step_and_its_inverse_are_nothing():
@@ -231,8 +231,10 @@ def test_the_paired_candidate_can_be_given():
     stood = again.candidates.gather(1, again.attention.paired[:, None]).squeeze(1)
     assert torch.equal(stood, paired)
     state = core.initial(again)
-    following = core.transition(again, state, pick(core.mask(again, state), torch.Generator().manual_seed(0)))
-    changed = following.evaluation.token_scores.ne(state.evaluation.token_scores).any(-1)
+    next_state = core.transition(
+        again, state, pick(core.mask(again, state), torch.Generator().manual_seed(0))
+    )
+    changed = next_state.evaluation.token_scores.ne(state.evaluation.token_scores).any(-1)
     assert torch.equal(changed.int().argmax(1), again.attention.paired)
     assert changed.sum(1).tolist() == [1] * 5
 

@@ -61,7 +61,7 @@ def test_entries_stay_within_the_limit(family):
             expected = torch.tensor(steps <= 2 if direction == 0 else steps > -2)
             useful = core.mask(episode, core.initial(episode)).gather(1, action[:, None]).squeeze(1)
             assert legal.tolist() == (useful & expected).tolist()
-            state = core.transition(episode, state, action, needed=legal)
+            state = core.transition(episode, state, action, active=legal)
             assert bool((core.catalogue.values(state.calibration, episode).abs() <= 1).all())
 
 

@@ -48,10 +48,10 @@ def test_every_face_gives_the_same_numbers():
         if number == 1:
             action[-1] = 0  # the last one stops, the others run out of time
         chosen = torch.from_numpy(action)
-        following = core.transition(episode, state, chosen)
-        reward, parts = core.reward(episode, state, chosen, following)
-        observation, mask = core.observation(episode, following), core.mask(episode, following)
-        terminated, truncated = core.terminal(following), core.truncated(following)
+        next_state = core.transition(episode, state, chosen)
+        reward, parts = core.reward(episode, state, chosen, next_state)
+        observation, mask = core.observation(episode, next_state), core.mask(episode, next_state)
+        terminated, truncated = core.terminal(next_state), core.truncated(next_state)
 
         one = [single.step(a) for single, a in zip(singles, action, strict=True)]
         vector.set_state(_open(vector.get_state()))
@@ -82,7 +82,7 @@ def test_every_face_gives_the_same_numbers():
         ended_by_stop += int((terminated.numpy() & going).sum())
         ended_by_time += int((truncated.numpy() & going).sum())
         going &= ~(terminated | truncated).numpy()
-        state = following
+        state = next_state
     assert ended_by_stop
     assert ended_by_time
     assert not going.any()

@@ -34,14 +34,14 @@ def test_same_numbers_as_the_core(env):
         np.testing.assert_array_equal(observation, core.observation(episode, state)[0].numpy())
         np.testing.assert_array_equal(info["action_mask"], env.action_masks())
         action = generator.choice(np.flatnonzero(info["action_mask"]))
-        following = core.transition(episode, state, torch.tensor([action]))
-        expected, _ = core.reward(episode, state, torch.tensor([action]), following)
+        next_state = core.transition(episode, state, torch.tensor([action]))
+        expected, _ = core.reward(episode, state, torch.tensor([action]), next_state)
         observation, reward, terminated, truncated, info = env.step(action)
         assert reward == float(expected[0])
         internal = list(core.reward_weights).index("internal")
-        change = following.potentials[:, internal] - state.potentials[:, internal]
+        change = next_state.potentials[:, internal] - state.potentials[:, internal]
         assert info["reward/internal"] == float(change)
-        state, ended = following, terminated or truncated
+        state, ended = next_state, terminated or truncated
         assert terminated == bool(core.terminal(state)[0])
         assert truncated == bool(core.truncated(state)[0])
 

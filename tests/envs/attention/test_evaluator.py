@@ -56,10 +56,10 @@ def test_a_temperature_needs_the_maps_of_its_level_alone():
     coarsest = core.catalogue.layout.slices[-1]
     poisoned.attention.logits[..., : coarsest.start] = torch.nan
     action = torch.full((4,), core.action_names.index(f"sharpen level {core.catalogue.layout.levels}"))
-    following = core.transition(poisoned, state, action)
+    next_state = core.transition(poisoned, state, action)
     expected = core.transition(episode, state, action)
-    assert torch.equal(following.evaluation.score, expected.evaluation.score)
-    torch.testing.assert_close(following.kl, expected.kl)
+    assert torch.equal(next_state.evaluation.score, expected.evaluation.score)
+    torch.testing.assert_close(next_state.kl, expected.kl)
 
 
 @pytest.mark.parametrize("compiles", [False, True])
@@ -142,7 +142,7 @@ def test_observations_and_rewards_stay_in_range(tokens, candidates, scale):
         assert observation.isfinite().all()
         assert observation.abs().amax() <= BOUND
         action = pick(core, episode, state, generator, ALL)
-        following = core.transition(episode, state, action)
-        assert core.reward(episode, state, action, following)[0].isfinite().all()
-        assert (following.kl >= -1e-4 * (1 + scale)).all()
-        state = following
+        next_state = core.transition(episode, state, action)
+        assert core.reward(episode, state, action, next_state)[0].isfinite().all()
+        assert (next_state.kl >= -1e-4 * (1 + scale)).all()
+        state = next_state

@@ -19,11 +19,11 @@ state, found = core.initial(episode), hashlib.sha256()
 for _ in range(8):
     mask = core.mask(episode, state)
     action = torch.where(mask, torch.rand(mask.shape, generator=draws), -1.0).argmax(-1)
-    following = core.transition(episode, state, action)
-    reward, _ = core.reward(episode, state, action, following)
-    for tensor in (reward, core.observation(episode, following)):
+    next_state = core.transition(episode, state, action)
+    reward, _ = core.reward(episode, state, action, next_state)
+    for tensor in (reward, core.observation(episode, next_state)):
         found.update(tensor.numpy().tobytes())
-    state = following
+    state = next_state
 print(found.hexdigest())
 """
 

@@ -32,9 +32,9 @@ def played(rows=48):
     for _ in range(5):
         mask = core.mask(episode, state)
         action = torch.where(mask, torch.rand(mask.shape, generator=draws), -1.0).argmax(-1)
-        following = core.transition(episode, state, action)
-        seen += [core.reward(episode, state, action, following)[0], core.observation(episode, following)]
-        state = following
+        next_state = core.transition(episode, state, action)
+        seen += [core.reward(episode, state, action, next_state)[0], core.observation(episode, next_state)]
+        state = next_state
     return torch.cat([part.flatten() for part in seen])
 
 
