@@ -3,7 +3,7 @@
 `ErsIndex` is the hierarchical index, `FlatIndex` the exact reference; both fulfill `Retriever`.
 """
 
-from retrieval.engines import ENGINES, MissingEngineError, make_index
+from retrieval.engines import ENGINES, MissingEngineError, make_index, register_engine
 from retrieval.engines.exact import FlatIndex
 from retrieval.ers.hierarchy import SemanticHierarchy
 from retrieval.ers.index import ErsIndex
@@ -37,6 +37,7 @@ __all__ = [
     "ranks_from_ids",
     "ranks_from_scores",
     "recall_at_k",
+    "register_engine",
     "rerank",
     "summarize",
 ]

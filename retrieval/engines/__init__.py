@@ -1,8 +1,8 @@
-"""The engines that ours is compared with, by name, each behind `retrieval.protocol.Retriever`.
+"""Engines by name, each behind `retrieval.protocol.Retriever`.
 
 ``flat``, ``ivf``, ``ivfpq`` and ``hnsw`` are faiss's and always there; ``hnswlib``, ``usearch``, ``scann``
 and ``diskann`` need a package each, ``flat_gpu`` and ``ivf_gpu`` faiss's build for GPUs, and they say so when
-it is missing. Nothing is imported before it is asked for.
+it is missing. Nothing is imported before it is asked for. `register_engine` adds one of your own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from retrieval.engines.base import PROBES, REFINES, MissingEngineError
+from retrieval.engines.base import MissingEngineError
 from retrieval.protocol import Retriever
 
-__all__ = ["ENGINES", "MissingEngineError", "make_index", "search_params_of"]
+__all__ = ["ENGINES", "MissingEngineError", "make_index", "register_engine", "search_params_of"]
 
 #: Module and class of every engine.
-ENGINES: Mapping[str, tuple[str, str]] = {
+ENGINES: dict[str, tuple[str, str]] = {
     "flat": ("retrieval.engines.exact", "FlatIndex"),
     "ivf": ("retrieval.engines.ivf", "Ivf"),
     "ivfpq": ("retrieval.engines.ivfpq", "IvfPq"),
@@ -32,7 +33,34 @@ ENGINES: Mapping[str, tuple[str, str]] = {
     "ivf_gpu": ("retrieval.engines.gpu", "IvfGpu"),
     "ers": ("retrieval.ers.index", "ErsIndex"),
 }
-_ERS_KNOBS: Mapping[str, tuple[int, ...]] = {"beam": PROBES, "refine": REFINES}
+Made = TypeVar("Made", bound=type[Any])
+
+
+def register_engine(name: str) -> Callable[[Made], Made]:
+    """Decorator that makes an index of your own known to `make_index` and to the evaluation.
+
+    Args:
+        name: What it is called in ``engines=…``; the class's attribute ``name`` is set to it. The class is a
+            `Retriever`. It may have ``threads``, ``resident_bytes()`` and ``disk_bytes()``, and
+            ``search_params``: for each attribute that trades recall for speed the values of a curve, cheapest
+            first.
+
+    Raises:
+        ValueError: Another class has the name, or the class lacks ``build`` or ``search``.
+    """
+
+    def register(kind: Made) -> Made:
+        place = (kind.__module__, kind.__qualname__)
+        if ENGINES.get(name, place) != place:
+            raise ValueError(f"{name}: {'.'.join(ENGINES[name])} has this name; choose another")
+        for method in ("build", "search"):
+            if not callable(getattr(kind, method, None)):
+                raise ValueError(f"{name}: {kind.__qualname__} has no {method}(); see retrieval.Retriever")
+        kind.name = name
+        ENGINES[name] = place
+        return kind
+
+    return register
 
 
 def make_index(name: str, **settings: object) -> Retriever:
@@ -66,6 +94,4 @@ def make_index(name: str, **settings: object) -> Retriever:
 
 def search_params_of(engine: Retriever) -> Mapping[str, tuple[int, ...]]:
     """For each attribute that trades the engine's recall for speed the values of a curve, cheapest first."""
-    if engine.name == "ers":
-        return getattr(engine, "knobs", _ERS_KNOBS)
-    return getattr(engine, "knobs", {})
+    return getattr(engine, "search_params", {})

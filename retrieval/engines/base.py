@@ -61,7 +61,7 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
-    knobs: ClassVar[Mapping[str, tuple[int, ...]]]
+    search_params: ClassVar[Mapping[str, tuple[int, ...]]]
     threads = Checked(thread_count)
 
     def __init__(self, *, threads: int = 1) -> None:

@@ -33,7 +33,7 @@ class DiskAnn(Engine):
     """
 
     name = "diskann"
-    knobs: ClassVar = {"L": (16, 32, 64, 128, 256, 512, 1024)}
+    search_params: ClassVar = {"L": (16, 32, 64, 128, 256, 512, 1024)}
     L = Checked(whole)
 
     def __init__(
@@ -71,7 +71,7 @@ class DiskAnn(Engine):
                 num_threads=self.threads,
             )
             self._index = self._diskannpy.StaticMemoryIndex(
-                folder, num_threads=self.threads, initial_search_complexity=max(self.knobs["L"])
+                folder, num_threads=self.threads, initial_search_complexity=max(self.search_params["L"])
             )
             # graph and vectors; the folder holds a copy of the input besides
             self._bytes = sum((Path(folder) / name).stat().st_size for name in ("ann", "ann.data"))

@@ -41,7 +41,7 @@ class FlatGpu(OnGpu):
     """Looks at every vector; there is nothing to trade."""
 
     name = "flat_gpu"
-    knobs: ClassVar = {}
+    search_params: ClassVar = {}
 
     def _make(self, vectors: NDArray[np.float32]) -> faiss.Index:
         index = faiss.IndexFlatIP(vectors.shape[1])

@@ -23,7 +23,7 @@ class Hnsw(FaissEngine):
     """
 
     name = "hnsw"
-    knobs: ClassVar = {"efSearch": (16, 32, 64, 128, 256, 512, 1024)}
+    search_params: ClassVar = {"efSearch": (16, 32, 64, 128, 256, 512, 1024)}
     efSearch = Checked(whole)
 
     def __init__(

@@ -22,7 +22,7 @@ class HnswLib(Engine):
     """
 
     name = "hnswlib"
-    knobs: ClassVar = {"ef": (16, 32, 64, 128, 256, 512, 1024)}
+    search_params: ClassVar = {"ef": (16, 32, 64, 128, 256, 512, 1024)}
     ef = Checked(whole)
 
     def __init__(self, *, M: int = 32, ef_construction: int = 80, ef: int = 64, threads: int = 1) -> None:

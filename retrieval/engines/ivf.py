@@ -28,7 +28,7 @@ class Ivf(FaissEngine):
     """
 
     name = "ivf"
-    knobs: ClassVar = {"nprobe": PROBES}
+    search_params: ClassVar = {"nprobe": PROBES}
     nprobe = Checked(whole)
 
     def __init__(

@@ -31,7 +31,7 @@ class IvfPq(FaissEngine):
     """
 
     name = "ivfpq"
-    knobs: ClassVar = {"nprobe": PROBES, "refine": REFINES}
+    search_params: ClassVar = {"nprobe": PROBES, "refine": REFINES}
     nprobe = Checked(whole)
     refine = Checked(whole)
 

@@ -32,7 +32,7 @@ class Scann(Engine):
     """
 
     name = "scann"
-    knobs: ClassVar = {"leaves_to_search": PROBES, "reorder": REFINES}
+    search_params: ClassVar = {"leaves_to_search": PROBES, "reorder": REFINES}
     leaves_to_search = Checked(whole)
     reorder = Checked(whole)
 

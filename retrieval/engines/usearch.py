@@ -24,7 +24,7 @@ class Usearch(Engine):
     """
 
     name = "usearch"
-    knobs: ClassVar = {"expansion_search": (16, 32, 64, 128, 256, 512, 1024)}
+    search_params: ClassVar = {"expansion_search": (16, 32, 64, 128, 256, 512, 1024)}
     expansion_search = Checked(whole)
 
     def __init__(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.engines.base import PROBES, REFINES
 from retrieval.ers.backend import Backend, choose_backend
 from retrieval.ers.build import build_content
 from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
@@ -18,6 +19,7 @@ from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.metadata import Metadata, Where
 from retrieval.ers.serialization import read_parts, write_parts
 from retrieval.ers.state import IndexState
+from retrieval.ers.tuning import own_sample, sample_of, tune
 from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
 from retrieval.reranker import Reranker
 from retrieval.reranker import rerank as reranked
@@ -30,6 +32,14 @@ _SLICE = 1024  # vectors changed before searches get their turn
 def _weight(name: str, value: Any) -> float:
     """A weight of the descent's score: of other numbers no order of the nodes would come."""
     return real(name, value, most=1e15)
+
+
+def _share(name: str, value: Any) -> float:
+    """A share that is neither none nor all."""
+    share = real(name, value, most=1)
+    if share in (0, 1):
+        raise ValueError(f"{name}={value!r}: expected a number above 0 and below 1, such as 0.95")
+    return share
 
 
 class ErsIndex:
@@ -50,6 +60,7 @@ class ErsIndex:
     """
 
     name = "ers"
+    search_params: ClassVar = {"beam": PROBES, "refine": REFINES}
     beam = Checked(whole)
     refine = Checked(whole)
     success_weight = Checked(_weight)
@@ -68,6 +79,7 @@ class ErsIndex:
         exploration: float = 0.0,
         half_life: float = 10_000.0,
         seed: int = 0,
+        recall: float | None = None,
         backend: Backend = "auto",
     ) -> None:
         """Settings.
@@ -83,6 +95,7 @@ class ErsIndex:
             exploration: see the class.
             half_life: feedbacks after which an old one counts half, at least 1.
             seed: Seed of the sample and of k-means.
+            recall: Recall@10 for which `build` tunes ``beam`` and ``refine``, see `tune`; None leaves them.
             backend: See `retrieval.ers.backend.choose_backend`; results differ by rounding only.
 
         Raises:
@@ -100,6 +113,7 @@ class ErsIndex:
         self._depth = whole("depth", depth, most=DEEPEST)
         self._half_life = real("half_life", half_life, least=1)
         self._seed = whole("seed", seed, least=0, most=MOST - DEEPEST)
+        self._recall = None if recall is None else _share("recall", recall)
         self._learning = False
         self._content: IndexState | None = None
         self._one_change = threading.RLock()  # held through a change or a save; searches do not ask for it
@@ -188,6 +202,37 @@ class ErsIndex:
         content.priors = content.statistics.prior(self.success_weight, self.exploration)
         with self._one_change:
             self._content = content
+            if self._recall is not None:
+                self.tune(self._recall)
+
+    def tune(self, recall: float, queries: NDArray[np.float32] | None = None) -> None:
+        """Sets `beam` and `refine` to the cheapest values that reach a recall@10.
+
+        256 queries are searched exactly and by the index, at growing cost, until they find the share
+        ``recall`` of their exact ten nearest, plus one standard error of the sample. Call it again after many
+        changes, or with queries of your own.
+
+        Args:
+            recall: Share of the exact ten nearest that is to be found, above 0 and below 1.
+            queries: ``[Q, D]`` like those to come, of which at most 256 are taken; None takes vectors of the
+                index, which are not to find themselves. Queries of another kind than the vectors (texts that
+                ask for shapes) lie elsewhere and may need more.
+
+        Raises:
+            ValueError: The index is empty, the recall is out of range, or the queries do not fit.
+        """
+        with self._one_change:
+            content, recall = self._built("tune"), _share("recall", recall)
+            if queries is None:
+                if len(content.ids) == 1:  # it has no other to find
+                    return
+                sample = own_sample(content, self._seed)
+            else:
+                queries = check_vectors(queries, "queries", content.tree.width)
+                if not len(queries):
+                    raise ValueError("queries: expected at least one to tune for")
+                sample = sample_of(content, queries, self._seed)
+            self.beam, self.refine = tune(content, sample, recall)
 
     def add(
         self, vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None = None
@@ -344,6 +389,7 @@ class ErsIndex:
         """
         with self._one_change:
             content = self._built("save")
+            recall = {} if self._recall is None else {"recall": self._recall}  # older releases know none
             header = {
                 "engine": self.name,
                 "vectors": len(content.ids),
@@ -359,6 +405,7 @@ class ErsIndex:
                     "exploration": self.exploration,
                     "half_life": self._half_life,
                     "seed": self._seed,
+                    **recall,
                 },
             }
             save_folder(Path(folder), lambda data: write_parts(data, content), header)
