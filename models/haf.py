@@ -118,6 +118,7 @@ class HierarchicalAttentionFusion(nn.Module):
         candidates: Tensor,
         global_score: Tensor,
         paired: Tensor | None = None,
+        keys_values: tuple[Tensor, Tensor] | None = None,
     ) -> AttentionState:
         """Products of queries and keys, and all else that calibration leaves alone.
 
@@ -130,6 +131,7 @@ class HierarchicalAttentionFusion(nn.Module):
             global_score: ``[B, C]`` logits of the global embeddings.
             paired: ``[B]`` candidate whose association may be calibrated; by default the one with the best
                 global score.
+            keys_values: of the gallery, from `project`; None makes them anew.
 
         Returns:
             The state, batch ``[B]``.
@@ -138,8 +140,7 @@ class HierarchicalAttentionFusion(nn.Module):
         per_head = width // self.heads
         query = self.query(tokens).view(batch, 1, length, self.heads, per_head).transpose(2, 3)
         # keys and values are made once per shape and gathered per pair, not the other way round
-        key = self.key(shapes.nodes).unflatten(-1, (self.heads, per_head)).permute(0, 2, 3, 1)  # [M, H, d, N]
-        value = self.value(shapes.nodes).unflatten(-1, (self.heads, per_head)).transpose(1, 2)  # [M, H, N, d]
+        key, value = self.project(shapes) if keys_values is None else keys_values
         return AttentionState(
             logits=(query * per_head**-0.5) @ key[candidates],
             node_values=value[candidates],
@@ -154,6 +155,12 @@ class HierarchicalAttentionFusion(nn.Module):
             paired=global_score.argmax(-1) if paired is None else paired,
             batch_size=[batch],
         )
+
+    def project(self, shapes: PointHierarchy) -> tuple[Tensor, Tensor]:
+        """Keys ``[M, H, d, N]`` and values ``[M, H, N, d]`` of a gallery, for many calls of `attend`."""
+        split = (self.heads, shapes.nodes.shape[-1] // self.heads)
+        key = self.key(shapes.nodes).unflatten(-1, split).permute(0, 2, 3, 1)
+        return key, self.value(shapes.nodes).unflatten(-1, split).transpose(1, 2)
 
     def fuse(self, state: AttentionState, calibration: Calibration | None = None) -> AttentionOutput:
         """Scores under a calibration.

@@ -78,6 +78,11 @@ class DapController:
         """The same decision process on another model."""
         return CalibrationCore(model.haf, self.config.env)
 
+    @property
+    def rests(self) -> bool:
+        """Whether it leaves every query as it is: an agent that is not trusted, or none at all."""
+        return not self.acts or self.config.agent.name == "none"
+
     def calibrate(self, core: CalibrationCore, episode: Episode, draws: torch.Generator) -> PlanResult:
         """Calibrates without labels, if the agent is trusted to."""
         agent = self.agent if self.acts else make_agent("none")

@@ -2,13 +2,14 @@
 
 The search is on global embeddings; its first candidates are re-ranked; the agent sees no label here.
 Text to shape: the first caption of each shape is a query, the split's shapes are the gallery. Shape to text:
-each shape is a query, the split's unique captions are the gallery. All shapes with the same normalised
-caption are right answers for it.
+each shape is a query, the split's unique captions are the gallery. All shapes with the same normalized
+caption are right answers for it. HAF scores each pair of a caption and a shape once, whichever directions
+need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -25,8 +26,8 @@ from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED
 from experiments.settings.schema import EvalConfig
-from models import AlignmentModel, Calibration, PointHierarchy, TextEmbedding
-from retrieval import FlatIndex, ranks_from_scores, summarize
+from models import AlignmentModel, AttentionState, Calibration, PointHierarchy, TextEmbedding
+from retrieval import ranks_from_scores, summarize
 
 Metrics = dict[str, float]
 
@@ -40,12 +41,49 @@ class Gallery:
         text: batch ``[Q]``.
         positives: ``[Q, M]`` bool.
         first: ``[M]`` the place of each shape's first caption among the Q.
+        similarity: ``[Q, M]`` cosines of the global embeddings.
+        keys_values: HAF's projections of the shapes, see `HierarchicalAttentionFusion.project`.
     """
 
     shapes: PointHierarchy
     text: TextEmbedding
     positives: Tensor
     first: Tensor
+    similarity: Tensor
+    keys_values: tuple[Tensor, Tensor]
+
+    def nearest_shapes(self, count: int) -> Tensor:
+        """The shapes nearest to each caption by global embeddings, ``[Q, min(count, M)]``, best first."""
+        return self.similarity.topk(min(count, self.similarity.shape[1]), dim=1).indices
+
+    def nearest_texts(self, count: int) -> Tensor:
+        """The captions nearest to each shape by global embeddings, ``[M, min(count, Q)]``, best first."""
+        return self.similarity.topk(min(count, len(self.similarity)), dim=0).indices.T
+
+    def attend(
+        self, model: AlignmentModel, texts: Tensor, shapes: Tensor, paired: Tensor | None = None
+    ) -> AttentionState:
+        """HAF's attention of captions ``[B]`` over shapes ``[B, C]``; see `AlignmentModel.attend`."""
+        own = self.text.select(texts)
+        score = model.logit_scale * self.similarity[texts].gather(1, shapes)
+        return model.haf.attend(
+            own.tokens, own.mask, own.quantities, self.shapes, shapes, score, paired, self.keys_values
+        )
+
+
+@dataclass
+class PairScores:
+    """HAF's scores of ``P`` pairs of a caption and a shape.
+
+    Attributes:
+        keys: ``[P]`` int64, ascending: caption × M + shape.
+        plain: ``[P]`` under the model's own attention.
+        calibrated: ``[P]`` under the agent's calibration of the caption, shifted by `Calibrations.shift`.
+    """
+
+    keys: Tensor
+    plain: Tensor
+    calibrated: Tensor
 
 
 @dataclass
@@ -60,22 +98,36 @@ class Calibrations:
             a whole would rank the caption itself before or behind others when captions are searched.
         gains: what that earned, by the labels that the agent did not see: ``return``, its parts by name (see
             `CalibrationCore.gains`), and ``acted``, ``[Q]`` each.
+        scores: of the pairs that the agent looked at, if it did.
     """
 
     calibration: Calibration
     paired: Tensor
     shift: Tensor
     gains: dict[str, Tensor] = field(default_factory=dict)
+    scores: PairScores | None = None
+
+    @property
+    def changed(self) -> Tensor:
+        """The captions whose attention is not what it was, bool ``[Q]``."""
+        parts = self.calibration.values()
+        return torch.stack([cast(Tensor, part).flatten(1).any(1) for part in parts]).any(0)
 
 
 def encode_split(model: AlignmentModel, corpus: Corpus, indices: Tensor, device: torch.device) -> Gallery:
     """Encodes the shapes at ``indices`` and their captions."""
     texts = corpus.unique_texts(indices)
+    shapes = embed_shapes(model, corpus, indices, device)
+    text = embed_texts(model, corpus, texts, device)
+    with frozen(model):
+        keys_values = model.haf.project(shapes)
     return Gallery(
-        shapes=embed_shapes(model, corpus, indices, device),
-        text=embed_texts(model, corpus, texts, device),
+        shapes=shapes,
+        text=text,
         positives=corpus.positives(texts, indices),
         first=torch.searchsorted(texts, corpus.first_texts(indices)),
+        similarity=text.embedding @ shapes.embedding.T,
+        keys_values=keys_values,
     )
 
 
@@ -94,25 +146,36 @@ def evaluate(
         ``baseline``, ``reranked`` and ``final``: metrics such as ``text_to_shape/recall@1``; and in
         ``ceiling`` what a perfect re-ranking of the candidates would have.
     """
-    forward = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)
-    backward = _search(gallery.shapes.embedding, gallery.text.embedding, config.candidates)
+    device = gallery.similarity.device
+    texts, shapes = gallery.first.to(device), torch.arange(gallery.similarity.shape[1], device=device)
+    forward = gallery.nearest_shapes(config.candidates)[texts]  # [M, C]
+    backward = gallery.nearest_texts(config.candidates)  # [M, C]
+    keys = torch.cat(
+        [
+            _keys(gallery, texts.unsqueeze(1), forward).flatten(),
+            _keys(gallery, backward, shapes.unsqueeze(1)).flatten(),
+        ]
+    )
+    unique, place = keys.unique(return_inverse=True)
+    scores = score_pairs(model, gallery, unique, config, calibrations)
+    rankings = {RERANKED: scores.plain} | ({} if calibrations is None else {FINAL: scores.calibrated})
+
     results: dict[str, Metrics] = {}
+    split = forward.numel()
     directions = {
-        "text_to_shape": (gallery.first, forward[gallery.first], gallery.positives),
-        "shape_to_text": (torch.arange(len(gallery.positives.T)), backward, gallery.positives.T),
+        "text_to_shape": (gallery.similarity[texts], gallery.positives[gallery.first], forward),
+        "shape_to_text": (gallery.similarity.T, gallery.positives.T, backward),
     }
-    for direction, (queries, candidates, positives) in directions.items():
-        known = _exact_ranks(gallery, direction)[queries.numpy()]
-        right = positives[queries].gather(1, candidates)
+    for pairs, (direction, (similarity, positives, candidates)) in zip(
+        (place[:split], place[split:]), directions.items(), strict=True
+    ):
+        known = ranks_from_scores(similarity.float().cpu().numpy(), positives.numpy())
+        right = positives.gather(1, candidates.cpu()).numpy()
         _add(results, BASELINE, direction, known)
-        _add(results, "ceiling", direction, np.where(right.any(1).numpy(), 1, known))
-        rankings: dict[str, Calibrations | None] = {RERANKED: None}
-        if calibrations is not None:
-            rankings[FINAL] = calibrations
-        for name, made in rankings.items():
-            score = scorer(model, gallery, direction, made)
-            scores = _in_batches(score, queries, candidates, config, f"{name} {direction.replace('_', ' ')}")
-            _add(results, name, direction, rerank(scores, right.numpy(), known))
+        _add(results, "ceiling", direction, np.where(right.any(1), 1, known))
+        for name, score in rankings.items():
+            own = score[pairs].view_as(candidates).float().cpu().numpy()
+            _add(results, name, direction, rerank(own, right, known))
     return results
 
 
@@ -131,32 +194,147 @@ def rerank(scores: np.ndarray, right: np.ndarray, known: np.ndarray) -> np.ndarr
     return np.where(right.any(1), ranks_from_scores(scores, right), behind)
 
 
+def score_pairs(
+    model: AlignmentModel,
+    gallery: Gallery,
+    keys: Tensor,
+    config: EvalConfig,
+    calibrations: Calibrations | None = None,
+) -> PairScores:
+    """Scores pairs of a caption and a shape, those alone that the agent has not looked at.
+
+    Args:
+        model: a trained model.
+        gallery: the split.
+        keys: ``[P]`` pairs, ascending, as in `PairScores`.
+        config: pairs at a time: as many as in a batch of queries.
+        calibrations: what the agent made of the captions; None leaves the attention as it is.
+    """
+    scores = PairScores(keys, *keys.new_zeros(2, len(keys), dtype=torch.float32))
+    missing = torch.arange(len(keys), device=keys.device)
+    if calibrations is not None and calibrations.scores is not None:
+        seen = calibrations.scores
+        place = torch.searchsorted(seen.keys, keys).clamp_max(len(seen.keys) - 1)
+        found = seen.keys[place] == keys
+        scores.plain[found], scores.calibrated[found] = (
+            part[place[found]] for part in (seen.plain, seen.calibrated)
+        )
+        missing = missing[~found]
+    changed = None if calibrations is None else calibrations.changed
+    with frozen(model), Tracker("re-ranking", len(missing), "pairs") as tracker:
+        size = gallery.similarity.shape[1]
+        for block in _blocks(keys[missing] // size, config.candidates, config.batch_size):
+            pairs = missing[block.clamp_min(0)]  # [B, W]
+            texts, shapes = keys[pairs[:, 0]] // size, keys[pairs] % size
+            state = gallery.attend(model, texts, shapes)
+            plain = model.haf.fuse(state).score
+            calibrated = plain
+            if calibrations is not None and changed is not None and bool(changed[texts].any()):
+                rows = changed[texts].nonzero().squeeze(1)
+                calibrated = plain.clone()
+                calibrated[rows] = _calibrated(model, state[rows], texts[rows], shapes[rows], calibrations)
+            real = block >= 0
+            scores.plain[pairs[real]], scores.calibrated[pairs[real]] = plain[real], calibrated[real]
+            tracker.advance(int(real.sum()))
+    return scores
+
+
+def _calibrated(
+    model: AlignmentModel, state: AttentionState, texts: Tensor, shapes: Tensor, made: Calibrations
+) -> Tensor:
+    """Scores ``[B, C]`` of captions ``[B]`` and shapes ``[B, C]`` under the agent's calibration."""
+    match = shapes == made.paired[texts].unsqueeze(1)  # [B, C]
+    state.paired = match.int().argmax(1)
+    calibration = without_association(made.calibration[texts], ~match.any(1))
+    return model.haf.fuse(state, calibration).score + made.shift[texts].unsqueeze(1)
+
+
+def _blocks(texts: Tensor, width: int, rows: int) -> Iterator[Tensor]:
+    """Arranges pairs in blocks ``[B, W]``, the pairs of a row being of one caption.
+
+    Args:
+        texts: ``[P]`` the caption of each pair, ascending.
+        width: most pairs in a row.
+        rows: a block has at most ``rows * width`` places.
+
+    Yields:
+        Places among the pairs; behind the last of a row -1. Every pair is in one block.
+    """
+    if not len(texts):
+        return
+    device = texts.device
+    _, counts = texts.unique_consecutive(return_counts=True)
+    pieces = (counts + width - 1) // width  # rows of each caption
+    owner = torch.arange(len(counts), device=device).repeat_interleave(pieces)
+    number = torch.arange(len(owner), device=device) - (pieces.cumsum(0) - pieces)[owner]
+    start = (counts.cumsum(0) - counts)[owner] + number * width
+    length = (counts[owner] - number * width).clamp_max(width)
+    order = length.argsort(descending=True, stable=True)  # rows of equal length together: little padding
+    start, length = start[order], length[order]
+    lengths, row = length.tolist(), 0
+    while row < len(lengths):
+        widest = lengths[row]
+        end = row + max(1, rows * width // widest)
+        column = torch.arange(widest, device=device)
+        here = start[row:end].unsqueeze(1) + column
+        yield here.masked_fill(column >= length[row:end].unsqueeze(1), -1)
+        row = end
+
+
 def calibrate(
     model: AlignmentModel, gallery: Gallery, config: EvalConfig, policy: DapController
 ) -> Calibrations:
     """Lets the agent calibrate every caption on its nearest shapes, without labels."""
-    candidates = _search(gallery.text.embedding, gallery.shapes.embedding, config.candidates)  # [Q, C]
+    candidates = gallery.nearest_shapes(config.candidates)  # [Q, C]
+    if policy.rests:
+        return _resting(policy, gallery, candidates)
     draws = generator(policy.config.seed, "evaluate")
     parts, paired, shifts, gains = [], [], [], []
-    queries = torch.arange(len(candidates))
+    plain, calibrated = (torch.empty(candidates.shape, device=candidates.device) for _ in range(2))
+    queries = torch.arange(len(candidates), device=candidates.device)
     with frozen(model), Tracker("calibrating", len(queries), "queries") as tracker:
         for rows in queries.split(config.batch_size):
-            attention = model.attend(gallery.text.select(rows), gallery.shapes, candidates[rows])
-            episode = policy.core.episode(attention)
+            episode = policy.core.episode(gallery.attend(model, rows, candidates[rows]))
             result = policy.calibrate(policy.core, episode, draws)
-            order = episode.candidates.cpu()
-            place = order.gather(1, episode.attention.paired.cpu().unsqueeze(1))
-            right = gallery.positives[rows].gather(1, candidates[rows]).gather(1, order)
-            paired.append(candidates[rows].gather(1, place).squeeze(1).to(episode.candidates.device))
-            shifts.append((episode.initial.score - result.state.evaluation.score).mean(1))
+            order = episode.candidates
+            before, after = episode.initial.score, result.state.evaluation.score
+            shift = (before - after).mean(1)
+            plain[rows] = before.new_empty(before.shape).scatter_(1, order, before)
+            calibrated[rows] = after.new_empty(after.shape).scatter_(1, order, after + shift.unsqueeze(1))
+            own = candidates[rows].gather(1, order)  # in the order of the episode
+            right = gallery.positives[rows.cpu()].gather(1, own.cpu())
+            paired.append(own.gather(1, episode.attention.paired.unsqueeze(1)).squeeze(1))
+            shifts.append(shift)
             gains.append(_gains(policy, episode, result, right))
             parts.append(result.calibration)
             tracker.advance(len(rows))
+    keys, order = _keys(gallery, queries.unsqueeze(1), candidates).flatten().sort()
     return Calibrations(
         calibration=cast(Calibration, torch.cat(cast(list[Tensor], parts))),
         paired=torch.cat(paired),
         shift=torch.cat(shifts),
         gains={name: torch.cat([part[name] for part in gains]) for name in gains[0]},
+        scores=PairScores(keys, plain.flatten()[order], calibrated.flatten()[order]),
+    )
+
+
+def _resting(policy: DapController, gallery: Gallery, candidates: Tensor) -> Calibrations:
+    """The calibrations of an agent that changes nothing."""
+    layout, tokens = policy.core.catalogue.layout, gallery.text.tokens
+    count, device = len(tokens), tokens.device
+    names = ("return", *policy.core.reward_weights, "acted")
+    return Calibrations(
+        calibration=Calibration.identity(
+            count,
+            tokens=tokens.shape[1],
+            levels=layout.levels,
+            heads=layout.heads,
+            regions=layout.regions,
+            device=device,
+        ),
+        paired=candidates[:, 0],
+        shift=torch.zeros(count, device=device),
+        gains={name: torch.zeros(count) for name in names},
     )
 
 
@@ -167,31 +345,6 @@ def _gains(policy: DapController, episode: Episode, result: PlanResult, right: T
     return {name: gain.cpu() for name, gain in gains.items()} | {"acted": changes.any(1).float().cpu()}
 
 
-Scorer = Callable[[Tensor, Tensor], Tensor]
-
-
-def scorer(model: AlignmentModel, gallery: Gallery, direction: str, made: Calibrations | None) -> Scorer:
-    """What scores queries ``[B]`` against candidates ``[B, C]``, in either direction."""
-
-    def of_texts(texts: Tensor, shapes: Tensor) -> Tensor:
-        calibration, paired = None, None
-        if made is not None:
-            calibration = made.calibration[texts]
-            match = shapes == made.paired[texts].unsqueeze(1)  # [B, C]
-            paired = match.int().argmax(1)
-            calibration = without_association(calibration, ~match.any(1))
-        state = model.attend(gallery.text.select(texts), gallery.shapes, shapes, paired)
-        score = model.haf.fuse(state, calibration).score
-        return score if made is None else score + made.shift[texts].unsqueeze(1)
-
-    def of_shapes(shapes: Tensor, texts: Tensor) -> Tensor:
-        # every (shape, caption) pair is a row of its own with one candidate
-        pairs = shapes.unsqueeze(1).expand_as(texts).reshape(-1, 1)
-        return of_texts(texts.flatten(), pairs).view(texts.shape)
-
-    return of_texts if direction == "text_to_shape" else of_shapes
-
-
 def without_association(calibration: Calibration, rows: Tensor) -> Calibration:
     """The calibration, with the associations of some rows ``[B]`` bool left as they were."""
     kept = calibration.clone(recurse=False)
@@ -199,31 +352,9 @@ def without_association(calibration: Calibration, rows: Tensor) -> Calibration:
     return kept
 
 
-def _in_batches(
-    score: Scorer, queries: Tensor, candidates: Tensor, config: EvalConfig, name: str
-) -> np.ndarray:
-    parts = []
-    with torch.no_grad(), Tracker(name, len(queries), "queries") as tracker:
-        for rows in torch.arange(len(queries)).split(config.batch_size):
-            parts.append(score(queries[rows], candidates[rows]).float().cpu())
-            tracker.advance(len(rows))
-    return torch.cat(parts).numpy()
-
-
-def _search(queries: Tensor, vectors: Tensor, count: int) -> Tensor:
-    index = FlatIndex()
-    index.build(vectors.float().cpu().numpy(), np.arange(len(vectors)))
-    ids, _ = index.search(queries.float().cpu().numpy(), min(count, len(vectors)))
-    return torch.from_numpy(ids)
-
-
-def _exact_ranks(gallery: Gallery, direction: str) -> np.ndarray:
-    """Ranks of the exact search over the whole gallery, for all its texts or all its shapes."""
-    scores = (gallery.text.embedding @ gallery.shapes.embedding.T).float().cpu().numpy()
-    positives = gallery.positives.numpy()
-    if direction == "shape_to_text":
-        scores, positives = scores.T, positives.T
-    return ranks_from_scores(scores, positives)
+def _keys(gallery: Gallery, texts: Tensor, shapes: Tensor) -> Tensor:
+    """Numbers of pairs, as in `PairScores`."""
+    return texts * gallery.similarity.shape[1] + shapes
 
 
 def _add(results: dict[str, Metrics], name: str, direction: str, ranks: np.ndarray) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 
 from agents import PlanResult, roll
 from envs import CalibrationCore, EnvConfig, Episode
-from experiments.evaluation.retrieval_quality import Gallery, calibrate, scorer
+from experiments.evaluation.retrieval_quality import Gallery, calibrate, evaluate, score_pairs
 from experiments.settings.schema import EvalConfig
 from models import AlignmentModel
 
@@ -20,6 +22,7 @@ class Always:
     def __init__(self, model: AlignmentModel) -> None:
         self.core = CalibrationCore(model.haf, EnvConfig(families=("temperature",), horizon=2))
         self.config = SimpleNamespace(seed=0)
+        self.rests = False
 
     def calibrate(self, core: CalibrationCore, episode: Episode, draws: torch.Generator) -> PlanResult:
         return roll(core, episode, lambda observation, mask: mask.int().argmax(1), 2)
@@ -32,12 +35,41 @@ def test_a_calibration_reorders_shapes_and_lifts_no_caption(model: AlignmentMode
     assert (made.gains["acted"] == 1).all()
     assert (made.shift != 0).any()
 
-    texts = torch.arange(len(gallery.text.tokens))
-    nearest = (gallery.text.embedding @ gallery.shapes.embedding.T).topk(5).indices
-    with torch.no_grad():
-        before = scorer(model, gallery, "text_to_shape", None)(texts, nearest)
-        after = scorer(model, gallery, "text_to_shape", made)(texts, nearest)
-        turned = scorer(model, gallery, "shape_to_text", made)(nearest[:, 0], texts.unsqueeze(1))
-    assert not torch.allclose(before, after, atol=1e-5)
-    torch.testing.assert_close(before.mean(1), after.mean(1))
-    torch.testing.assert_close(turned.squeeze(1), after[:, 0])
+    size = gallery.similarity.shape[1]
+    nearest = gallery.nearest_shapes(5)
+    keys, order = (torch.arange(len(nearest)).unsqueeze(1) * size + nearest).flatten().sort()
+    looked_up = score_pairs(model, gallery, keys, config, made)
+    anew = score_pairs(model, gallery, keys, config, dataclasses.replace(made, scores=None))
+    for scores in (looked_up, anew):
+        before, after = (
+            part.new_empty(len(part)).scatter_(0, order, part).view_as(nearest)
+            for part in (scores.plain, scores.calibrated)
+        )
+        assert not torch.allclose(before, after, atol=1e-5)
+        torch.testing.assert_close(before.mean(1), after.mean(1))
+    torch.testing.assert_close(anew.plain, looked_up.plain)
+    torch.testing.assert_close(anew.calibrated, looked_up.calibrated)
+
+
+def test_pairs_are_scored_as_one_by_one(model: AlignmentModel, gallery: Gallery) -> None:
+    keys = torch.randperm(gallery.similarity.numel(), generator=torch.Generator().manual_seed(0))[:40].sort()
+    config = EvalConfig(candidates=3, batch_size=2, grounding=0)
+    scores = score_pairs(model, gallery, keys.values, config)
+    assert torch.equal(scores.plain, scores.calibrated)
+    size = gallery.similarity.shape[1]
+    for key, score in zip(keys.values.tolist(), scores.plain.tolist(), strict=True):
+        text, shape = torch.tensor([key // size]), torch.tensor([[key % size]])
+        with torch.no_grad():
+            state = model.attend(gallery.text.select(text), gallery.shapes, shape)
+            assert score == pytest.approx(float(model.haf.fuse(state).score), abs=1e-4)
+
+
+def test_an_agent_that_rests_changes_nothing(model: AlignmentModel, gallery: Gallery) -> None:
+    config = EvalConfig(candidates=5, batch_size=4, grounding=0)
+    policy: Any = Always(model)
+    policy.rests = True
+    made = calibrate(model, gallery, config, policy)
+    assert not made.changed.any()
+    assert set(made.gains) >= {"return", "acted", "internal"}
+    metrics = evaluate(model, gallery, config, made)
+    assert metrics["final"] == metrics["reranked"] == evaluate(model, gallery, config)["reranked"]
