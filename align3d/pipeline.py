@@ -80,12 +80,12 @@ def build(
     spawned, not forked.
 
     Args:
-        source: where the shapes come from.
-        out: the dataset's folder. An older dataset there is replaced when the new one is complete.
-        points: points of a shape, P.
-        seed: seed of the sampling.
-        workers: processes; 1 reads in this process; default: the cores that may be used.
-        progress: say how far it is, with rate and time left, where it takes more than a few seconds.
+        source: Source of the shapes.
+        out: Folder of the dataset. An older dataset there is replaced when the new one is complete.
+        points: Points of a shape, P.
+        seed: Seed of the sampling.
+        workers: Processes that read; 1 reads in this process; None: as many as cores may be used.
+        progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
 
     Raises:
         DataError: wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
