@@ -81,11 +81,11 @@ def build(
 
     Args:
         source: Source of the shapes.
-        out: The dataset's folder. An older dataset there is replaced when the new one is complete.
-        points: Number of points per shape, P.
+        out: Folder of the dataset. An older dataset there is replaced when the new one is complete.
+        points: Points of a shape, P.
         seed: Seed of the sampling.
-        workers: Number of processes; 1 reads in this process; default: the cores that may be used.
-        progress: Whether to report rate and time left, if it takes more than a few seconds.
+        workers: Processes that read; 1 reads in this process; None: as many as cores may be used.
+        progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
 
     Raises:
         DataError: Wrong settings, nothing to read, every item rejected, or ``out`` holds something else.

@@ -22,7 +22,7 @@ REQUIRED: Any = inspect.Parameter.empty
 _SECTION = re.compile(r"^(?:Args|Attributes):\n((?:[ ]+.*\n?|\n)*)", re.MULTILINE)
 _ENTRY = re.compile(r"^    (\w+): (.*(?:\n(?:     .*)?)*)", re.MULTILINE)
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
-_BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}
+_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,16 @@ def summary(owner: Callable[..., Any]) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Text of a docstring on one line, without backticks, its first letter a capital."""
-    text = " ".join(text.split()).replace("`", "")
-    return text[:1].upper() + text[1:]
+    """Text of a docstring on one line, without backticks, with null for None, its first letter a capital."""
+    text = re.sub(r"\bNone\b", "null", " ".join(text.split()).replace("`", ""))
+    return text[:1].upper() + text[1:] if re.match("[a-z]{2}", text) else text
 
 
 def type_words(kind: Any) -> str:
     """An annotation in words, such as ``whole number ≥ 1, or null``; empty where any value will do."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return " ".join([type_words(parts[0]), *_bounds(parts[1:])])
+        return type_words(parts[0]) + _bounds(parts[1:])
     if origin is typing.Literal:
         return " | ".join(map(str, parts))
     if origin in (typing.Union, types.UnionType):
@@ -99,15 +99,15 @@ def type_words(kind: Any) -> str:
     return _WORDS.get(kind, "path" if "PathLike" in str(kind) else "")
 
 
-def _bounds(marks: Sequence[Any]) -> list[str]:
-    """What annotations of pydantic's and annotated-types' say of the range."""
+def _bounds(marks: Sequence[Any]) -> str:
+    """What annotations of pydantic's and annotated-types' say of the range, such as `` from 0 to 1``."""
     flat = [inner for mark in marks for inner in getattr(mark, "metadata", None) or [mark]]
-    return [
-        words.format(getattr(mark, name))
-        for mark in flat
-        for name, words in _BOUNDS.items()
-        if getattr(mark, name, None) is not None
-    ]
+    found = {name: getattr(mark, name, None) for mark in flat for name in _BOUNDS if hasattr(mark, name)}
+    if found.keys() == {"ge", "le"}:
+        return f" from {found['ge']} to {found['le']}"
+    if found.keys() == {"gt", "lt"}:
+        return f" between {found['gt']} and {found['lt']}"
+    return ",".join(f" {_BOUNDS[name]} {bound}" for name, bound in found.items())
 
 
 def _plural(words: str) -> str:

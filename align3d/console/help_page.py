@@ -11,7 +11,11 @@ from typing import Any
 from align3d.console.declarations import REQUIRED, Setting, declared, shown, type_words
 
 LEAST, MOST = 60, 120
+"""Characters per line, at least and at most."""
 LEFT = 34
+"""Characters of the column that names the settings."""
+NO_BREAK = "\u00a0"
+"""A space at which no line is broken."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,18 @@ def page(
     lines += [f"{'usage:' if not place else '':<9}{form}" for place, form in enumerate(usage)]
     lines += [f"{'example:':<9}{example}"]
     for section in sections:
-        lines += ["", section.title, *(text for line in section.lines for text in _entry(line, width))]
+        lines += ["", *textwrap.wrap(section.title, width)]
+        lines += [text for line in section.lines for text in _entry(line, width)]
     return "\n".join(lines)
 
 
 def _entry(line: Line, width: int) -> list[str]:
-    left = f"  {line.left}"
-    kind = f" [{line.kind}]" if line.kind else ""
-    indent = " " * (LEFT + 2)
-    text = textwrap.wrap(f"{line.text}{kind}".strip(), width, initial_indent=indent, subsequent_indent=indent)
-    if not text:
-        return [left]
-    if len(left) < len(indent):
-        text[0] = f"{left:<{len(indent)}}{text[0].strip()}"
-        return text
-    return [left, *text]
+    """The lines of an entry, as wide as the page; its kind is not broken."""
+    left, indent = f"  {line.left}", " " * (LEFT + 2)
+    kind = f" [{line.kind}]".replace(" ", NO_BREAK) if line.kind else ""
+    text = f"{line.text} {kind.strip(NO_BREAK)}".strip()
+    lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False, break_long_words=False)
+    lines = [f"{indent}{found}".replace(NO_BREAK, " ") for found in lines]
+    if not lines or len(left) >= len(indent):
+        return [left, *lines]
+    return [f"{left:<{len(indent)}}{lines[0].strip()}", *lines[1:]]

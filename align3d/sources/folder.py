@@ -29,13 +29,13 @@ class FolderSource:
     else the setting, else the format's own (glTF: y), else z.
 
     Args:
-        root: Folder of the meshes and point clouds.
-        captions: The captions file, absolute or relative to the root. Default: ``captions.csv``,
-            ``captions.jsonl`` or ``captions.parquet`` in the root.
-        unit_m: The files' unit in meters.
-        up: The axis that points up in files whose row does not say.
-        size: Number of files to read of those that have captions, the first by the hash of their path: a
-            fair sample. Default: all.
+        root: Folder of the files.
+        captions: Captions file (``path,caption[,category,license,up]``), absolute or relative to the root;
+            None: ``captions.csv``, ``captions.jsonl`` or ``captions.parquet`` in the root.
+        unit_m: Unit of the files in meters: 0.001 for millimeters.
+        up: Axis that points up in files whose row does not say; None: y for glTF, else z.
+        size: Largest number of shapes, a fair sample of the files that have captions (the first by the hash
+            of their path); None: all.
     """
 
     name: ClassVar[str] = "folder"

@@ -36,11 +36,11 @@ class KicadSource:
     """Models of a KiCad library with their footprints' descriptions.
 
     Args:
-        root: The folder that holds ``3dmodels/`` and ``footprints/``, or one above it (an unpacked
-            archive), or ``3dmodels`` itself. Default: ``/usr/share/kicad``.
-        families: Names or patterns of the model folders to read, without ``.3dshapes``
-            (``Connector_PinHeader*``), as a list or separated by commas. Default: all.
-        size: Number of models to read, the first by content hash: a fair sample. Default: all.
+        root: Folder that holds ``3dmodels/`` and ``footprints/``, or one above it (an unpacked archive), or
+            ``3dmodels`` itself; None: ``/usr/share/kicad``.
+        families: Names or patterns of the model folders to read, without ``.3dshapes``, such as
+            ``[Connector_PinHeader*,Package_SO]``; None: all.
+        size: Largest number of models, a fair sample (the first by content hash); None: all.
     """
 
     name: ClassVar[str] = "kicad"

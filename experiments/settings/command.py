@@ -36,6 +36,7 @@ from experiments.settings.overrides import (
 )
 from experiments.settings.preflight import check_machine
 from experiments.settings.resume import asks_to_resume, resumed_settings, similar_folder
+from experiments.settings.run_help import help_text
 from experiments.settings.schema import RunConfig, from_hydra, from_plain, register_sizes
 
 USAGE_EXIT = 2
@@ -76,6 +77,9 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
     try:
         register_sizes()
         flags = split_flags(sys.argv[1:], config_name)
+        if flags.help:
+            print(help_text(flags.overrides, config_name))
+            return
         if not flags.passive:
             resumed = _prepare(flags.overrides, config_name, multirun=flags.multirun)
         if resumed is not None:

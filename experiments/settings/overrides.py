@@ -49,7 +49,7 @@ def check(overrides: list[str], config_name: str = "config", *, multirun: bool =
             if parts <= seen:
                 continue  # nothing but a seed that has been checked beside other settings
             seen |= parts
-            checked.append(from_hydra(_compose(config_name, job)))
+            checked.append(from_hydra(compose(config_name, job)))
         return checked
 
 
@@ -66,7 +66,7 @@ def output_of(overrides: list[str], config_name: str, multirun: bool) -> tuple[s
             if override.key_or_group.startswith("hydra") or override.key_or_group == RECIPES
         ]
         fixed = [str(override.input_line) for override in named if not override.is_sweep_override()]
-        settings = _compose(config_name, fixed, with_hydra=True).hydra
+        settings = compose(config_name, fixed, with_hydra=True).hydra
         section = "sweep" if multirun or settings.mode == RunMode.MULTIRUN else "run"
         unresolved = OmegaConf.to_container(settings[section], resolve=False)
     assert isinstance(unresolved, dict)
@@ -76,7 +76,7 @@ def output_of(overrides: list[str], config_name: str, multirun: bool) -> tuple[s
 
 def _checked_jobs(overrides: list[str], config_name: str, multirun: bool) -> Iterator[list[str]]:
     parsed = parse(overrides)
-    _check_names(parsed, config_name)
+    check_names(parsed, config_name)
     return _jobs(*_with_recipe(parsed, config_name, multirun))
 
 
@@ -110,7 +110,12 @@ def _quoted(text: str) -> str:
     return f"'{quoted}'" if equals and value.strip("\"'") == value else ""
 
 
-def _compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:
+def compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:
+    """What Hydra makes of checked overrides.
+
+    Raises:
+        UserError: Hydra cannot.
+    """
     try:
         return hydra.compose(config_name, overrides=overrides, return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
@@ -123,13 +128,13 @@ def _with_recipe(overrides: list[Override], config_name: str, multirun: bool) ->
         if override.key_or_group == RECIPES and override.is_sweep_override():
             raise UserError(f"{override.input_line}: expected one recipe; run them one after the other")
     fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
-    settings = _compose(config_name, fixed, with_hydra=True).hydra
+    settings = compose(config_name, fixed, with_hydra=True).hydra
     if not multirun and settings.mode != RunMode.MULTIRUN:
         return overrides, False
     params = parse([f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()])
     given = {override.key_or_group for override in overrides}
     params = [param for param in params if param.key_or_group not in given]
-    _check_names([*params, *overrides], config_name)
+    check_names([*params, *overrides], config_name)
     return [*params, *overrides], True
 
 
@@ -149,8 +154,12 @@ def _jobs(overrides: list[Override], multirun: bool) -> Iterator[list[str]]:
     return (list(job) for job in itertools.product(*choices))
 
 
-def _check_names(overrides: list[Override], config_name: str) -> None:
-    """Finds overrides of settings and options that do not exist."""
+def check_names(overrides: list[Override], config_name: str) -> None:
+    """Find overrides of settings and options that do not exist.
+
+    Raises:
+        UserError: Naming the first, with the closest match.
+    """
     loader = GlobalHydra.instance().config_loader()
     groups = {group for group in loader.list_groups("") if group != "hydra"}
     chosen: dict[str, list[str]] = {}
@@ -174,7 +183,7 @@ def _check_names(overrides: list[Override], config_name: str) -> None:
     known: set[str] = set()
     shared: set[str] | None = None  # by all jobs
     for job in itertools.product(*[[f"{key}={value}" for value in values] for key, values in chosen.items()]):
-        own = set(_keys(_compose(config_name, list(job))))
+        own = set(_keys(compose(config_name, list(job))))
         known |= own
         shared = own if shared is None else shared & own
     for override in overrides:
@@ -221,7 +230,7 @@ def _closest(key: str, known: set[str]) -> str | None:
 def known_setting(key: str, config_name: str = "config") -> str:
     """The setting or group that is nearest to a name, the name itself where none is near."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        known = {*_keys(_compose(config_name, []))} - {*SECTIONS} | {*OPTIONS}
+        known = {*_keys(compose(config_name, []))} - {*SECTIONS} | {*OPTIONS}
     return key if key in known else _closest(key, known) or key
 
 

@@ -1,4 +1,4 @@
-"""The settings of a run: dataclasses that check what Hydra composed from experiments/conf."""
+"""Settings of a run: dataclasses that declare them and check what Hydra composed from experiments/conf."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import inspect
 import math
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -45,77 +45,132 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What every source has; a source's own settings (size, root, families, ...) are in ``settings``.
+    """Shapes and captions, and how they are split.
 
-    ``test`` and ``reward`` are numbers of shapes, or shares when below 1.
+    Attributes:
+        name: Name of the source, or ``package.module:Class``.
+        settings: The source's own settings (size, root, families, ...).
+        points: Points of a shape.
+        seed: Seed of the sampling, and of what a source draws.
+        test: Number of shapes in the test split; below 1: share of all shapes.
+        reward: Number of shapes in the split that agents are rewarded on; below 1: share of all shapes.
+        workers: Processes that build the dataset; null: one per core.
     """
 
     name: str
-    points: Positive
-    seed: Seed
-    test: PositiveFloat
-    reward: PositiveFloat
-    workers: Positive | None
     settings: Mapping[str, Any]
+    points: Positive = 2048
+    seed: Seed = 0
+    test: PositiveFloat = 0.2
+    reward: PositiveFloat = 0.1
+    workers: Positive | None = None
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Training of the alignment model; conf/config.yaml says what each setting is."""
+    """Training of the alignment model.
 
-    epochs: Count
-    hard_epochs: Count
-    hard_share: Share
-    batch_size: Annotated[int, Field(ge=2)]
-    group: Annotated[int, Field(ge=2)]
-    learning_rate: PositiveFloat
-    weight_decay: Weight
-    warmup: Share
-    clip: PositiveFloat
-    fine_weight: Weight
-    grounding: Weight
-    text_encoder: str
-    max_tokens: Annotated[int, Field(ge=1, le=64)]
-    images_every: Count
-    checkpoint_every: Count
-    checkpoint_minutes: PositiveFloat
-    reuse: bool
+    Attributes:
+        epochs: Passes over the train split with random batches.
+        hard_epochs: Passes after these, with look-alikes in the batches.
+        hard_share: Share of a batch's groups that are look-alikes then.
+        batch_size: Shapes in a batch, a multiple of the group.
+        group: Shapes among which HAF scores every pair, the batch's hardest neighbors.
+        learning_rate: Learning rate of the AdamW optimizer.
+        weight_decay: Weight decay of the AdamW optimizer.
+        warmup: Share of the steps with a rising learning rate; then a cosine to zero.
+        clip: Largest norm of the gradient.
+        fine_weight: Weight of HAF's loss beside the global embeddings'.
+        grounding: Weight of minus the log of the attention that words pay to the labeled part they name.
+        text_encoder: Frozen text encoder: minilm, or any sentence-transformers name.
+        max_tokens: Tokens of a caption that are read.
+        images_every: Steps between attention maps in TensorBoard; 0: only at the end.
+        checkpoint_every: Steps between checkpoints; 0: by time alone.
+        checkpoint_minutes: Minutes between checkpoints.
+        reuse: Take the warm-up, all steps before the agent's first, from an equal run's in the cache.
+    """
+
+    epochs: Count = 12
+    hard_epochs: Count = 6
+    hard_share: Share = 0.5
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    group: Annotated[int, Field(ge=2)] = 16
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: Weight = 0.05
+    warmup: Share = 0.03
+    clip: PositiveFloat = 1.0
+    fine_weight: Weight = 1.0
+    grounding: Weight = 1.0
+    text_encoder: str = "minilm"
+    max_tokens: Annotated[int, Field(ge=1, le=64)] = 32
+    images_every: Count = 500
+    checkpoint_every: Count = 0
+    checkpoint_minutes: PositiveFloat = 5.0
+    reuse: bool = True
 
 
 @dataclass(frozen=True)
 class DapConfig:
-    """The dynamic attention policy: when and how the agent calibrates the batches of training."""
+    """Dynamic attention policy: when and how the agent calibrates the batches of training.
 
-    mode: Literal["off", "substitute", "distill", "both"]
-    period: Positive
-    warmup: Share
-    weight: Weight
-    queries: Positive
-    candidates: Annotated[int, Field(ge=2)]
-    agent_steps: Count
-    folds: Annotated[int, Field(ge=0)]
-    validation: Annotated[float, Field(gt=0, lt=1)]
-    validations: Positive
-    keep: Literal["best", "last"]
-    margin: Weight
+    Attributes:
+        mode: What calibrated attention does in training: nothing (off), it replaces HAF's own in the forward
+            pass (substitute), it is the target that HAF's is drawn to (distill), or both.
+        period: Steps between calibrated batches.
+        warmup: Share of the steps before the first.
+        weight: Weight of the distillation loss.
+        queries: Rows of a batch that are calibrated.
+        candidates: Candidates of an episode in training, C: the right shape and hard negatives.
+        agent_steps: Evaluations that the agent learns from after training, on queries HAF has not seen.
+        folds: Folds of the train split for cross-fitting, with a model trained without each; 0: none.
+        validation: Share of the reward split's queries that the agent is validated on (with folds: all).
+        validations: Times that the agent is validated, without labels.
+        keep: Which state of the agent is kept: its best in validation, or its last.
+        margin: Standard errors that its best validation must gain, or it rests.
+    """
+
+    mode: Literal["off", "substitute", "distill", "both"] = "distill"
+    period: Positive = 20
+    warmup: Share = 0.7
+    weight: Weight = 100.0
+    queries: Positive = 16
+    candidates: Annotated[int, Field(ge=2)] = 8
+    agent_steps: Count = 8000
+    folds: Count = 0
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    validations: Positive = 8
+    keep: Literal["best", "last"] = "best"
+    margin: Weight = 2.0
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """Which agent; its own settings are in ``settings``."""
+    """Agent that calibrates the attention.
+
+    Attributes:
+        name: Name of the agent.
+        settings: The agent's own settings.
+        budget: Environment evaluations per episode.
+    """
 
     name: str
-    budget: Count
     settings: Mapping[str, Any]
+    budget: Count = 32
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation on the test split."""
+    """Evaluation on the test split.
 
-    candidates: Positive
-    batch_size: Positive
-    grounding: Count
+    Attributes:
+        candidates: First candidates of the exact search that HAF re-ranks.
+        batch_size: Queries at a time.
+        grounding: Test shapes on which it is measured whether words look at the parts they name; 0: off.
+    """
+
+    candidates: Positive = 32
+    batch_size: Positive = 32
+    grounding: Count = 500
 
 
 @dataclass(frozen=True)
@@ -123,16 +178,24 @@ class RunConfig:
     """All settings of a run, checked.
 
     Attributes:
-        plain: the same as plain values, in the layout of the YAML files: what is written to config.yaml and
+        data: Shapes and captions.
+        model: Sizes of the alignment model.
+        agent: Agent that calibrates the attention.
+        train: Training of the alignment model.
+        dap: Dynamic attention policy.
+        env: Decision process, with its reward.
+        eval: Evaluation on the test split.
+        plain: The same as plain values, in the layout of the YAML files: what is written to config.yaml and
             results.json, and what a resumed run is compared with.
+        seed: Seed of weights, batches and agents; the data has its own (data.seed).
+        device: Where to compute: auto, cpu, cuda, cuda:0.
+        threads: Threads of PyTorch; null: OMP_NUM_THREADS, else every core. Sums depend on it in the last
+            digits.
+        cache: Folder of datasets and features; null: $ALIGN3D_CACHE, else ~/.cache/align3d.
+        imports: Modules to import first: they register sources, agents, families of your own.
+        resume: Go on with the run in hydra.run.dir, from its last checkpoint, with its settings.
     """
 
-    seed: Seed
-    device: str
-    threads: Threads | None
-    cache: Path | None
-    imports: list[str]
-    resume: bool
     data: DataConfig
     model: ModelConfig
     agent: AgentConfig
@@ -141,10 +204,25 @@ class RunConfig:
     env: EnvConfig
     eval: EvalConfig
     plain: dict[str, Any]
+    seed: Seed = 0
+    device: str = "auto"
+    threads: Threads | None = None
+    cache: Path | None = None
+    imports: list[str] = field(default_factory=list)
+    resume: bool = False
 
 
-#: Settings that have settings of their own.
-SECTIONS = ("data", "model", "agent", "train", "dap", "reward", "env", "eval")
+SECTIONS = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "dap": DapConfig,
+    "env": EnvConfig,
+    "reward": RewardConfig,
+    "eval": EvalConfig,
+    "agent": AgentConfig,
+}
+"""Settings that have settings of their own, and what declares them."""
 
 
 def register_sizes() -> None:
@@ -184,7 +262,7 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
     for key, value in rest.items():  # first, as settings of sections are made from them
         if key in hints:
             _checked(hints[key], value, key)
-    _import(plain["imports"])
+    _import(plain.get("imports") or [])
     sections = {
         "data": _data(plain["data"]),
         "model": _typed(ModelConfig, {k: v for k, v in plain["model"].items() if k != "name"}, "model"),
@@ -210,15 +288,10 @@ def outdated(plain: Mapping[str, Any]) -> str:
         left out.
     """
     _import(plain.get("imports") or [])
-    known = {
-        "": _names(RunConfig) - {"plain"} | {"reward"},
-        "model": _names(ModelConfig) | {"name"},
-        "train": _names(TrainConfig),
-        "dap": _names(DapConfig),
-        "reward": _names(RewardConfig),
-        "env": _names(EnvConfig) - {"reward"},
-        "eval": _names(EvalConfig),
-    }
+    known = {name: _names(schema) for name, schema in SECTIONS.items() if name not in ("agent", "data")}
+    known["env"] -= {"reward"}
+    known["model"] |= {"name"}
+    known[""] = _names(RunConfig) - {"plain"} | {"reward"}
     faults = [
         _compared(section, plain if not section else plain.get(section), names)
         for section, names in known.items()
@@ -375,6 +448,8 @@ def _typed(schema: type[T], values: Mapping[str, Any], section: str) -> T:
     prefix = f"{section}." if section else ""
     names = [field.name for field in dataclasses.fields(schema)]  # type: ignore[arg-type]
     _no_unknown(values, names, section or "settings")
+    if schema.__module__ == __name__ and (left_out := [name for name in names if name not in values]):
+        raise UserError(f"{prefix}{left_out[0]} has no value; give one: {prefix}{left_out[0]}=VALUE")
     if values.get("mode") is False:  # YAML reads a bare off as false
         values = {**values, "mode": "off"}
     try:
@@ -383,8 +458,6 @@ def _typed(schema: type[T], values: Mapping[str, Any], section: str) -> T:
         first = error.errors()[0]
         where = prefix + ".".join(str(part) for part in first["loc"])
         message = _expected(error)
-        if first["type"] == "missing":
-            raise UserError(f"{where} has no value; give one: {where}=VALUE") from error
         if not first["loc"]:  # from a dataclass's own check, which names the setting
             raise UserError(message if message.startswith(prefix) else prefix + message) from error
         raise UserError(f"{where}={first['input']}: expected {message}") from error

@@ -44,11 +44,10 @@ class ProceduralSource:
     first in exactly one attribute, and the first captions of both name it in otherwise the same words.
 
     Args:
-        size: Number of records.
+        size: Number of shapes.
         seed: Seed of the parameters and captions.
-        twins: Share of the pairs that are near-twins, in [0, 1].
-        families: Names of the families to draw from, as a sequence or with commas between them; all by
-            default.
+        twins: Share of the shapes that come in pairs that differ in one attribute, in [0, 1].
+        families: Names of the families to draw from, such as ``[chair,table]``; None: all.
 
     Raises:
         DataError: A setting out of its range, an unknown family.
