@@ -1,4 +1,4 @@
-"""Checks that what the docs tell people to type exists: make targets, modules, overrides, files, links.
+"""Checker of the documentation: make targets, modules, overrides, files, links and their headings exist.
 
 ``python -m scripts.check_docs`` reads README.md, CHANGELOG.md and docs/, prints each fault with its place and
 exits with 1 if there is one.
@@ -19,14 +19,15 @@ from experiments.settings.schema import register_sizes
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 SHELLS = ("", "sh", "bash", "console")
 #: Modules that take Hydra's overrides, and the YAML file of their defaults.
 HYDRA_MODULES = {"experiments.run": "config"}
 
 
 def main() -> int:
-    """Checks all pages; the exit code."""
+    """Check all pages, and return the exit code."""
     register_sizes()
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
     faults = [fault for page in pages for fault in check_page(page)]
@@ -35,11 +36,14 @@ def main() -> int:
 
 
 def check_page(page: Path, root: Path = ROOT) -> Iterator[str]:
-    """The faults of a page, as ``file:line: what``."""
+    """Yield the faults of a page, as ``file:line: what``."""
     text = page.read_text()
     for match in LINK.finditer(text):
-        if not (page.parent / match[1]).exists():
+        target = page.parent / match[1] if match[1] else page
+        if not target.exists():
             yield _at(page, text, match.start(), f"link to {match[1]}, which does not exist")
+        elif match[2] and match[2] not in _anchors(target.read_text()):
+            yield _at(page, text, match.start(), f"link to #{match[2]}, which is no heading of {target.name}")
     for fence in FENCE.finditer(text):
         if fence[1] not in SHELLS:
             continue
@@ -51,7 +55,7 @@ def check_page(page: Path, root: Path = ROOT) -> Iterator[str]:
 
 
 def check_command(line: str, root: Path = ROOT) -> Iterator[str]:
-    """The faults of a line of shell."""
+    """Yield the faults of a line of shell."""
     words = [word for word in shlex.split(line, comments=True) if word]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
@@ -67,7 +71,7 @@ def check_command(line: str, root: Path = ROOT) -> Iterator[str]:
 
 
 def check_module(module: str, arguments: list[str]) -> Iterator[str]:
-    """The faults of ``python -m module arguments``."""
+    """Yield the faults of ``python -m module arguments``."""
     if importlib.util.find_spec(module) is None:
         yield f"python -m {module}: no such module"
     elif module in HYDRA_MODULES:
@@ -75,13 +79,18 @@ def check_module(module: str, arguments: list[str]) -> Iterator[str]:
 
 
 def check_overrides(module: str, arguments: list[str]) -> Iterator[str]:
-    """The faults of the overrides of a Hydra command."""
+    """Yield the faults of the overrides of a Hydra command."""
     multirun = "-m" in arguments
     overrides = [word for word in arguments if not word.startswith("-")]
     try:
         check(overrides, HYDRA_MODULES[module], multirun=multirun)
     except UserError as error:
         yield f"python -m {module} {' '.join(arguments)}: {error}"
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in HEADING.findall(text)}
 
 
 def _at(page: Path, text: str, position: int, fault: str) -> str:

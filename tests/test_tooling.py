@@ -68,6 +68,13 @@ def test_right_commands_and_other_lines_pass(tmp_path: Path) -> None:
         "```sh\npython -m experiments.run -m agent=mcts,none seed=0,1\n```\n"
     )
     assert not list(check_page(page))
+    (tmp_path / "there.md").write_text("# A heading\n## What it's for, in `code`\n")
+    page.write_text(
+        "[](there.md) [](there.md#a-heading) [](there.md#what-its-for-in-code) [](https://x.org#y)\n"
+    )
+    assert not list(check_page(page))
+    page.write_text("[here](#nowhere)\n[there](there.md#nowhere)\n")
+    assert [fault.split(": ", 1)[0][-1] for fault in check_page(page)] == ["1", "2"]
     page.write_text("[gone](gone.md)\n\n```sh\n\nmake nothing\n```\n")
     assert [fault.split(": ", 1)[0][-1] for fault in check_page(page)] == ["1", "5"]
 

@@ -81,9 +81,9 @@ def with_interval(figure: Estimate | None, form: str, scale: float = 100.0) -> s
 
 
 def _interval(figure: Estimate, form: str, scale: float) -> str:
-    # "+ 0.0" turns a rounded negative zero into a plain one
     def shown(value: float) -> str:
-        return form.format(round(scale * value, 6) + 0.0)
+        text = form.format(scale * value)
+        return text.lstrip("+-") if float(text) == 0 else text  # zero has no sign
 
     if figure.low is None or figure.high is None:
         return shown(figure.value)

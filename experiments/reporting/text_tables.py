@@ -154,7 +154,7 @@ def acting(summary: Summary) -> Grid:
             percent(arm.earned.get(ACTED)),
         ]
         for arm in summary.arms
-        if arm.validation or ACTED in arm.earned
+        if arm.validation
     ]
     columns = [
         "arm",
