@@ -16,10 +16,9 @@ from torch import Tensor
 from envs.actions.catalogue import ActionCatalogue
 from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.attention.evaluator import Evaluation, Evaluator
-from envs.attention.kernels import backend
 from envs.attention.kernels.threads import without_pytorch
 from envs.episode import Episode, build_episode
-from envs.observation import BOUND, observation_names, observe
+from envs.observation import observation_names, observe
 from envs.reward import PARTS, RewardConfig, external_potential, internal_potential, potential
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
@@ -257,21 +256,6 @@ class CalibrationCore:
     def observation(self, episode: Episode, state: EnvState) -> Tensor:
         """What an agent sees, float32 `[B, O]`; see `observation_names`."""
         steps_left = 1 - state.step / self.config.horizon
-        if self.evaluator.compiles(episode.attention):
-            return backend.observe(
-                episode.attention,
-                episode.group,
-                episode.initial.score,
-                state.evaluation.score,
-                state.evaluation.statistics,
-                state.calibration,
-                state.kl,
-                steps_left,
-                size=self.observation_size,
-                leading=self.config.leading,
-                limit=self.config.limit,
-                bound=BOUND,
-            )
         return observe(
             episode.attention,
             episode.group,

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.attention.incremental import IncrementalUpdate, level_statistics
-from envs.attention.kernels import backend
 from envs.attention.kernels.backend import CompiledReevaluation, supports
 from envs.attention.precompute import EpisodeCache, chunks, paired_columns, precompute, top_logits
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
@@ -160,8 +159,6 @@ class Evaluator:
             calibration: Batch `[B]`.
         """
         own = self.haf.head.detach()  # [L, H]
-        if self.compiles(attention):
-            return backend.divergence(attention, evaluation.divergence, calibration, own)
         real = attention.mask
         gates = _kl(attention.gate_logits + calibration.level.unsqueeze(1), attention.gate_logits)  # [B, T]
         tokens = _kl(attention.token_logits + calibration.token, attention.token_logits)

@@ -13,10 +13,9 @@ from compiling import single_threaded_products
 from envs.attention.dimensions import AttentionDims
 from envs.attention.kernels import candidates
 from envs.attention.kernels.associations import pairs
-from envs.attention.kernels.observation_vector import tell
 from envs.attention.kernels.statistics import renew
 from envs.attention.kernels.threads import spread
-from envs.attention.kernels.weights import diverge, weigh
+from envs.attention.kernels.weights import weigh
 from envs.attention.precompute import EpisodeCache
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.attention_statistics import has_agreement
@@ -144,48 +143,6 @@ class CompiledReevaluation:
         )
         lines = [np.empty((size, width), np.float32) for width in widths]
         return (*lines, np.empty((size, 4), np.int64))
-
-
-def divergence(
-    attention: AttentionState, maps: Tensor, calibration: Calibration, head_logits: Tensor
-) -> Tensor:
-    """As `Evaluator.divergence`, out of that of the maps `[B, C, L]` and HAF's own head logits `[L, H]`."""
-    result = maps.mean((-1, -2))
-    changed = (
-        (attention.gate_logits, calibration.level),
-        (attention.token_logits, calibration.token),
-        (head_logits, calibration.head),
-    )
-    arrays = [_array(tensor) for pair in changed for tensor in pair]
-    diverge(_array(attention.mask), *arrays, result.numpy())
-    return result
-
-
-def observe(
-    attention: AttentionState,
-    group: Tensor,
-    before: Tensor,
-    score: Tensor,
-    statistics: Tensor,
-    calibration: Calibration,
-    divergence: Tensor,
-    steps_left: Tensor,
-    *,
-    size: int,
-    leading: int,
-    limit: float,
-    bound: float,
-) -> Tensor:
-    """As `envs.observation.observe`, which see; `size` is the length of an observation."""
-    result = score.new_empty(len(score), size)
-    changes = (calibration.level, calibration.temperature, calibration.head.flatten(1))
-    tensors = (
-        attention.mask, attention.gate_logits, attention.token_logits, group, before, score,
-        statistics.mean(1).flatten(1), torch.cat(changes, -1) / limit, calibration.level, calibration.token,
-        calibration.association, divergence, steps_left,
-    )  # fmt: skip
-    tell(*map(_array, tensors), leading, limit, result.numpy())
-    return result.clamp_(-bound, bound)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
