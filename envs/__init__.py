@@ -5,7 +5,8 @@ from envs.actions.families import FAMILIES, STOP, Family
 from envs.adapters.gymnasium_env import ENV_ID, AttentionCalibrationEnv, register
 from envs.adapters.gymnasium_vector import AttentionCalibrationVectorEnv
 from envs.attention.dimensions import AttentionDims, Invalidation
-from envs.attention.evaluator import Evaluation, Evaluator
+from envs.attention.episode_cache import Evaluation
+from envs.attention.evaluator import Evaluator
 from envs.episode import Episode, EpisodeSource, build_episode, token_groups
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.observation import observation_names

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from tensordict import TensorClass
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from envs.attention.evaluator import Evaluation, Evaluator
-from envs.attention.precompute import CANDIDATE_AXES, EpisodeCache
+from envs.attention.episode_cache import CANDIDATE_AXES, EpisodeCache, Evaluation
 from models import AttentionState
 from models.haf import CANDIDATE_FIELDS
+
+if TYPE_CHECKING:
+    from envs.attention.evaluator import Evaluator
 
 
 class Episode(TensorClass):
@@ -26,7 +28,7 @@ class Episode(TensorClass):
     Attributes:
         attention: HAF's logits, values and so on, candidates reordered; `attention.paired` i64 `[B]` is the
             candidate that the `association` family calibrates. The largest logit of each map is 0.
-        work: What else is worked out once.
+        cache: What else is worked out once.
         initial: Scores and statistics before any change.
         positives: True candidates, bool `[B, C]`; all false where no label is known.
         candidates: Where each candidate stood in the attention state that was given, i64 `[B, C]`.
@@ -36,7 +38,7 @@ class Episode(TensorClass):
     """
 
     attention: AttentionState
-    work: EpisodeCache
+    cache: EpisodeCache
     initial: Evaluation
     positives: Tensor
     candidates: Tensor
@@ -102,7 +104,7 @@ def build_episode(
     Raises:
         ValueError: Shapes that do not fit, or a number out of range.
     """
-    layout = evaluator.layout
+    dims = evaluator.dims
     batch, count = attention.global_score.shape
     device = attention.global_score.device
     if positives is None:
@@ -111,31 +113,31 @@ def build_episode(
     if paired is not None:
         _check(paired, (batch,), count - 1, "paired", torch.int64)
     if group is None:
-        group = token_groups(attention.mask, layout.token_groups)
-    _check(group, tuple(attention.mask.shape), layout.token_groups, "group", torch.int64)
+        group = token_groups(attention.mask, dims.token_groups)
+    _check(group, tuple(attention.mask.shape), dims.token_groups, "group", torch.int64)
 
     attention = attention.clone(recurse=False)
     attention.logits = attention.logits.clone()
-    work, score, token_scores = evaluator.prepare(attention)
+    cache, score, token_scores = evaluator.prepare(attention)
     # Of equal scores the last comes first: who lists true shapes first gains nothing by it.
     candidates = score.argsort(dim=1, stable=True).flip(1)
     rows = torch.arange(batch, device=device)
     for name in CANDIDATE_FIELDS:
         attention.set(name, _in_order(attention.get(name), candidates, 1))
     for name, axis in CANDIDATE_AXES.items():
-        work.set(name, _in_order(work.get(name), candidates, axis))
+        cache.set(name, _in_order(cache.get(name), candidates, axis))
     score, token_scores = (_in_order(tensor, candidates, 1) for tensor in (score, token_scores))
     if paired is None:
         attention.paired = torch.zeros_like(rows)
     else:
         attention.paired = (candidates == paired.unsqueeze(1)).int().argmax(1)
 
-    member = one_hot(group, layout.token_groups + 1)[..., :-1] * attention.mask.unsqueeze(-1)  # [B, T, K]
-    regions = one_hot(attention.region[rows, attention.paired], layout.regions + 1)  # [B, N, R + 1]
+    member = one_hot(group, dims.token_groups + 1)[..., :-1] * attention.mask.unsqueeze(-1)  # [B, T, K]
+    regions = one_hot(attention.region[rows, attention.paired], dims.regions + 1)  # [B, N, R + 1]
     return Episode(
         attention=attention,
-        work=work,
-        initial=evaluator.first(attention, work, score, token_scores),
+        cache=cache,
+        initial=evaluator.first(attention, cache, score, token_scores),
         positives=positives.gather(1, candidates),
         candidates=candidates,
         group=member.transpose(1, 2).to(score),

@@ -16,12 +16,12 @@ from tensordict import TensorClass
 from torch import Tensor
 
 from envs.actions.catalogue import ActionCatalogue
-from envs.attention.dimensions import AttentionDims, Invalidation
-from envs.attention.evaluator import Evaluation, Evaluator
-from envs.attention.kernels import backend
+from envs.attention.dimensions import BACKENDS, AttentionDims, Backend, Invalidation
+from envs.attention.episode_cache import Evaluation
+from envs.attention.evaluator import Evaluator
 from envs.attention.kernels.threads import without_pytorch
 from envs.episode import Episode, build_episode
-from envs.observation import BOUND, observation_names, observe
+from envs.observation import observation_names, observe
 from envs.reward import BUILT_IN, REWARD_TERMS, RewardConfig
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 
@@ -43,6 +43,7 @@ class EnvConfig:
         limit: Largest change of an entry of the calibration, a logarithm.
         steps: Sizes of steps by family, where they differ from the family's own.
         leading: Candidates whose maps and probabilities are observed.
+        backend: What steps are worked out with, see `envs.attention.evaluator.Evaluator`.
         reward: How the parts of the reward are mixed.
     """
 
@@ -52,12 +53,15 @@ class EnvConfig:
     limit: float = 2.0
     steps: Mapping[str, float] = field(default_factory=dict)
     leading: int = 4
+    backend: Backend = "auto"
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
         for name, default in (("horizon", 5), ("token_groups", 6), ("leading", 4)):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more; the default is {default}")
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend={self.backend!r}: expected one of {', '.join(BACKENDS)}")
         if not 0 < self.limit <= MAX_LIMIT:
             raise ValueError(
                 f"limit={self.limit}: must be positive and at most {MAX_LIMIT:g}; it is a logarithm, "
@@ -93,6 +97,7 @@ class CalibrationCore:
     Args:
         haf: The frozen model; whatever its weights are at the time of a call is what is asked.
         config: Settings.
+        backend: `"auto"`, `"torch"` or `"numba"`; None is that of the settings.
 
     Attributes:
         catalogue: The actions.
@@ -101,15 +106,22 @@ class CalibrationCore:
         evaluator: Asks HAF.
 
     Raises:
-        ValueError: No family of actions, or one that does not exist.
+        ValueError: No family of actions, one that does not exist, an unknown backend, or a HAF that fuses in
+            another way than steps do.
     """
 
-    def __init__(self, haf: HierarchicalAttentionFusion, config: EnvConfig | None = None) -> None:
+    def __init__(
+        self,
+        haf: HierarchicalAttentionFusion,
+        config: EnvConfig | None = None,
+        *,
+        backend: Backend | None = None,
+    ) -> None:
         self.config = config or EnvConfig()
         self.haf = haf
         layout = AttentionDims(tuple(haf.level_sizes), haf.heads, haf.regions, self.config.token_groups)
         self.catalogue = ActionCatalogue(self.config.families, layout, self.config.limit, self.config.steps)
-        self.evaluator = Evaluator(haf, layout, self.config.leading)
+        self.evaluator = Evaluator(haf, layout, self.config.leading, backend or self.config.backend)
         self.observation_names = observation_names(layout, self.config.leading)
         self.reward_weights = self.config.reward.term_weights
 
@@ -234,7 +246,7 @@ class CalibrationCore:
         reach = self.catalogue.reach.to(action.device)[chosen.clamp_min(0)]
         reach = torch.where(active, reach, int(Invalidation.POOLING))
         evaluation = self.evaluator.update(
-            episode.attention, episode.work, state.evaluation, state.calibration, calibration, reach
+            episode.attention, episode.cache, state.evaluation, state.calibration, calibration, reach
         )
         # Rounding must not make a reward out of a row in which nothing has happened.
         still = ~active | stops
@@ -301,21 +313,6 @@ class CalibrationCore:
     def observation(self, episode: Episode, state: EnvState) -> Tensor:
         """What an agent sees, float32 `[B, O]`; see `observation_names`."""
         steps_left = 1 - state.step / self.config.horizon
-        if self.evaluator.compiles(episode.attention):
-            return backend.observe(
-                episode.attention,
-                episode.group,
-                episode.initial.score,
-                state.evaluation.score,
-                state.evaluation.statistics,
-                state.calibration,
-                state.kl,
-                steps_left,
-                size=self.observation_size,
-                leading=self.config.leading,
-                limit=self.config.limit,
-                bound=BOUND,
-            )
         return observe(
             episode.attention,
             episode.group,

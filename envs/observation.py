@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from envs.attention.dimensions import AttentionDims
-from envs.attention.evaluator import Evaluation
+from envs.attention.episode_cache import Evaluation
 from models import AttentionState, Calibration
 from models.attention_statistics import STATISTICS
 

@@ -2,9 +2,8 @@
 
 After Section "Hierarchical Attention Fusion" of 3DAlign-DAER (arXiv 2511.13211): ``A`` is tokens x points
 and ``Z = A V``. Here every level of the point hierarchy has its own attention, gates weigh the levels token
-by token, and each token is judged against what it is aligned with: by their product, as a cosine would, and
-by a small network of both. What is costly and depends on one side alone is computed once per text or shape.
-The work is split where a calibration acts:
+by token, and each token is scored against what it is aligned with, see `models.token_score`. What is costly
+and depends on one side alone is computed once per text or shape. The work is split where a calibration acts:
 
 * `attend` computes the logits, once per (text, shape) pair;
 * `fuse` turns logits into scores, and can be repeated under another `Calibration` without new products of
@@ -24,7 +23,8 @@ from models.calibration import Calibration
 from models.config import ModelConfig
 from models.layers import perceptron
 from models.points import AXIS_NODES, PointHierarchy
-from models.quantity_evidence import EVIDENCE, quantity_evidence
+from models.quantity_evidence import quantity_evidence
+from models.token_score import TokenScorer, evidence_along
 
 CANDIDATE_FIELDS = ("logits", "node_values", "evidence", "global_score", "centers", "region")
 """Fields of `AttentionState` that have an axis of candidates, ``[B, C, ...]``."""
@@ -71,7 +71,7 @@ class AttentionOutput:
         attention: ``[B, C, H, T, N]``, each level of ``N`` sums to one.
         gates: ``[B, T, L]``, sum to one over levels.
         token_weights: ``[B, T]``, sum to one, zero at padding.
-        token_scores: ``[B, C, T]`` each token's own verdict.
+        token_scores: ``[B, C, T]`` each token's own score.
     """
 
     score: Tensor
@@ -81,7 +81,7 @@ class AttentionOutput:
     token_scores: Tensor
 
 
-class HierarchicalAttentionFusion(nn.Module):
+class HierarchicalAttentionFusion(TokenScorer):
     """Fine-grained scores of (text, shape) pairs from attention over a point hierarchy.
 
     Args:
@@ -101,13 +101,7 @@ class HierarchicalAttentionFusion(nn.Module):
         self.gate = nn.Linear(width, len(level_sizes))
         self.head = nn.Parameter(torch.zeros(len(level_sizes), config.heads))
         self.token_weight = nn.Linear(width, 1)
-        self.aligned_norm = nn.LayerNorm(width)
-        pair = config.pair_width
-        self.from_token = perceptron(width, 2 * width, 3 * pair)
-        self.from_aligned = nn.Linear(width, 2 * pair)
-        self.from_evidence = nn.Linear(config.heads * EVIDENCE, pair)
-        self.verdict = nn.Linear(pair, 1)
-        self.agreement = nn.Linear(pair, 1, bias=False)
+        self.make_score_layers(config)
 
     def attend(
         self,
@@ -190,8 +184,8 @@ class HierarchicalAttentionFusion(nn.Module):
         aligned = reduce(torch.add, levels).transpose(2, 3)  # [B, C, T, H, d]
         aligned = aligned.flatten(3)  # [B, C, T, D]
         axes = maps[-1][..., AXIS_NODES] * weight[..., -1].unsqueeze(-1).unsqueeze(1)  # [B, C, H, T, 3]
-        evidence = (axes.transpose(2, 3) @ state.evidence).flatten(3)  # [B, C, T, H * EVIDENCE]
-        token_scores = self._judge(self.token_queries(state.tokens), aligned, evidence)
+        evidence = evidence_along(axes.transpose(2, 3), state.evidence)  # [B, C, T, H * EVIDENCE]
+        token_scores = self.score_tokens(self.token_queries(state.tokens), aligned, evidence)
         token_weights = token_logits.softmax(-1)
         fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
         attention = torch.cat(maps, dim=-1)
@@ -212,10 +206,6 @@ class HierarchicalAttentionFusion(nn.Module):
         heads = head_logits.softmax(-1) * self.heads
         return gates, torch.einsum("btl,blh->bhtl", gates, heads.expand(len(gates), -1, -1))
 
-    def token_queries(self, tokens: Tensor) -> Tensor:
-        """What tokens ``[B, T, D]`` ask of a candidate, ``[B, T, 3 * D_pair]``; no calibration changes it."""
-        return self.from_token(tokens)
-
     def _calibrate(self, state: AttentionState, calibration: Calibration) -> Tensor:
         """Logits under temperatures and associations, ``[B, C, H, T, N]``."""
         sharpness = self._per_node(calibration.temperature.exp())  # [B, N]
@@ -232,55 +222,26 @@ class HierarchicalAttentionFusion(nn.Module):
         repeats = torch.tensor(self.level_sizes, device=per_level.device)
         return per_level.repeat_interleave(repeats, dim=-1, output_size=sum(self.level_sizes))
 
-    def _judge(self, asked: Tensor, aligned: Tensor, evidence: Tensor) -> Tensor:
-        """Verdicts ``[B, C, T]`` on tokens.
 
-        Args:
-            asked: ``[B, T, 3 * D_pair]`` from `ask`.
-            aligned: ``[B, C, T, D]`` what the tokens are aligned with.
-            evidence: ``[B, C, T, H * EVIDENCE]`` what was measured along the axes they look at.
-        """
-        said, wanted, sought = asked.unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
-        seen, found = self.from_aligned(self.aligned_norm(aligned)).chunk(2, dim=-1)  # each [B, C, T, D_pair]
-        product = wanted * found + sought * self.from_evidence(evidence)
-        verdict = self.verdict((said + seen + product).relu()) + self.agreement(product)
-        return verdict.squeeze(-1)
+def overrides(haf: HierarchicalAttentionFusion, *methods: str) -> list[str]:
+    """Those of the methods that are not HAF's own, because a subclass or somebody else has replaced them."""
+    own = HierarchicalAttentionFusion
+    return [m for m in methods if getattr(getattr(haf, m), "__func__", None) is not getattr(own, m)]
 
-    @torch.no_grad()
-    def quantity_scores(self, asked: Tensor, axes: Tensor, evidence: Tensor) -> Tensor:
-        """What measures say of numbers, ``[Q, C, D_pair]``, for `judge`.
 
-        Args:
-            asked: ``[Q, 3 * D_pair]`` from `ask`.
-            axes: ``[Q, C, H, 3]`` weighted attention to the axes' nodes.
-            evidence: ``[Q, C, 3, EVIDENCE]``.
-        """
-        # products of a few numbers each: batched matrix products are slow at this
-        along = axes[..., 0, None] * evidence[..., 0, None, :]  # [Q, C, H, EVIDENCE]
-        for axis in range(1, axes.shape[-1]):
-            along.addcmul_(axes[..., axis, None], evidence[..., axis, None, :])
-        sought = asked.chunk(3, dim=-1)[2].unsqueeze(1)
-        return (along.flatten(2) @ self.from_evidence.weight.T).mul_(sought)
+def refuse_overrides(haf: HierarchicalAttentionFusion, who: str, *methods: str) -> None:
+    """Refuse a HAF with methods replaced that somebody works out in a way of their own.
 
-    @torch.no_grad()
-    def score_tokens(
-        self, asked: Tensor, aligned: Tensor, numbers: tuple[Tensor, Tensor], measured: Tensor
-    ) -> Tensor:
-        """The same verdicts ``[B, C, T]`` as in `fuse`, without gradients, in fewer passes over memory.
+    Args:
+        haf: The model.
+        who: Works them out.
+        methods: What is worked out.
 
-        Args:
-            asked: ``[B, T, 3 * D_pair]`` from `ask`.
-            aligned: ``[B, C, T, D]`` what the tokens are aligned with.
-            numbers: rows and places of the ``Q`` tokens that are numbers, ``[Q]`` int64 each; there is no
-                evidence on the others.
-            measured: ``[Q, C, D_pair]`` from `measure`.
-        """
-        said, wanted, sought = asked.unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, T, D_pair]
-        seen, found = self.from_aligned(self.aligned_norm(aligned)).chunk(2, dim=-1)  # each [B, C, T, D_pair]
-        product = torch.addcmul(sought * self.from_evidence.bias, wanted, found)
-        row, token = numbers
-        if len(row):
-            product[row, :, token] += measured
-        seen.add_(product).add_(said).relu_()
-        weight, bias = self.verdict.weight.squeeze(0), self.verdict.bias
-        return (seen @ weight).add_(product @ self.agreement.weight.squeeze(0)).add_(bias)
+    Raises:
+        ValueError: One of them is not HAF's own.
+    """
+    for name in overrides(haf, *methods):
+        raise ValueError(
+            f"{type(haf).__name__} overrides {name}, of which {who} would know nothing; put the change into "
+            "score_tokens, token_queries or level_head_weights, which are followed everywhere"
+        )

@@ -1,12 +1,16 @@
-"""What there is to act on, and how far an action reaches."""
+"""Dimensions of what there is to act on, how far an action reaches, and what works it out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+Backend = Literal["auto", "torch", "numba"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 class Invalidation(IntEnum):

@@ -1,96 +1,119 @@
-"""Evaluates candidates under a calibration, and again only what an action has touched.
+"""Evaluator of candidates under a calibration, which works out anew only what an action has touched.
 
-An action on token weights changes no verdict on a token; one on an association those of one candidate; one on
+An action on token weights changes no score of a token; one on an association those of one candidate; one on
 gates mixes anew what the levels gathered; one on a temperature makes one level gather anew. What each row
 needs is looked up, and rows of equal need go together.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import torch
-from tensordict import TensorClass
 from torch import Tensor
 
-from envs.attention.dimensions import AttentionDims, Invalidation
-from envs.attention.incremental import IncrementalUpdate, level_statistics
-from envs.attention.kernels import backend
-from envs.attention.kernels.backend import CompiledReevaluation, supports
-from envs.attention.precompute import EpisodeCache, chunks, paired_columns, precompute, top_logits
+from envs.attention.dimensions import BACKENDS, AttentionDims, Backend, Invalidation
+from envs.attention.episode_cache import EpisodeCache, Evaluation
+from envs.attention.incremental import incremental_update, level_statistics
+from envs.attention.kernels.backend import difference, obstacle, update_with_kernels
+from envs.attention.precompute import CHUNK_PAIRS, chunks, paired_columns, precompute, top_logits
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
-
-
-class Evaluation(TensorClass):
-    """What HAF makes of `B` rows under a calibration, as far as reward and observation need it.
-
-    Attributes:
-        score: Logits of the candidates, `[B, C]`.
-        token_scores: Each token's own verdict, `[B, C, T]`; padding's weighs nothing and means nothing.
-        divergence: KL(calibrated ‖ initial) of the maps, in nats, mean over heads and tokens, `[B, C, L]`.
-        statistics: Statistics of the leading candidates' maps, `[B, leading, L, H, F]`.
-    """
-
-    score: Tensor
-    token_scores: Tensor
-    divergence: Tensor
-    statistics: Tensor
+from models.haf import refuse_overrides
 
 
 class Evaluator:
-    """Asks a frozen HAF.
+    """What a frozen HAF makes of episodes under calibrations.
 
     Args:
         haf: The model; its parameters are left alone, and it is asked without dropout.
-        layout: What there is to act on.
+        dims: What there is to act on.
         leading: How many candidates, in the order of the episode, have statistics.
+        backend: What steps are worked out with: `"torch"`, on any device; `"numba"`, faster, on a CPU in
+            single precision; `"auto"`, Numba where it can serve, with a warning where it cannot because HAF
+            scores tokens in another way than the kernels do.
+        chunk_pairs: Pairs of a candidate and a token that PyTorch evaluates together on a CPU.
+
+    Raises:
+        ValueError: An unknown backend, or a HAF that fuses in another way than steps do.
     """
 
-    def __init__(self, haf: HierarchicalAttentionFusion, layout: AttentionDims, leading: int = 4) -> None:
+    def __init__(
+        self,
+        haf: HierarchicalAttentionFusion,
+        dims: AttentionDims,
+        leading: int = 4,
+        backend: Backend = "auto",
+        chunk_pairs: int = CHUNK_PAIRS,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend={backend!r}: expected one of {', '.join(BACKENDS)}")
+        refuse_overrides(haf, "the environment", "fuse", "_calibrate")
         self.haf = haf
-        self.layout = layout
+        self.dims = dims
         self.leading = leading
+        self.backend = backend
+        self.chunk_pairs = chunk_pairs
 
-    def compiles(self, attention: AttentionState) -> bool:
-        """Whether what is made of an episode can be worked out by compiled kernels."""
-        return supports(self.haf, attention)
+    def uses_kernels(self, attention: AttentionState) -> bool:
+        """Whether steps of an episode are worked out by compiled kernels.
+
+        Raises:
+            ValueError: The backend is `"numba"`, and they cannot serve.
+        """
+        if self.backend == "torch":
+            return False
+        unfit = obstacle(self.haf, attention)
+        changed = None if unfit else self._difference
+        if self.backend == "numba" and (unfit or changed):
+            raise ValueError(f"backend=numba: {unfit or changed}; use backend=auto or backend=torch")
+        return not (unfit or changed)
+
+    @cached_property
+    def _difference(self) -> str | None:
+        """How HAF differs from what the kernels compute; found out once, and said once."""
+        found = difference(self.haf)
+        if found and self.backend == "auto":
+            warnings.warn(f"{found}: steps are worked out with PyTorch, not by kernels", stacklevel=2)
+        return found
 
     @torch.no_grad()
     def prepare(self, attention: AttentionState) -> tuple[EpisodeCache, Tensor, Tensor]:
-        """What is fixed, the scores `[B, C]` and the tokens' verdicts `[B, C, T]` before any change.
+        """The cache, the scores `[B, C]` and those of tokens `[B, C, T]` before any change.
 
         Args:
             attention: Candidates in any order; its logits are shifted in place, which changes no map.
         """
         with without_dropout(self.haf):
-            work, token_scores = precompute(self.haf, self.layout, attention)
-        return work, _score(attention, attention.token_logits, token_scores), token_scores
+            cache, token_scores = precompute(self.haf, self.dims, attention, self.chunk_pairs)
+        return cache, _score(attention, attention.token_logits, token_scores), token_scores
 
     @torch.no_grad()
     def first(
-        self, attention: AttentionState, work: EpisodeCache, score: Tensor, token_scores: Tensor
+        self, attention: AttentionState, cache: EpisodeCache, score: Tensor, token_scores: Tensor
     ) -> Evaluation:
         """The evaluation before any change, from what `prepare` gave, candidates in the episode's order.
 
-        As it is known now who leads and who is paired, what was left empty of `work` is filled in.
+        As it is known now who leads and who is paired, what was left empty of the cache is filled in.
         """
         parts, top = [], []
         pairs = self.leading * attention.mask.shape[1]
-        for rows in chunks(len(score), pairs, score.device):
+        for rows in chunks(len(score), pairs, score.device, self.chunk_pairs):
             seen = attention.logits[rows, : self.leading]
-            maps = [seen[..., nodes].softmax(-1) for nodes in self.layout.slices]
-            top.append(top_logits(self.layout, seen))
+            maps = [seen[..., nodes].softmax(-1) for nodes in self.dims.slices]
+            top.append(top_logits(self.dims, seen))
             places, regions = attention.centers[rows, : self.leading], attention.region[rows, : self.leading]
             parts.append(
-                level_statistics(self.layout, maps, places, regions, attention.token_logits[rows].softmax(-1))
+                level_statistics(self.dims, maps, places, regions, attention.token_logits[rows].softmax(-1))
             )
-        work.top = torch.cat(top)
-        work.columns = paired_columns(self.layout, attention)
+        cache.top = torch.cat(top)
+        cache.columns = paired_columns(self.dims, attention)
         return Evaluation(
             score=score,
             token_scores=token_scores,
-            divergence=score.new_zeros(*score.shape, self.layout.levels),
+            divergence=score.new_zeros(*score.shape, self.dims.levels),
             statistics=torch.cat(parts),
             batch_size=attention.batch_size,
         )
@@ -99,7 +122,7 @@ class Evaluator:
     def update(
         self,
         attention: AttentionState,
-        work: EpisodeCache,
+        cache: EpisodeCache,
         evaluation: Evaluation,
         before: Calibration,
         after: Calibration,
@@ -109,41 +132,27 @@ class Evaluator:
 
         Args:
             attention: Of the episode, batch `[B]`.
-            work: Of the episode.
+            cache: Of the episode.
             evaluation: Before the action; stays as it is.
             before: Calibration before the action.
             after: Calibration after the action.
-            reach: What the action touched, a `Invalidation` i64 `[B]`.
+            reach: What the action touched, an `Invalidation`, i64 `[B]`.
         """
-        every = reach == Invalidation.ALL
-        paired = (reach == Invalidation.PAIRED) | (every & (after.association != 0).flatten(1).any(-1))
-        # Actions on tokens alone leave these as they are, and share them with the state before.
-        token_scores, divergence = evaluation.token_scores, evaluation.divergence
-        statistics = evaluation.statistics
-        if bool((every | paired).any()):
-            token_scores, divergence = token_scores.clone(), divergence.clone()
-            statistics = statistics.clone()
+        touched = reach == Invalidation.ALL
+        paired = (reach == Invalidation.PAIRED) | (touched & (after.association != 0).flatten(1).any(-1))
+        # Actions on tokens alone leave all but the score as it is, and share it with the state before.
+        following = evaluation.clone(recurse=False)
+        if bool((touched | paired).any()):
+            for name in ("token_scores", "divergence", "statistics"):
+                following.set(name, evaluation.get(name).clone())
+            given = (self.haf, self.dims, attention, cache, before, after, following, touched, paired)
             with without_dropout(self.haf):
-                kind = CompiledReevaluation if self.compiles(attention) else IncrementalUpdate
-                anew = kind(
-                    self.haf,
-                    self.layout,
-                    attention,
-                    work,
-                    before,
-                    after,
-                    token_scores,
-                    divergence,
-                    statistics,
-                )
-                anew.run(every, paired)
-        return Evaluation(
-            score=_score(attention, attention.token_logits + after.token, token_scores),
-            token_scores=token_scores,
-            divergence=divergence,
-            statistics=statistics,
-            batch_size=evaluation.batch_size,
-        )
+                if self.uses_kernels(attention):
+                    update_with_kernels(*given)
+                else:
+                    incremental_update(*given, self.chunk_pairs)
+        following.score = _score(attention, attention.token_logits + after.token, following.token_scores)
+        return following
 
     @torch.no_grad()
     def divergence(
@@ -160,8 +169,6 @@ class Evaluator:
             calibration: Batch `[B]`.
         """
         own = self.haf.head.detach()  # [L, H]
-        if self.compiles(attention):
-            return backend.divergence(attention, evaluation.divergence, calibration, own)
         real = attention.mask
         gates = _kl(attention.gate_logits + calibration.level.unsqueeze(1), attention.gate_logits)  # [B, T]
         tokens = _kl(attention.token_logits + calibration.token, attention.token_logits)

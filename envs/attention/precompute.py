@@ -1,4 +1,4 @@
-"""What is worked out once an episode, so that a step need not: no calibration changes it.
+"""Precomputation of what no calibration changes, once per episode instead of once per step.
 
 Of the maps before any change: their logits, what each level has gathered by them, and the sums that make
 logarithms of probabilities out of logits. A change of gates only mixes anew what was gathered; a temperature
@@ -10,69 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from tensordict import TensorClass
 from torch import Tensor
 
 from envs.attention.dimensions import AttentionDims
+from envs.attention.episode_cache import EpisodeCache
 from models import AttentionState, HierarchicalAttentionFusion
 from models.attention_statistics import TOP, largest
 from models.points import AXIS_NODES
+from models.token_score import NumberEvidence, evidence_along
 
 CHUNK_PAIRS = 512
 """Pairs of a candidate and a token that are evaluated together on a CPU: about what its caches hold."""
 
 
-class EpisodeCache(TensorClass):
-    """Fixed for an episode, batch size `[B]`.
-
-    Attributes:
-        gathered: What each level has gathered under no change, heads side by side, `[B, L, C, T, D]`.
-        log_sums: Logarithms of the sums of the exponentials of the logits, `[B, L, C, H, T]`.
-        asked: What each token asks of a candidate, see `HierarchicalAttentionFusion.ask`, `[B, T, 3 D_pair]`.
-        top: The largest logits of the leading candidates' maps, `[B, K, L, H, T, TOP]`, minus infinity where
-            a level has fewer nodes.
-        columns: What statistics of the paired candidate's maps sum up, level by level,
-            `[B, N, (5 + R) L]`: one, where each node is, the square of that, and its membership in regions.
-        numbers: Real tokens that are numbers, so that there is evidence, bool `[B, T]`.
-        length: Tokens up to the last real one, i64 `[B]`: the rest is padding.
-    """
-
-    gathered: Tensor
-    log_sums: Tensor
-    asked: Tensor
-    top: Tensor
-    columns: Tensor
-    numbers: Tensor
-    length: Tensor
-
-
-CANDIDATE_AXES = {"gathered": 2, "log_sums": 2}
-"""The axis of candidates of the fields that have one."""
-
-
 @torch.no_grad()
 def precompute(
-    haf: HierarchicalAttentionFusion, layout: AttentionDims, attention: AttentionState
+    haf: HierarchicalAttentionFusion, dims: AttentionDims, attention: AttentionState, chunk_pairs: int
 ) -> tuple[EpisodeCache, Tensor]:
-    """Work out what is fixed.
+    """Work out what is fixed in an episode.
 
     Args:
         haf: The model, in evaluation mode.
-        layout: What there is to act on.
+        dims: What there is to act on.
         attention: Batch `[B]`. Its logits are shifted, in place, so that the largest of each map is 0: that
             changes no map.
+        chunk_pairs: Pairs of a candidate and a token that are evaluated together on a CPU.
 
     Returns:
-        The groundwork, `top` and `columns` left empty, and the tokens' verdicts before any change,
-        `[B, C, T]`.
+        The cache, `top` and `columns` left empty, and the scores of tokens before any change, `[B, C, T]`.
     """
     batch, candidates, heads, tokens, _ = attention.logits.shape
     width = attention.tokens.shape[-1]
     new = attention.logits.new_empty
-    work = EpisodeCache(
-        gathered=new(batch, layout.levels, candidates, tokens, width),
-        log_sums=new(batch, layout.levels, candidates, heads, tokens),
-        asked=haf.token_queries(attention.tokens),
+    cache = EpisodeCache(
+        gathered=new(batch, dims.levels, candidates, tokens, width),
+        log_sums=new(batch, dims.levels, candidates, heads, tokens),
+        token_queries=haf.token_queries(attention.tokens),
         top=new(batch, 0),  # who leads, and who is paired, is not known yet
         columns=new(batch, 0),
         numbers=(attention.evidence != 0).flatten(3).any(-1).any(1) & attention.mask,
@@ -81,46 +54,43 @@ def precompute(
     )
     token_scores = new(batch, candidates, tokens)
     _, weight = haf.level_head_weights(attention.gate_logits, haf.head.unsqueeze(0))  # [B, H, T, L]
-    for rows in chunks(batch, candidates * tokens, attention.logits.device):
-        for level, nodes in enumerate(layout.slices):
+    for rows in chunks(batch, candidates * tokens, attention.logits.device, chunk_pairs):
+        for level, nodes in enumerate(dims.slices):
             logits = attention.logits[rows, ..., nodes]
             logits -= logits.amax(-1, keepdim=True)
             maps = logits.exp()  # [b, C, H, T, N_l]
             total = maps.sum(-1, keepdim=True)
             maps /= total
-            work.log_sums[rows, level] = total.squeeze(-1).log()
+            cache.log_sums[rows, level] = total.squeeze(-1).log()
             gathered = maps @ attention.node_values[rows, ..., nodes, :]  # [b, C, H, T, d]
-            work.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
-        row, token = work.numbers[rows].nonzero(as_tuple=True)
+            cache.gathered[rows, level] = gathered.transpose(2, 3).flatten(3)
+        row, token = cache.numbers[rows].nonzero(as_tuple=True)
+        axes = maps[row, :, :, token][..., AXIS_NODES] * last_weight(weight[rows], row, token)
+        along = evidence_along(axes, attention.evidence[rows][row, :, token])
         token_scores[rows] = haf.score_tokens(
-            work.asked[rows],
-            mix(work.gathered[rows], weight[rows]),
-            (row, token),
-            haf.quantity_scores(
-                work.asked[rows][row, token],
-                maps[row, :, :, token][..., AXIS_NODES] * last_weight(weight[rows], row, token),
-                attention.evidence[rows][row, :, token],
-            ),
+            cache.token_queries[rows],
+            mix(cache.gathered[rows], weight[rows]),
+            NumberEvidence(row, token, along),
         )
-    return work, token_scores
+    return cache, token_scores
 
 
-def top_logits(layout: AttentionDims, logits: Tensor) -> Tensor:
+def top_logits(dims: AttentionDims, logits: Tensor) -> Tensor:
     """The largest of logits `[B, K, H, T, N]` at each level, `[B, K, L, H, T, TOP]`."""
-    found = [largest(logits[..., nodes]) for nodes in layout.slices]
+    found = [largest(logits[..., nodes]) for nodes in dims.slices]
     padded = [torch.nn.functional.pad(top, (0, TOP - top.shape[-1]), value=-torch.inf) for top in found]
     return torch.stack(padded, dim=2)
 
 
-def paired_columns(layout: AttentionDims, attention: AttentionState) -> Tensor:
+def paired_columns(dims: AttentionDims, attention: AttentionState) -> Tensor:
     """See `EpisodeCache.columns`."""
     rows = torch.arange(len(attention.paired), device=attention.paired.device)
     place = attention.centers[rows, attention.paired]  # [B, N, 3]
     region = attention.region[rows, attention.paired].unsqueeze(-1)
-    member = region == torch.arange(layout.regions, device=rows.device)
+    member = region == torch.arange(dims.regions, device=rows.device)
     one, square = torch.ones_like(place[..., :1]), place.square().sum(-1, keepdim=True)
     features = torch.cat([one, place, square, member.to(place)], dim=-1)  # [B, N, 5 + R]
-    return (features.unsqueeze(-1) * layout.level_of(place).unsqueeze(1)).flatten(2)
+    return (features.unsqueeze(-1) * dims.level_of(place).unsqueeze(1)).flatten(2)
 
 
 def last_weight(weight: Tensor, row: Tensor, token: Tensor) -> Tensor:
@@ -148,7 +118,7 @@ def repeated(weight: Tensor, width: int) -> Tensor:
     return weight.permute(0, 3, 2, 1).repeat_interleave(width // heads, -1, output_size=width).unsqueeze(2)
 
 
-def chunks(rows: int, pairs: int, device: torch.device) -> Iterator[slice]:
-    """Slices of at most `CHUNK_PAIRS` pairs, given those of a row, on a CPU; else all rows at once."""
-    step = max(1, CHUNK_PAIRS // max(pairs, 1)) if device.type == "cpu" else max(rows, 1)
+def chunks(rows: int, pairs: int, device: torch.device, chunk_pairs: int) -> Iterator[slice]:
+    """Slices of at most `chunk_pairs` pairs, given those of a row, on a CPU; else all rows at once."""
+    step = max(1, chunk_pairs // max(pairs, 1)) if device.type == "cpu" else max(rows, 1)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

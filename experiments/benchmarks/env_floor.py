@@ -1,4 +1,4 @@
-"""What a step of the environment costs at least, counted from shapes, and what the machine can do."""
+"""Floor of a step of the environment: its least work, counted from shapes, and what the machine can do."""
 
 from __future__ import annotations
 
@@ -35,12 +35,9 @@ class Machine:
 
         PyTorch and NumPy bring a matrix library each; the faster one counts.
         """
-        layer = haf.from_aligned
-        left, right = (
-            torch.randn(pairs, layer.in_features),
-            torch.randn(layer.in_features, layer.out_features),
-        )
-        product = torch.empty(pairs, layer.out_features)
+        outputs, inputs = haf.score_weights.shape_weight.shape
+        left, right = torch.randn(pairs, inputs), torch.randn(inputs, outputs)
+        product = torch.empty(pairs, outputs)
         source, target = torch.randn(COPIED), torch.empty(COPIED)
         functions = {
             "product": lambda: torch.mm(left, right, out=product),
@@ -59,16 +56,17 @@ class Machine:
 def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[float, float]:
     """What the actions need, each from the initial state: floating-point operations, bytes.
 
-    Only products count, of real tokens, and only those that a re-evaluation cannot do without given what is
+    Only products count, of real tokens, and only those that an update cannot do without given what is
     fixed in an episode: the maps before any change and what they gathered, level by level. Queries and keys
-    are fixed, and so is what a token asks.
+    and the queries of the score are fixed.
 
     * A token weight: pooling.
-    * A gate or a head's weight: the levels are mixed anew; the mix is judged against each token, by the
-      products that HAF is written with. The kernels do with half of these where a token has many candidates
-      (`envs.attention.kernels.token_scores.narrow`), so that this part of the floor can be undercut.
-    * A temperature: that level's maps gather anew; the mix is judged. What measures say of numbers changes
-      only with the coarsest level.
+    * A gate or a head's weight: the levels are mixed anew; each token is scored against the mix, by the
+      products of `models.token_score`. The kernels do with half of these where a token has many candidates
+      (`envs.attention.kernels.token_scores.fold_token_into_weights`), so that this part of the floor can be
+      undercut.
+    * A temperature: that level's maps gather anew; tokens are scored. Evidence on numbers changes only with
+      the coarsest level.
     * An association: the same for two levels, one candidate and the tokens of one group.
 
     Bytes are those of what must be read, once, and of the next state.
@@ -82,11 +80,9 @@ def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[floa
     width, heads, levels = haf.query.in_features, haf.heads, len(haf.level_sizes)
     candidates = attention.global_score.shape[1]
     real = attention.mask.sum(-1)  # [B]
-    numbers = episode.work.numbers.sum(-1)  # [B]
+    numbers = episode.cache.numbers.sum(-1)  # [B]
     group = episode.group.sum(-1)  # [B, K]
-    judge = 2 * width * haf.from_aligned.out_features + 4 * haf.verdict.in_features
-    columns = attention.evidence.shape[-1]
-    measure = 2 * heads * 3 * columns + 2 * haf.from_evidence.weight.numel()
+    score, evidence = haf.score_weights.pair_flops, haf.score_weights.number_flops
     state = sum(t.numel() for t in core.initial(episode[:1]).values(True, True) if t.is_floating_point())
     flops, floats = 0.0, 0.0
     for row, action in enumerate(actions.T.tolist()):
@@ -97,17 +93,17 @@ def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[floa
             flops += pooled
             floats += 2 * state
             if family in ("level", "head"):
-                flops += pairs * judge + candidates * int(numbers[row]) * measure
+                flops += pairs * score + candidates * int(numbers[row]) * evidence
                 floats += pairs * levels * width
             elif family == "temperature":
                 nodes = haf.level_sizes[entry]
-                flops += pairs * (judge + 2 * width * nodes)
+                flops += pairs * (score + 2 * width * nodes)
                 if entry == levels - 1:
-                    flops += candidates * int(numbers[row]) * measure
+                    flops += candidates * int(numbers[row]) * evidence
                 floats += pairs * ((levels - 1) * width + heads * nodes) + candidates * nodes * width
             elif family == "association":
                 nodes = sum(haf.level_sizes[:-1])
                 tokens = int(group[row, entry // haf.regions])
-                flops += tokens * (judge + 2 * width * nodes)
+                flops += tokens * (score + 2 * width * nodes)
                 floats += tokens * (width + heads * nodes) + nodes * width
     return flops, FLOAT * floats

@@ -1,9 +1,9 @@
-"""What HAF needs of a shape and of a text, made once and kept small, and HAF's scores from it.
+"""A cached re-ranker: what HAF needs of a shape and of a text, kept small, and HAF's scores from it.
 
-`models.haf` makes keys, values and verdicts anew in every call, over padded tokens, as training needs. To
-re-rank, all that depends on one side alone is kept: of a shape its keys and values, in half precision or in
-8 bits with one scale a node, its extents and its spectra; of a text what its tokens ask. The scores are those
-of `HierarchicalAttentionFusion.fuse` but for rounding.
+`models.haf` makes keys and values anew in every call, over padded tokens, as training needs. To re-rank, all
+that depends on one side alone is kept: of a shape its keys and values, in half precision or in 8 bits with
+one scale per node, its extents and its spectra; of a text the queries of its tokens. The scores are those of
+`HierarchicalAttentionFusion.fuse` but for rounding.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from models.alignment import TextEmbedding
-from models.haf import HierarchicalAttentionFusion
+from models.haf import HierarchicalAttentionFusion, refuse_overrides
 from models.points import AXIS_NODES, PointHierarchy
-from models.quantity_evidence import EVIDENCE, quantity_evidence
+from models.quantity_evidence import quantity_evidence
+from models.token_score import NumberEvidence, evidence_along
 
 Precision = Literal["float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float16", "int8")
@@ -59,7 +60,7 @@ class CompactTexts:
 
     Attributes:
         query: ``[Q, T, D]`` scaled queries of the attention.
-        asked: ``[Q, T, 3 * D_pair]`` see `HierarchicalAttentionFusion.ask`.
+        token_queries: ``[Q, T, 3 * P]`` see `models.token_score.TokenScorer.token_queries`.
         weights: ``[Q, H, T, L]`` of levels and heads.
         token_weights: ``[Q, T]`` sum to one, zero at padding.
         quantities: ``[Q, T, 2]`` see `models.quantities`.
@@ -67,7 +68,7 @@ class CompactTexts:
     """
 
     query: Tensor
-    asked: Tensor
+    token_queries: Tensor
     weights: Tensor
     token_weights: Tensor
     quantities: Tensor
@@ -84,8 +85,9 @@ def compact_shapes(
     """Keeps of shapes what HAF needs.
 
     Raises:
-        ValueError: no such precision.
+        ValueError: no such precision, or a HAF that attends or fuses in another way.
     """
+    refuse_overrides(haf, "the cached re-ranker", "attend", "fuse")
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
     keys: list[Tensor] = []
@@ -130,7 +132,7 @@ def compact_texts(haf: HierarchicalAttentionFusion, text: TextEmbedding) -> Comp
     pooled = haf.token_weight(text.tokens).squeeze(-1).masked_fill(~text.mask, -torch.inf)
     return CompactTexts(
         query=haf.query(text.tokens) * per_head**-0.5,
-        asked=haf.token_queries(text.tokens),
+        token_queries=haf.token_queries(text.tokens),
         weights=weights,
         token_weights=pooled.softmax(-1),
         quantities=text.quantities,
@@ -177,12 +179,12 @@ def fine_scores(
         axes[..., head, :] = maps[-1][..., AXIS_NODES].transpose(1, 2)
         attention = torch.cat(maps, dim=-1).transpose(1, 2).reshape(batch * count, length, nodes)
         aligned[:, :, part] = torch.bmm(attention, values[:, :, part])
-    row, token = torch.nonzero(~texts.quantities[queries, :length, 0].isnan(), as_tuple=True)
-    numbers = (row, token)
-    asked = texts.asked[queries, :length]
-    measured = _measured(haf, texts, shapes, queries, rows, axes, asked, numbers)
-    verdicts = haf.score_tokens(asked, aligned.view(batch, count, length, width), numbers, measured)
-    return torch.einsum("bt,bct->bc", texts.token_weights[queries, :length], verdicts)
+    token_scores = haf.score_tokens(
+        texts.token_queries[queries, :length],
+        aligned.view(batch, count, length, width),
+        _evidence(texts, shapes, queries, rows, axes, length),
+    )
+    return torch.einsum("bt,bct->bc", texts.token_weights[queries, :length], token_scores)
 
 
 def _unpacked(shapes: CompactShapes, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,22 +196,19 @@ def _unpacked(shapes: CompactShapes, rows: Tensor) -> tuple[Tensor, Tensor]:
     return keys, values
 
 
-def _measured(
-    haf: HierarchicalAttentionFusion,
+def _evidence(
     texts: CompactTexts,
     shapes: CompactShapes,
     queries: Tensor,
     rows: Tensor,
     axes: Tensor,
-    asked: Tensor,
-    numbers: tuple[Tensor, Tensor],
-) -> Tensor:
-    """What measures say of the ``K`` numbers, ``[K, C, D_pair]``; each is a text of one token here."""
-    row, token = numbers
+    length: int,
+) -> NumberEvidence:
+    """Evidence on the numbers among the first tokens; each number is a text of one token here."""
+    row, token = torch.nonzero(~texts.quantities[queries, :length, 0].isnan(), as_tuple=True)
     evidence = quantity_evidence(
         texts.quantities[queries[row], token].unsqueeze(1),
         shapes.extent[rows[row]],
         shapes.spectrum[rows[row]].float(),
-    ).squeeze(2)  # [K, C, 3, EVIDENCE]
-    assert evidence.shape[-1] == EVIDENCE
-    return haf.quantity_scores(asked[row, token], axes[row, :, token], evidence)
+    ).squeeze(2)  # [Q, C, 3, EVIDENCE]
+    return NumberEvidence(row, token, evidence_along(axes[row, :, token], evidence))

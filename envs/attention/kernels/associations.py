@@ -1,28 +1,57 @@
-"""Associations of the paired candidate, compiled for the CPU; see `kernels.py`.
+"""Associations of the paired candidate, compiled for the CPU: what `incremental` does with tensors.
 
 The maps of all tokens whose associations have moved, of all heads, without and with what has moved, are
-worked out together, side by side as in `kernels_statistics.py`: in column `(side * G + g) * H + h`.
+worked out together, side by side as in `statistics`: in column `(side * G + g) * H + h`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from envs.attention.kernels.candidates import look
-from envs.attention.kernels.jit import Array, entry, inner
-from envs.attention.kernels.statistics import ENTROPY, FOUND, OVERLAP, OWN, REGIONS, TOTAL, overlaps, survey
-from envs.attention.kernels.token_scores import conclude, normalize
+from envs.attention.kernels.arrays import Array, UpdateArrays
+from envs.attention.kernels.jit import entry, inner
+from envs.attention.kernels.statistics import (
+    ENTROPY,
+    FOUND,
+    OVERLAP,
+    OWN,
+    REGIONS,
+    TOTAL,
+    map_statistics,
+    overlaps,
+)
+from envs.attention.kernels.token_scores import evidence_along
 
 F = np.float32
 # A literal has a type of its own, for which every function that is given it would be compiled again.
 NONE = np.int64(0)
 
 
+class MovedTokens(NamedTuple):
+    """Tokens whose associations have moved, at most `P`.
+
+    Attributes:
+        lines: What they are aligned with, `[P, D]`.
+        along: Evidence on those that are numbers, `[P, H * E]`.
+        row: The row of each, i64 `[P]`.
+        token: Its place among the tokens, i64 `[P]`.
+        number: Which of them are numbers, in ascending order, i64 `[P]`.
+    """
+
+    lines: Array
+    along: Array
+    row: Array
+    token: Array
+    number: Array
+
+
 @inner
-def find(mask: Array, fresh: bool, before: Array, after: Array, association: Array, moved: Array) -> int:
+def find_moved(
+    mask: Array, fresh: bool, before: Array, after: Array, association: Array, moved: Array
+) -> int:
     """The number `G` of tokens whose associations have moved, from none where they are evaluated afresh.
 
     Args:
@@ -88,8 +117,8 @@ def divergences(
         logits: Before any change, `[H, T, N]`.
         begin: The level's first node.
         share: How much each token counts, `[T]`.
-        mass: From `survey`, `[n, 2 * G * H]`.
-        found: From `survey`, `[FOUND, 2 * G * H]`.
+        mass: From `map_statistics`, `[n, 2 * G * H]`.
+        found: From `map_statistics`, `[FOUND, 2 * G * H]`.
     """
     heads, half, result = len(logits), len(tokens) * len(logits), F(0)
     for g in range(len(tokens)):
@@ -114,7 +143,7 @@ def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, m
         tokens: i64 `[G]`.
         begin: The level's first node.
         weight: Of the level and its heads, `[H, T]`.
-        mass: From `survey`, `[n, 2 * G * H]`.
+        mass: From `map_statistics`, `[n, 2 * G * H]`.
         total: Its sums, `[2 * G * H]`.
         maps: Written to, `[H, G or more, N]`.
     """
@@ -167,7 +196,7 @@ def agree(
         tokens: i64 `[G]`.
         renewed: bool `[L]`.
         agrees: bool `[L]`.
-        shares: Of each level, from `survey`.
+        shares: Of each level, from `map_statistics`.
         pooling: `[T]`.
         overlap: Room for `[2 * G * H]`.
         statistics: `[L, H, F]`.
@@ -179,61 +208,26 @@ def agree(
 
 
 @inner
-def look_along(number: bool, maps: Array, g: int, first: int, evidence: Array, out: Array) -> int:
-    """Evidence `[3, E]` along the axes of a token: `out` `[H * E]`.
+def evidence_on_pair(maps: Array, g: int, first: int, evidence: Array, out: Array) -> None:
+    """Evidence `[3, E]` along the axes that a token attends to: `out` `[H * E]`.
 
     Args:
-        number: Whether the token is a number.
         maps: `[H, G, N]`.
         g: Which of the `G` it is.
         first: The node of the first axis.
         evidence: `[3, E]`.
         out: Written to.
-
-    Returns:
-        How many lines of evidence that makes: none if the token is not a number.
     """
-    if not number:
-        return 0
     width = evidence.shape[1]
     for h in range(len(maps)):
-        look(maps[h, g, first : first + 3], evidence, out[h * width : (h + 1) * width])
-    return 1
+        evidence_along(maps[h, g, first : first + 3], evidence, out[h * width : (h + 1) * width])
 
 
 @entry
-def pairs(
-    rows: Array,
-    afresh: Array,
-    renewed: Array,
-    # the layout
-    starts: Array,
-    axis: int,
-    agrees: Array,
-    # of rows `[B, ...]`
-    before: Array,
-    after: Array,
-    mask: Array,
-    paired: Array,
-    sharpness: Array,
-    weight: Array,
-    share: Array,
-    pooling: Array,
-    numbers: Array,
-    logits: Array,
-    values: Array,
-    evidence: Array,
-    centers: Array,
-    region: Array,
-    asked: Array,
-    # written to
-    divergence: Array,
-    statistics: Array,
-    scores: Array,
-    model: tuple[Any, ...],
-    room: tuple[Any, ...],
-) -> None:
-    """Verdicts by the paired candidates of `rows` on the tokens whose associations have moved.
+def update_paired(
+    rows: Array, afresh: Array, renewed: Array, arrays: UpdateArrays, moved_tokens: MovedTokens
+) -> tuple[int, int]:
+    """What tokens whose associations have moved gather of the paired candidates of some rows.
 
     Statistics and KL change by what those tokens change.
 
@@ -241,75 +235,59 @@ def pairs(
         rows: i64 `[b]`.
         afresh: Rows that have just been evaluated as if there were no association, bool `[B]`.
         renewed: Levels whose KL and statistics lack the change, bool `[B, L]`.
-        starts: As all that is not here in `kernels.every`.
-        axis: As there.
-        agrees: Levels that have an overlap with the next coarser one, bool `[L]`.
-        before: Associations before the action, `[B, T, R]`.
-        after: And after it.
-        mask: Real tokens, bool `[B, T]`.
-        paired: i64 `[B]`.
-        sharpness: As there.
-        weight: As there.
-        share: As there.
-        pooling: Weights of the tokens in statistics, `[B, T]`.
-        numbers: As there.
-        logits: As there.
-        values: As there.
-        evidence: As there.
-        centers: `[B, C, N, 3]`.
-        region: `[B, C, N]`, `R` for none.
-        asked: As there.
-        divergence: As there.
-        statistics: Of the leading candidates, `[B, K, L, H, F]`.
-        scores: As there.
-        model: As there.
-        room: See `kernels_verdicts.conclude`; `P` is the number of tokens at least.
+        arrays: See there; divergence and statistics are written to.
+        moved_tokens: Written to, row by row.
+
+    Returns:
+        How many tokens have moved, and how many of these are numbers.
     """
-    levels, regions, nodes = len(starts) - 1, after.shape[2], logits.shape[4]
-    heads, first = logits.shape[2], starts[levels - 1] + axis
-    columns = 2 * heads * mask.shape[1]
+    starts, agrees, mask, values = arrays.starts, arrays.agrees, arrays.mask, arrays.node_values
+    regions, nodes, heads = arrays.association_after.shape[2], arrays.logits.shape[4], arrays.logits.shape[2]
+    levels = len(starts) - 1
+    first, columns = starts[levels - 1] + arrays.axis, 2 * heads * mask.shape[1]
     space, other = np.empty(nodes * columns, np.float32), np.empty(nodes * columns, np.float32)
     all_shares = np.empty(levels * (REGIONS + regions + 1) * columns, np.float32)
-    facts, overlap = np.empty(FOUND * columns, np.float32), np.empty(columns, np.float32)
+    space_found, overlap = np.empty(FOUND * columns, np.float32), np.empty(columns, np.float32)
     association = np.zeros((2, mask.shape[1], regions + 1), np.float32)
     moved = np.empty(mask.shape[1], np.int64)
     maps = np.empty((heads, mask.shape[1], nodes), np.float32)
     gathered = np.empty((mask.shape[1], values.shape[4]), np.float32)
-    lines, seen, _, _, place = room
+    lines, along = moved_tokens.lines, moved_tokens.along
     full, count = NONE, NONE
     for row in rows:
-        g = find(mask[row], afresh[row], before[row], after[row], association, moved)
+        before, after = arrays.association_before[row], arrays.association_after[row]
+        g = find_moved(mask[row], afresh[row], before, after, association, moved)
         if g == 0:
             continue
-        c, tokens, columns = paired[row], moved[:g], 2 * g * heads
-        leads = c < statistics.shape[1]
-        if full + g > len(lines):
-            conclude(full, count, asked, scores, model, room)
-            full, count = NONE, NONE
+        c, tokens, columns = arrays.paired[row], moved[:g], 2 * g * heads
+        leads, pooling = c < arrays.statistics.shape[1], arrays.pooling[row]
         shares = all_shares[: levels * (REGIONS + regions + 1) * columns].reshape(levels, -1, columns)
-        found = facts[: FOUND * columns].reshape(FOUND, columns)
+        found = space_found[: FOUND * columns].reshape(FOUND, columns)
+        raw = arrays.logits[row, c]
         for level in range(levels):
             begin, end = starts[level], starts[level + 1]
             changed = space[: (end - begin) * columns].reshape(end - begin, columns)
             mass = other[: (end - begin) * columns].reshape(end - begin, columns)
-            nodes_of, centers_of = region[row, c, begin:end], centers[row, c, begin:end]
-            raw = logits[row, c]
-            lay_out(tokens, raw, begin, sharpness[row, level], association, nodes_of, changed)
-            survey(changed, nodes_of, centers_of, leads, mass, shares[level], found)
+            region, centers = arrays.region[row, c, begin:end], arrays.centers[row, c, begin:end]
+            lay_out(tokens, raw, begin, arrays.sharpness[row, level], association, region, changed)
+            map_statistics(changed, region, centers, leads, mass, shares[level], found)
             if renewed[row, level]:
-                divergence[row, c, level] += divergences(tokens, raw, begin, share[row], mass, found)
+                more = divergences(tokens, raw, begin, arrays.share[row], mass, found)
+                arrays.divergence[row, c, level] += more
             if renewed[row, level] and leads:
                 for f in range(OVERLAP):
-                    differ(tokens, found[ENTROPY + f], pooling[row], statistics[row, c, level], f)
-            weigh(tokens, begin, weight[row, :, :, level], mass, found[TOTAL], maps)
+                    differ(tokens, found[ENTROPY + f], pooling, arrays.statistics[row, c, level], f)
+            weigh(tokens, begin, arrays.weight[row, :, :, level], mass, found[TOTAL], maps)
         gather(maps, values[row, c], gathered[:g], lines[full:])
         if leads:
-            agree(tokens, renewed[row], agrees, shares, pooling[row], overlap[:columns], statistics[row, c])
-        normalize(lines[full : full + g], model[0], model[1], model[2])
+            overlap_changes = overlap[:columns]
+            agree(tokens, renewed[row], agrees, shares, pooling, overlap_changes, arrays.statistics[row, c])
         for i in range(g):
             t = tokens[i]
-            place[full, 0], place[full, 1], place[full, 2] = row, c, t
-            place[full, 3] = count if numbers[row, t] else NONE - 1
+            moved_tokens.row[full], moved_tokens.token[full] = row, t
+            if arrays.numbers[row, t]:
+                moved_tokens.number[count] = full
+                evidence_on_pair(maps, i, first, arrays.evidence[row, c, t], along[count])
+                count += 1
             full += 1
-            count += look_along(numbers[row, t], maps, i, first, evidence[row, c, t], seen[count])
-    conclude(full, count, asked, scores, model, room)
+    return full, count

@@ -1,7 +1,8 @@
-"""One re-evaluation on a CPU: as `IncrementalUpdate`, with its passes over memory compiled."""
+"""Incremental update on a CPU: as `envs.attention.incremental`, with its passes over memory compiled."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,181 +12,199 @@ from torch import Tensor
 
 from compiling import single_threaded_products
 from envs.attention.dimensions import AttentionDims
-from envs.attention.kernels import candidates
-from envs.attention.kernels.associations import pairs
-from envs.attention.kernels.observation_vector import tell
-from envs.attention.kernels.statistics import renew
+from envs.attention.episode_cache import EpisodeCache, Evaluation
+from envs.attention.kernels.arrays import UpdateArrays
+from envs.attention.kernels.associations import MovedTokens, update_paired
+from envs.attention.kernels.candidates import score_all_candidates
+from envs.attention.kernels.statistics import renew_statistics
 from envs.attention.kernels.threads import spread
-from envs.attention.kernels.weights import diverge, weigh
-from envs.attention.precompute import EpisodeCache
+from envs.attention.kernels.token_scores import ScoreArrays, score_token
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
 from models.attention_statistics import has_agreement
+from models.haf import overrides
 from models.points import AXIS_NODES
+from models.token_score import NumberEvidence
 
-PAIRS = 256
-"""Tokens whose associations have moved that are multiplied together: they stay in a core's own cache."""
+SAMPLE, TOLERANCE = 8, 1e-3
+"""Lines that are scored both ways, and the share of the largest score by which they may differ."""
 
 HEAVY, LIGHT = 4, 32
 """Rows that take about half a millisecond, worth a piece: with every candidate, or with the paired one."""
 
 
-def supports(haf: HierarchicalAttentionFusion, attention: AttentionState) -> bool:
-    """Whether the kernels can be used: on a CPU, in single precision."""
-    tensors = (attention.logits, attention.node_values, haf.from_aligned.weight)
-    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
-
-
-class CompiledReevaluation:
-    """Replaces, in place, the parts of an evaluation that actions have touched.
-
-    Equal to `IncrementalUpdate`, which see for arguments, but for rounding. The tensors that are replaced
-    must be contiguous.
-    """
-
-    def __init__(
-        self,
-        haf: HierarchicalAttentionFusion,
-        layout: AttentionDims,
-        attention: AttentionState,
-        work: EpisodeCache,
-        before: Calibration,
-        after: Calibration,
-        token_scores: Tensor,
-        divergence: Tensor,
-        statistics: Tensor,
-    ) -> None:
-        self.haf = haf
-        self.was, self.now = _array(before.association), _array(after.association)
-        self.token_scores, self.divergence, self.statistics = map(
-            _array, (token_scores, divergence, statistics)
-        )
-        temperature = _array(after.temperature)
-        self.touched = temperature != _array(before.temperature)  # [B, L]: these levels' maps are new
-        self.again = self.touched | (temperature != 0)  # and the maps of these are not the groundwork's
-        self.sharpness = np.exp(temperature)
-        tokens, levels = attention.gate_logits.shape[1:]
-        self.weight = np.empty((len(self.touched), haf.heads, tokens, levels), np.float32)
-        weigh(*map(_array, (attention.gate_logits, after.level, haf.head, after.head)), self.weight)
-        self.share = _array(attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1))
-        self.pooling = _array(attention.token_logits.softmax(-1))
-        self.logits, self.values, self.evidence = map(
-            _array, (attention.logits, attention.node_values, attention.evidence)
-        )
-        self.centers, self.region = _array(attention.centers), _array(attention.region)
-        self.mask, self.column = _array(attention.mask), _array(attention.paired)
-        self.numbers, self.length = _array(work.numbers), _array(work.length)
-        self.gathered, self.log_sums = _array(work.gathered), _array(work.log_sums)
-        self.starts = np.array([0, *(nodes.stop for nodes in layout.slices)])
-        sizes = layout.level_sizes
-        self.agrees = np.array([has_agreement(level, sizes) for level in range(layout.levels)])
-        self.regions = layout.regions
-        self.asked = _array(work.asked)
-        norm, aligned, evidence = haf.aligned_norm, haf.from_aligned, haf.from_evidence
-        self.model = (
-            _array(norm.weight),
-            _array(norm.bias),
-            float(norm.eps),
-            _array(aligned.weight.T),
-            _array(aligned.bias),
-            _array(evidence.weight.T),
-            _array(evidence.bias),
-            _array(haf.verdict.weight)[0],
-            _array(haf.agreement.weight)[0],
-            _array(haf.verdict.bias),
-        )
-
-    def run(self, every: Tensor, paired: Tensor) -> None:
-        """See `IncrementalUpdate.run`. Rows are spread over PyTorch's threads."""
-        afresh, moved = _array(every), _array(paired)
-
-        def work(rows: NDArray[Any]) -> None:
-            self._all(rows[afresh[rows]])
-            self._pairs(rows[moved[rows]], afresh)
-
-        with single_threaded_products():
-            spread(work, (afresh.nonzero()[0], HEAVY), ((moved & ~afresh).nonzero()[0], LIGHT))
-
-    def _all(self, rows: NDArray[Any]) -> None:
-        """Every candidate of rows `[b]`, as if there were no association."""
-        if len(rows) == 0:
-            return
-        candidates.every(
-            rows, self.starts, AXIS_NODES.start, self.length, self.again, self.touched, self.sharpness,
-            self.weight, self.share, self.numbers, self.logits, self.values, self.evidence, self.gathered,
-            self.log_sums, self.asked, self.divergence, self.token_scores, self.model,
-        )  # fmt: skip
-        if self.touched[rows].any():
-            renew(
-                rows, self.starts, self.agrees, self.length, self.touched, self.sharpness, self.pooling,
-                self.logits, self.centers, self.region, self.regions, self.statistics,
-            )  # fmt: skip
-
-    def _pairs(self, rows: NDArray[Any], afresh: NDArray[Any]) -> None:
-        """The paired candidate of rows `[b]`: the tokens whose associations have changed."""
-        if len(rows) == 0:
-            return
-        pairs(
-            rows, afresh, self.touched | ~afresh[:, None], self.starts, AXIS_NODES.start, self.agrees,
-            self.was, self.now, self.mask, self.column, self.sharpness, self.weight, self.share,
-            self.pooling, self.numbers, self.logits, self.values, self.evidence, self.centers, self.region,
-            self.asked, self.divergence, self.statistics, self.token_scores, self.model,
-            self._room(int(self.length[rows].sum())),
-        )  # fmt: skip
-
-    def _room(self, count: int) -> tuple[NDArray[Any], ...]:
-        """What `pairs` writes lines to, of `count` tokens in all, see `conclude`."""
-        size = max(min(count, PAIRS), self.mask.shape[1])
-        haf = self.haf
-        widths = (
-            haf.from_aligned.in_features,
-            haf.from_evidence.in_features,
-            haf.from_aligned.out_features,
-            haf.from_evidence.out_features,
-        )
-        lines = [np.empty((size, width), np.float32) for width in widths]
-        return (*lines, np.empty((size, 4), np.int64))
-
-
-def divergence(
-    attention: AttentionState, maps: Tensor, calibration: Calibration, head_logits: Tensor
-) -> Tensor:
-    """As `Evaluator.divergence`, out of that of the maps `[B, C, L]` and HAF's own head logits `[L, H]`."""
-    result = maps.mean((-1, -2))
-    changed = (
-        (attention.gate_logits, calibration.level),
-        (attention.token_logits, calibration.token),
-        (head_logits, calibration.head),
-    )
-    arrays = [_array(tensor) for pair in changed for tensor in pair]
-    diverge(_array(attention.mask), *arrays, result.numpy())
-    return result
-
-
-def observe(
+def update_with_kernels(
+    haf: HierarchicalAttentionFusion,
+    dims: AttentionDims,
     attention: AttentionState,
-    group: Tensor,
-    before: Tensor,
-    score: Tensor,
-    statistics: Tensor,
-    calibration: Calibration,
-    divergence: Tensor,
-    steps_left: Tensor,
-    *,
-    size: int,
-    leading: int,
-    limit: float,
-    bound: float,
-) -> Tensor:
-    """As `envs.observation.observe`, which see; `size` is the length of an observation."""
-    result = score.new_empty(len(score), size)
-    changes = (calibration.level, calibration.temperature, calibration.head.flatten(1))
-    tensors = (
-        attention.mask, attention.gate_logits, attention.token_logits, group, before, score,
-        statistics.mean(1).flatten(1), torch.cat(changes, -1) / limit, calibration.level, calibration.token,
-        calibration.association, divergence, steps_left,
-    )  # fmt: skip
-    tell(*map(_array, tensors), leading, limit, result.numpy())
-    return result.clamp_(-bound, bound)
+    cache: EpisodeCache,
+    before: Calibration,
+    after: Calibration,
+    evaluation: Evaluation,
+    touched: Tensor,
+    paired: Tensor,
+) -> None:
+    """Equal to `incremental_update`, which see, but for rounding. Rows are spread over PyTorch's threads."""
+    arrays = _arrays(haf, dims, attention, cache, before, after, evaluation)
+    weights = score_arrays(haf)
+    afresh, moved = _array(touched), _array(paired)
+    lacks = arrays.renewed | ~afresh[:, None]
+    moved_tokens: list[MovedTokens] = []
+
+    def work(rows: NDArray[Any]) -> None:
+        every, some = rows[afresh[rows]], rows[moved[rows]]
+        if len(every):
+            score_all_candidates(every, arrays, weights)
+            if arrays.renewed[every].any():
+                renew_statistics(every, arrays)
+        if len(some):
+            found = _moved_tokens(int(arrays.length[some].sum()), arrays, weights)
+            count, numbers = update_paired(some, afresh, lacks, arrays, found)
+            if count:
+                moved_tokens.append(
+                    MovedTokens(
+                        found.lines[:count],
+                        found.along[:numbers],
+                        found.row[:count],
+                        found.token[:count],
+                        found.number[:numbers],
+                    )
+                )
+
+    with single_threaded_products():
+        spread(work, (afresh.nonzero()[0], HEAVY), ((moved & ~afresh).nonzero()[0], LIGHT))
+    for piece in sorted(moved_tokens, key=lambda found: int(found.row[0])):
+        _score_moved(haf, attention, cache, evaluation, piece)
+
+
+def _score_moved(
+    haf: HierarchicalAttentionFusion,
+    attention: AttentionState,
+    cache: EpisodeCache,
+    evaluation: Evaluation,
+    moved: MovedTokens,
+) -> None:
+    """Score tokens against the paired candidates, as one text of many tokens.
+
+    Each has weights of its own: there is nothing to fold into them, and the tensors' formula is as fast.
+    """
+    row, token, number = (torch.from_numpy(places) for places in (moved.row, moved.token, moved.number))
+    along = torch.from_numpy(moved.along).unsqueeze(1)  # [Q, 1, H * EVIDENCE]
+    scores = haf.score_tokens(
+        cache.token_queries[row, token].unsqueeze(0),
+        torch.from_numpy(moved.lines)[None, None],  # [1, 1, P, D]
+        NumberEvidence(torch.zeros_like(number), number, along),
+    )
+    evaluation.token_scores[row, attention.paired[row], token] = scores.flatten()
+
+
+def score_arrays(haf: HierarchicalAttentionFusion) -> ScoreArrays:
+    """The parameters of the score as arrays."""
+    given = haf.score_weights._asdict()
+    for name in ("shape_weight", "quantity_weight"):
+        given[name] = given[name].T
+    return ScoreArrays(**{k: _array(v) if isinstance(v, Tensor) else v for k, v in given.items()})
+
+
+def obstacle(haf: HierarchicalAttentionFusion, attention: AttentionState) -> str | None:
+    """What keeps the kernels from an episode, None if nothing does: they need a CPU and single precision."""
+    tensors = {"logits": attention.logits, "node values": attention.node_values, "HAF's weights": haf.head}
+    for name, tensor in tensors.items():
+        if tensor.device.type != "cpu":
+            return f"{name} are on {tensor.device}, and the kernels work on the CPU"
+        if tensor.dtype != torch.float32:
+            return f"{name} are {tensor.dtype}, and the kernels work in torch.float32"
+    return None
+
+
+@torch.no_grad()
+def difference(haf: HierarchicalAttentionFusion) -> str | None:
+    """How a HAF scores tokens in another way than the kernels do, None if it does not.
+
+    What a class overrides is known by name. A change of the formula itself is found by scoring some random
+    lines both ways, with a copy whose parameters are drawn at random: those of a new term may be zero yet.
+    """
+    replaced = overrides(haf, "score_tokens")
+    if replaced:
+        return f"{type(haf).__name__} overrides {replaced[0]}"
+    fields = haf.score_weights._fields
+    if fields != ScoreArrays._fields:
+        names = ", ".join(sorted(set(fields) ^ set(ScoreArrays._fields)))
+        return f"{type(haf).__name__} has other weights than the kernels ({names})"
+    draw = torch.Generator().manual_seed(0)
+    copied = copy.deepcopy(haf)
+    for parameter in copied.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=draw) * max(1, parameter.shape[-1]) ** -0.5)
+    weights = score_arrays(copied)
+    width, (evidence, pair) = len(weights.norm_weight), weights.quantity_weight.shape
+    queries = copied.token_queries(torch.randn(1, 1, width, generator=draw))
+    if queries.shape[-1] != 3 * pair:
+        return f"{type(haf).__name__} has token queries of {queries.shape[-1]} numbers, not {3 * pair}"
+    lines = torch.randn(1, SAMPLE, 1, width, generator=draw)
+    along = torch.randn(1, SAMPLE, 1, evidence, generator=draw)
+    expected = copied.score_tokens(queries, lines, along).flatten()
+    found = torch.empty(SAMPLE)
+    score_token(_array(queries)[0, 0], _array(lines)[0, :, 0], _array(along)[0, :, 0], weights, found.numpy())
+    worst = float((found - expected).abs().amax() / expected.abs().amax())
+    if worst > TOLERANCE:
+        return f"the kernel's formula is not that of {type(haf).__name__}: scores differ by {worst:.0%}"
+    return None
+
+
+def _arrays(
+    haf: HierarchicalAttentionFusion,
+    dims: AttentionDims,
+    attention: AttentionState,
+    cache: EpisodeCache,
+    before: Calibration,
+    after: Calibration,
+    evaluation: Evaluation,
+) -> UpdateArrays:
+    renewed = after.temperature != before.temperature
+    gate_logits = attention.gate_logits + after.level.unsqueeze(1)
+    sizes = dims.level_sizes
+    tensors = {
+        "mask": attention.mask,
+        "length": cache.length,
+        "numbers": cache.numbers,
+        "token_queries": cache.token_queries,
+        "share": attention.mask / attention.mask.sum(-1, keepdim=True).clamp_min(1),
+        "pooling": attention.token_logits.softmax(-1),
+        "logits": attention.logits,
+        "node_values": attention.node_values,
+        "evidence": attention.evidence,
+        "centers": attention.centers,
+        "region": attention.region,
+        "paired": attention.paired,
+        "gathered": cache.gathered,
+        "log_sums": cache.log_sums,
+        "gathers": renewed | (after.temperature != 0),
+        "renewed": renewed,
+        "sharpness": after.temperature.exp(),
+        "weight": haf.level_head_weights(gate_logits, haf.head + after.head)[1],
+        "association_before": before.association,
+        "association_after": after.association,
+        "divergence": evaluation.divergence,
+        "statistics": evaluation.statistics,
+        "token_scores": evaluation.token_scores,
+    }
+    return UpdateArrays(
+        starts=np.array([0, *(nodes.stop for nodes in dims.slices)]),
+        axis=AXIS_NODES.start,
+        agrees=np.array([has_agreement(level, sizes) for level in range(dims.levels)]),
+        regions=dims.regions,
+        **{name: _array(tensor) for name, tensor in tensors.items()},
+    )
+
+
+def _moved_tokens(count: int, arrays: UpdateArrays, weights: ScoreArrays) -> MovedTokens:
+    """Room for at most so many."""
+    return MovedTokens(
+        lines=np.empty((count, arrays.gathered.shape[4]), np.float32),
+        along=np.empty((count, len(weights.quantity_weight)), np.float32),
+        row=np.empty(count, np.int64),
+        token=np.empty(count, np.int64),
+        number=np.empty(count, np.int64),
+    )
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -1,14 +1,10 @@
-"""How the environment's compiled functions are compiled."""
+"""Decorators of the compiled functions of the environment."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
-
 import compiling
-
-Array = NDArray[Any]
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 

@@ -10,24 +10,55 @@ import math
 
 import numpy as np
 
-from envs.attention.kernels.candidates import exponentials
-from envs.attention.kernels.jit import Array, entry, inner, once
+from envs.attention.kernels.arrays import Array, UpdateArrays
+from envs.attention.kernels.jit import entry, inner, once
 
 F = np.float32
+LOWEST, HIGHEST = F(-87), F(88)  # beyond, a float32 is 0 or infinite
+PER_OCTAVE = F(1 / math.log(2))
+OCTAVE, OCTAVE_REST = (
+    F(0.693359375),
+    F(-2.12194440e-4),
+)  # ln 2, the first exact when multiplied by an exponent
+HALF_UP = F(127.5)
+BIAS, MANTISSA = np.int32(127), np.int32(23)
+# Cephes' polynomial for exp on [-ln 2 / 2, ln 2 / 2] (expf.c): to 2 units in the last place
+P0, P1, P2 = F(1.9875691500e-4), F(1.3981999507e-3), F(8.3334519073e-3)
+P3, P4, P5 = F(4.1665795894e-2), F(1.6666665459e-1), F(5.0000001201e-1)
 TOTAL, OWN, ENTROPY, PEAK, MOST, SPREAD = 0, 1, 2, 3, 4, 5
-"""Rows of what `survey` finds: the sum of a map, the mean of its logits under it, and the statistics."""
+"""Rows of what `map_statistics` finds: a map's sum, the mean of its logits under it, and the statistics."""
 FOUND = 6
 OVERLAP = np.int64(4)
 """Which statistic is the overlap; the others come before it, in the order of the rows above."""
 REGIONS = 9
-"""Rows of the room of `survey` before those of regions."""
+"""Rows of the room of `map_statistics` before those of regions."""
 
 
 @inner
-def survey(
+def exponentials(logits: Array, sharpness: float, out: Array) -> tuple[np.float32, np.float32]:
+    """Write `exp(sharpness * logits)` to `out`, `[n]`; their sum, and that of their products with the logits.
+
+    The library's exponential is a call for each number; this one is a few vector instructions for sixteen.
+    """
+    total, mean = F(0), F(0)
+    for j in range(len(logits)):
+        x = min(max(logits[j] * sharpness, LOWEST), HIGHEST)
+        power = np.int32(x * PER_OCTAVE + HALF_UP)  # biased, so that cutting it off rounds
+        octaves = F(power - BIAS)
+        rest = x - octaves * OCTAVE - octaves * OCTAVE_REST
+        series = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5
+        out[j] = (series * rest * rest + rest + F(1)) * np.int32(power << MANTISSA).view(np.float32)
+    for j in range(len(logits)):  # not above: beside a store, the order of a sum depends on where arrays lie
+        total += out[j]
+        mean += out[j] * logits[j]
+    return total, mean
+
+
+@inner
+def map_statistics(
     changed: Array, region: Array, centers: Array, described: bool, mass: Array, room: Array, found: Array
 ) -> None:
-    """What there is to say of `M` maps of one level.
+    """Sums and statistics of `M` maps of one level.
 
     Args:
         changed: Their logits, `[n, M]`.
@@ -62,7 +93,7 @@ def survey(
         for m in range(maps):
             share[m] /= total[m]
     largest(mass, room)
-    scatter(mass, centers, room)
+    spatial_moments(mass, centers, room)
     uniform = F(1 / math.log(max(nodes, 2)))
     for m in range(maps):
         part = F(1) / total[m]
@@ -93,10 +124,10 @@ def largest(mass: Array, room: Array) -> None:
 
 
 @once
-def scatter(mass: Array, centers: Array, room: Array) -> None:
+def spatial_moments(mass: Array, centers: Array, room: Array) -> None:
     """Sums of each map's mass times x, y, z and their squared norm: rows 5 to 8 of the room, which are 0.
 
-    The distance from the mass's centre is made of these, see `models.attention_statistics.spread`.
+    The distance from the mass's center is made of these, see `models.attention_statistics.spread`.
     """
     x, y, z, square = room[5], room[6], room[7], room[8]
     for j in range(len(mass)):
@@ -122,75 +153,46 @@ def overlaps(fine: Array, coarse: Array, out: Array) -> None:
 
 
 @entry
-def renew(
-    rows: Array,
-    starts: Array,
-    agrees: Array,
-    length: Array,
-    touched: Array,
-    sharpness: Array,
-    pooling: Array,
-    logits: Array,
-    centers: Array,
-    region: Array,
-    regions: int,
-    statistics: Array,
-) -> None:
-    """Statistics of levels whose maps have changed by a temperature, without any association.
+def renew_statistics(rows: Array, arrays: UpdateArrays) -> None:
+    """Statistics of the levels whose maps a temperature has changed, without any association.
 
     Args:
         rows: i64 `[b]`.
-        starts: The first node of each level, and the end, i64 `[L + 1]`.
-        agrees: Levels that have an overlap with the next coarser one, bool `[L]`.
-        length: Tokens up to the last real one, i64 `[B]`.
-        touched: Levels whose maps are new, bool `[B, L]`.
-        sharpness: `[B, L]`.
-        pooling: Weights of the tokens, `[B, T]`.
-        logits: `[B, C, H, T, N]`, at most 0.
-        centers: `[B, C, N, 3]`.
-        region: `[B, C, N]`, `R` for none.
-        regions: `R`.
-        statistics: Written to, `[B, K, L, H, F]`.
+        arrays: See there; statistics are written to.
     """
+    starts, agrees, statistics = arrays.starts, arrays.agrees, arrays.statistics
     _, leading, levels, heads, _ = statistics.shape
-    nodes, tokens = logits.shape[4], logits.shape[3]
+    nodes, tokens, regions = arrays.logits.shape[4], arrays.logits.shape[3], arrays.regions
     rooms = np.empty(levels * (REGIONS + regions + 1) * tokens, np.float32)
     space, other = np.empty(nodes * tokens, np.float32), np.empty(nodes * tokens, np.float32)
     space_found, overlap = np.empty(FOUND * tokens, np.float32), np.empty(tokens, np.float32)
     for i in range(len(rows) * leading * heads):
         row, c, h = rows[i // (leading * heads)], i // heads % leading, i % heads
-        maps = length[row]
+        maps, renewed, pooling = arrays.length[row], arrays.renewed[row], arrays.pooling[row]
         room = rooms[: levels * (REGIONS + regions + 1) * maps].reshape(levels, -1, maps)
         found = space_found[: FOUND * maps].reshape(FOUND, maps)
         for level in range(levels):
-            new = touched[row, level]
-            finer = level > 0 and agrees[level - 1] and touched[row, level - 1]
-            coarser = level + 1 < levels and agrees[level] and touched[row, level + 1]
-            wanted = new or finer or coarser
-            if not wanted:
+            new = renewed[level]
+            finer = level > 0 and agrees[level - 1] and renewed[level - 1]
+            coarser = level + 1 < levels and agrees[level] and renewed[level + 1]
+            described = new or finer or coarser
+            if not described:
                 continue
             begin, end = starts[level], starts[level + 1]
             changed = space[: (end - begin) * maps].reshape(end - begin, maps)
             mass = other[: (end - begin) * maps].reshape(end - begin, maps)
             for t in range(maps):
                 for j in range(begin, end):
-                    changed[j - begin, t] = logits[row, c, h, t, j] * sharpness[row, level]
-            survey(
-                changed,
-                region[row, c, begin:end],
-                centers[row, c, begin:end],
-                wanted,
-                mass,
-                room[level],
-                found,
-            )
+                    changed[j - begin, t] = arrays.logits[row, c, h, t, j] * arrays.sharpness[row, level]
+            region, centers = arrays.region[row, c, begin:end], arrays.centers[row, c, begin:end]
+            map_statistics(changed, region, centers, described, mass, room[level], found)
             if new:
                 for f in range(OVERLAP):
-                    statistics[row, c, level, h, f] = average(found[ENTROPY + f], pooling[row])
+                    statistics[row, c, level, h, f] = average(found[ENTROPY + f], pooling)
         for level in range(levels - 1):
-            if agrees[level] and (touched[row, level] or touched[row, level + 1]):
+            if agrees[level] and (renewed[level] or renewed[level + 1]):
                 overlaps(room[level], room[level + 1], overlap[:maps])
-                statistics[row, c, level, h, OVERLAP] = average(overlap[:maps], pooling[row])
+                statistics[row, c, level, h, OVERLAP] = average(overlap[:maps], pooling)
 
 
 @inner

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from envs import FAMILIES, STOP, DemoSource, EnvConfig, demo_core
-from envs.attention import evaluator, incremental
-from envs.attention.kernels import backend
+from envs import FAMILIES, STOP, CalibrationCore, DemoSource, EnvConfig, Evaluator, demo_core
 from envs.observation import BOUND
 
 ALL = (*FAMILIES, STOP)
@@ -62,16 +60,12 @@ def test_a_temperature_needs_the_maps_of_its_level_alone():
     torch.testing.assert_close(next_state.kl, expected.kl)
 
 
-@pytest.mark.parametrize("compiles", [False, True])
-def test_pieces_and_the_whole_are_the_same(monkeypatch, compiles):
-    if not compiles:
-        monkeypatch.setattr(evaluator, "supports", lambda haf, attention: False)
+def test_pieces_and_the_whole_are_the_same():
     core = demo_core(EnvConfig(families=ALL, horizon=9))
     episode = DemoSource(core).sample(24, torch.Generator().manual_seed(3))
     states = []
     for pairs in (1, 200, 10**9):
-        monkeypatch.setattr(incremental, "CHUNK_PAIRS", pairs)
-        monkeypatch.setattr(backend, "PAIRS", pairs)
+        core.evaluator = Evaluator(core.haf, core.catalogue.layout, backend="torch", chunk_pairs=pairs)
         generator = torch.Generator().manual_seed(4)
         state = core.initial(episode)
         for _ in range(6):
@@ -87,9 +81,10 @@ def test_pieces_and_the_whole_are_the_same(monkeypatch, compiles):
     ("size", "candidates", "tokens", "paired"),
     [("tiny", 8, 12, None), ("small", 5, 9, 1), ("tiny", 2, 1, None)],
 )
-def test_compiled_and_with_tensors_the_numbers_are_the_same(monkeypatch, size, candidates, tokens, paired):
+def test_both_backends_compute_the_same(size, candidates, tokens, paired):
     """All families by turns, so that associations meet temperatures and gates, at first and later."""
     core = demo_core(EnvConfig(families=ALL, horizon=12, leading=1 if paired else 4), 0, size)
+    plain, core = (CalibrationCore(core.haf, core.config, backend=name) for name in ("torch", "numba"))
     generator = torch.Generator().manual_seed(6)
     episode = DemoSource(core, candidates, tokens).sample(10, generator)
     if paired is not None:  # a candidate that is not among those that have statistics
@@ -103,10 +98,8 @@ def test_compiled_and_with_tensors_the_numbers_are_the_same(monkeypatch, size, c
         wanted = 1 + torch.rand((10, len(members)), generator=generator) @ members
         action = torch.where(mask, wanted + torch.rand(mask.shape, generator=generator) / 10, -1.0).argmax(-1)
         ours = core.transition(episode, ours, action)
-        with monkeypatch.context() as patch:
-            patch.setattr(evaluator, "supports", lambda haf, attention: False)
-            theirs = core.transition(episode, theirs, action)
-            observed = core.observation(episode, theirs)
+        theirs = plain.transition(episode, theirs, action)
+        observed = plain.observation(episode, theirs)
         for name in ("score", "divergence", "statistics"):
             found, expected = getattr(ours.evaluation, name), getattr(theirs.evaluation, name)
             torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
@@ -114,13 +107,27 @@ def test_compiled_and_with_tensors_the_numbers_are_the_same(monkeypatch, size, c
         torch.testing.assert_close(core.observation(episode, ours), observed, atol=5e-6, rtol=1e-5)
 
 
-def test_doubles_are_evaluated_with_tensors():
+def test_what_the_kernels_cannot_do_is_left_to_pytorch_or_refused():
     core = demo_core(EnvConfig(families=ALL, horizon=9))
     episode = DemoSource(core).sample(2, torch.Generator().manual_seed(7))
-    assert backend.supports(core.haf, episode.attention)
+    assert core.evaluator.uses_kernels(episode.attention)
     attention = episode.attention.clone()
     attention.logits = attention.logits.double()
-    assert not backend.supports(core.haf, attention)
+    assert not core.evaluator.uses_kernels(attention)
+    compiled = CalibrationCore(core.haf, core.config, backend="numba")
+    with pytest.raises(ValueError, match=r"backend=numba: logits are torch.float64, .* use backend=auto"):
+        compiled.evaluator.uses_kernels(attention)
+    assert not CalibrationCore(core.haf, backend="torch").evaluator.uses_kernels(episode.attention)
+
+
+def test_the_backend_is_a_setting():
+    assert demo_core(EnvConfig(backend="torch")).evaluator.backend == "torch"
+    assert (
+        CalibrationCore(demo_core().haf, EnvConfig(backend="torch"), backend="numba").evaluator.backend
+        == "numba"
+    )
+    with pytest.raises(ValueError, match="backend='fast': expected one of auto, torch, numba"):
+        EnvConfig(backend="fast")
 
 
 @pytest.mark.parametrize("tokens", [1, 5])
