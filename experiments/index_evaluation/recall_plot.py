@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from experiments.reporting.figures import COLORS, DASHES
+from experiments.reporting.plot_style import COLORS, DASHES
 from retrieval.benchmark.curves import GOALS, Point, batched, frontier, single
 from retrieval.engines import ENGINES
 

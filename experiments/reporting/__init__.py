@@ -1,5 +1,6 @@
 """Reports on many runs: reading run folders, estimates with intervals, and pages."""
 
+from experiments.reporting.arm_summary import METRICS, ArmSummary, Summary, summarize
 from experiments.reporting.arms import Arm, Comparison, compare
 from experiments.reporting.load_runs import Run, Unfinished, find_runs
 from experiments.reporting.statistics import (
@@ -9,7 +10,6 @@ from experiments.reporting.statistics import (
     improvement,
     interquartile_mean,
 )
-from experiments.reporting.summary import METRICS, ArmSummary, Summary, summarize
 
 __all__ = [
     "METRICS",

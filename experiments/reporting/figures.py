@@ -12,17 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from experiments.reporting import text_tables
+from experiments.reporting.arm_summary import GAIN, Summary
+from experiments.reporting.plot_style import COLORS, DASHES
 from experiments.reporting.statistics import Estimate
-from experiments.reporting.summary import GAIN, Summary
+from experiments.reporting.titles import CURVE_TITLES, IN_POINTS, curves, title
 from experiments.run_folder.names import FINAL
 
 #: Placeholder of the page's own text color until the SVG is written.
 INK = "#010203"
-#: Okabe and Ito's colors for color-blind readers, without those that vanish on white or on black; then more
-#: for longer lists.
-COLORS = ("#1f83d2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#a6761d")
-DASHES = ("solid", "dashed", "dotted")
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "align3d",  # equal figures, equal bytes
@@ -53,19 +50,19 @@ def intervals(summary: Summary, key: str) -> str:
         _forest(left, [arm.estimates[key][FINAL] for arm in arms])
         _forest(right, [arm.estimates[key][GAIN] for arm in arms])
         right.axvline(0, color=INK, linewidth=0.8)
-        left.set_title(f"{text_tables.title(summary, key)}, calibrated, %")
+        left.set_title(f"{title(summary, key)}, calibrated, %")
         right.set_title("gain by calibrating at query time, points")
         left.set_yticks(range(len(arms)), [_short(arm.arm.name) for arm in arms])
         left.set_ylim(len(arms) - 0.4, -0.6)
-        return _svg(figure, f"{text_tables.title(summary, key)} and gain by arm")
+        return _svg(figure, f"{title(summary, key)} and gain by arm")
 
 
 def curve(summary: Summary, name: str) -> str | None:
     """Draw a curve over the agent's evaluations for all arms that have it; None if none has."""
-    arms = text_tables.curves(summary.arms, name)
+    arms = curves(summary.arms, name)
     if not arms:
         return None
-    scale = 100.0 if name in text_tables.IN_POINTS else 1.0
+    scale = 100.0 if name in IN_POINTS else 1.0
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -82,9 +79,9 @@ def curve(summary: Summary, name: str) -> str | None:
         axes.axhline(0, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_xlabel("evaluations of the environment that the agent has spent")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_title(text_tables.CURVE_TITLES[name])
+        axes.set_title(CURVE_TITLES[name])
         figure.legend(loc="outside right upper", frameon=False, labelcolor=INK)
-        return _svg(figure, text_tables.CURVE_TITLES[name])
+        return _svg(figure, CURVE_TITLES[name])
 
 
 def _forest(axes: Axes, figures: Sequence[Estimate]) -> None:

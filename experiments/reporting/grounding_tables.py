@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiments.reporting.arm_summary import AFTER, BEFORE, COUNTS, GAIN, ArmSummary, Summary
 from experiments.reporting.formatting import NOTHING, Grid, difference, points, with_interval
 from experiments.reporting.statistics import Estimate
-from experiments.reporting.summary import AFTER, BEFORE, COUNTS, GAIN, ArmSummary, Summary
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from experiments.reporting.arm_summary import (
+    ACTED,
+    GAIN,
+    STANDARD_ERRORS,
+    PairwiseComparison,
+    Summary,
+)
+from experiments.reporting.arm_summary import RETURN as EARNED
 from experiments.reporting.formatting import (
     NOTHING,
     Grid,
@@ -16,29 +22,9 @@ from experiments.reporting.formatting import (
     with_interval,
 )
 from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
-from experiments.reporting.load_runs import GAIN as GAIN_CURVE
-from experiments.reporting.load_runs import LABELLED, RETURN
 from experiments.reporting.statistics import REPETITIONS, Estimate
-from experiments.reporting.summary import (
-    ACTED,
-    ALL,
-    GAIN,
-    STANDARD_ERRORS,
-    ArmSummary,
-    PairwiseComparison,
-    Summary,
-)
-from experiments.reporting.summary import RETURN as EARNED
+from experiments.reporting.titles import title
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED
-
-DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
-CURVE_TITLES = {
-    RETURN: "Return on held-out queries, without labels",
-    GAIN_CURVE: "Gain in recall@1 on held-out queries, without labels (points)",
-    LABELLED: "Return of the episodes learned from, with labels",
-}
-#: Curves that are shares, shown in points.
-IN_POINTS = (GAIN_CURVE,)
 
 READING = (
     "Figures are interquartile means over runs: the mean without the lowest and the highest quarter. In "
@@ -66,22 +52,6 @@ PROBABILITY_NOTE = (
 )
 #: Headings of the parts of a return that have a name of their own.
 PART_TITLES = {"internal": "internal part", "external": "external part", "kl": "divergence, nats"}
-
-
-def metric_name(name: str) -> str:
-    """Format the name of a metric: ``R@1 text → shape``."""
-    direction, _, measure = name.partition("/")
-    return f"{measure.replace('recall@', 'R@')} {DIRECTIONS.get(direction, direction)}"
-
-
-def title(summary: Summary, key: str) -> str:
-    """Name a metric in its report."""
-    if key != ALL:
-        return metric_name(key)
-    measures = {name.partition("/")[2] for name in summary.metrics}
-    if len(measures) == 1 and len(summary.metrics) == len(DIRECTIONS):
-        return f"{measures.pop().replace('recall@', 'R@')} both ways"
-    return f"mean of {len(summary.metrics)} metrics"
 
 
 def main_grids(summary: Summary) -> list[Grid]:
@@ -199,11 +169,6 @@ def costs(summary: Summary) -> Grid:
         )
     columns = ["arm", "evaluations", "episodes", "return with labels", "training", "agent", "wall time"]
     return Grid("Costs, means over the runs", columns, rows)
-
-
-def curves(arms: Sequence[ArmSummary], name: str) -> list[ArmSummary]:
-    """Select the arms that have a curve of that name."""
-    return [arm for arm in arms if name in arm.curves]
 
 
 def _part(name: str, figure: Estimate | None) -> str:

@@ -15,9 +15,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from experiments.reporting import figures, text_tables
+from experiments.reporting.arm_summary import Summary
 from experiments.reporting.formatting import WORDS, Grid
 from experiments.reporting.load_runs import CURVES, Unfinished
-from experiments.reporting.summary import Summary
 
 SCHEMA = 1
 _ENDLESS = Console(width=10_000)  # to measure what would fit into any terminal

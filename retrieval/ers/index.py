@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.engines.base import PROBES, REFINES
 from retrieval.ers.backend import Backend, choose_backend
-from retrieval.ers.build import build_content
+from retrieval.ers.construction import build_content
 from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
 from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.locks import ReadersWriterLock

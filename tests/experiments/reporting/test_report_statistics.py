@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, trim_mean
 
-from experiments.reporting.curves import arm_curve, on_grid
+from experiments.reporting.learning_curves import arm_curve, on_grid
 from experiments.reporting.statistics import (
     estimate,
     estimate_improvement,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.reporting.arms import Arm, Comparison
-from experiments.reporting.curves import Curve, arm_curve
+from experiments.reporting.learning_curves import Curve, arm_curve
 from experiments.reporting.load_runs import CURVES, Run
 from experiments.reporting.statistics import (
     Estimate,
