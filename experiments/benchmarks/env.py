@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from envs import (
 )
 from envs.adapters.sb3 import CalibrationVecEnv
 from envs.adapters.torchrl import CalibrationTorchRLEnv
+from envs.attention.dimensions import Backend
 from envs.functional import DEFAULT_FAMILIES
 from experiments.benchmarks.base import Row, benchmark, interleaved, median
 from experiments.benchmarks.env_floor import Machine, work
@@ -44,6 +45,7 @@ def env(
     tokens: int = 24,
     size: Literal["tiny", "small", "base"] = "small",
     moves: int = 5,
+    backend: Backend = "auto",
     seconds: float = 1.5,
     seed: int = 0,
 ) -> Iterator[Row]:
@@ -55,7 +57,8 @@ def env(
     out of the families that are the default. The default takes 4 GB.
     """
     process.use_threads(threads)
-    core = demo_core(EnvConfig(families=(*FAMILIES, STOP), horizon=moves + 1), seed, size)
+    config = EnvConfig(families=(*FAMILIES, STOP), horizon=moves + 1, backend=backend)
+    core = demo_core(config, seed, size)
     source = DemoSource(core, candidates, tokens, gallery=4 * candidates, numbers=0.15)
     machine = Machine.measure(core.haf, candidates * (tokens + 3) // 2)
     yield Row("env", "matrix products", "GFLOP/s", machine.flops / 1e9)
@@ -84,6 +87,39 @@ def env(
             peer = steps / times[LOOP] if LOOP in times else None
             yield Row(
                 "env", f"{name}, {setting}", "steps/s", steps / times[name], peer, LOOP * (LOOP in times)
+            )
+
+
+@benchmark("backends")
+def backends(
+    batch: tuple[int, ...] = (1, 64, 512),
+    threads: int = 1,
+    candidates: int = 32,
+    tokens: int = 24,
+    size: Literal["tiny", "small", "base"] = "small",
+    moves: int = 5,
+    seconds: float = 1.5,
+    seed: int = 0,
+) -> Iterator[Row]:
+    """Steps/s with compiled kernels, beside the same steps with PyTorch; cases as in ``env``."""
+    process.use_threads(threads)
+    compiled = demo_core(
+        EnvConfig(families=(*FAMILIES, STOP), horizon=moves + 1, backend="numba"), seed, size
+    )
+    plain = CalibrationCore(compiled.haf, compiled.config, backend="torch")
+    source = DemoSource(compiled, candidates, tokens, gallery=4 * candidates, numbers=0.15)
+    for count in batch:
+        for kind, play in _plays(compiled, source, count, moves, seed).items():
+            functions = {"numba": play.run, "torch": replace(play, core=plain).run}
+            times = {name: median(found) for name, found in interleaved(functions, seconds=seconds).items()}
+            steps = count * play.actions.shape[0]
+            yield Row(
+                "backends",
+                f"{kind}, batch {count}",
+                "steps/s",
+                steps / times["numba"],
+                steps / times["torch"],
+                "torch",
             )
 
 
