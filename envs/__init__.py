@@ -1,4 +1,4 @@
-"""Attention calibration as a decision process: a functional core and the faces around it."""
+"""Attention calibration as a decision process: a functional core and its adapters."""
 
 from envs.actions.catalogue import ActionCatalogue
 from envs.actions.families import FAMILIES, STOP, Family
