@@ -98,8 +98,8 @@ class CalibrationCore:
     Args:
         haf: The frozen model, asked with the weights that it has at the time of a call.
         config: Settings of the process.
-        backend: How steps are computed, ``"auto"``, ``"torch"`` or ``"numba"``, see ``Evaluator``; None for the
-            choice of the settings.
+        backend: Backend that computes steps, ``"auto"``, ``"torch"`` or ``"numba"``, see ``Evaluator``; None
+            for the choice of the settings.
 
     Attributes:
         catalogue: The actions.

@@ -70,8 +70,8 @@ class RewardConfig:
     Attributes:
         alpha: Share α of the internal reward; the external one has the rest.
         kl_weight: λ, price of a nat of divergence from the initial attention.
-        weights: Weights of further registered terms by name, such as {margin: 0.1}; a negative one is a price,
-            and null is for none.
+        weights: Weights of further registered terms by name, such as {margin: 0.1}; a negative one is a
+            price, and null is for none.
     """
 
     alpha: float = 0.5

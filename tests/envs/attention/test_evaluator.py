@@ -65,7 +65,7 @@ def test_pieces_and_the_whole_are_the_same():
     episode = DemoSource(core).sample(24, torch.Generator().manual_seed(3))
     states = []
     for pairs in (1, 200, 10**9):
-        core.evaluator = Evaluator(core.haf, core.catalogue.layout, backend="torch", chunk_pairs=pairs)
+        core.evaluator = Evaluator(core.haf, core.catalogue.dims, backend="torch", chunk_pairs=pairs)
         generator = torch.Generator().manual_seed(4)
         state = core.initial(episode)
         for _ in range(6):
