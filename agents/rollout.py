@@ -94,9 +94,9 @@ class Rollout(RepeatedEpisodeRunner):
         return self._record(action, moved, reward, parts)
 
     @override
-    def step(self, action: Tensor, needed: Tensor | None = None) -> Step:
-        moved = self.alive if needed is None else self.alive & needed
-        step = super().step(action, needed)
+    def step(self, action: Tensor, active: Tensor | None = None) -> Step:
+        moved = self.alive if active is None else self.alive & active
+        step = super().step(action, active)
         moved = moved & step.legal
         self.evaluations += moved & (action != self.core.stop)
         self._record(action, moved, step.reward, step.parts)

@@ -1,4 +1,4 @@
-"""Attention calibration as a decision process: a functional core and the faces around it."""
+"""Attention calibration as a decision process: a functional core and its adapters."""
 
 from envs.actions.catalogue import ActionCatalogue
 from envs.actions.families import FAMILIES, STOP, Family
@@ -7,7 +7,7 @@ from envs.adapters.gymnasium_vector import AttentionCalibrationVectorEnv
 from envs.attention.dimensions import AttentionDims, Invalidation
 from envs.attention.episode_cache import Evaluation
 from envs.attention.evaluator import Evaluator
-from envs.episode import Episode, EpisodeSource, build_episode, token_groups
+from envs.episode import Episode, build_episode, token_groups
 from envs.functional import CalibrationCore, EnvConfig, EnvState
 from envs.observation import observation_names
 from envs.protocol import FunctionalEnv, Source
@@ -39,7 +39,6 @@ __all__ = [
     "EnvState",
     "Episode",
     "EpisodeRunner",
-    "EpisodeSource",
     "Evaluation",
     "Evaluator",
     "Family",

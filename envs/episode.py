@@ -1,11 +1,11 @@
-"""What one episode is played on: a query, its candidates under a frozen HAF, and what is right.
+"""Episodes: queries, their candidates under a frozen HAF, and the right answers.
 
-`build_episode` puts rows together from an attention state; where queries come from is an `EpisodeSource`.
+``build_episode`` puts rows together from an attention state; queries come from an ``envs.protocol.Source``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from tensordict import TensorClass
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class Episode(TensorClass):
-    """`B` rows, batch size `[B]`, fixed from the first move to the last.
+    """Data of ``B`` rows, batch size ``[B]``, fixed from the first move to the last.
 
     Candidates stand in the order of the initial score, best first, wherever the true ones are.
 
     Attributes:
-        attention: HAF's logits, values and so on, candidates reordered; `attention.paired` i64 `[B]` is the
-            candidate that the `association` family calibrates. The largest logit of each map is 0.
-        cache: What else is worked out once.
+        attention: HAF's logits, values and so on, candidates reordered; ``attention.paired`` i64 ``[B]`` is
+            the candidate that the ``association`` family calibrates. The largest logit of each map is 0.
+        cache: Further quantities that are computed once per episode.
         initial: Scores and statistics before any change.
-        positives: True candidates, bool `[B, C]`; all false where no label is known.
-        candidates: Where each candidate stood in the attention state that was given, i64 `[B, C]`.
-        group: Membership of tokens in groups, float `[B, K, T]`, 0 or 1; padding is in none.
-        group_mask: Groups that have a token, bool `[B, K]`.
-        region_mask: Regions that the paired candidate has, bool `[B, R]`.
+        positives: True candidates, bool ``[B, C]``; all false where no label is known.
+        candidates: Place of each candidate in the attention state that was given, i64 ``[B, C]``.
+        group: Membership of tokens in groups, float ``[B, K, T]``, 0 or 1; padding is in none.
+        group_mask: Groups that have a token, bool ``[B, K]``.
+        region_mask: Regions that the paired candidate has, bool ``[B, R]``.
     """
 
     attention: AttentionState
@@ -48,27 +48,19 @@ class Episode(TensorClass):
 
     @property
     def group_share(self) -> Tensor:
-        """`group` divided by the size of each group, `[B, K, T]`: multiplied by it, tokens are averaged."""
+        """Weights that average the tokens of each group, ``[B, K, T]``: ``group`` over the group's size."""
         return self.group / self.group.sum(-1, keepdim=True).clamp_min(1)
-
-
-class EpisodeSource(Protocol):
-    """Where episodes come from: the train split, the reward split, a demonstration, ..."""
-
-    def sample(self, count: int, generator: torch.Generator) -> Episode:
-        """Draw `count` rows."""
-        ...
 
 
 def token_groups(mask: Tensor, groups: int) -> Tensor:
     """Split each row's real tokens into contiguous groups of nearly equal size, by position.
 
     Args:
-        mask: Real tokens, bool `[B, T]`.
-        groups: `K`; a row with fewer tokens fills the first groups with one token each.
+        mask: Real tokens, bool ``[B, T]``.
+        groups: Number of groups, ``K``; a row with fewer tokens fills the first groups with one token each.
 
     Returns:
-        The group of each token, i64 `[B, T]`, and `K` for padding.
+        The group of each token, i64 ``[B, T]``, and ``K`` for padding.
     """
     count = mask.sum(-1, keepdim=True)
     place = mask.cumsum(-1) - 1
@@ -88,18 +80,19 @@ def build_episode(
     """Put episodes together.
 
     Args:
-        evaluator: Holds the frozen HAF.
-        attention: From `HierarchicalAttentionFusion.attend`, `C` candidates in any order.
-        positives: True candidates, bool `[B, C]`, in the order of `attention`. None, or a row without any,
-            has no labels: its reward is minus the price of the divergence.
-        paired: Candidate whose association is calibrated, i64 `[B]`, in the order of `attention`. None is the
-            one that ranks first, as at query time. The paper pairs the text with its true shape: then the
-            effect of an `association` shows which one that is, so an agent that has to act without labels
+        evaluator: Evaluator of the frozen HAF.
+        attention: State from ``HierarchicalAttentionFusion.attend``, ``C`` candidates in any order.
+        positives: True candidates, bool ``[B, C]``, in the order of ``attention``. None, or a row without
+            any, has no labels: its reward is minus the price of the divergence.
+        paired: Candidate whose association is calibrated, i64 ``[B]``, in the order of ``attention``. None is
+            the one that ranks first, as at query time. The paper pairs the text with its true shape: then the
+            effect of an ``association`` shows which one that is, so an agent that has to act without labels
             should not be taught on such episodes.
-        group: Group of each token, i64 `[B, T]`, `K` for none; None splits by position (`token_groups`).
+        group: Group of each token, i64 ``[B, T]``, ``K`` for none; None splits by position
+            (``token_groups``).
 
     Returns:
-        The episodes, batch `[B]`.
+        The episodes, batch ``[B]``.
 
     Raises:
         ValueError: Shapes that do not fit, or a number out of range.
@@ -148,7 +141,7 @@ def build_episode(
 
 
 def _in_order(tensor: Tensor, candidates: Tensor, axis: int) -> Tensor:
-    """Candidates along an axis in another order, `[B, C]`, the same for all that comes between.
+    """Candidates along an axis in another order, ``[B, C]``, the same for all that comes between.
 
     Contiguous: indexing keeps the strides of what it is given, and every step would have to copy it.
     """

@@ -1,7 +1,8 @@
-"""The decision process itself: pure functions over a batch, on any device. All faces are made of this one.
+"""Decision process of attention calibration: pure functions over a batch, on any device.
 
-A row is one query. Its state is what has been changed about the attention so far (`Calibration`), together
-with what HAF made of it, which is computed once a transition and serves reward and observation alike.
+All adapters are made of this one. A row is one query. Its state is what has been changed about the attention
+so far (``Calibration``), together with what HAF made of it, which is computed once per transition and serves
+reward and observation alike.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ class EnvConfig:
     """Settings of the decision process.
 
     Attributes:
-        families: Families of actions, any subset of `envs.actions.families.FAMILIES` and `stop`.
-        horizon: Steps until an episode is truncated.
-        token_groups: Groups that a query's tokens are split into, `K`.
+        families: Families of actions, any subset of ``envs.actions.families.FAMILIES`` and ``stop``.
+        horizon: Number of steps until an episode is truncated.
+        token_groups: Number of groups that a query's tokens are split into, ``K``.
         limit: Largest change of an entry of the calibration, a logarithm.
         steps: Sizes of steps by family, where they differ from the family's own.
-        leading: Candidates whose maps and probabilities are observed.
-        backend: Implementation of a step: tensors (torch), compiled kernels (numba), or what fits (auto).
-        reward: How the parts of the reward are mixed.
+        leading: Number of candidates whose maps and probabilities are observed.
+        backend: Backend that computes steps: ``auto``, ``torch`` (any device) or ``numba`` (faster on a CPU).
+        reward: Weights of the terms of the reward.
     """
 
     families: tuple[str, ...] = DEFAULT_FAMILIES
@@ -70,16 +71,16 @@ class EnvConfig:
 
 
 class EnvState(TensorClass):
-    """Where `B` episodes stand, batch size `[B]`.
+    """State of ``B`` episodes, batch size ``[B]``.
 
     Attributes:
-        calibration: What has been changed so far.
-        evaluation: What HAF makes of it.
-        step: Steps taken, i64 `[B]`.
-        stopped: Ended by `stop`, or with no action left, bool `[B]`.
-        action_mask: Actions that may be taken next, bool `[B, A]`.
-        kl: Divergence from the initial attention, in nats, `[B]`.
-        potentials: Terms of the reward, in the order of `CalibrationCore.reward_weights`, `[B, P]`.
+        calibration: Changes of the attention so far.
+        evaluation: Result of HAF under the calibration.
+        step: Number of steps taken, i64 ``[B]``.
+        stopped: Rows that were ended by ``stop``, or have no action left, bool ``[B]``.
+        action_mask: Actions that may be taken next, bool ``[B, A]``.
+        kl: Divergence from the initial attention, in nats, ``[B]``.
+        potentials: Terms of the reward, in the order of ``CalibrationCore.reward_weights``, ``[B, P]``.
     """
 
     calibration: Calibration
@@ -95,19 +96,20 @@ class CalibrationCore:
     """Attention calibration as a decision process.
 
     Args:
-        haf: The frozen model; whatever its weights are at the time of a call is what is asked.
-        config: Settings.
-        backend: `"auto"`, `"torch"` or `"numba"`; None is that of the settings.
+        haf: The frozen model, asked with the weights that it has at the time of a call.
+        config: Settings of the process.
+        backend: Backend that computes steps, ``"auto"``, ``"torch"`` or ``"numba"``, see ``Evaluator``; None
+            for the choice of the settings.
 
     Attributes:
         catalogue: The actions.
-        observation_names: What each entry of an observation is.
-        reward_weights: Weight of every term of the reward by its name, `P` of them.
+        observation_names: Meaning of each entry of an observation.
+        reward_weights: Weight of every term of the reward by its name, ``P`` of them.
         evaluator: Asks HAF.
 
     Raises:
-        ValueError: No family of actions, one that does not exist, an unknown backend, or a HAF that fuses in
-            another way than steps do.
+        ValueError: No family of actions, an unknown family or backend, or a HAF that fuses in another way
+            than steps do.
     """
 
     def __init__(
@@ -119,15 +121,15 @@ class CalibrationCore:
     ) -> None:
         self.config = config or EnvConfig()
         self.haf = haf
-        layout = AttentionDims(tuple(haf.level_sizes), haf.heads, haf.regions, self.config.token_groups)
-        self.catalogue = ActionCatalogue(self.config.families, layout, self.config.limit, self.config.steps)
-        self.evaluator = Evaluator(haf, layout, self.config.leading, backend or self.config.backend)
-        self.observation_names = observation_names(layout, self.config.leading)
+        dims = AttentionDims(tuple(haf.level_sizes), haf.heads, haf.regions, self.config.token_groups)
+        self.catalogue = ActionCatalogue(self.config.families, dims, self.config.limit, self.config.steps)
+        self.evaluator = Evaluator(haf, dims, self.config.leading, backend or self.config.backend)
+        self.observation_names = observation_names(dims, self.config.leading)
         self.reward_weights = self.config.reward.term_weights
 
     @property
     def actions(self) -> int:
-        """Number of actions, `A`."""
+        """Number of actions, ``A``."""
         return len(self.catalogue)
 
     @property
@@ -147,12 +149,12 @@ class CalibrationCore:
 
     @property
     def observation_size(self) -> int:
-        """Length of an observation, `O`."""
+        """Length of an observation, ``O``."""
         return len(self.observation_names)
 
     @property
     def reward_names(self) -> tuple[str, ...]:
-        """Parts of the reward by name, see `reward`."""
+        """Parts of the reward by name, see ``reward``."""
         names = self.reward_weights
         return (*(f"reward/{name}" for name in names), *(f"reward/weighted/{name}" for name in names))
 
@@ -169,7 +171,7 @@ class CalibrationCore:
         paired: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Episode:
-        """Put episodes together; see `envs.episode.build_episode`."""
+        """Put episodes together; see ``envs.episode.build_episode``."""
         return build_episode(self.evaluator, attention, positives, paired=paired, group=group)
 
     @torch.no_grad()
@@ -177,13 +179,13 @@ class CalibrationCore:
         """The state before the first action: nothing has been changed."""
         attention = episode.attention
         batch, tokens = attention.mask.shape
-        layout = self.catalogue.layout
+        dims = self.catalogue.dims
         calibration = Calibration.identity(
             batch,
             tokens=tokens,
-            levels=layout.levels,
-            heads=layout.heads,
-            regions=layout.regions,
+            levels=dims.levels,
+            heads=dims.heads,
+            regions=dims.regions,
             device=attention.mask.device,
         )
         action_mask = self.catalogue.mask(calibration, episode)
@@ -207,11 +209,11 @@ class CalibrationCore:
         """The next states after one action per row. Rows that are done stay as they are.
 
         Args:
-            episode: Batch `[B]`.
-            state: Batch `[B]`; stays as it is.
-            action: Number of the action, i64 `[B]`.
-            active: Rows that take their action, bool `[B]`, or None for all; the others stay as they are and
-                cost nothing.
+            episode: Batch ``[B]``.
+            state: Batch ``[B]``; stays as it is.
+            action: Number of the action, i64 ``[B]``.
+            active: Rows that take their action, bool ``[B]``, or None for all; the others stay as they are
+                and cost nothing.
 
         Raises:
             ValueError: An action of an active row that is not done is out of range or masked.
@@ -232,13 +234,13 @@ class CalibrationCore:
     def transition_unchecked(
         self, episode: Episode, state: EnvState, action: Tensor, active: Tensor
     ) -> EnvState:
-        """The same as `transition`, for actions that are known to be legal in all active rows."""
+        """The same as ``transition`` for actions that are known to be legal in all active rows."""
         return self._advance(episode, state, action, active & ~self.done(state))
 
     @torch.no_grad()
     @without_pytorch()
     def _advance(self, episode: Episode, state: EnvState, action: Tensor, active: Tensor) -> EnvState:
-        """The next states after legal actions of active rows, bool `[B]`, that are not done."""
+        """The next states after legal actions of active rows, bool ``[B]``, that are not done."""
         chosen = torch.where(active, action, -1)
         stop = self.catalogue.stop
         stops = torch.zeros_like(active) if stop is None else chosen == stop
@@ -270,12 +272,12 @@ class CalibrationCore:
     def reward(
         self, episode: Episode, state: EnvState, action: Tensor, next_state: EnvState
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reward of a transition, `[B]`, and its parts.
+        """The reward of a transition, ``[B]``, and its parts.
 
         Returns:
-            The reward; and for each term, such as `kl`, under `reward/kl` its change by itself, unweighted,
-            in its own unit, `[B]`, and under `reward/weighted/kl` the same with its weight and sign. The
-            latter add up to the reward.
+            The reward, and two parts of each term. For ``kl`` these are ``reward/kl``, its change by itself,
+            unweighted and in its own unit, ``[B]``, and ``reward/weighted/kl``, the same with its weight and
+            sign. The weighted parts add up to the reward.
         """
         change = (next_state.potentials - state.potentials).unbind(-1)
         raw = dict(zip(self.reward_weights, change, strict=True))
@@ -286,20 +288,20 @@ class CalibrationCore:
         return self.potential(next_state) - self.potential(state), parts
 
     def potential(self, state: EnvState) -> Tensor:
-        """What rewards are the differences of, `[B]`."""
+        """Weighted sum of the terms, whose differences rewards are, ``[B]``."""
         return self._weighted_sum(state.potentials)
 
     @torch.no_grad()
     def gains(self, episode: Episode, state: EnvState, positives: Tensor) -> dict[str, Tensor]:
-        """What a calibration has earned by labels that it was made without.
+        """Returns of calibrations by labels that they were made without.
 
         Args:
-            episode: Batch `[B]`; its own labels are not looked at.
+            episode: Batch ``[B]``; its own labels are not looked at.
             state: Where the episode stands now.
-            positives: True candidates, bool `[B, C]`, in the order of the episode.
+            positives: True candidates, bool ``[B, C]``, in the order of the episode.
 
         Returns:
-            The `return` since the initial state, and the change of each term by name, `[B]` each.
+            The ``return`` since the initial state, and the change of each term by name, ``[B]`` each.
         """
         labelled = episode.clone(recurse=False)
         labelled.positives = positives.to(episode.positives.device)
@@ -311,7 +313,7 @@ class CalibrationCore:
 
     @without_pytorch()
     def observation(self, episode: Episode, state: EnvState) -> Tensor:
-        """What an agent sees, float32 `[B, O]`; see `observation_names`."""
+        """Observation of an agent, float32 ``[B, O]``; see ``observation_names``."""
         steps_left = 1 - state.step / self.config.horizon
         return observe(
             episode.attention,
@@ -327,31 +329,31 @@ class CalibrationCore:
 
     @without_pytorch()
     def mask(self, episode: Episode, state: EnvState) -> Tensor:
-        """Legal actions, bool `[B, A]`; a tensor of its own, which may be changed."""
+        """Legal actions, bool ``[B, A]``; a tensor of its own, which may be changed."""
         return state.action_mask.clone()
 
     def terminal(self, state: EnvState) -> Tensor:
-        """Ended by its own action, bool `[B]`."""
+        """Ended by its own action, bool ``[B]``."""
         return state.stopped
 
     def truncated(self, state: EnvState) -> Tensor:
-        """Cut off at the horizon, and not ended, bool `[B]`."""
+        """Cut off at the horizon, and not ended, bool ``[B]``."""
         return (state.step >= self.config.horizon) & ~state.stopped
 
     def done(self, state: EnvState) -> Tensor:
-        """Over, by either cause, bool `[B]`."""
+        """Over, by either cause, bool ``[B]``."""
         return (state.step >= self.config.horizon) | state.stopped
 
     def _weighted_sum(self, potentials: Tensor) -> Tensor:
-        """The terms `[B, P]` times their weights, added up, `[B]`."""
+        """The terms ``[B, P]`` times their weights, added up, ``[B]``."""
         columns = zip(self.reward_weights.values(), potentials.unbind(-1), strict=True)
         return reduce(operator.add, (weight * column for weight, column in columns))
 
     def _potentials(self, episode: Episode, state: EnvState) -> Tensor:
-        """The terms of the reward, `[B, P]`.
+        """The terms of the reward, ``[B, P]``.
 
         Raises:
-            ValueError: A term of one's own has another shape than `[B]`, or is not finite.
+            ValueError: A term of one's own has another shape than ``[B]``, or is not finite.
         """
         found = [REWARD_TERMS[name](episode, state) for name in self.reward_weights]
         for name, term in zip(self.reward_weights, found, strict=True):

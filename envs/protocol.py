@@ -1,7 +1,6 @@
-"""What the faces can play: the calibration core, or any decision process that is like it.
+"""Protocols of what adapters play: a decision process like the calibration core, and its source of episodes.
 
-Some of what a core may know is of use to a face but not needed by it. The functions here ask for that, and
-say what holds without it.
+A process may know more than an adapter needs. The functions here ask for that, with what holds without it.
 """
 
 from __future__ import annotations
@@ -13,19 +12,20 @@ from torch import Tensor
 
 
 class FunctionalEnv(Protocol):
-    """A pure, batched decision process, such as `CalibrationCore`.
+    """A pure, batched decision process, such as ``CalibrationCore``.
 
-    Episodes have a length and can be indexed by rows. States are tensorclasses of batch size `[B]` with an
-    entry `step`, i64 `[B]`: the steps that were taken.
+    Episodes have a length and can be indexed by rows. States are tensorclasses of batch size ``[B]`` with an
+    entry ``step``, i64 ``[B]``: the steps that were taken.
 
-    It may also have `terminal(state)` and `truncated(state)`, bool `[B]` (without them every end is a
-    terminal one), `potential(state)`, `[B]`, `reward_names`, the parts of the reward, `observation_names`,
-    `device`, and `transition_unchecked`, which is `transition` without a check that actions are legal.
+    It may also have ``terminal(state)`` and ``truncated(state)``, bool ``[B]`` (without them every end is a
+    terminal one), ``potential(state)``, ``[B]``, ``reward_names``, the parts of the reward,
+    ``observation_names``, ``device``, and ``transition_unchecked``, which is ``transition`` without a check
+    that actions are legal.
     """
 
     @property
     def actions(self) -> int:
-        """Number of actions, `A`."""
+        """Number of actions, ``A``."""
         ...
 
     @property
@@ -35,11 +35,11 @@ class FunctionalEnv(Protocol):
 
     @property
     def observation_size(self) -> int:
-        """Length of an observation, `O`."""
+        """Length of an observation, ``O``."""
         ...
 
     def initial(self, episode: Any) -> Any:
-        """The first state, batch size `[B]`."""
+        """The first state, batch size ``[B]``."""
         ...
 
     def transition(self, episode: Any, state: Any, action: Tensor, active: Tensor | None = None) -> Any:
@@ -49,27 +49,27 @@ class FunctionalEnv(Protocol):
     def reward(
         self, episode: Any, state: Any, action: Tensor, next_state: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reward of a transition, `[B]`, and its parts by name."""
+        """The reward of a transition, ``[B]``, and its parts by name."""
         ...
 
     def observation(self, episode: Any, state: Any) -> Tensor:
-        """What an agent may see, `[B, O]`."""
+        """Observation of an agent, ``[B, O]``."""
         ...
 
     def mask(self, episode: Any, state: Any) -> Tensor:
-        """Legal actions, bool `[B, A]`."""
+        """Legal actions, bool ``[B, A]``."""
         ...
 
     def done(self, state: Any) -> Tensor:
-        """Over, by whatever cause, bool `[B]`."""
+        """Rows that are over, by either cause, bool ``[B]``."""
         ...
 
 
 class Source(Protocol):
-    """Source of episodes for a process, such as `HardNegativeEpisodes` for `CalibrationCore`."""
+    """Source of episodes for a process, such as ``HardNegativeEpisodes`` for ``CalibrationCore``."""
 
     def sample(self, count: int, generator: torch.Generator) -> Any:
-        """Draw `count` episodes."""
+        """Draw ``count`` episodes."""
         ...
 
 
@@ -80,7 +80,7 @@ def transition_legal(core: FunctionalEnv, episode: Any, state: Any, action: Tens
 
 
 def ends(core: FunctionalEnv, state: Any) -> tuple[Tensor, Tensor]:
-    """Rows that ended by themselves, and rows that were cut off at the horizon, bool `[B]` each."""
+    """Rows that ended by themselves, and rows that were cut off at the horizon, bool ``[B]`` each."""
     if hasattr(core, "terminal") and hasattr(core, "truncated"):
         return core.terminal(state), core.truncated(state)
     done = core.done(state)
@@ -88,7 +88,7 @@ def ends(core: FunctionalEnv, state: Any) -> tuple[Tensor, Tensor]:
 
 
 def state_info(core: FunctionalEnv, state: Any) -> dict[str, Tensor]:
-    """What else there is to tell about states, `[B]` each: the `potential`, if the core has one."""
+    """Further information about states, ``[B]`` each: the ``potential``, if the core has one."""
     return {"potential": core.potential(state)} if hasattr(core, "potential") else {}
 
 
@@ -98,5 +98,5 @@ def reward_names(core: FunctionalEnv) -> tuple[str, ...]:
 
 
 def device_of(core: FunctionalEnv) -> torch.device:
-    """Where its tensors are, the CPU if it does not say."""
+    """The device of a process's tensors, the CPU if it does not say."""
     return getattr(core, "device", torch.device("cpu"))

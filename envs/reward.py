@@ -1,12 +1,12 @@
 """Reward terms: potentials of a state whose weighted differences are the reward.
 
-`R = α·ΔR_internal + (1−α)·ΔR_external − λ·ΔKL(calibrated ‖ initial)` (3DAlign-DAER's hybrid reward; α, λ and
-the exact terms are ours), and a weighted difference more for every term of one's own. As every part is a
+``R = α·ΔR_internal + (1−α)·ΔR_external − λ·ΔKL(calibrated ‖ initial)`` (3DAlign-DAER's hybrid reward; α, λ
+and the exact terms are ours), and another weighted difference for every further term. As every part is a
 difference between two states, an episode's return is the whole improvement, whatever the way there, and an
 action that is undone has gained nothing.
 
-To add a term, decorate a function of an episode and a state with `register_reward` in a file of your own, and
-give it a weight in `RewardConfig.weights`.
+To add a term, decorate a function of an episode and a state with ``register_reward`` in a file of your own,
+and give it a weight in ``RewardConfig.weights``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envs.functional import EnvState
 
     RewardTerm = Callable[[Episode, EnvState], Tensor]
-    """The potential of `B` rows, `[B]`, in a unit of its own."""
+    """The potential of ``B`` rows, ``[B]``, in a unit of its own."""
 
 REWARD_TERMS: dict[str, RewardTerm] = {}
 """All terms by name, in the order in which they are listed."""
@@ -38,12 +38,12 @@ RESERVED = ("return", "weighted", "acted")
 def register_reward(name: str) -> Callable[[RewardTerm], RewardTerm]:
     """Decorator that makes a term of the reward known by a name.
 
-    A term is a function of the episode and a state, both of batch size `[B]`, that returns a float `[B]`. Of
-    the state it may read all but `potentials`; rows without a label (`episode.positives` is false throughout)
-    should get 0 from a term that depends on labels.
+    A term is a function of the episode and a state, both of batch size ``[B]``, that returns a float ``[B]``.
+    Of the state it may read everything but ``potentials``. A term that depends on labels should return 0 in
+    rows without any, where ``episode.positives`` is false throughout.
 
     Args:
-        name: Name of the term in settings, `info`, TensorBoard and reports.
+        name: Name of the term in settings, ``info``, TensorBoard and reports.
 
     Raises:
         ValueError: The name is no identifier, is reserved, or is that of another term.
@@ -65,17 +65,18 @@ def register_reward(name: str) -> Callable[[RewardTerm], RewardTerm]:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """How the terms of the reward are mixed.
+    """Weights of the terms of the reward.
 
     Attributes:
         alpha: Share α of the internal reward; the external one has the rest.
         kl_weight: λ, price of a nat of divergence from the initial attention.
-        weights: Weights of further registered terms by name; a negative one is a price.
+        weights: Weights of further registered terms by name, such as {margin: 0.1}; a negative one is a
+            price, and null is for none.
     """
 
     alpha: float = 0.5
     kl_weight: float = 0.05
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 1.0:
@@ -84,13 +85,14 @@ class RewardConfig:
             )
         if not 0.0 <= self.kl_weight < float("inf"):
             raise ValueError(f"reward.kl_weight={self.kl_weight}: must be 0 or more, and finite")
-        for name, weight in self.weights.items():
+        for name, weight in (self.weights or {}).items():
             _check_own_weight(name, weight)
 
     @property
     def term_weights(self) -> dict[str, float]:
         """Weight of every term of the reward by its name, with its sign."""
-        return {"internal": self.alpha, "external": 1 - self.alpha, "kl": -self.kl_weight, **self.weights}
+        built_in = {"internal": self.alpha, "external": 1 - self.alpha, "kl": -self.kl_weight}
+        return {**built_in, **(self.weights or {})}
 
 
 def _check_own_weight(name: str, weight: float) -> None:
@@ -113,24 +115,24 @@ def _check_own_weight(name: str, weight: float) -> None:
 
 
 def internal_potential(score: Tensor, positives: Tensor) -> Tensor:
-    """Minus the contrastive loss of the true candidates among all, `[B]`, at most 0.
+    """Minus the contrastive loss of the true candidates among all, ``[B]``, at most 0.
 
     Args:
-        score: Logits of the candidates, `[B, C]`.
-        positives: True candidates, bool `[B, C]`; a row without one gets 0.
+        score: Logits of the candidates, ``[B, C]``.
+        positives: True candidates, bool ``[B, C]``; a row without one gets 0.
     """
     return -multi_positive_cross_entropy(score, positives)
 
 
 def external_potential(score: Tensor, positives: Tensor) -> Tensor:
-    """Retrieval: the reciprocal rank of the best true candidate, `[B]`, in (0, 1].
+    """Retrieval: the reciprocal rank of the best true candidate, ``[B]``, in (0, 1].
 
     A wrong candidate with the same score ranks before it, so that scores that say nothing earn nothing. Other
     true candidates do not count against it. A row without a true candidate gets 0.
 
     Args:
-        score: Logits of the candidates, `[B, C]`.
-        positives: True candidates, bool `[B, C]`.
+        score: Logits of the candidates, ``[B, C]``.
+        positives: True candidates, bool ``[B, C]``.
     """
     best = score.masked_fill(~positives, float("-inf")).amax(-1, keepdim=True)
     ahead = ((score >= best) & ~positives).sum(-1)

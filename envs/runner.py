@@ -1,7 +1,7 @@
-"""Rows of episodes being played, which every face is made of: it only translates to and from these.
+"""Batched episode runner shared by all adapters, which only translate to and from it.
 
-The core is pure; somebody has to hold the episodes and their states, draw new ones for the rows that have
-ended, and say what an illegal action means. That is done here, once, so that all faces agree.
+The core is pure; a runner holds the episodes and their states, draws new ones for the rows that have ended,
+and defines what an illegal action means: once, so that all adapters agree.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from envs.protocol import FunctionalEnv, Source, device_of, ends, state_info, tr
 
 
 class Snapshot(TensorClass):
-    """All that decides what happens next in `B` rows, batch size `[B]`; later episodes are drawn anew.
+    """Episodes and states of ``B`` rows, batch size ``[B]``: all that the next steps depend on.
 
     Attributes:
-        episode: What is played on, such as an `Episode`.
-        state: Where it stands, such as an `EnvState`.
-        ended: Rows whose end has been reported and that were not drawn anew since, bool `[B]`.
+        episode: Episodes that are played, such as an ``Episode``.
+        state: Their states, such as an ``EnvState``.
+        ended: Rows whose end has been reported and that were not drawn anew since, bool ``[B]``.
     """
 
     episode: Any
@@ -35,14 +35,14 @@ class Snapshot(TensorClass):
 
 @dataclass(frozen=True)
 class Step:
-    """What one action a row has led to.
+    """Outcome of one action per row.
 
     Attributes:
-        reward: `[B]`.
-        parts: Parts of the reward by name, `[B]` each, see `CalibrationCore.reward`.
-        legal: The mask allowed the action, bool `[B]`; true in rows that were left out.
-        terminated: Ended by itself, bool `[B]`.
-        truncated: Cut off at the horizon, and not ended, bool `[B]`.
+        reward: Reward of the transition, ``[B]``.
+        parts: Parts of the reward by name, ``[B]`` each, see ``CalibrationCore.reward``.
+        legal: Rows whose action the mask allowed, bool ``[B]``; true in rows that were left out.
+        terminated: Rows that ended by themselves, bool ``[B]``.
+        truncated: Rows that were cut off at the horizon and had not ended, bool ``[B]``.
     """
 
     reward: Tensor
@@ -53,12 +53,12 @@ class Step:
 
 
 class EpisodeRunner:
-    """`B` rows, each of which plays one episode after another.
+    """Runner of ``B`` rows, each of which plays one episode after another.
 
     Args:
         core: The decision process.
-        episodes: Where episodes come from.
-        count: `B`.
+        episodes: Source of the episodes.
+        count: Number of rows, ``B``.
 
     Raises:
         ValueError: Fewer than one row.
@@ -74,8 +74,8 @@ class EpisodeRunner:
         self._shared = False  # a snapshot outside, or the source, has the same tensors
 
     @property
-    def begun(self) -> bool:
-        """There is an episode in every row."""
+    def started(self) -> bool:
+        """Whether every row has an episode."""
         return self._now is not None
 
     @property
@@ -83,16 +83,16 @@ class EpisodeRunner:
         """Episodes and states.
 
         Raises:
-            RuntimeError: Before the first `begin`.
+            RuntimeError: Before the first ``reset``.
         """
         if self._now is None:
-            raise RuntimeError("no episode yet; begin (reset) before anything else")
+            raise RuntimeError("no episode yet; call reset before anything else")
         return self._now
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        return self.now.ended.device if self.begun else device_of(self.core)
+        return self.now.ended.device if self.started else device_of(self.core)
 
     def reset(self, generator: torch.Generator) -> None:
         """Draw an episode for every row."""
@@ -103,7 +103,7 @@ class EpisodeRunner:
         self._shared = True
 
     def reset_rows(self, rows: Tensor, generator: torch.Generator) -> None:
-        """Draw new episodes for some rows, bool `[B]`.
+        """Draw new episodes for some rows, bool ``[B]``.
 
         Raises:
             ValueError: The new episodes have other sizes than those that go on.
@@ -111,7 +111,7 @@ class EpisodeRunner:
         count = int(rows.sum())
         if count == 0:
             return
-        if count == self.count or not self.begun:
+        if count == self.count or not self.started:
             self.reset(generator)
             return
         episode = self._draw(count, generator)
@@ -134,9 +134,9 @@ class EpisodeRunner:
         """Take one action per row. An illegal one is a no-op that costs a step.
 
         Args:
-            action: Number of each row's action, i64 `[B]`.
-            active: Rows that take their action, bool `[B]`, or None for all. The others stay as they are, and
-                so do rows that are done.
+            action: Number of each row's action, i64 ``[B]``.
+            active: Rows that take their action, bool ``[B]``, or None for all. The others stay as they are,
+                and so do rows that are done.
 
         Raises:
             ValueError: An action that is not in the catalogue, or another number of them than rows.
@@ -160,24 +160,24 @@ class EpisodeRunner:
         return Step(reward, parts, legal | ~active, terminated, truncated)
 
     def observation(self) -> Tensor:
-        """What agents see, float32 `[B, O]`."""
+        """Observations, float32 ``[B, O]``."""
         return self.core.observation(self.now.episode, self.now.state)
 
     def mask(self) -> Tensor:
-        """Legal actions, bool `[B, A]`."""
+        """Legal actions, bool ``[B, A]``."""
         return self.core.mask(self.now.episode, self.now.state)
 
     def state_info(self) -> dict[str, Tensor]:
-        """What else is to be told, `[B]` each: the `potential`, what rewards are the differences of."""
+        """Further information, ``[B]`` each: the ``potential``, whose differences rewards are."""
         return state_info(self.core, self.now.state)
 
     def snapshot(self) -> Snapshot:
-        """Where all rows stand. Costs nothing, and later steps leave it as it is; treat it as read-only."""
+        """Episodes and states of all rows, read-only. It costs nothing, and later steps leave it as it is."""
         self._shared = True
         return self.now
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot, of this or of another face with the same core. It can be used again.
+        """Go back to a snapshot of this or of another runner with the same core. It can be used again.
 
         Raises:
             ValueError: A snapshot of another number of rows.
@@ -198,7 +198,7 @@ class EpisodeRunner:
 
 
 class _Given:
-    """A source that has the same episodes for whoever asks."""
+    """Source that has the same episodes at every draw."""
 
     def __init__(self, episode: Any) -> None:
         self.episode = episode
@@ -208,15 +208,15 @@ class _Given:
 
 
 class RepeatedEpisodeRunner(EpisodeRunner):
-    """`B` rows, each of which plays the same given episode over and over.
+    """Runner of ``B`` rows, each of which plays the same given episode over and over.
 
     Args:
         core: The decision process.
-        episode: Row `i` plays the `i`-th of these.
+        episode: Episodes of the rows, in order.
 
     Attributes:
-        episode: As given.
-        first: The state that every play begins with, batch `[B]`.
+        episode: Episodes of the rows, as given.
+        first: State that every play begins with, batch ``[B]``.
     """
 
     def __init__(self, core: FunctionalEnv, episode: Any) -> None:
@@ -235,8 +235,8 @@ class RepeatedEpisodeRunner(EpisodeRunner):
         self._now = Snapshot(episode=self.episode, state=self.first, ended=ended, batch_size=[self.count])
 
     def reset_rows(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
-        """Go back to the first state in some rows, bool `[B]`."""
-        if not self.begun or bool(rows.all()):
+        """Go back to the first state in some rows, bool ``[B]``."""
+        if not self.started or bool(rows.all()):
             self.reset()
         elif bool(rows.any()):
             state = self.now.state.clone()

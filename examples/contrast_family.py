@@ -17,7 +17,7 @@ class ContrastFamily(Family):
     reach = Invalidation.ALL
     step = 0.25
 
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
         """The step up and the step down in words."""
         return [("sharpen every level", "soften every level")]
 
@@ -29,6 +29,6 @@ class ContrastFamily(Family):
         """Changes the calibration in place by ``[B, 1]``."""
         calibration.temperature += change
 
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
         """Where it could make a difference, bool ``[B, 1]``."""
         return episode.group_mask.any(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The list of actions: the entries of the chosen families, each up and down, and `stop`."""
+"""Catalogue of actions: the entries of the chosen families, each up and down, and ``stop``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class _Block:
-    """The actions of one family: `first + 2 * entry` steps the entry up, the next one steps it down."""
+    """The actions of one family: ``first + 2 * entry`` steps the entry up, the next one steps it down."""
 
     family: Family
     first: int
@@ -32,17 +32,17 @@ class _Block:
 
 
 class ActionCatalogue:
-    """All actions of the environment, `A` of them. `stop`, where there is one, is action 0.
+    """All actions of the environment, ``A`` of them. ``stop``, where there is one, is action 0.
 
     Args:
-        families: Names of families, any subset of `FAMILIES` and `"stop"`.
-        layout: What there is to act on.
+        families: Names of families, any subset of ``FAMILIES`` and ``"stop"``.
+        dims: Numbers of levels, heads, regions and token groups to act on.
         limit: Largest change of an entry, a logarithm.
         steps: Sizes of steps by family, where they differ from the family's own, which are at most the limit.
 
     Attributes:
-        names: The actions in words, such as `sharpen level 2`.
-        stop: Index of `stop`, None without it.
+        names: The actions in words, such as ``sharpen level 2``.
+        stop: Index of ``stop``, None without it.
 
     Raises:
         ValueError: No family, an unknown one, one named twice, a step that is not positive or beyond the
@@ -52,14 +52,14 @@ class ActionCatalogue:
     def __init__(
         self,
         families: Sequence[str],
-        layout: AttentionDims,
+        dims: AttentionDims,
         limit: float = 2.0,
         steps: Mapping[str, float] | None = None,
     ) -> None:
         _check_families(families)
         _check_known("steps", list(steps or {}), list(FAMILIES))
         self.families = (*(name for name in families if name != STOP), *([STOP] if STOP in families else []))
-        self.layout = layout
+        self.dims = dims
         self.limit = limit
         self.names: list[str] = []
         self.stop: int | None = None
@@ -74,12 +74,12 @@ class ActionCatalogue:
             step = float((steps or {}).get(name, min(family.step, limit)))
             if not 0 < step <= limit:
                 raise ValueError(f"steps.{name}={step}: must be positive and at most the limit, {limit}")
-            words = family.names(layout)
+            words = family.names(dims)
             self._blocks.append(_Block(family, len(self.names), len(words), step))
             self.names += [word for pair in words for word in pair]
             reach += [family.reach] * (2 * len(words))
         self.reach = torch.tensor(reach)
-        """How much each action touches (`Invalidation`), i64 `[A]`."""
+        """How much each action touches (``Invalidation``), i64 ``[A]``."""
         self._entries = sum(block.entries for block in self._blocks)
         entry = [0] * (self.stop is not None) + [e for e in range(self._entries) for _ in range(2)]
         amount = [0.0] * (self.stop is not None)
@@ -92,11 +92,11 @@ class ActionCatalogue:
         return len(self.names)
 
     def members(self, family: str) -> Tensor:
-        """Actions of a family, bool `[A]`; none if it is not in the catalogue."""
+        """Actions of a family, bool ``[A]``; none if it is not in the catalogue."""
         return torch.tensor([self.entry(action)[0] == family for action in range(len(self))])
 
     def entry(self, action: int) -> tuple[str, int]:
-        """The family of an action, and which of its entries it steps; 0 for `stop`.
+        """The family of an action, and which of its entries it steps; 0 for ``stop``.
 
         Raises:
             ValueError: An action that is not in the catalogue.
@@ -109,12 +109,12 @@ class ActionCatalogue:
         raise ValueError(f"action {action}: must lie in [0, {len(self)})")
 
     def apply(self, calibration: Calibration, episode: Episode, action: Tensor) -> Calibration:
-        """The calibration after one action a row; the one given stays as it is.
+        """The calibration after one action per row; the one given stays as it is.
 
         Args:
-            calibration: Batch `[B]`.
-            episode: Batch `[B]`.
-            action: i64 `[B]`; a negative one changes nothing, and neither does `stop`.
+            calibration: Calibration before the action, batch ``[B]``.
+            episode: Episodes that it belongs to, batch ``[B]``.
+            action: Number of the action, i64 ``[B]``; a negative one and ``stop`` change nothing.
         """
         changed = calibration.clone()
         chosen = action.clamp_min(0)
@@ -132,7 +132,7 @@ class ActionCatalogue:
         return changed
 
     def mask(self, calibration: Calibration, episode: Episode) -> Tensor:
-        """Legal actions, bool `[B, A]`: within the limit, and able to make a difference. `stop` always is."""
+        """Legal actions, bool ``[B, A]``: those within the limit that can make a difference, and ``stop``."""
         parts = []
         if self.stop is not None:
             parts.append(torch.ones_like(episode.positives[:, :1]))
@@ -140,11 +140,11 @@ class ActionCatalogue:
             value = block.family.value(calibration, episode)  # [B, E]
             room = self.limit + TOLERANCE - block.step
             legal = torch.stack([value <= room, value >= -room], dim=-1)  # [B, E, up and down]
-            parts.append((legal & block.family.useful(episode, self.layout).unsqueeze(-1)).flatten(1))
+            parts.append((legal & block.family.useful(episode, self.dims).unsqueeze(-1)).flatten(1))
         return torch.cat(parts, dim=-1)
 
     def values(self, calibration: Calibration, episode: Episode) -> Tensor:
-        """How far every entry has been changed, as a share of the limit, `[B, A_entries]`."""
+        """How far every entry has been changed, as a share of the limit, ``[B, A_entries]``."""
         parts = [block.family.value(calibration, episode) for block in self._blocks]
         return torch.cat(parts, dim=-1) / self.limit
 

@@ -1,7 +1,8 @@
-"""Families of actions: what of an attention can be changed, one family a class.
+"""Families of actions: what of an attention can be changed, one class per family.
 
 A family has entries (a level, a token group, ...), each of which can be stepped up or down. To add a family,
-subclass `Family` in a file of your own, decorate it with `register`, and name it in `EnvConfig.families`.
+subclass ``Family`` in a file of your own, decorate it with ``register``, and name it in
+``EnvConfig.families``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ STOP = "stop"
 
 
 class Family(ABC):
-    """One kind of change to a calibration: `E` entries, each of which goes up or down by a step."""
+    """One kind of change to a calibration: ``E`` entries, each of which goes up or down by a step."""
 
     name: ClassVar[str]
     reach: ClassVar[Invalidation]
@@ -32,20 +33,20 @@ class Family(ABC):
     """Default size of a step, a change of a logarithm (0.5 is a factor of 1.65)."""
 
     @abstractmethod
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
-        """The `E` entries in words: (the step up, the step down)."""
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        """The ``E`` entries in words: (the step up, the step down)."""
 
     @abstractmethod
     def value(self, calibration: Calibration, episode: Episode) -> Tensor:
-        """How far each entry has been changed, `[B, E]`."""
+        """How far each entry has been changed, ``[B, E]``."""
 
     @abstractmethod
     def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
-        """Change the calibration in place by `[B, E]`."""
+        """Change the calibration in place by ``[B, E]``."""
 
     @abstractmethod
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
-        """Entries whose change could make a difference in this episode, bool `[B, E]`."""
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        """Entries whose change could make a difference in this episode, bool ``[B, E]``."""
 
 
 FAMILIES: dict[str, Family] = {}
@@ -56,7 +57,7 @@ def register(family: type[Family]) -> type[Family]:
     """Class decorator that makes a family known by its name.
 
     Raises:
-        ValueError: It is called `stop`, like the action that is of no family.
+        ValueError: It is called ``stop``, like the action that is of no family.
     """
     if family.name == STOP:
         raise ValueError(f"{family.__name__}: the name {STOP!r} is taken by the action; choose another one")
@@ -65,7 +66,7 @@ def register(family: type[Family]) -> type[Family]:
 
 
 def _everywhere(flags: list[bool], like: Tensor) -> Tensor:
-    """The same flags `[E]` for every row of `like`, `[B, E]`."""
+    """The same flags ``[E]`` for every row of ``like``, ``[B, E]``."""
     return torch.tensor(flags, device=like.device).expand(like.shape[0], -1)
 
 
@@ -78,8 +79,8 @@ class LevelFamily(Family):
     step = 0.7
 
     @override
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
-        return [(f"raise level {i + 1}", f"lower level {i + 1}") for i in range(layout.levels)]
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        return [(f"raise level {i + 1}", f"lower level {i + 1}") for i in range(dims.levels)]
 
     @override
     def value(self, calibration: Calibration, episode: Episode) -> Tensor:
@@ -90,8 +91,8 @@ class LevelFamily(Family):
         calibration.level += change
 
     @override
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
-        return _everywhere([layout.levels > 1] * layout.levels, episode.positives)
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        return _everywhere([dims.levels > 1] * dims.levels, episode.positives)
 
 
 @register
@@ -103,8 +104,8 @@ class TemperatureFamily(Family):
     step = 0.35
 
     @override
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
-        return [(f"sharpen level {i + 1}", f"soften level {i + 1}") for i in range(layout.levels)]
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        return [(f"sharpen level {i + 1}", f"soften level {i + 1}") for i in range(dims.levels)]
 
     @override
     def value(self, calibration: Calibration, episode: Episode) -> Tensor:
@@ -115,8 +116,8 @@ class TemperatureFamily(Family):
         calibration.temperature += change
 
     @override
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
-        return _everywhere([size > 1 for size in layout.level_sizes], episode.positives)
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        return _everywhere([size > 1 for size in dims.level_sizes], episode.positives)
 
 
 @register
@@ -128,8 +129,8 @@ class HeadFamily(Family):
     step = 0.7
 
     @override
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
-        places = [f"head {h + 1} of level {i + 1}" for i in range(layout.levels) for h in range(layout.heads)]
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        places = [f"head {h + 1} of level {i + 1}" for i in range(dims.levels) for h in range(dims.heads)]
         return [(f"raise {place}", f"lower {place}") for place in places]
 
     @override
@@ -141,8 +142,8 @@ class HeadFamily(Family):
         calibration.head += change.view_as(calibration.head)
 
     @override
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
-        return _everywhere([layout.heads > 1] * (layout.levels * layout.heads), episode.positives)
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        return _everywhere([dims.heads > 1] * (dims.levels * dims.heads), episode.positives)
 
 
 @register
@@ -154,8 +155,8 @@ class TokenFamily(Family):
     step = 0.7
 
     @override
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
-        groups = range(1, layout.token_groups + 1)
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        groups = range(1, dims.token_groups + 1)
         return [(f"boost token group {k}", f"suppress token group {k}") for k in groups]
 
     @override
@@ -167,7 +168,7 @@ class TokenFamily(Family):
         calibration.token += (change.unsqueeze(1) @ episode.group).squeeze(1)  # [B, T]
 
     @override
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
         real = episode.group_mask  # [B, K]
         return real & (real.sum(-1, keepdim=True) > 1)  # a softmax over one group stays what it is
 
@@ -181,8 +182,8 @@ class AssociationFamily(Family):
     step = 1.0
 
     @override
-    def names(self, layout: AttentionDims) -> list[tuple[str, str]]:
-        pairs = [(k + 1, r + 1) for k in range(layout.token_groups) for r in range(layout.regions)]
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        pairs = [(k + 1, r + 1) for k in range(dims.token_groups) for r in range(dims.regions)]
         return [
             (f"enhance token group {k} on region {r}", f"suppress token group {k} on region {r}")
             for k, r in pairs
@@ -198,7 +199,7 @@ class AssociationFamily(Family):
         calibration.association += episode.group.transpose(1, 2) @ change.view(batch, groups, -1)
 
     @override
-    def useful(self, episode: Episode, layout: AttentionDims) -> Tensor:
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
         regions = episode.region_mask  # [B, R]
         regions = regions & (regions.sum(-1, keepdim=True) > 1)
         return (episode.group_mask.unsqueeze(-1) & regions.unsqueeze(1)).flatten(1)

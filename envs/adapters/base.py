@@ -39,7 +39,7 @@ def check_render_mode(render_mode: str | None, core: FunctionalEnv) -> str | Non
 
 
 def pictures(rows: EpisodeRunner) -> list[NDArray[np.uint8]]:
-    """The attention before and after, of every row, uint8 `[H, W, 3]` each."""
+    """The attention before and after, of every row, uint8 ``[H, W, 3]`` each."""
     from envs.adapters.render import draw
 
     assert isinstance(rows.core, CalibrationCore)  # see check_render_mode

@@ -1,4 +1,4 @@
-"""The Gymnasium face: one episode at a time over the functional core."""
+"""Gymnasium adapter: one episode at a time over the functional core."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ ENV_ID = "AttentionCalibration-v0"
 class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     """Calibrate the attention of one query, action by action.
 
-    The observation is a float32 vector (`observation_names` says what is where), the action a number of the
-    catalogue (`action_names`). An illegal action is a no-op that costs a step, as Gymnasium's agents may take
-    any action of the space; agents that know masks find them in `info["action_mask"]` and `action_masks()`.
-    `info` has the parts of the reward, see `CalibrationCore.reward`. With `render_mode="rgb_array"`, `render`
-    draws the attention before and after, see `envs.adapters.render.draw`.
+    The observation is a float32 vector (``observation_names`` says what is where), the action a number of the
+    catalogue (``action_names``). An illegal action is a no-op that costs a step, as Gymnasium's agents may
+    take any action of the space; agents that know masks find them in ``info["action_mask"]`` and
+    ``action_masks()``. ``info`` has the parts of the reward, see ``CalibrationCore.reward``. With
+    ``render_mode="rgb_array"``, ``render`` draws the attention before and after, see
+    ``envs.adapters.render.draw``.
 
     Args:
-        core: The decision process; a demonstration one if left out together with `episodes`.
-        episodes: Where episodes come from.
+        core: The decision process; a demonstration one if left out together with ``episodes``.
+        episodes: Source of the episodes.
         config: Settings of the demonstration core.
-        render_mode: None or `rgb_array`.
+        render_mode: None or ``rgb_array``.
 
     Raises:
-        ValueError: A core without episodes or the other way round, settings for a core that has its own, or a
-            render mode that there is not.
+        ValueError: A core without episodes or the other way round, settings for a core that has its own, or
+            an unknown render mode.
     """
 
     metadata = METADATA
@@ -65,7 +66,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Draw the next episode. `options` are not used."""
+        """Draw the next episode. ``options`` are not used."""
         super().reset(seed=seed)
         self._rows.reset(draw_generator(self.np_random))
         return self._observe(), self._info()
@@ -74,7 +75,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         """Take one action.
 
         Raises:
-            gymnasium.error.ResetNeeded: Before the first `reset`.
+            gymnasium.error.ResetNeeded: Before the first ``reset``.
             ValueError: An action that is not in the space.
         """
         rows = self._current()
@@ -85,22 +86,22 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return self._observe(), float(step.reward[0]), *ends, info
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Legal actions, bool `[A]`, under the name that sb3-contrib's MaskablePPO asks for."""
+        """Legal actions, bool ``[A]``, under the name that sb3-contrib's MaskablePPO asks for."""
         return to_numpy(self._current().mask()[0])
 
     def get_state(self) -> Snapshot:
-        """Where the episode stands, batch `[1]`, to come back to with `set_state`.
+        """Where the episode stands, batch ``[1]``, to come back to with ``set_state``.
 
         The same actions will then give the same numbers. It has the episode and its state, not the random
-        numbers: what the next `reset` draws does not depend on it. Later steps leave it as it is; treat it as
-        read-only.
+        numbers: what the next ``reset`` draws does not depend on it. Later steps leave it as it is; treat it
+        as read-only.
         """
         return self._current().snapshot()
 
     def set_state(self, state: Snapshot) -> None:
-        """Go back to what `get_state` returned, as often as wanted.
+        """Go back to what ``get_state`` returned, as often as wanted.
 
-        It may come from another environment with the same core; `reset` need not have been called.
+        It may come from another environment with the same core; ``reset`` need not have been called.
 
         Raises:
             ValueError: A state of more than one episode.
@@ -108,15 +109,15 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self._rows.restore(state)
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The attention before and after, uint8 `[H, W, 3]`; None without a render mode.
+        """The attention before and after, uint8 ``[H, W, 3]``; None without a render mode.
 
         Raises:
-            gymnasium.error.ResetNeeded: Before the first `reset`.
+            gymnasium.error.ResetNeeded: Before the first ``reset``.
         """
         return None if self.render_mode is None else pictures(self._current())[0]
 
     def _current(self) -> EpisodeRunner:
-        if not self._rows.begun:
+        if not self._rows.started:
             raise gymnasium.error.ResetNeeded("call reset() before anything else")
         return self._rows
 
@@ -124,8 +125,8 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return to_numpy(self._rows.observation()[0])
 
     def _info(self) -> dict[str, Any]:
-        facts = {name: float(fact[0]) for name, fact in self._rows.state_info().items()}
-        return {"action_mask": self.action_masks(), **facts}
+        info = {name: float(value[0]) for name, value in self._rows.state_info().items()}
+        return {"action_mask": self.action_masks(), **info}
 
 
 def register() -> None:

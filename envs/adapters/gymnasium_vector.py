@@ -1,4 +1,4 @@
-"""The Gymnasium vector face: many episodes at once, evaluated together."""
+"""Gymnasium vector adapter: many episodes at once, evaluated together."""
 
 from __future__ import annotations
 
@@ -31,29 +31,30 @@ Results = tuple[Floats, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_
 
 
 class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray[Any]]):
-    """`num_envs` single environments in one, with the numbers and the `info` of Gymnasium's `SyncVectorEnv`.
+    """Many environments in one, with the numbers and the ``info`` of Gymnasium's ``SyncVectorEnv``.
 
-    The autoreset mode, stated in `metadata["autoreset_mode"]`, says what happens to a row that has ended:
+    The autoreset mode, stated in ``metadata["autoreset_mode"]``, says what happens to a row that has ended:
 
-    * `NEXT_STEP`: the next `step` ignores its action, and returns the next episode's first observation with
-      reward 0;
-    * `SAME_STEP`: the same `step` returns the next episode's first observation already; the last one is in
-      `info["final_obs"]`, what else there is about it in `info["final_info"]`;
-    * `DISABLED`: nothing, until `reset(options={"reset_mask": rows})`.
+    * ``NEXT_STEP``: the next ``step`` ignores its action, and returns the next episode's first observation
+      with reward 0;
+    * ``SAME_STEP``: the same ``step`` returns the next episode's first observation already; the last one is
+      in ``info["final_obs"]``, and the rest of its information in ``info["final_info"]``;
+    * ``DISABLED``: nothing, until ``reset(options={"reset_mask": rows})``.
 
-    Masks are in `info["action_mask"]` and `action_masks()`, and belong to the observations returned.
+    Masks are in ``info["action_mask"]`` and ``action_masks()``, and belong to the observations returned.
     One seed decides the episodes of all rows; with one row they are those of the single environment.
 
     Args:
-        num_envs: Rows, `B`.
-        core: The decision process; a demonstration one if left out together with `episodes`.
-        episodes: Where episodes come from.
+        num_envs: Number of rows, ``B``.
+        core: The decision process; a demonstration one if left out together with ``episodes``.
+        episodes: Source of the episodes.
         config: Settings of the demonstration core.
-        autoreset_mode: An `AutoresetMode` or its value.
-        render_mode: None or `rgb_array`.
+        autoreset_mode: An ``AutoresetMode`` or its value.
+        render_mode: None or ``rgb_array``.
 
     Raises:
-        ValueError: As for the single environment; a number of rows below 1; an autoreset mode that is none.
+        ValueError: A core without episodes or the other way round, settings for a core that has its own, a
+            number of rows below 1, or an unknown mode of rendering or of autoreset.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Floats, dict[str, Any]]:
-        """Draw new episodes: for all rows, or for those of `options["reset_mask"]`, bool `[B]`.
+        """Draw new episodes: for all rows, or for those of ``options["reset_mask"]``, bool ``[B]``.
 
         Raises:
             ValueError: A reset mask of another shape or type.
@@ -94,15 +95,15 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
             if chosen.shape != (self.num_envs,) or chosen.dtype != np.bool_:
                 raise ValueError(f"reset_mask: expected bool [{self.num_envs}], got {chosen!r}")
             self._current()
-        self._renew(torch.from_numpy(chosen))
-        return to_numpy(self._rows.observation()), _info(self._facts(), chosen)
+        self._reset_rows(torch.from_numpy(chosen))
+        return to_numpy(self._rows.observation()), _info(self._row_info(), chosen)
 
     def step(self, actions: ArrayLike) -> Results:
-        """Take one action a row, i64 `[B]`.
+        """Take one action per row, i64 ``[B]``.
 
         Raises:
-            gymnasium.error.ResetNeeded: Before the first `reset`, or, with autoreset disabled, in a row that
-                has ended.
+            gymnasium.error.ResetNeeded: Before the first ``reset``, or, with autoreset disabled, in a row
+                that has ended.
             ValueError: Actions of another shape, or one that is not in the space.
         """
         rows = self._current()
@@ -116,21 +117,21 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         stepped, over = to_numpy(~ended), ends[0] | ends[1]
         info: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._renew(ended)
+            self._reset_rows(ended)
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
             if over.any():
                 info = self._final(step, over)
                 stepped &= ~over
-            self._renew(rows.now.ended)
-        info |= _info(self._facts(), np.ones_like(over)) | _info(_facts(step), stepped)
+            self._reset_rows(rows.now.ended)
+        info |= _info(self._row_info(), np.ones_like(over)) | _info(_step_info(step), stepped)
         return to_numpy(rows.observation()), to_numpy(step.reward.double()), *ends, info
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Legal actions, bool `[B, A]`."""
+        """Legal actions, bool ``[B, A]``."""
         return to_numpy(self._current().mask())
 
     def get_state(self) -> Snapshot:
-        """Where all episodes stand, batch `[B]`, to come back to with `set_state`.
+        """Where all episodes stand, batch ``[B]``, to come back to with ``set_state``.
 
         The same actions will then give the same numbers, until new episodes are drawn: those depend on the
         random numbers of that time. Later steps leave it as it is; treat it as read-only.
@@ -138,9 +139,9 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         return self._current().snapshot()
 
     def set_state(self, state: Snapshot) -> None:
-        """Go back to what `get_state` returned, as often as wanted.
+        """Go back to what ``get_state`` returned, as often as wanted.
 
-        It may come from another environment with the same core; `reset` need not have been called. Rows may
+        It may come from another environment with the same core; ``reset`` need not have been called. Rows may
         be put together anew by index, such as one row as many times as there are actions to try.
 
         Raises:
@@ -149,46 +150,46 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         self._rows.restore(state)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """The attention before and after, of each row, uint8 `[H, W, 3]`; None without a render mode.
+        """The attention before and after, of each row, uint8 ``[H, W, 3]``; None without a render mode.
 
         Raises:
-            gymnasium.error.ResetNeeded: Before the first `reset`.
+            gymnasium.error.ResetNeeded: Before the first ``reset``.
         """
         return None if self.render_mode is None else tuple(pictures(self._current()))
 
     def _current(self) -> EpisodeRunner:
-        if not self._rows.begun:
+        if not self._rows.started:
             raise gymnasium.error.ResetNeeded("call reset() before anything else")
         return self._rows
 
-    def _renew(self, rows: Tensor) -> None:
+    def _reset_rows(self, rows: Tensor) -> None:
         if bool(rows.any()):
             self._rows.reset_rows(rows.to(self._rows.device), draw_generator(self.np_random))
 
     def _final(self, step: Step, over: NDArray[np.bool_]) -> dict[str, Any]:
-        """What rows that are over leave behind, before they are drawn anew."""
+        """Last observations and information of rows that are over, before they are drawn anew."""
         final = np.full(self.num_envs, None, dtype=object)
         observation = to_numpy(self._rows.observation())
         for row in np.flatnonzero(over):
             final[row] = observation[row]
-        final_info = _info(self._facts() | _facts(step), over)
+        final_info = _info(self._row_info() | _step_info(step), over)
         return {"final_obs": final, "_final_obs": over, "final_info": final_info, "_final_info": over.copy()}
 
-    def _facts(self) -> dict[str, NDArray[Any]]:
-        facts = {name: to_numpy(fact.double()) for name, fact in self._rows.state_info().items()}
-        return {"action_mask": self.action_masks(), **facts}
+    def _row_info(self) -> dict[str, NDArray[Any]]:
+        info = {name: to_numpy(value.double()) for name, value in self._rows.state_info().items()}
+        return {"action_mask": self.action_masks(), **info}
 
 
-def _facts(step: Step) -> dict[str, NDArray[Any]]:
+def _step_info(step: Step) -> dict[str, NDArray[Any]]:
     parts = {name: to_numpy(part.double()) for name, part in step.parts.items()}
     return parts | {"legal": to_numpy(step.legal)}
 
 
-def _info(facts: dict[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Gymnasium's layout: each fact with zeros where a row has none, and under `_name` which rows have it."""
+def _info(values: dict[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Values in Gymnasium's layout: zeros where a row has none, and under ``_name`` the rows that have it."""
     info: dict[str, Any] = {}
     if rows.any():
-        for name, fact in facts.items():
-            info[name] = np.where(rows.reshape(-1, *[1] * (fact.ndim - 1)), fact, np.zeros_like(fact))
+        for name, value in values.items():
+            info[name] = np.where(rows.reshape(-1, *[1] * (value.ndim - 1)), value, np.zeros_like(value))
             info[f"_{name}"] = rows.copy()
     return info

@@ -1,4 +1,4 @@
-"""A picture of an episode: where on the shape the attention lay at first, and where it lies now."""
+"""Picture of an episode: where on the shape the attention lay at first, and where it lies now."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ DPI = 100
 
 @torch.no_grad()
 def attention_shares(core: CalibrationCore, now: Snapshot, calibration: Calibration) -> Tensor:
-    """How much of all attention falls on each node of the finest level of the paired shape, `[B, N_0]`.
+    """How much of all attention falls on each node of the finest level of the paired shape, ``[B, N_0]``.
 
     The maps, weighed as HAF weighs what they gather: by level gates, heads and token weights. What is left to
     1 falls on the coarser levels.
 
     Args:
         core: The decision process.
-        now: Episodes, batch `[B]`.
-        calibration: What is changed about their attention, batch `[B]`.
+        now: Episodes and their states, batch ``[B]``.
+        calibration: Changes of their attention, batch ``[B]``.
     """
     attention = now.episode.attention
     output = core.haf.fuse(attention, calibration)
@@ -47,10 +47,10 @@ def draw(core: CalibrationCore, now: Snapshot) -> NDArray[np.uint8]:
 
     Args:
         core: The decision process.
-        now: One episode, batch `[1]`.
+        now: One episode and its state, batch ``[1]``.
 
     Returns:
-        The picture, uint8 `[H, W, 3]`.
+        The picture, uint8 ``[H, W, 3]``.
 
     Raises:
         ValueError: Another number of episodes.

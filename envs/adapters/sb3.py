@@ -1,6 +1,6 @@
-"""The Stable-Baselines3 face: many episodes at once for PPO, A2C, DQN and sb3-contrib's MaskablePPO.
+"""Stable-Baselines3 adapter: many episodes at once for PPO, A2C, DQN and sb3-contrib's MaskablePPO.
 
-Not re-exported by `envs`, as Stable-Baselines3 takes seconds to import.
+Not re-exported by ``envs``, as Stable-Baselines3 takes seconds to import.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from envs.sources.demo import given_or_demo
 
 
 class CalibrationVecEnv(VecEnv):
-    """`num_envs` environments as Stable-Baselines3 wants them: a row that ends is drawn anew at once.
+    """Vector of environments as Stable-Baselines3 wants it: a row that ends is drawn anew at once.
 
-    `infos` of a step have the parts of the reward (see `CalibrationCore.reward`), `potential`, `legal`, the
-    `action_mask` that goes with the returned observation, `TimeLimit.truncated`, and in a row that has ended
-    `terminal_observation`; its potential is the one at the end. Masks are also where MaskablePPO asks for
-    them, `env_method("action_masks")`. An illegal action is a no-op that costs a step. For returns of whole
-    episodes wrap it in `VecMonitor`.
+    ``infos`` of a step have the parts of the reward (see ``CalibrationCore.reward``), ``potential``,
+    ``legal``, the ``action_mask`` that goes with the returned observation, ``TimeLimit.truncated``, and in a
+    row that has ended ``terminal_observation``; its potential is the one at the end. Masks are also where
+    MaskablePPO asks for them, ``env_method("action_masks")``. An illegal action is a no-op that costs a step.
+    For returns of whole episodes wrap it in ``VecMonitor``.
 
     Args:
-        num_envs: Rows, `B`.
-        core: The decision process; a demonstration one if left out together with `episodes`.
-        episodes: Where episodes come from.
+        num_envs: Number of rows, ``B``.
+        core: The decision process; a demonstration one if left out together with ``episodes``.
+        episodes: Source of the episodes.
         config: Settings of the demonstration core.
-        rows: What to play instead of all of these: `num_envs` rows, made by the caller.
-        render_mode: None or `rgb_array`.
+        rows: Runner of ``num_envs`` rows, made by the caller, instead of core, episodes and config.
+        render_mode: None or ``rgb_array``.
 
     Raises:
         ValueError: A core without episodes or the other way round, settings for a core that has its own, or
@@ -75,7 +75,7 @@ class CalibrationVecEnv(VecEnv):
         self.metadata = METADATA
 
     def reset(self) -> NDArray[np.float32]:
-        """Draw episodes for all rows, `[B, O]`; after `seed(s)`, those that `s` decides, once."""
+        """Draw episodes for all rows, ``[B, O]``; after ``seed(s)``, those that ``s`` decides, once."""
         if self._seeds[0] is not None:
             self._generator.manual_seed(self._seeds[0])
         self._reset_seeds()
@@ -86,14 +86,14 @@ class CalibrationVecEnv(VecEnv):
         return to_numpy(self._rows.observation())
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Keep the actions, i64 `[B]`, for `step_wait`."""
+        """Keep the actions, i64 ``[B]``, for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Take the actions that were given.
 
         Raises:
-            RuntimeError: Before the first `reset`, or without actions.
+            RuntimeError: Before the first ``reset``, or without actions.
             ValueError: An action that is not in the space, or another number of them.
         """
         rows, actions = self._rows, self._actions
@@ -102,12 +102,12 @@ class CalibrationVecEnv(VecEnv):
         self._actions = None
         step = rows.step(to_actions(actions, rows.device))
         done = to_numpy(step.terminated | step.truncated)
-        facts = {name: to_numpy(part.double()).tolist() for name, part in step.parts.items()}
-        facts |= {name: to_numpy(fact.double()).tolist() for name, fact in rows.state_info().items()}
-        facts["legal"] = to_numpy(step.legal).tolist()
-        facts["TimeLimit.truncated"] = to_numpy(step.truncated).tolist()
+        columns = {name: to_numpy(part.double()).tolist() for name, part in step.parts.items()}
+        columns |= {name: to_numpy(value.double()).tolist() for name, value in rows.state_info().items()}
+        columns["legal"] = to_numpy(step.legal).tolist()
+        columns["TimeLimit.truncated"] = to_numpy(step.truncated).tolist()
         infos: list[dict[str, Any]] = [
-            dict(zip(facts, values, strict=True)) for values in zip(*facts.values(), strict=True)
+            dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
         ]
         observation = to_numpy(rows.observation())
         if done.any():
@@ -123,15 +123,15 @@ class CalibrationVecEnv(VecEnv):
         return observation, to_numpy(step.reward), done, infos
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Legal actions, bool `[B, A]`."""
+        """Legal actions, bool ``[B, A]``."""
         return self._masks.copy()
 
     def get_state(self) -> Snapshot:
-        """Where all episodes stand, batch `[B]`, to come back to with `set_state`; treat it as read-only."""
+        """Episodes and their states, batch ``[B]``, to go back to with ``set_state``; read-only."""
         return self._rows.snapshot()
 
     def set_state(self, state: Snapshot) -> None:
-        """Go back to what `get_state` returned, as often as wanted.
+        """Go back to what ``get_state`` returned, as often as wanted.
 
         Raises:
             ValueError: A state of another number of rows.
@@ -143,7 +143,7 @@ class CalibrationVecEnv(VecEnv):
         """Nothing is held that needs it."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Of each row: `action_masks`, `render_mode`, and what else this environment has as a whole."""
+        """Of each row: ``action_masks``, ``render_mode``, and what else this environment has as a whole."""
         return [getattr(self._views[row], attr_name) for row in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
@@ -157,7 +157,7 @@ class CalibrationVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of each row, such as `action_masks`, bool `[A]`."""
+        """Call a method of each row, such as ``action_masks``, bool ``[A]``."""
         methods = self.get_attr(method_name, indices)
         return [method(*method_args, **method_kwargs) for method in methods]
 
@@ -186,7 +186,7 @@ class _Row:
             return self._env._render_mode
         if name in ("action_names", "observation_names"):
             return getattr(self._env.core, name, None)
-        # Nothing of `self` may be asked for here: copies and pickles get here before it has anything.
+        # Nothing of ``self`` may be asked for here: copies and pickles get here before it has anything.
         raise AttributeError(f"a row of {CalibrationVecEnv.__name__} has no attribute {name!r}")
 
     def action_masks(self) -> NDArray[np.bool_]:

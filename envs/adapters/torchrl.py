@@ -1,6 +1,6 @@
-"""The TorchRL face: batched, tensors in and out, on the model's device.
+"""TorchRL adapter: batched, tensors in and out, on the model's device.
 
-Not re-exported by `envs`, as TorchRL takes seconds to import.
+Not re-exported by ``envs``, as TorchRL takes seconds to import.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from envs.sources.demo import given_or_demo
 
 
 class CalibrationTorchRLEnv(EnvBase):
-    """`B` rows, batch size `[B]`.
+    """Environment of ``B`` rows, batch size ``[B]``.
 
-    Entries of its tensordicts: `observation` float32 `[B, O]`; `action_mask` bool `[B, A]`, as
-    `MaskedCategorical` and the transform `ActionMask` want it; `action` i64 `[B]`; `reward`, `terminated`,
-    `truncated` and `done` (either) `[B, 1]`; and in `info` the potential, the parts of the reward (see
-    `CalibrationCore.reward`; zero after a reset) and `legal`, `[B, 1]` each. An illegal action is a no-op
-    that costs a step. An episode in which there is nothing to do ends with its first step, never with the
-    reset.
+    Entries of its tensordicts: ``observation`` float32 ``[B, O]``; ``action_mask`` bool ``[B, A]``, as
+    ``MaskedCategorical`` and the transform ``ActionMask`` want it; ``action`` i64 ``[B]``; ``reward``,
+    ``terminated``, ``truncated`` and ``done`` (either) ``[B, 1]``; and in ``info`` the potential, the parts
+    of the reward (see ``CalibrationCore.reward``; zero after a reset) and ``legal``, ``[B, 1]`` each. An
+    illegal action is a no-op that costs a step. An episode in which there is nothing to do ends with its
+    first step, never with the reset.
 
     Args:
-        batch: Rows, `B`.
-        core: The decision process; a demonstration one if left out together with `episodes`.
-        episodes: Where episodes come from.
+        batch: Number of rows, ``B``.
+        core: The decision process; a demonstration one if left out together with ``episodes``.
+        episodes: Source of the episodes.
         config: Settings of the demonstration core.
-        generator: Draws the episodes; one with a random seed if left out. `set_seed` seeds it.
-        rows: What to play instead of core, episodes and config: `B` rows, made by the caller.
+        generator: Generator that the episodes are drawn with; one with a random seed if left out.
+            ``set_seed`` seeds it.
+        rows: Runner of ``B`` rows, made by the caller, instead of core, episodes and config.
 
     Raises:
         ValueError: A core without episodes or the other way round, settings for a core that has its own, or
@@ -61,20 +62,20 @@ class CalibrationTorchRLEnv(EnvBase):
         self.core = core
         self.episodes = rows.episodes
         self.rows = rows
-        self._facts = (*(["potential"] if hasattr(core, "potential") else []), *reward_names(core))
+        self._info_names = (*(["potential"] if hasattr(core, "potential") else []), *reward_names(core))
         if generator is None:
             generator = torch.Generator()
             generator.seed()
         self.generator = generator
         shape, kwargs = (batch, 1), {"device": rows.device}
-        facts: dict[str, Any] = {
-            name: Unbounded(shape, dtype=torch.float32, **kwargs) for name in self._facts
+        info: dict[str, Any] = {
+            name: Unbounded(shape, dtype=torch.float32, **kwargs) for name in self._info_names
         }
-        facts["legal"] = Binary(1, shape, dtype=torch.bool, **kwargs)
+        info["legal"] = Binary(1, shape, dtype=torch.bool, **kwargs)
         self.observation_spec = Composite(
             observation=Bounded(-BOUND, BOUND, (batch, core.observation_size), dtype=torch.float32, **kwargs),
             action_mask=Binary(core.actions, (batch, core.actions), dtype=torch.bool, **kwargs),
-            info=Composite(facts, shape=(batch,), **kwargs),
+            info=Composite(info, shape=(batch,), **kwargs),
             shape=(batch,),
             **kwargs,
         )
@@ -93,7 +94,7 @@ class CalibrationTorchRLEnv(EnvBase):
             self.rows.reset_rows(chosen.view(self.batch_size), self.generator)
         no = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         zero = no.float()
-        parts = dict.fromkeys(self._facts, zero)
+        parts = dict.fromkeys(self._info_names, zero)
         ends = dict.fromkeys(("terminated", "truncated", "done"), no.unsqueeze(-1))
         return self._seen(parts | {"legal": ~no}).update({name: end.clone() for name, end in ends.items()})
 
@@ -103,7 +104,7 @@ class CalibrationTorchRLEnv(EnvBase):
             tensordict.get("action"), None if active is None else active.view(self.batch_size)
         )
         terminated, truncated = step.terminated.unsqueeze(-1), step.truncated.unsqueeze(-1)
-        parts = {name: part for name, part in step.parts.items() if name in self._facts}
+        parts = {name: part for name, part in step.parts.items() if name in self._info_names}
         return self._seen(parts | {"legal": step.legal}).update(
             {
                 "reward": step.reward.unsqueeze(-1),
@@ -119,9 +120,9 @@ class CalibrationTorchRLEnv(EnvBase):
         else:
             self.generator.manual_seed(seed)
 
-    def _seen(self, facts: dict[str, Tensor]) -> TensorDictBase:
-        facts |= self.rows.state_info()
-        info = {name: fact.unsqueeze(-1).clone() for name, fact in facts.items()}
+    def _seen(self, values: dict[str, Tensor]) -> TensorDictBase:
+        values |= self.rows.state_info()
+        info = {name: value.unsqueeze(-1).clone() for name, value in values.items()}
         return TensorDict(
             {
                 "observation": self.rows.observation(),

@@ -1,4 +1,4 @@
-"""A small source of episodes that needs no data: a real HAF, tiny and untrained, over random features.
+"""Demonstration source of episodes that needs no data: a real HAF, tiny and untrained, over random features.
 
 It lets the environment be made with no arguments, for checkers, examples and tests. Nothing that an agent
 learns here says anything about text or shapes.
@@ -26,10 +26,10 @@ class DemoSource:
     """Random queries about random shapes, whose true shape resembles the query a little.
 
     Args:
-        core: From `demo_core`; any HAF of the same sizes will do.
-        candidates: `C` of every query, at most `gallery`.
-        tokens: `T`; queries have from 3 (or `T`, if that is fewer) to this many.
-        gallery: How many shapes there are.
+        core: Decision process from ``demo_core``, or another one with a HAF of the same sizes.
+        candidates: Number of candidates of every query, ``C``, at most ``gallery``.
+        tokens: Largest number of tokens of a query, ``T``; the smallest is 3, or ``T`` if that is fewer.
+        gallery: Number of shapes.
         numbers: Share of the tokens that are numbers.
 
     Raises:
@@ -55,7 +55,7 @@ class DemoSource:
         self.numbers = numbers
 
     def sample(self, count: int, generator: torch.Generator) -> Episode:
-        """Draw `count` rows; each has one true candidate, at a random place, among others."""
+        """Draw ``count`` rows; each has one true candidate, at a random place, among others."""
         haf = self.core.haf
         width, size, length = haf.query.in_features, self.gallery, self.tokens
         shortest = min(SHORTEST, length)
@@ -96,7 +96,7 @@ class DemoSource:
 
 
 def demo_core(config: EnvConfig | None = None, seed: int = 0, size: str = "tiny") -> CalibrationCore:
-    """A core around an untrained HAF of a size of `models.SIZES`.
+    """A core around an untrained HAF of a size of ``models.SIZES``.
 
     Its weights follow from the seed; the global random state is left alone.
     """

@@ -23,21 +23,21 @@ CHUNK_PAIRS = 1024
 
 
 class HardNegativeEpisodes:
-    """An `EpisodeSource` over encoded texts and shapes, drawn with replacement.
+    """Source of episodes over encoded texts and shapes, drawn with replacement.
 
     Args:
         core: The decision process, around the model's HAF.
         model: The alignment model, which stays as it is while this is used.
-        text: `Q` texts.
-        shapes: A gallery of `M`.
-        positives: Right answers, bool `[Q, M]`.
-        candidates: `C` of an episode, at most `M` of which there are.
-        shortlist: HAF chooses the candidates from so many that are nearest by global embeddings; None leaves
-            the choice to the embeddings.
-        keep_true: A right answer is always among the candidates, if there is one at all.
+        text: Encoded texts, ``Q`` of them.
+        shapes: Encoded gallery of ``M`` shapes.
+        positives: Right answers, bool ``[Q, M]``.
+        candidates: Number of candidates of an episode, ``C``; ``M`` if the gallery has fewer.
+        shortlist: Number of shapes, nearest by global embeddings, from which HAF chooses the candidates;
+            None leaves the choice to the embeddings.
+        keep_true: Whether a right answer is always among the candidates, if there is one at all.
 
     Attributes:
-        candidates: Of every text, i64 `[Q, C]`, nearest first.
+        candidates: Candidates of every text, i64 ``[Q, C]``, nearest first.
 
     Raises:
         ValueError: Numbers out of range, or positives of another shape.
@@ -85,12 +85,12 @@ class HardNegativeEpisodes:
         return len(self.candidates)
 
     def sample(self, count: int, generator: torch.Generator) -> Episode:
-        """Draw `count` texts."""
+        """Draw ``count`` texts."""
         rows = torch.randint(len(self), (count,), generator=generator, device=generator.device)
         return self.take(rows.to(self.candidates.device))
 
     def only(self, rows: Tensor) -> HardNegativeEpisodes:
-        """Some of the texts alone, i64 `[n]`, with the same gallery and the same candidates."""
+        """Some of the texts alone, i64 ``[n]``, with the same gallery and the same candidates."""
         part = copy.copy(self)
         part.text, part.positives = self.text.select(rows), self.positives[rows]
         part.candidates = self.candidates[rows]
@@ -98,7 +98,7 @@ class HardNegativeEpisodes:
 
     @torch.no_grad()
     def take(self, rows: Tensor) -> Episode:
-        """The episodes of given texts, i64 `[B]`."""
+        """The episodes of given texts, i64 ``[B]``."""
         candidates = self.candidates[rows]
         with without_dropout(self.model):
             attention = self.model.attend(self.text.select(rows), self.shapes, candidates)
@@ -106,7 +106,7 @@ class HardNegativeEpisodes:
 
     @torch.no_grad()
     def _score(self, candidates: Tensor) -> Tensor:
-        """HAF's scores of candidates, both `[Q, C]`."""
+        """HAF's scores of candidates, both ``[Q, C]``."""
         step = max(1, CHUNK_PAIRS // candidates.shape[1])
         parts = []
         with without_dropout(self.model):
@@ -117,13 +117,13 @@ class HardNegativeEpisodes:
 
 
 def mine_hard_negatives(score: Tensor, positives: Tensor, count: int, keep_true: bool = True) -> Tensor:
-    """The candidates that score best, `[Q, count]` i64, best first.
+    """The candidates that score best, i64 ``[Q, count]``, best first.
 
     Args:
-        score: `[Q, M]`.
-        positives: Right answers, bool `[Q, M]`.
-        count: At most `M`.
-        keep_true: Where no right answer is among them, the best right one takes the last place.
+        score: Score of every shape for every query, ``[Q, M]``.
+        positives: Right answers, bool ``[Q, M]``.
+        count: Number of candidates, at most ``M``.
+        keep_true: Whether the best right answer takes the last place where none is among them.
     """
     chosen = score.topk(count, dim=1).indices
     if keep_true and count:

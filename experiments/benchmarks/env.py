@@ -20,7 +20,7 @@ from envs import (
     EnvConfig,
     EnvState,
     Episode,
-    EpisodeSource,
+    Source,
     demo_core,
 )
 from envs.adapters.sb3 import CalibrationVecEnv
@@ -143,9 +143,7 @@ class _Play:
             state = following
 
 
-def _plays(
-    core: CalibrationCore, source: EpisodeSource, count: int, moves: int, seed: int
-) -> dict[str, _Play]:
+def _plays(core: CalibrationCore, source: Source, count: int, moves: int, seed: int) -> dict[str, _Play]:
     """What is played, by case."""
     generator = torch.Generator().manual_seed(seed)
     episode = source.sample(count, generator)

@@ -320,16 +320,16 @@ def calibrate(
 
 def _resting(policy: DapController, gallery: Gallery, candidates: Tensor) -> Calibrations:
     """The calibrations of an agent that changes nothing."""
-    layout, tokens = policy.core.catalogue.layout, gallery.text.tokens
+    dims, tokens = policy.core.catalogue.dims, gallery.text.tokens
     count, device = len(tokens), tokens.device
     names = ("return", *policy.core.reward_weights, "acted")
     return Calibrations(
         calibration=Calibration.identity(
             count,
             tokens=tokens.shape[1],
-            levels=layout.levels,
-            heads=layout.heads,
-            regions=layout.regions,
+            levels=dims.levels,
+            heads=dims.heads,
+            regions=dims.regions,
             device=device,
         ),
         paired=candidates[:, 0],

@@ -75,7 +75,7 @@ def test_divergence_is_that_of_the_maps():
     for row in range(5):
         real = episode.attention.mask[row]
         p, q = calibrated[row][:, :, real].double(), initial[row][:, :, real].double()
-        per_map = torch.where(p > 0, p * (p / q).log(), 0.0).sum(-1) / core.catalogue.layout.levels
+        per_map = torch.where(p > 0, p * (p / q).log(), 0.0).sum(-1) / core.catalogue.dims.levels
         kl[row] = per_map.mean()
     torch.testing.assert_close(state.kl, kl, atol=1e-6, rtol=1e-4)
 
@@ -190,7 +190,7 @@ def test_order_of_the_candidates_is_forgotten():
     torch.testing.assert_close(
         core.observation(again, core.initial(again)), core.observation(episode, core.initial(episode))
     )
-    # `candidates` leads back to where each one stood.
+    # ``candidates`` leads back to where each one stood.
     assert torch.equal(shuffled.global_score.gather(1, again.candidates), again.attention.global_score)
 
 

@@ -1,4 +1,4 @@
-"""The faces play any decision process that is like the core, here a table of moves."""
+"""The adapters play any decision process that is like the core, here a table of moves."""
 
 import gymnasium
 import numpy as np
@@ -46,7 +46,7 @@ def test_many_rows_through_gymnasium():
 
 
 @pytest.mark.parametrize("repeat", [False, True])
-def test_stable_baselines_face(repeat):
+def test_stable_baselines_adapter(repeat):
     rows = envs.RepeatedEpisodeRunner(trap(), START) if repeat else envs.EpisodeRunner(trap(), Same(), 3)
     env = CalibrationVecEnv(3, rows=rows)
     env.reset()
@@ -59,7 +59,7 @@ def test_stable_baselines_face(repeat):
         CalibrationVecEnv(2, rows=rows)
 
 
-def test_torchrl_face():
+def test_torchrl_adapter():
     check_env_specs(CalibrationTorchRLEnv(3, corridor(), Same()), seed=0, break_when_any_done="both")
     env = CalibrationTorchRLEnv(3, rows=envs.RepeatedEpisodeRunner(trap(), START))
     step = env.step(env.reset().set("action", torch.tensor([0, 1, 2])))["next"]

@@ -101,7 +101,7 @@ def test_a_formula_changed_in_its_own_file_is_noticed(monkeypatch):
         return token_score(weights, queries, aligned, evidence) + model.haf.heads * aligned.mean(-1)
 
     monkeypatch.setattr("models.token_score.token_score", changed)
-    evaluator = Evaluator(model.haf, CalibrationCore(model.haf).catalogue.layout)
+    evaluator = Evaluator(model.haf, CalibrationCore(model.haf).catalogue.dims)
     with pytest.warns(UserWarning, match="formula is not that of HierarchicalAttentionFusion"):
         assert not evaluator.uses_kernels(state)
 

@@ -11,7 +11,7 @@ ROWS = 6
 
 
 def awkward(core):
-    """EpisodeRunner with one token, with as many as there are, and with a paired shape of a single region."""
+    """Rows with one token, with as many as there are, and with a paired shape of a single region."""
     source = DemoSource(core, tokens=9)
     attention = source.sample(ROWS, torch.Generator().manual_seed(0)).attention
     lengths = torch.tensor([1, 2, 9, 5, 7, 6])

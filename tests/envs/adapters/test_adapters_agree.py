@@ -1,4 +1,4 @@
-"""The same episodes and actions give the same numbers through every face."""
+"""The same episodes and actions give the same numbers through every adapter."""
 
 import numpy as np
 import pytest
@@ -64,8 +64,8 @@ def test_every_face_gives_the_same_numbers():
 
         # Stable-Baselines3 goes on to the next episode where the others stay: compare up to the end.
         on = np.flatnonzero(going)
-        faces = [s[0] for s in one], seen, step["observation"]
-        same("observation", observation, *faces)
+        adapters = [s[0] for s in one], seen, step["observation"]
+        same("observation", observation, *adapters)
         same("observation", observation[on], finals[on])
         same("reward", reward, [s[1] for s in one], rewards, step["reward"].squeeze(-1))
         same("reward", reward[on], sb3_rewards[on])
@@ -95,31 +95,35 @@ def _open(snapshot):
     return snapshot
 
 
-def test_no_face_makes_do_with_other_actions_than_it_was_told():
+def test_no_adapter_makes_do_with_other_actions_than_it_was_told():
     single, vector, sb3 = (
         envs.AttentionCalibrationEnv(),
         envs.AttentionCalibrationVectorEnv(2),
         CalibrationVecEnv(2),
     )
     torchrl = CalibrationTorchRLEnv(2)
-    for face in (single, vector, sb3):
-        face.reset()
+    for adapter in (single, vector, sb3):
+        adapter.reset()
     for fraction in (1.7, True, None):
         with pytest.raises(ValueError, match="expected whole numbers"):
             single.step(fraction)
-        for face in (vector, sb3):
+        for adapter in (vector, sb3):
             with pytest.raises(ValueError, match="expected whole numbers"):
-                face.step([1, fraction] if fraction is None else [fraction, fraction])
+                adapter.step([1, fraction] if fraction is None else [fraction, fraction])
     with pytest.raises(ValueError, match=r"actions: expected \[1\], got \[1, 2\]"):
         single.step([1, 2])
-    for face in (vector, sb3):
+    for adapter in (vector, sb3):
         with pytest.raises(ValueError, match=r"actions: expected \[2\], got \[1\]"):
-            face.step([1])  # not both rows alike
+            adapter.step([1])  # not both rows alike
     torchrl.reset()
     with pytest.raises(ValueError, match=r"actions: expected \[2\], got \[1\]"):
         torchrl.rows.step(torch.tensor([1]))
 
 
 def test_pictures_come_at_the_same_pace():
-    for face in (envs.AttentionCalibrationEnv(), envs.AttentionCalibrationVectorEnv(1), CalibrationVecEnv(1)):
-        assert face.metadata["render_fps"] == 2
+    for adapter in (
+        envs.AttentionCalibrationEnv(),
+        envs.AttentionCalibrationVectorEnv(1),
+        CalibrationVecEnv(1),
+    ):
+        assert adapter.metadata["render_fps"] == 2

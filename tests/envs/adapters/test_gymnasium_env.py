@@ -82,10 +82,10 @@ def test_a_restored_state_goes_on_the_same(env):
     env.reset(seed=6)
     env.step(2)
     other = envs.AttentionCalibrationEnv(env.core, env.episodes)
-    for face in (env, other):  # in place of another episode, and before any
-        face.set_state(before)
+    for adapter in (env, other):  # in place of another episode, and before any
+        adapter.set_state(before)
         for action, expected in zip((3, 5, 1), first, strict=True):
-            observation, *ends, info = face.step(action)
+            observation, *ends, info = adapter.step(action)
             np.testing.assert_array_equal(observation, expected[0])
             assert ends == list(expected[1:4])
             np.testing.assert_equal(info, expected[4])

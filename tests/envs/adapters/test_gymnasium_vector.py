@@ -110,11 +110,11 @@ def test_a_restored_state_goes_on_the_same(mode):
     for _ in range(6):
         actions.append(choose(env.action_masks(), rng))
         expected.append(env.step(actions[-1]))
-    for face in (env, envs.AttentionCalibrationVectorEnv(ROWS, core, queue, autoreset_mode=mode)):
-        face.set_state(saved)
+    for adapter in (env, envs.AttentionCalibrationVectorEnv(ROWS, core, queue, autoreset_mode=mode)):
+        adapter.set_state(saved)
         queue.next = drawn
         for action, (*results, info) in zip(actions, expected, strict=True):
-            *again, again_info = face.step(action)
+            *again, again_info = adapter.step(action)
             np.testing.assert_equal(again, results)
             close(again_info, info, exact=True)
 

@@ -68,6 +68,6 @@ def test_every_row_is_drawn():
     np.testing.assert_array_equal(sb3.get_images()[0], pictures[0])
     assert envs.AttentionCalibrationVectorEnv(2).render() is None
     assert CalibrationVecEnv(2).get_images() == [None, None]
-    for face in (envs.AttentionCalibrationVectorEnv, CalibrationVecEnv):
+    for adapter in (envs.AttentionCalibrationVectorEnv, CalibrationVecEnv):
         with pytest.raises(ValueError, match="render_mode='human'"):
-            face(2, render_mode="human")
+            adapter(2, render_mode="human")

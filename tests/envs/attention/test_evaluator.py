@@ -36,7 +36,7 @@ def test_gates_and_weights_need_no_maps_but_of_the_axes(families):
     episode = DemoSource(core).sample(4, generator)
     state = core.initial(episode)
     poisoned = episode.clone()
-    poisoned.attention.logits[..., : core.catalogue.layout.slices[-1].start] = torch.nan
+    poisoned.attention.logits[..., : core.catalogue.dims.slices[-1].start] = torch.nan
     poisoned.attention.node_values.fill_(torch.nan)
     other = state
     for _ in range(4):
@@ -51,9 +51,9 @@ def test_a_temperature_needs_the_maps_of_its_level_alone():
     episode = DemoSource(core).sample(4, torch.Generator().manual_seed(2))
     state = core.initial(episode)
     poisoned = episode.clone()
-    coarsest = core.catalogue.layout.slices[-1]
+    coarsest = core.catalogue.dims.slices[-1]
     poisoned.attention.logits[..., : coarsest.start] = torch.nan
-    action = torch.full((4,), core.action_names.index(f"sharpen level {core.catalogue.layout.levels}"))
+    action = torch.full((4,), core.action_names.index(f"sharpen level {core.catalogue.dims.levels}"))
     next_state = core.transition(poisoned, state, action)
     expected = core.transition(episode, state, action)
     assert torch.equal(next_state.evaluation.score, expected.evaluation.score)
@@ -65,7 +65,7 @@ def test_pieces_and_the_whole_are_the_same():
     episode = DemoSource(core).sample(24, torch.Generator().manual_seed(3))
     states = []
     for pairs in (1, 200, 10**9):
-        core.evaluator = Evaluator(core.haf, core.catalogue.layout, backend="torch", chunk_pairs=pairs)
+        core.evaluator = Evaluator(core.haf, core.catalogue.dims, backend="torch", chunk_pairs=pairs)
         generator = torch.Generator().manual_seed(4)
         state = core.initial(episode)
         for _ in range(6):
