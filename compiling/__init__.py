@@ -1,6 +1,6 @@
-"""How functions are compiled for the CPU, for all packages: where Numba alone would be wrong or slow."""
+"""Compilation of functions for the CPU, for all packages: where Numba alone would be wrong or slow."""
 
 from compiling.cache import cached_njit, device_njit, inlined, uninterrupted
-from compiling.products import product, single_threaded_products
+from compiling.products import single_threaded_products
 
-__all__ = ["cached_njit", "device_njit", "inlined", "product", "single_threaded_products", "uninterrupted"]
+__all__ = ["cached_njit", "device_njit", "inlined", "single_threaded_products", "uninterrupted"]

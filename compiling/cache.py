@@ -1,4 +1,4 @@
-"""Compiled functions whose machine code is kept on disk, and is made anew when any part of them has changed.
+"""Machine code that is kept on disk, and made anew when any part of a compiled function has changed.
 
 Numba keeps machine code for the next process and forgets it when the file of the function changes. But a
 function is made of all that it calls, and that is in other files: without more, the code of a release before
@@ -26,11 +26,11 @@ BOUNDS_CHECK = os.environ.get("ALIGN3D_BOUNDS_CHECK", "0") not in ("", "0")
 """Debug switch: every index is checked, or an ``IndexError`` raised; nothing of it is kept on disk."""
 
 HINTS = (b"compiling", b"jit")
-"""A file with compiled functions has one of these in it: it imports this, Numba's `njit`, or a `jit.py`."""
+"""A file with compiled functions has one of these in it: it imports this package, ``njit`` or a ``jit.py``."""
 
 
 def cached_njit(**options: Any) -> Decorator:
-    """Decorator: compile at the first call, and keep the machine code where a folder may be written to.
+    """Decorate a function to be compiled at the first call, and to be kept where a folder may be written to.
 
     Args:
         options: Options of ``numba.njit``. The interpreter's lock is released unless they say otherwise.
@@ -50,7 +50,7 @@ def cached_njit(**options: Any) -> Decorator:
 
 
 def device_njit(**options: Any) -> Decorator:
-    """Decorator for what only compiled functions call: without a way in from Python, compiled with each."""
+    """Decorate what only compiled functions call: it has no way in from Python, and is compiled with each."""
     unreachable = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
     checked = {"boundscheck": BOUNDS_CHECK}
     decorator: Decorator = numba.njit(**unreachable | checked | options, pipeline_class=PartCompiler)
@@ -58,7 +58,7 @@ def device_njit(**options: Any) -> Decorator:
 
 
 def inlined(**options: Any) -> Decorator:
-    """Decorator for what only compiled functions call, made a part of their machine code wherever they do.
+    """Decorate what only compiled functions call, to be a part of their machine code wherever they do.
 
     For sums that may be regrouped (``fastmath``). A call would reach another copy of the function in a
     process that compiled it, where it stands by itself, than in one that found its caller on disk; and each
@@ -68,7 +68,7 @@ def inlined(**options: Any) -> Decorator:
 
 
 def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, without garbage collection while it runs.
+    """Wrap a function so that garbage is not collected while it runs.
 
     To compile makes millions of objects. Collections look through all of them and through PyTorch's again and
     again, for up to a fifth of the time.
@@ -88,7 +88,7 @@ def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def stamped(compiled: Any, folder: Path) -> None:
-    """Lets the kept machine code hold for as long as the kernels of the folder's package are as they are.
+    """Let the kept machine code hold for as long as the kernels of the folder's package are as they are.
 
     Numba has no public way to say so. Where its attributes are not as they were, its own rule stays.
     """
@@ -99,7 +99,7 @@ def stamped(compiled: Any, folder: Path) -> None:
 
 @lru_cache
 def fingerprint(folder: Path) -> str:
-    """Hash of all files with compiled functions in the package that a folder is of, and in this one."""
+    """Hash all files with compiled functions in the package that a folder is of, and in this one."""
     while (folder.parent / "__init__.py").exists():
         folder = folder.parent
     folders = (folder, Path(__file__).parent)

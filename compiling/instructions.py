@@ -1,6 +1,6 @@
-"""What functions that emit LLVM code themselves share: vectors, products of bytes, prefetching.
+"""Building blocks of functions that emit LLVM code: vectors, products of bytes, prefetching.
 
-Numba offers no vector instructions. A function made with `numba.extending.intrinsic` may emit them as LLVM
+Numba offers no vector instructions. A function made with ``numba.extending.intrinsic`` may emit them as LLVM
 code, in the width that the processor has, and needs no compiler to be installed.
 """
 
@@ -28,7 +28,7 @@ BYTE, SHORT, INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 
 
 def _lanes() -> int:
-    """Bytes that a look-up instruction of this processor takes."""
+    """Find how many bytes a look-up instruction of this processor takes."""
     machine = platform.machine().lower()
     if machine in ("x86_64", "amd64"):
         features = llvm.get_host_cpu_features()
@@ -47,43 +47,43 @@ _DOT_BYTES = {8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.5
 
 
 def vector(element: ir.Type, count: int) -> ir.Type:
-    """The type of so many elements."""
+    """Give the type of a vector of ``count`` elements."""
     return ir.VectorType(element, count)
 
 
 def splat(element: ir.Type, count: int, value: int) -> ir.Constant:
-    """A constant vector of which every element is the value."""
+    """Give a constant vector of which every element is the value."""
     return ir.Constant(vector(element, count), [value] * count)
 
 
 def shuffle(builder: Any, value: Any, places: list[int], other: Any = None) -> Any:
-    """Elements of one vector, or of two, in the order of their places."""
+    """Give elements of one vector, or of two, in the order of their places."""
     mask = ir.Constant(vector(INT, len(places)), places)
     return builder.shuffle_vector(value, value if other is None else other, mask)
 
 
 def spread(builder: Any, value: Any, count: int) -> Any:
-    """A vector of which every element is the value."""
+    """Give a vector of which every element is the value."""
     first = builder.insert_element(ir.Constant(vector(value.type, count), ir.Undefined), value, INT(0))
     return shuffle(builder, first, [0] * count)
 
 
 def load(builder: Any, address: Any, kind: ir.Type) -> Any:
-    """What is at an address, which need not be aligned."""
+    """Load what is at an address, which need not be aligned."""
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
     return value
 
 
 def dot_bytes(builder: Any, total: Any, factors: Any, numbers: Any, count: int) -> Any:
-    """Adds to each of ``count`` sums, 8 or 16, four products of a byte without a sign and one with a sign.
+    """Add to each of ``count`` sums, 8 or 16, four products of a byte without a sign and one with a sign.
 
     Args:
-        builder: Numba's.
-        total: ``<count x i32>``.
-        factors: ``<4 count x i8>``, without signs.
-        numbers: ``<4 count x i8>``, with signs.
-        count: of the sums.
+        builder: Numba's builder of LLVM code.
+        total: Sums so far, ``<count x i32>``.
+        factors: First factors, ``<4 count x i8>``, without signs.
+        numbers: Second factors, ``<4 count x i8>``, with signs.
+        count: Number of sums.
     """
     if _HAS_DOT_BYTES:
         sums = vector(INT, count)
@@ -103,16 +103,16 @@ def dot_bytes(builder: Any, total: Any, factors: Any, numbers: Any, count: int) 
 def block_products(
     builder: Any, asked: Any, block: Any, size: Any, start: Any, count: int, *, signed: bool
 ) -> Any:
-    """Adds to ``start`` the products of a vector of bytes with ``count`` others: ``<count x i32>``.
+    """Add to ``start`` the products of a vector of bytes with ``count`` others: ``<count x i32>``.
 
     Args:
-        builder: Numba's.
-        asked: address of ``size`` bytes.
-        block: address of the others: four bytes of each, then the next four of each.
-        size: of each vector, a multiple of `STEP`.
-        start: ``<count x i32>``.
-        count: 8 or 16.
-        signed: whether ``asked`` has signs and the block none, or the other way round.
+        builder: Numba's builder of LLVM code.
+        asked: Address of ``size`` bytes.
+        block: Address of the others: four bytes of each, then the next four of each.
+        size: Bytes of each vector, a multiple of `STEP`.
+        start: Sums to begin with, ``<count x i32>``.
+        count: Number of other vectors, 8 or 16.
+        signed: Whether ``asked`` has signs and the block none, or the other way round.
     """
     bytes_ = vector(BYTE, QUAD * count)
     chains = STEP // QUAD  # sums of their own: each would wait for the one before
@@ -151,6 +151,6 @@ def prefetch(typingctx: Any, address: Any) -> Any:
 
 @cached_njit()
 def prefetch_lines(address: int, size: int) -> None:
-    """Brings so many bytes of memory nearer."""
+    """Bring ``size`` bytes of memory nearer."""
     for at in range(0, size, LINE):
         prefetch(address + at)

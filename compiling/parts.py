@@ -1,7 +1,7 @@
-"""Inner functions are compiled as parts of what calls them, and not once more by themselves.
+"""Compiler of inner functions: as parts of what calls them, and not once more by themselves.
 
 Numba makes machine code of every function. Of an inner one nobody runs it: what calls it takes in its
-intermediate code, and optimises that together with its own. To leave the rest out saves a sixth of the time
+intermediate code, and optimizes that together with its own. To leave the rest out saves a sixth of the time
 that all compiling takes, and the callers' machine code is as fast.
 
 What such a function raises must be made of constants: anything else is looked up where its own machine code
@@ -21,7 +21,7 @@ class Part(JITCodeLibrary):
 
     @property
     def codegen(self) -> Part:
-        """Who is told where the Python objects of a function are."""
+        """The part itself, which Numba tells where the Python objects of a function are."""
         return self
 
     def set_env(self, name: str, objects: Any) -> None:

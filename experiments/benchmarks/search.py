@@ -47,7 +47,7 @@ def search(
 
     A search is 32 simulations over 16 actions, at most 8 deep, noise at the root and the choice of an action
     included; its dynamics are a perceptron of two hidden layers. Ours is measured with the dynamics in
-    PyTorch, as any problem may be written, and compiled (`agents.search.CompiledProblem`), as mctx needs it.
+    PyTorch, as any problem may be written, and compiled by Numba.
 
     Each count of threads is a process of its own, in which all peers run in turn. Before anything is imported
     it is bound to so many cores, which is what JAX's thread pool goes by, and told so for PyTorch and BLAS.

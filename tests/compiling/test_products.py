@@ -1,34 +1,18 @@
-"""Products in compiled functions, and compiling without interruption."""
+"""Products on one thread, and compiling without interruption."""
 
 import gc
 
-import numba
-import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
-from compiling import product, uninterrupted
-
-
-@numba.njit
-def multiplied(left, numbers, start, out):
-    product(left, numbers, start, out)
+from compiling import single_threaded_products, uninterrupted
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_matrix_in_a_line_of_numbers_is_multiplied_with(dtype):
-    random = np.random.default_rng(0)
-    left, numbers = random.normal(size=(5, 3)).astype(dtype), random.normal(size=40).astype(dtype)
-    out = np.empty((5, 7), dtype)
-    multiplied(left, numbers, 4, out)
-    np.testing.assert_allclose(out, left @ numbers[4:25].reshape(3, 7), rtol=1e-5)
-
-
-def test_other_layouts_are_refused():
-    left, numbers, out = np.zeros((2, 3)), np.zeros(6), np.zeros((2, 2))
-    with pytest.raises(Exception, match="expected contiguous arrays of one dtype"):
-        multiplied(np.asfortranarray(left), numbers, 0, out)
-    with pytest.raises(Exception, match="expected contiguous arrays of one dtype"):
-        multiplied(left.astype(np.float32), numbers, 0, out)
+def test_products_run_on_one_thread_while_entered():
+    with single_threaded_products():
+        found = ThreadpoolController().select(internal_api="openblas").info()
+    assert found
+    assert {library["num_threads"] for library in found} == {1}
 
 
 @pytest.mark.parametrize("before", [True, False])
