@@ -70,7 +70,11 @@ def benchmark(name: str, table: Show | None = None) -> Callable[[Run], Run]:
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 7
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float = 1.0,
+    rounds: int = 7,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Times peers in turn, so that whatever else the machine does falls on all of them alike.
 
@@ -78,6 +82,7 @@ def interleaved(
         functions: what to call, by peer; each must leave things as it found them. Each is called once before,
             unmeasured: what compiles or fills a cache does so then.
         seconds: about how long each peer is measured for in all.
+        clock: What tells seconds: the wall's clock, or the processor's for what one thread does alone.
         rounds: turns; in each a peer is called as often as fits into its share of the seconds, at least once.
 
     Returns:
@@ -86,18 +91,18 @@ def interleaved(
     calls = {}
     for name, function in functions.items():
         function()
-        start = time.perf_counter()
+        start = clock()
         function()
-        once = max(time.perf_counter() - start, 1e-9)
+        once = max(clock() - start, 1e-9)
         calls[name] = max(1, int(seconds / rounds / once))
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(rounds):
         for name in _turned(list(functions), turn):
             function = functions[name]
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls[name]):
                 function()
-            times[name].append((time.perf_counter() - start) / calls[name])
+            times[name].append((clock() - start) / calls[name])
     return times
 
 

@@ -1,4 +1,4 @@
-"""One direction of search, measured: every engine over its knobs, then its answers as HAF orders them."""
+"""Measurement of one direction of search: engines over their settings, then with re-ranking."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import faiss
 import numba
@@ -17,16 +18,17 @@ from threadpoolctl import threadpool_limits
 
 from align3d.console.progress import Tracker
 from align3d.errors import UserError
-from experiments.benchmarks.retrieval import worth_timing
 from experiments.index_evaluation.options import Settings
 from retrieval import FlatIndex, Retriever
 from retrieval.benchmark import curves
-from retrieval.benchmark.curves import Cost, Point, Speed, Task
+from retrieval.benchmark.curves import GOALS, Cost, Point, Speed, Task
 from retrieval.engines import MissingEngineError, make_index
 from retrieval.metrics import ranks_from_ids
 from retrieval.reranker import Reranker, Timed, rerank
 
-YARDSTICK = "flat"
+EXACT = "flat"
+LEAST_RECALL = 0.9
+"""Points below are left untimed, but for each engine's nearest: nobody asks what they cost."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Candidates:
     """What an engine found to be re-ranked.
 
     Attributes:
-        knobs: its setting.
+        search_params: its setting.
         ids: ``[Q, C]``.
         overlap: share of exact search's first C that are among them.
         milliseconds: a query in a batch.
     """
 
-    knobs: Mapping[str, int]
+    search_params: Mapping[str, int]
     ids: NDArray[np.int64]
     overlap: float
     milliseconds: float
@@ -72,8 +74,8 @@ class Reranked:
     """An engine's candidates in the order of a re-ranker.
 
     Attributes:
-        knobs: the fastest setting whose candidates reach the wanted overlap with exact search's, else the one
-            that comes nearest: what serves for ``k`` answers may be too little for all candidates.
+        search_params: The fastest setting whose candidates reach the wanted overlap with exact search's, else
+            the one that comes nearest: what serves for ``k`` answers may be too little for all candidates.
         overlap: of the candidates with exact search's.
         quality: see `retrieval.benchmark.curves.quality`.
         milliseconds: of the re-ranker, a query in a batch, on the wall's clock.
@@ -82,7 +84,7 @@ class Reranked:
         gain: its R@1 less that of exact search, and the ends of the 95 % interval.
     """
 
-    knobs: Mapping[str, int]
+    search_params: Mapping[str, int]
     overlap: float
     quality: Mapping[str, float]
     milliseconds: float
@@ -97,7 +99,7 @@ class Measured:
 
     Attributes:
         cost: of building and keeping it.
-        points: over its knobs.
+        points: over its search parameters.
         chosen: the fastest of them that reaches the wanted overlap with exact search, else the one with most.
         reranked: by the re-ranker's name.
     """
@@ -121,12 +123,12 @@ def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[
     found: dict[str, Callable[[], Retriever]] = {}
     for name in dict.fromkeys(settings.engines):
         try:
-            make_index(name)
+            _made(name, settings)
         except MissingEngineError as error:
             if tell:
                 print(f"left out: {error}", file=sys.stderr)
             continue
-        found[name] = lambda name=name: _with_threads(make_index(name), settings.threads)  # type: ignore[misc]
+        found[name] = partial(_made, name, settings)
     if not found:
         raise UserError(f"engines={','.join(settings.engines)}: none of them is installed")
     return found
@@ -134,7 +136,7 @@ def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[
 
 def measure(problem: Problem, settings: Settings) -> dict[str, Measured]:
     """Measures all engines on a problem, by name."""
-    exact = FlatIndex()
+    exact = FlatIndex(threads=settings.threads)
     exact.build(problem.vectors, np.arange(len(problem.vectors)))
     k = min(settings.k, len(problem.vectors))
     task = Task(problem.queries, exact.search(problem.queries, k)[0], problem.right)
@@ -164,6 +166,15 @@ def measure(problem: Problem, settings: Settings) -> dict[str, Measured]:
                 tracker.advance(note=f"{name}, {title}")
             found[name] = Measured(costs[name], points[name], chosen, reranked)
     return found
+
+
+def worth_timing(points: Sequence[Point]) -> list[Point]:
+    """The points of some recall, and the best one below where they alone do not reach down to the goals."""
+    chosen = [point for point in points if point.recall >= LEAST_RECALL]
+    below = [point for point in points if point.recall < LEAST_RECALL]
+    if below and (not chosen or min(point.recall for point in chosen) > min(GOALS)):
+        chosen.append(max(below, key=lambda point: point.recall))
+    return chosen
 
 
 def choose(points: Sequence[Point], recall: float) -> Point:
@@ -200,9 +211,11 @@ def pinned(threads: int) -> Iterator[None]:
             torch.set_num_threads(before[2])
 
 
-def _with_threads(engine: Retriever, threads: int) -> Retriever:
+def _made(name: str, settings: Settings) -> Retriever:
+    """An empty engine."""
+    engine = make_index(name, **({"backend": settings.backend} if name == "ers" else {}))
     if hasattr(engine, "threads"):
-        engine.threads = threads
+        engine.threads = settings.threads
     return engine
 
 
@@ -241,7 +254,7 @@ def for_candidates(
     """An engine's candidates at the fastest of its settings that finds enough of the wanted ones.
 
     Args:
-        engine: is built; its knobs are left at the last setting that was tried.
+        engine: is built; its search parameters are left at the last setting that was tried.
         queries: ``[Q, D]``.
         wanted: ``[Q, C]`` of exact search.
         points: measured.
@@ -279,7 +292,7 @@ def _reranked(
     hits = ranks_from_ids(ids, problem.right) == 1
     difference = hits.astype(np.float64) - exact_hits
     return Reranked(
-        knobs=candidates.knobs,
+        search_params=candidates.search_params,
         overlap=candidates.overlap,
         quality=curves.quality(ids, problem.right),
         milliseconds=timed.milliseconds,

@@ -1,4 +1,4 @@
-"""What was measured, as tables, as JSON and as plots."""
+"""Tables, JSON and plots of what was measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from rich.table import Table
 
-from experiments.index_evaluation.measure import YARDSTICK, Measured
+from experiments.index_evaluation.measure import EXACT, Measured, Reranked
 from experiments.index_evaluation.recall_plot import line_style
 from retrieval.benchmark import curves
 from retrieval.benchmark.curves import batched, single
@@ -75,7 +75,7 @@ def cost_table(measured: Mapping[str, Measured], title: str) -> Table:
         resident = "–" if cost.resident_bytes is None else f"{cost.resident_bytes / 1e6:,.1f}"
         table.add_row(
             _named(name),
-            " ".join(f"{knob}={value}" for knob, value in point.search_params.items()) or "–",
+            " ".join(f"{key}={value}" for key, value in point.search_params.items()) or "–",
             f"{100 * point.recall:.1f}",
             f"{speed.batched:,.0f}",
             f"{speed.single:,.0f}",
@@ -95,10 +95,16 @@ def as_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
             "cost": asdict(found.cost),
             "chosen": curves.as_json(found.chosen),
             "points": [curves.as_json(point) for point in found.points],
-            "reranked": {title: asdict(ranking) for title, ranking in found.reranked.items()},
+            "reranked": {title: _ranking(one) for title, one in found.reranked.items()},
         }
         for name, found in measured.items()
     }
+
+
+def _ranking(ranking: Reranked) -> dict[str, Any]:
+    """A ranking for a file, which calls search parameters as it does for points."""
+    plain = asdict(ranking)
+    return {"knobs": plain.pop("search_params"), **plain}
 
 
 def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall: float, k: int) -> Figure:
@@ -126,7 +132,7 @@ def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall:
             rates = {size: curves.rate_at(found.points, recall, rate) for size, found in there.items()}
             costs = {size: 1e3 / value for size, value in rates.items() if value is not None}
             axis.plot(list(costs), list(costs.values()), **style)
-        built = {size: found.cost.build_cpu_seconds for size, found in there.items() if name != YARDSTICK}
+        built = {size: found.cost.build_cpu_seconds for size, found in there.items() if name != EXACT}
         axes[2].plot(list(built), list(built.values()), **style)
     figure.suptitle(f"cost at recall@{k} ≥ {recall}")
     axes[0].set(title="a query of a batch", ylabel="milliseconds")
@@ -161,7 +167,7 @@ def _logarithmic(axis: Axes, sizes: Sequence[int]) -> None:
 
 
 def _named(name: str) -> str:
-    return "exact KNN (flat)" if name == YARDSTICK else name
+    return "exact KNN (flat)" if name == EXACT else name
 
 
 def _percents(quality: Mapping[str, float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The settings of ``python -m experiments.retrieval`` and how they are read."""
+"""Settings of ``python -m experiments.retrieval`` and of its benchmark."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from align3d.console.arguments import listed, values_of
 from align3d.errors import UserError, did_you_mean
 from experiments.console import process
 from experiments.index_evaluation.memory_check import check_memory
+from experiments.settings.schema import import_modules
 from models.rerank.cached_haf import Precision
 from retrieval.engines import ENGINES
+from retrieval.ers.backend import Backend
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -30,6 +32,8 @@ class Settings:
     dim: Annotated[int, Field(ge=2)] = 256  # of the mixture's vectors
     gallery: Literal["test", "all", "new"] = "test"  # the run's test shapes, all it has, or new ones
     engines: tuple[str, ...] = tuple(ENGINES)  # by default all that are installed
+    imports: tuple[str, ...] = ()  # modules to import first: they register engines of your own
+    backend: Backend = "auto"  # of ers: faiss (plain) or numba (compiled)
     rerank: tuple[Literal["light", "cascade", "haf"], ...] = (
         "light",
         "cascade",
@@ -58,7 +62,8 @@ def parse(arguments: Sequence[str]) -> Settings:
         UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
     values = values_of(Settings, arguments, "run=outputs/mine")
-    settings = Settings(**values)
+    import_modules(values.get("imports", ()))
+    settings = Settings(**{"engines": tuple(ENGINES)} | values)  # with those that were registered just now
     _check_together(settings, values)
     return settings
 

@@ -19,10 +19,10 @@ from retrieval.benchmark.curves import GOALS, Point, batched, frontier, single
 from retrieval.engines import ENGINES
 
 FORMATS = (".png", ".svg")
-OURS, YARDSTICK = "ers", "flat"
+OURS, EXACT = "ers", "flat"
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 _END = 1.0005  # where the scale of recall would end: 1 stands a little behind 0.999
-_RIVALS = [name for name in ENGINES if name not in (OURS, YARDSTICK)]
+_OTHERS = [name for name in ENGINES if name not in (OURS, EXACT)]
 
 
 def recall_plot(curves: Mapping[str, Sequence[Point]], path: Path, *, title: str = "", k: int = 10) -> Figure:
@@ -79,9 +79,9 @@ def line_style(name: str) -> dict[str, Any]:
     style: dict[str, Any] = {"linewidth": 1.3, "linestyle": "solid", "marker": "o", "markersize": 3.5}
     if name == OURS:
         return style | {"color": COLORS[0], "linewidth": 2.8, "zorder": 3}
-    if name == YARDSTICK:
+    if name == EXACT:
         return style | {"color": "#222222"}
-    number = _RIVALS.index(name) if name in _RIVALS else len(_RIVALS)
+    number = _OTHERS.index(name) if name in _OTHERS else len(_OTHERS)
     others = COLORS[1:]
     return style | {
         "color": others[number % len(others)],

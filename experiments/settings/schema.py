@@ -7,7 +7,7 @@ import importlib
 import inspect
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -262,7 +262,7 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
     for key, value in rest.items():  # first, as settings of sections are made from them
         if key in hints:
             _checked(hints[key], value, key)
-    _import(plain.get("imports") or [])
+    import_modules(plain.get("imports") or [])
     sections = {
         "data": _data(plain["data"]),
         "model": _typed(ModelConfig, {k: v for k, v in plain["model"].items() if k != "name"}, "model"),
@@ -287,7 +287,7 @@ def outdated(plain: Mapping[str, Any]) -> str:
         What differs, in words; empty where nothing does. Settings of agents and sources of one's own may be
         left out.
     """
-    _import(plain.get("imports") or [])
+    import_modules(plain.get("imports") or [])
     known = {name: _names(schema) for name, schema in SECTIONS.items() if name not in ("agent", "data")}
     known["env"] -= {"reward"}
     known["model"] |= {"name"}
@@ -322,8 +322,8 @@ def _names(schema: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(schema)}
 
 
-def _import(modules: list[str]) -> None:
-    """Imports the user's modules, which register sources, agents and families."""
+def import_modules(modules: Sequence[str]) -> None:
+    """Imports the user's modules, which register sources, agents, families and engines."""
     for module in modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise UserError(

@@ -1,8 +1,8 @@
-"""What an index is worth: its answers against exact search and against the truth, its speed, its sizes.
+"""Recall, quality, speed and size of an index over its search parameters.
 
-An engine is judged by a curve over its own knobs, never at one point: at one point whoever chose it decides
-who wins. `curve` measures points, `frontier` keeps those that nothing beats, `rate_at` reads a rate between
-them.
+An engine is judged by a curve over its own search parameters, never at one point: who wins there depends on
+the choice of the point. `curve` measures points, `frontier` keeps those that nothing beats, `rate_at` reads a
+rate between them.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Speed:
 
 @dataclass(frozen=True)
 class Point:
-    """An engine at one setting of its knobs.
+    """An engine at one setting of its search parameters.
 
     Attributes:
-        knobs: the setting; empty for an engine without any.
+        search_params: The setting; empty for an engine without any.
         recall: share of the exact nearest k that it finds, see `overlap`.
         quality: see `quality`.
         speed: None until it is measured.
@@ -147,26 +147,26 @@ def build(engine: Retriever, vectors: NDArray[np.float32], ids: NDArray[np.int64
 
 
 def settings_of(engine: Retriever) -> list[dict[str, int]]:
-    """All combinations of an engine's knobs, its first knob moving fastest; one empty one if it has none."""
-    knobs = search_params_of(engine)
-    names = list(knobs)
-    grids = itertools.product(*(knobs[name] for name in reversed(names)))
+    """All combinations of an engine's search parameters, the first moving fastest; one empty one for none."""
+    values_of = search_params_of(engine)
+    names = list(values_of)
+    grids = itertools.product(*(values_of[name] for name in reversed(names)))
     return [dict(zip(names, reversed(values), strict=True)) for values in grids]
 
 
-def set_search_params(engine: Retriever, knobs: Mapping[str, int]) -> None:
-    """Sets an engine's knobs."""
-    for name, value in knobs.items():
+def set_search_params(engine: Retriever, search_params: Mapping[str, int]) -> None:
+    """Sets an engine's search parameters."""
+    for name, value in search_params.items():
         setattr(engine, name, value)
 
 
 def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
-    """An engine's answers over its knobs, without speed.
+    """An engine's answers over its search parameters, without speed.
 
     Args:
-        engine: is built; its knobs are left at the last setting.
+        engine: A built engine; its search parameters are left at the last setting.
         task: the queries; k is that of its exact neighbours.
-        enough: recall from which on the first knob is turned no further.
+        enough: recall from which on the first parameter is raised no further.
 
     Returns:
         One point a setting that was tried.
@@ -175,21 +175,21 @@ def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
     names = list(search_params_of(engine))
     points: list[Point] = []
     sated: set[tuple[int, ...]] = set()
-    for knobs in settings_of(engine):
-        others = tuple(knobs[name] for name in names[1:])
+    for search_params in settings_of(engine):
+        others = tuple(search_params[name] for name in names[1:])
         if others in sated:
             continue
-        set_search_params(engine, knobs)
+        set_search_params(engine, search_params)
         found, _ = engine.search(task.queries, k)
         recall = overlap(found, task.exact)
-        points.append(Point(knobs, recall, quality(found, task.right)))
+        points.append(Point(search_params, recall, quality(found, task.right)))
         if recall >= enough:
             sated.add(others)
     return points
 
 
 def measure(engine: Retriever, queries: NDArray[np.float32], k: int, singles: int | None = None) -> Speed:
-    """Times an engine once at its present knobs; call it in turns with its peers and take `typical`.
+    """Times an engine once as it is set; call it in turns with its peers and take `typical`.
 
     Args:
         engine: is built. A few queries are asked beforehand, unmeasured, so that it is warm.

@@ -55,8 +55,8 @@ class Engine(ABC):
 
     Attributes:
         name: what `retrieval.engines.make_index` calls it.
-        knobs: for each attribute that trades recall for speed the values of a curve, cheapest first; the
-            first is the one that the engine's users turn. Each may be set at any time between searches.
+        search_params: For each attribute that trades recall for speed the values of a curve, cheapest first;
+            the first is the one that the engine's users set. Each may be set at any time between searches.
         threads: of building and of searching many queries, at most `retrieval.validation.MOST_THREADS`.
     """
 

@@ -133,7 +133,7 @@ class ErsIndex:
         size = "empty" if content is None else f"{len(self)} vectors of width {content.tree.width}"
         leaves = "" if content is None else f" in {content.tree.leaf_count} leaves"
         state = "learning" if self._learning else "frozen"
-        codes = f"codec={self._codec!r}, precision={self._precision!r}"
+        codes = f"codec={self._codec!r}, precision={self._precision!r}, backend={self._backend!r}"
         return f"<ErsIndex: {size}{leaves}, beam={self.beam}, refine={self.refine}, {codes}, {state}>"
 
     @property

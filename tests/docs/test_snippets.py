@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-SNIPPETS = re.findall(
-    r"^## (.*?)$.*?```python\n(.*?)```", (DOCS / "parts.md").read_text(), re.MULTILINE | re.DOTALL
-)
+
+
+def snippets(page: str) -> list[tuple[str, str]]:
+    """The title of each section with Python in it, and the Python."""
+    sections = re.split(r"^## ", (DOCS / page).read_text(), flags=re.MULTILINE)[1:]
+    titled = [
+        (section.partition("\n")[0], re.search(r"```python\n(.*?)```", section, re.DOTALL))
+        for section in sections
+    ]
+    return [(title, code.group(1)) for title, code in titled if code]
+
+
+SNIPPETS, OF_RETRIEVAL = snippets("parts.md"), snippets("retrieval.md")
 
 
 @pytest.mark.parametrize(("title", "code"), SNIPPETS, ids=[title for title, _ in SNIPPETS])
@@ -34,4 +44,22 @@ def test_each_part_has_its_snippet() -> None:
         "The agents",
         "The search",
         "HAF on your own tensors",
+    ]
+
+
+@pytest.mark.parametrize(("title", "code"), OF_RETRIEVAL, ids=[title for title, _ in OF_RETRIEVAL])
+def test_an_index_does_what_its_page_says(
+    title: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, title, "exec"), {})
+    said = re.findall(r"print\(.*\)  # (.*)", code)
+    assert said
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_the_page_of_retrieval_has_its_snippets() -> None:
+    assert [title for title, _ in OF_RETRIEVAL] == [
+        "To index and to search",
+        "To change, filter, save and teach an index",
     ]

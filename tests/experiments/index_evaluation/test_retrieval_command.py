@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -12,12 +13,19 @@ import torch
 from experiments import retrieval as command
 from experiments.index_evaluation.distill_light import Lessons, fit
 from experiments.index_evaluation.load_run import read_config
-from experiments.index_evaluation.measure import Problem, bootstrap, choose, for_candidates, measure
+from experiments.index_evaluation.measure import (
+    Problem,
+    bootstrap,
+    choose,
+    engines_of,
+    for_candidates,
+    measure,
+)
 from experiments.index_evaluation.options import Settings, parse
 from models import PointHierarchy, TextEmbedding
 from models.rerank.late_interaction import LightHead
 from retrieval.benchmark.curves import Point, Speed
-from retrieval.engines import make_index
+from retrieval.engines import ENGINES, make_index
 
 FAST = ["rounds=1", "singles=3", "resamples=100", "engines=flat,ivf"]
 
@@ -38,6 +46,7 @@ FAST = ["rounds=1", "singles=3", "resamples=100", "engines=flat,ivf"]
         (["run=/nowhere", "gallery=new", "dim=3"], "belongs to mixture"),
         (["run=/nowhere", "gallery=new", "size=500"], "queries=1000 of 500"),
         (["mixture=easier", "engines=hsnw"], "did you mean hnsw?"),
+        (["mixture=easier", "backend=torch"], "backend=torch: expected 'auto', 'faiss' or 'numba'"),
         (["run=/nowhere", "candidates=5"], "candidates=5: expected at least k=10"),
         (["mixture"], "expected key=value"),
         (["mixture=easier", "dim=1"], "dim=1: expected greater than or equal to 2"),
@@ -124,13 +133,13 @@ def test_candidates_are_found_by_the_fastest_setting_that_finds_enough_of_them()
     wanted, _ = exact.search(queries, 100)
     points = [Point({"nprobe": probes}, 0.0, {}, Speed(1 / probes, 1, 1, 1)) for probes in (16, 1, 2, 4, 8)]
     found = for_candidates(engine, queries, wanted, points, 0.9)
-    assert found.knobs["nprobe"] in (8, 16)
+    assert found.search_params["nprobe"] in (8, 16)
     assert found.overlap >= 0.9
     assert found.overlap == pytest.approx(
         np.mean([np.isin(one, other).mean() for one, other in zip(wanted, found.ids, strict=True)])
     )
     few = for_candidates(engine, queries, wanted, points[1:3], 0.9)
-    assert few.knobs == {"nprobe": 2}
+    assert few.search_params == {"nprobe": 2}
     assert few.overlap < 0.9
 
 
@@ -206,3 +215,31 @@ def test_the_light_reranker_learns_what_haf_says():
     fit(head, lessons, gallery, seed=0, steps=60)
     after = (head.scores(text, gallery, candidates).argmax(1) == fine.argmax(1)).float().mean()
     assert after > before + 0.3
+
+
+def test_an_engine_of_ones_own_is_evaluated(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(ENGINES, "projection", ("examples.projection_index", "ProjectionIndex"))
+    monkeypatch.delitem(ENGINES, "projection")  # what the import registers is forgotten afterwards
+    monkeypatch.delitem(sys.modules, "examples.projection_index", raising=False)
+    asked = ["mixture=harder", "size=600", "dim=16", "queries=20", "singles=2", "rounds=1"]
+    mine = ["imports=[examples.projection_index]", "engines=flat,projection"]
+    assert command.main([*asked, *mine, f"out={tmp_path}"]) == 0
+    assert "projection" in capsys.readouterr().out
+    engines = json.loads((tmp_path / "retrieval.json").read_text())["problems"]["harder 600 × 16"]["engines"]
+    assert engines["projection"]["chosen"]["recall"] >= 0.95
+    assert "candidates" in engines["projection"]["chosen"]["knobs"]
+    assert parse([*asked, "imports=examples.projection_index"]).engines == tuple(ENGINES)
+    assert "projection" in ENGINES
+    assert command.main([*asked, "imports=no_such_module"]) == 2
+    assert "imports=[no_such_module]" in capsys.readouterr().err
+
+
+def test_the_backend_of_ers_is_a_setting():
+    settings = parse(["mixture=easier", "engines=ers,flat", "backend=faiss"])
+    made = {name: make() for name, make in engines_of(settings).items()}
+    vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for engine in made.values():
+        engine.build(vectors, np.arange(300))
+        assert engine.search(vectors[:3], 1)[0][:, 0].tolist() == [0, 1, 2]
+    assert "backend='faiss'" in repr(made["ers"])

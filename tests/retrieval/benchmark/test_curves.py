@@ -67,7 +67,7 @@ def test_quality_has_every_measure():
     assert measures["ndcg@5"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 
-def test_exact_search_is_one_point_without_knobs(vectors, task):
+def test_exact_search_is_one_point_without_search_params(vectors, task):
     engine = make_index("flat")
     cost = build(engine, vectors, np.arange(COUNT))
     (only,) = curve(engine, task)
@@ -78,7 +78,7 @@ def test_exact_search_is_one_point_without_knobs(vectors, task):
     assert cost.build_seconds > 0
 
 
-def test_a_curve_climbs_with_the_knob_and_ends_when_there_is_nothing_to_gain(vectors, task):
+def test_a_curve_climbs_with_the_parameter_and_ends_when_there_is_nothing_to_gain(vectors, task):
     engine = make_index("ivf", codes="flat")
     build(engine, vectors, np.arange(COUNT))
     points = curve(engine, task)
@@ -89,7 +89,7 @@ def test_a_curve_climbs_with_the_knob_and_ends_when_there_is_nothing_to_gain(vec
     assert [p.search_params["nprobe"] for p in points] == list(PROBES[: len(points)])
 
 
-def test_settings_turn_the_first_knob_fastest():
+def test_settings_turn_the_first_parameter_fastest():
     settings = settings_of(make_index("ivfpq"))
     assert len(settings) == len(PROBES) * len(REFINES)
     assert [s["nprobe"] for s in settings[: len(PROBES)]] == list(PROBES)

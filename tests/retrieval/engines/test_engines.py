@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import faiss
 import numpy as np
 import pytest
 
 from retrieval import FlatIndex, Retriever
-from retrieval.engines import ENGINES, MissingEngineError, make_index, search_params_of
+from retrieval.engines import ENGINES, MissingEngineError, make_index, register_engine, search_params_of
 from retrieval.engines.base import cells_for, saved_bytes
 
 RIVALS = [name for name in ENGINES if name != "ers"]
@@ -43,14 +44,14 @@ def built(request: pytest.FixtureRequest, data: tuple[np.ndarray, np.ndarray]) -
     return engine
 
 
-def test_generous_knobs_find_the_exact_neighbours(built, data):
+def test_generous_search_params_find_the_exact_neighbours(built, data):
     vectors, ids = data
     queries = clustered(100, seed=2)
     exact = FlatIndex()
     exact.build(vectors, ids)
     right, right_scores = exact.search(queries, 10)
-    for knob, values in search_params_of(built).items():
-        setattr(built, knob, values[-1])
+    for param, values in search_params_of(built).items():
+        setattr(built, param, values[-1])
     found, scores = built.search(queries, 10)
     overlap = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, right, strict=True)])
     assert overlap >= 0.98
@@ -60,31 +61,31 @@ def test_generous_knobs_find_the_exact_neighbours(built, data):
 
 def test_a_vector_finds_itself(built, data):
     vectors, ids = data
-    for knob, values in search_params_of(built).items():
-        setattr(built, knob, values[-1])
+    for param, values in search_params_of(built).items():
+        setattr(built, param, values[-1])
     found, scores = built.search(vectors[:200], 1)
     assert (found[:, 0] == ids[:200]).mean() >= 0.99
     np.testing.assert_allclose(scores[found[:, 0] == ids[:200]], 1.0, atol=0.02)
 
 
-def test_the_knobs_trade_recall(built, data):
-    knobs = search_params_of(built)
-    if not knobs:
+def test_the_search_params_trade_recall(built, data):
+    search_params = search_params_of(built)
+    if not search_params:
         return
     queries, (vectors, ids) = clustered(100, seed=3), data
     right = ids[np.argsort(-(queries @ vectors.T), axis=1)[:, :10]]
     overlaps = []
     for end in (0, -1):
-        for knob, values in knobs.items():
-            setattr(built, knob, values[end])
+        for param, values in search_params.items():
+            setattr(built, param, values[end])
         found, _ = built.search(queries, 10)
         overlaps.append(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, right, strict=True)]))
     assert overlaps[0] < overlaps[1]
 
 
 def test_one_query_gets_the_answer_of_a_batch(built, data):
-    for knob, values in search_params_of(built).items():
-        setattr(built, knob, values[-1])
+    for param, values in search_params_of(built).items():
+        setattr(built, param, values[-1])
     queries = clustered(20, seed=4)
     batch, _ = built.search(queries, 5)
     single = np.concatenate([built.search(query[None], 5)[0] for query in queries])
@@ -101,8 +102,8 @@ def test_more_threads_give_the_same_answers(name, data):
     for threads in (1, 2):
         engine = make(name, threads=threads)
         engine.build(*data)
-        for knob, values in search_params_of(engine).items():
-            setattr(engine, knob, values[-1])
+        for param, values in search_params_of(engine).items():
+            setattr(engine, param, values[-1])
         found.append(engine.search(data[0][:300], 5)[0])
     assert (found[0] == found[1]).mean() >= 0.97  # a graph built by two threads is another graph
 
@@ -149,13 +150,13 @@ def test_mistakes_are_named(name, settings, message):
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_knobs_are_checked_when_they_are_turned(name):
+def test_search_params_are_checked_when_they_are_turned(name):
     engine = make(name)
-    for knob, values in {**search_params_of(engine), "threads": (1,)}.items():
+    for param, values in {**search_params_of(engine), "threads": (1,)}.items():
         for wrong in (0, 2.5, "x"):
-            with pytest.raises(ValueError, match=f"{knob}={wrong!r}: expected"):
-                setattr(engine, knob, wrong)
-        setattr(engine, knob, values[0])
+            with pytest.raises(ValueError, match=f"{param}={wrong!r}: expected"):
+                setattr(engine, param, wrong)
+        setattr(engine, param, values[0])
 
 
 def test_a_width_that_cannot_be_cut_is_named():
@@ -191,3 +192,31 @@ def test_written_bytes_are_counted_whole(data):
     engine = make_index("ivf")
     engine.build(*data)
     assert saved_bytes(engine._index) == len(faiss.serialize_index(engine._index))
+
+
+def test_a_registered_engine_is_made_by_name(monkeypatch):
+    monkeypatch.setitem(ENGINES, "mine", ("x", "x"))
+    monkeypatch.delitem(ENGINES, "mine")
+
+    class Mine(FlatIndex):
+        pass
+
+    monkeypatch.setattr(sys.modules[__name__], "Mine", Mine, raising=False)
+    Mine.__qualname__ = "Mine"
+    register_engine("mine")(Mine)
+    assert isinstance(make_index("mine", threads=1), Mine)
+    assert make_index("mine").name == "mine"
+    assert register_engine("mine")(Mine) is Mine  # again, as a module that is loaded again does
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("flat", FlatIndex, "flat: .*FlatIndex has this name"),
+        ("mine", dict, r"mine: dict has no build\(\)"),
+    ],
+)
+def test_what_cannot_be_registered_is_named(name, kind, message):
+    with pytest.raises(ValueError, match=message):
+        register_engine(name)(type("Other", (), {}) if kind is FlatIndex else kind)
+    assert "mine" not in ENGINES

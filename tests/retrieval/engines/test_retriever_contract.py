@@ -17,13 +17,13 @@ def unit(rows: int, seed: int = 0, width: int = WIDTH) -> np.ndarray:
 
 
 def made(name: str) -> Retriever:
-    """With the knobs turned to where it looks at nearly everything."""
+    """With the search_params turned to where it looks at nearly everything."""
     try:
         engine = make_index(name)
     except MissingEngineError as error:
         pytest.skip(str(error))
-    for knob, values in search_params_of(engine).items():
-        setattr(engine, knob, values[-1])
+    for param, values in search_params_of(engine).items():
+        setattr(engine, param, values[-1])
     return engine
 
 
