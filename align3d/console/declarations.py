@@ -111,8 +111,8 @@ def _bounds(marks: Sequence[Any]) -> str:
 
 
 def _plural(words: str) -> str:
-    """The plural of a type in words."""
-    return {"whole number": "whole numbers", "number": "numbers", "text": "texts"}.get(words, words)
+    """The plural of a type in words, its range left as it is."""
+    return re.sub("^(whole number|number|text|path)", r"\1s", words)
 
 
 def shown(value: Any) -> str:
