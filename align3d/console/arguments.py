@@ -28,7 +28,7 @@ def values_by(hints: Mapping[str, Any], arguments: Sequence[str], example: str) 
             and numbers are finite.
         arguments: ``key=value`` each, of which the last counts; lists with commas, in brackets or not; null
             or none for no value.
-        example: An argument that is right, shown to whoever forgets the equals sign.
+        example: An argument that is right, shown where the equals sign is missing.
 
     Raises:
         UserError: A setting that there is not, or a value of the wrong kind.
