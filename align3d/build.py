@@ -64,9 +64,13 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     """Settings of a command line, checked against those of the build and of the source.
 
     Raises:
-        UserError: Something that is no ``key=value``, a missing or unknown key, or a value of the wrong kind.
+        UserError: A word that is no ``key=value``, a missing, repeated or unknown key, or a wrong value.
     """
-    given = dict(argument.partition("=")[::2] for argument in arguments)
+    pairs = [argument.partition("=")[::2] for argument in arguments]
+    given = dict(pairs)
+    for key in given:
+        if [name for name, _ in pairs].count(key) > 1:
+            raise UserError(f"{key} is given twice")
     if not given.get("source"):
         raise UserError(f"source=NAME is missing (known: {', '.join(sorted(SOURCES))})")
     own = declared(source_class(given["source"]))

@@ -1,23 +1,26 @@
-"""Measures speed against peers: ``python -m experiments.benchmark NAME [key=value ...] [out=FILE.json]``."""
+"""Command that measures speed against peers: ``python -m experiments.benchmark NAME [key=value ...]``."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 import experiments.benchmarks
-from align3d.console.arguments import values_by
+from align3d.console.arguments import HELP, values_by
+from align3d.console.declarations import declared, summary
+from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError, did_you_mean
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.console import process, tables
+from experiments.console.tables import number, ratio
 from experiments.console.writable import writable_file
 
 
@@ -25,16 +28,13 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the benchmark that the arguments name; the exit code."""
     for module in pkgutil.iter_modules(experiments.benchmarks.__path__):
         importlib.import_module(f"experiments.benchmarks.{module.name}")
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or not {*HELP}.isdisjoint(arguments):
         print(usage())
         return 0
     try:
         process.keep_memory()
         run, settings, out = parse(arguments)
-        rows = []
-        for row in run(**settings):
-            rows.append(row)
-            print(f"{row.case}: {_figures(row)}", file=sys.stderr)
+        rows = measured(arguments[0], run(**settings))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -44,6 +44,21 @@ def main(arguments: Sequence[str]) -> int:
     if out is not None:
         out.write_text(json.dumps([as_json(row) for row in rows], indent=1) + "\n")
     return 0
+
+
+def measured(name: str, rows: Iterable[Row]) -> list[Row]:
+    """All rows of a benchmark; what has been measured last is shown on stderr meanwhile."""
+    found: list[Row] = []
+    console = Console(stderr=True)
+    with console.status(f"{name}: measuring") as status:
+        for row in rows:
+            case = f"{name}: {row.case}: {number(row.ours)} {row.metric}"
+            if console.is_terminal:
+                status.update(case)
+            elif not found or found[-1].case != row.case:
+                print(f"{name}: {row.case}", file=sys.stderr, flush=True)
+            found.append(row)
+    return found
 
 
 def parse(arguments: Sequence[str]) -> tuple[Run, dict[str, Any], Path | None]:
@@ -58,43 +73,35 @@ def parse(arguments: Sequence[str]) -> tuple[Run, dict[str, Any], Path | None]:
         close = did_you_mean(name, BENCHMARKS)
         raise UserError(f"{name}: no such benchmark{close} (known: {', '.join(sorted(BENCHMARKS))})")
     run = BENCHMARKS[name]
-    hints = {
-        key: hint for key, hint in get_type_hints(run).items() if key in inspect.signature(run).parameters
-    }
+    hints = {name: setting.kind for name, setting in declared(run).items()}
     settings = values_by({**hints, "out": Path}, rest, "out=FILE.json")
     out = settings.pop("out", None)
     return run, settings, None if out is None else writable_file(f"out={out}", out)
 
 
 def usage() -> str:
-    """What there is."""
-    lines = ["python -m experiments.benchmark NAME [key=value ...] [out=FILE.json]", ""]
-    for name, run in sorted(BENCHMARKS.items()):
-        lines.append(f"  {name:<12}{(inspect.getdoc(run) or '').splitlines()[0]}")
-        parameters = inspect.signature(run).parameters.values()
-        lines.append(f"  {'':<12}{' '.join(f'{p.name}={_shown(p.default)}' for p in parameters)}")
-    return "\n".join(lines)
+    """Help page of the command."""
+    return page(
+        "Measures speed against peers.",
+        ["python -m experiments.benchmark NAME [key=value ...] [out=FILE.json]"],
+        "python -m experiments.benchmark env batch=64 out=outputs/env.json",
+        [Section(f"{name}: {summary(run)}", settings_of(run)) for name, run in sorted(BENCHMARKS.items())],
+    )
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows for the terminal."""
+    """The rows for the terminal: a line for each case, with its peers one below the other."""
     result = Table(title=f"{rows[0].benchmark}: a ratio above 1 means that ours is better" if rows else None)
     for heading in ("case", "metric", "ours", "peer", "ratio"):
         result.add_column(heading, justify="left" if heading in ("case", "metric") else "right")
+    groups: dict[tuple[str, str, float], list[Row]] = {}
     for row in rows:
-        peer = "–" if row.peer is None else f"{row.peer:,.4g} ({row.peer_name})"
-        ratio = "–" if row.ratio is None else f"{row.ratio:.2f}"
-        result.add_row(row.case, row.metric, f"{row.ours:,.4g}", peer, ratio)
+        groups.setdefault((row.case, row.metric, row.ours), []).append(row)
+    for (case, metric, ours), peers in groups.items():
+        figures = ["–" if row.peer is None else f"{number(row.peer)} ({row.peer_name})" for row in peers]
+        ratios = ["–" if row.ratio is None else ratio(row.ratio) for row in peers]
+        result.add_row(case, metric, number(ours), "\n".join(figures), "\n".join(ratios))
     return result
-
-
-def _figures(row: Row) -> str:
-    against = "" if row.ratio is None else f", {row.ratio:.2f} × {row.peer_name}"
-    return f"{row.ours:,.4g} {row.metric}{against}"
-
-
-def _shown(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 if __name__ == "__main__":

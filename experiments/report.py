@@ -1,31 +1,42 @@
-"""Command for reports on ablations: ``python -m experiments.report DIR [out=…] [metric=…]``."""
+"""Command for reports on ablations: ``python -m experiments.report DIR``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from align3d.errors import UserError, did_you_mean
+from align3d.console.arguments import HELP, values_of
+from align3d.console.help_page import Line, Section, page, settings_of
+from align3d.errors import UserError
 from experiments.console import tables
 from experiments.console.writable import writable_folder
 from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.writers import Report, write
 from experiments.reporting.writers import tables as report_tables
 
-USAGE = f"""python -m experiments.report DIR [out=DIR/report] [metric=NAME,NAME]
 
-  DIR      a folder with run folders in it, such as multirun/DATE/TIME
-  out      the folder of report.md, report.html and report.json; default: DIR/report
-  metric   the retrieval metrics that count; default: {",".join(METRICS)}"""
-SETTINGS = ("out", "metric")
+@dataclass(frozen=True)
+class Settings:
+    """What is reported.
+
+    Attributes:
+        out: Folder of report.md, report.html and report.json; null: DIR/report.
+        metric: Retrieval metrics that count.
+    """
+
+    out: Path | None = None
+    metric: tuple[str, ...] = tuple(METRICS)
+
+
 WIDTH = 200  # columns of output that goes to no terminal: wide enough to break no cell
 
 
 def main(arguments: Sequence[str]) -> int:
     """Read the runs, write the report, print its tables, and return the exit code."""
-    if not arguments or any(text in ("-h", "--help", "help") for text in arguments):
-        print(USAGE)
+    if not arguments or not {*HELP}.isdisjoint(arguments):
+        print(usage())
         return 0
     try:
         root, out, metrics = parse(arguments)
@@ -60,22 +71,27 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
     if len(folders) != 1:
         raise UserError(f"{len(folders)} folders given, expected one: python -m experiments.report DIR")
     root = Path(folders[0])
-    settings = {}
-    for text in arguments:
-        key, _, value = text.partition("=")
-        if text in folders:
-            continue
-        if key not in SETTINGS:
-            raise UserError(f"{text}: no such setting{did_you_mean(key, SETTINGS)} (settings: out, metric)")
-        if not value:
-            raise UserError(f"{text}: expected a value behind the equals sign")
-        settings[key] = value
-    named = settings.get("metric", ",".join(METRICS)).strip("[]").split(",")
-    metrics = list(dict.fromkeys(name.strip() for name in named if name.strip()))
+    named = [text for text in arguments if text not in folders]
+    settings = Settings(**values_of(Settings, named, "metric=text_to_shape/recall@1"))
+    metrics = list(dict.fromkeys(name.strip() for name in settings.metric if name.strip()))
     if not metrics:
-        raise UserError(f"metric={settings['metric']}: expected names of metrics, such as {METRICS[0]}")
-    out = Path(settings["out"]) if "out" in settings else root / "report"
-    return root, out, metrics
+        raise UserError(
+            f"metric={','.join(settings.metric)}: expected names of metrics, such as {METRICS[0]}"
+        )
+    return root, settings.out or root / "report", metrics
+
+
+def usage() -> str:
+    """Help page of the command."""
+    return page(
+        "Compares the finished runs below a folder and writes a report.",
+        ["python -m experiments.report DIR [key=value ...]"],
+        "python -m experiments.report multirun/rewards metric=text_to_shape/recall@1",
+        [
+            Section("arguments", [Line("DIR", "Folder with runs in it, such as multirun/DATE/TIME.")]),
+            Section("settings", settings_of(Settings)),
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from align3d.console.arguments import HELP
 from align3d.errors import UserError
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
@@ -27,7 +28,7 @@ WIDTH = 150
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints the tables, writes the files; the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or not {*HELP}.isdisjoint(arguments):
         print(usage())
         return 0
     process.keep_memory()

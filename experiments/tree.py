@@ -1,4 +1,4 @@
-"""Prints the tree of an index: ``python -m experiments.tree run=FOLDER``, or ``index=FOLDER``."""
+"""Command that prints the tree of an index: ``python -m experiments.tree run=FOLDER``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from align3d.console.arguments import listed, values_of
+from align3d.console import help_page
+from align3d.console.arguments import HELP, values_of
+from align3d.console.help_page import Section, page
 from align3d.errors import UserError, settings_of
 from experiments.console import process
 from experiments.index_evaluation.options import Positive
@@ -25,21 +27,41 @@ SUFFIXES = (".jsonl", ".csv")
 
 @dataclass(frozen=True)
 class Settings:
-    """What is printed; ``run`` or ``index`` is to be given."""
+    """What is printed; ``run`` or ``index`` is to be given.
 
-    run: Path | None = None  # the folder of a finished run; its index is made if it has none yet
-    index: Path | None = None  # the folder of any saved index
-    captions: Path | None = None  # of an index: a .jsonl or .csv file with id and caption
-    depth: Positive = 2  # levels
-    words: Positive = 3  # that name a node
-    most: Positive = 8  # children of a node that have a line of their own
-    device: str = "auto"  # of the model, where the run's index is to be made
+    Attributes:
+        run: Folder of a finished run; its index is built if it has none yet.
+        index: Folder of any saved index.
+        captions: File of captions for an index: .jsonl or .csv, with id and caption.
+        depth: Levels of the tree.
+        words: Words that name a node.
+        most: Children of a node that have a line of their own.
+        device: Device of the model, where the run's index is to be built.
+    """
+
+    run: Path | None = None
+    index: Path | None = None
+    captions: Path | None = None
+    depth: Positive = 2
+    words: Positive = 3
+    most: Positive = 8
+    device: str = "auto"
+
+
+def usage() -> str:
+    """Help page of the command."""
+    return page(
+        "Prints the tree of an index, its nodes named by the captions below them.",
+        [f"python -m experiments.tree {form}=FOLDER [key=value ...]" for form in ("run", "index")],
+        "python -m experiments.tree run=outputs/mine depth=3",
+        [Section("settings", help_page.settings_of(Settings))],
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the tree; the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print("python -m experiments.tree run=FOLDER | index=FOLDER [key=value ...]\n\n" + listed(Settings))
+    if not arguments or not {*HELP}.isdisjoint(arguments):
+        print(usage())
         return 0
     try:
         print(tree(parse(arguments)), flush=True)

@@ -1,4 +1,4 @@
-"""Makes the launcher of arms known to Hydra, which looks for plugins in this namespace package alone."""
+"""Registration of the sweep launcher with Hydra, which looks for plugins in this namespace package alone."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ class ArmsLauncher(sweep_launcher.ArmsLauncher):
 
 @dataclass
 class ArmsLauncherConfig:
-    """Its settings.
+    """Settings of the launcher.
 
     Attributes:
-        jobs: arms at a time, each with its share of the cores.
-        every: seconds between lines on the running arms; 0 for none.
+        jobs: Number of arms that run at a time, each with its share of the cores.
+        every: Seconds between lines on the running arms; 0 for none.
     """
 
     _target_: str = "hydra_plugins.align3d.ArmsLauncher"

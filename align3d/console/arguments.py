@@ -26,11 +26,12 @@ def values_by(hints: Mapping[str, Any], arguments: Sequence[str], example: str) 
     Args:
         hints: Settings that there are and their types; what is said of them in pydantic's terms is checked,
             and numbers are finite.
-        arguments: ``key=value`` each; lists with commas, in brackets or not; null or none for no value.
-        example: An argument that is right, shown to whoever forgets the equals sign.
+        arguments: ``key=value`` each, of which the last counts; lists with commas, in brackets or not; null
+            or none for no value.
+        example: An argument that is right, shown where the equals sign is missing.
 
     Raises:
-        UserError: A setting that there is not, one given twice, or a value of the wrong kind.
+        UserError: A setting that there is not, or a value of the wrong kind.
     """
     values: dict[str, Any] = {}
     for argument in written_plainly(arguments, hints):
@@ -40,8 +41,6 @@ def values_by(hints: Mapping[str, Any], arguments: Sequence[str], example: str) 
         if key not in hints:
             close = did_you_mean(key, hints)
             raise UserError(f"{key}: no such setting{close} (settings: {', '.join(hints)})")
-        if key in values:
-            raise UserError(f"{key} is given twice")
         values[key] = _value(key, text, hints[key])
     return values
 

@@ -44,16 +44,19 @@ class Setting:
 
 def declared(owner: Callable[..., Any]) -> dict[str, Setting]:
     """The settings of a dataclass, a class or a function by name, in the order of their declaration."""
-    is_schema = dataclasses.is_dataclass(owner)
-    fields = {field.name: field for field in dataclasses.fields(owner)} if is_schema else {}
-    hinted = owner.__init__ if isinstance(owner, type) and not is_schema else owner
+    fields: dict[str, dataclasses.Field[Any]] = {}
+    hinted: Any = owner
+    if dataclasses.is_dataclass(owner):
+        fields = {field.name: field for field in dataclasses.fields(owner)}
+    elif isinstance(owner, type):
+        hinted = owner.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(hinted, include_extras=True)
     said = comments(owner)
     found = {}
     for name, parameter in inspect.signature(owner).parameters.items():
         default = parameter.default
-        if name in fields and fields[name].default_factory is not dataclasses.MISSING:
-            default = fields[name].default_factory()
+        if name in fields and callable(fields[name].default_factory):
+            default = fields[name].default_factory()  # type: ignore[misc]
         found[name] = Setting(name, hints.get(name, Any), default, said.get(name, ""))
     return found
 
@@ -61,7 +64,7 @@ def declared(owner: Callable[..., Any]) -> dict[str, Setting]:
 def comments(owner: Callable[..., Any]) -> dict[str, str]:
     """What the docstring says of each setting; a class also has the comments of its bases."""
     owners = reversed(owner.__mro__) if isinstance(owner, type) else (owner,)
-    found = {}
+    found: dict[str, str] = {}
     for one in owners:
         for section in _SECTION.findall(inspect.cleandoc(vars(one).get("__doc__") or one.__doc__ or "")):
             found |= {name: plain_text(text) for name, text in _ENTRY.findall(section)}
@@ -111,8 +114,8 @@ def _bounds(marks: Sequence[Any]) -> str:
 
 
 def _plural(words: str) -> str:
-    """The plural of a type in words."""
-    return {"whole number": "whole numbers", "number": "numbers", "text": "texts"}.get(words, words)
+    """The plural of a type in words, its range left as it is."""
+    return re.sub("^(whole number|number|text|path)", r"\1s", words)
 
 
 def shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import cast
 from rich.table import Table
 
 from experiments.benchmarks.base import Row
+from experiments.console.tables import number
 
 PEER = "mctx"
 
@@ -84,8 +85,3 @@ def figure(row: SearchRow | None) -> str:
         return number(row.ours)
     mark = "" if row.goal is None else " ✓" if row.ratio >= row.goal else " ✗"
     return f"{number(row.ours)} ({row.ratio:.2f}×){mark}"
-
-
-def number(value: float) -> str:
-    """A number with about four digits, never as a power of ten."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -1,7 +1,8 @@
-"""The closing table on the terminal."""
+"""Tables and numbers on the terminal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -39,6 +40,18 @@ def columns(width: int = 100) -> int:
 def show(table: Table, width: int = 100) -> None:
     """Prints a table; up to ``width`` characters wide where there is no terminal to fit into."""
     Console(width=columns(width)).print(table)
+
+
+def number(value: float) -> str:
+    """A number with three digits or all those before the point, never as a power of ten."""
+    if not value or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def ratio(value: float) -> str:
+    """A ratio with two digits after the point, as a fraction where these would say nothing."""
+    return f"1/{number(1 / value)}" if value < 0.02 else f"{value:,.2f}"
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from align3d.console.arguments import listed, values_of
+from align3d.console.arguments import values_of
+from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError, did_you_mean
 from experiments.console import process
 from experiments.index_evaluation.memory_check import check_memory
@@ -24,35 +25,55 @@ Count = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured; ``run`` or ``mixture`` is to be given."""
+    """What is measured; ``run`` or ``mixture`` is to be given.
 
-    run: Path | None = None  # the folder of a finished run
-    mixture: Literal["easier", "harder"] | None = None  # made vectors instead of a run's
-    size: tuple[Positive, ...] = (100_000,)  # of a mixture or of gallery=new; several are compared in a plot
-    dim: Annotated[int, Field(ge=2)] = 256  # of the mixture's vectors
-    gallery: Literal["test", "all", "new"] = "test"  # the run's test shapes, all it has, or new ones
-    engines: tuple[str, ...] = tuple(ENGINES)  # by default all that are installed
-    imports: tuple[str, ...] = ()  # modules to import first: they register engines of your own
-    backend: Backend = "auto"  # of ers: faiss (plain) or numba (compiled)
-    rerank: tuple[Literal["light", "cascade", "haf"], ...] = (
-        "light",
-        "cascade",
-    )  # rankings beside the engine's
-    candidates: Positive = 100  # that are re-ranked
-    keep: Positive = 8  # of these, by the light re-ranker, that HAF itself looks at in the cascade
-    precision: Precision = "int8"  # of HAF's features
-    k: Positive = 10  # neighbours
-    recall: Annotated[float, Field(gt=0, le=1)] = 0.95  # overlap at which the engines are compared
-    queries: Positive = 1_000  # of a mixture or of gallery=new
-    singles: Positive = 200  # queries that are also asked one by one
-    rounds: Positive = 3  # turns of the timing
+    Attributes:
+        run: Folder of a finished run.
+        mixture: Generated vectors instead of a run's.
+        size: Vectors of a mixture or of gallery=new; several sizes are compared in a plot.
+        dim: Width of the mixture's vectors.
+        gallery: Shapes that are searched: the run's test shapes, all it has, or new ones.
+        engines: Engines that are compared; by default all that are installed.
+        imports: Modules to import first: they register engines of your own.
+        backend: Backend of the engine ers: faiss (plain), numba (compiled), or what fits (auto).
+        rerank: Rankings beside the engine's.
+        candidates: Results of the engine that are re-ranked.
+        keep: Results of the light re-ranker that HAF itself looks at in the cascade.
+        precision: Precision of HAF's features.
+        k: Neighbors that are asked for.
+        recall: Overlap with exact search at which the engines are compared.
+        queries: Queries of a mixture or of gallery=new.
+        singles: Queries that are also asked one by one.
+        rounds: Rounds of timing.
+        threads: Threads of the engines.
+        resamples: Resamples of the bootstrap.
+        seed: Seed of vectors and resamples.
+        device: Device of the model.
+        out: Folder of retrieval.json and the plots; null: RUN/retrieval, or outputs/retrieval.
+    """
+
+    run: Path | None = None
+    mixture: Literal["easier", "harder"] | None = None
+    size: tuple[Positive, ...] = (100_000,)
+    dim: Annotated[int, Field(ge=2)] = 256
+    gallery: Literal["test", "all", "new"] = "test"
+    engines: tuple[str, ...] = tuple(ENGINES)
+    imports: tuple[str, ...] = ()
+    backend: Backend = "auto"
+    rerank: tuple[Literal["light", "cascade", "haf"], ...] = ("light", "cascade")
+    candidates: Positive = 100
+    keep: Positive = 8
+    precision: Precision = "int8"
+    k: Positive = 10
+    recall: Annotated[float, Field(gt=0, le=1)] = 0.95
+    queries: Positive = 1_000
+    singles: Positive = 200
+    rounds: Positive = 3
     threads: Positive = 1
-    resamples: Positive = 10_000  # of the bootstrap
+    resamples: Positive = 10_000
     seed: Count = 0
-    device: str = "auto"  # of the model
-    out: Path | None = (
-        None  # folder of retrieval.json and the plots; default: RUN/retrieval, outputs/retrieval
-    )
+    device: str = "auto"
+    out: Path | None = None
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -110,6 +131,13 @@ def _check_apart(given: dict[str, Any], keys: Sequence[str], owner: str, other: 
 
 
 def usage() -> str:
-    """What there is."""
-    first = "python -m experiments.retrieval run=FOLDER | mixture=easier|harder [key=value ...]"
-    return f"{first}\n\n{listed(Settings)}"
+    """Help page of the command."""
+    return page(
+        "Measures the recall and speed of retrieval, on a run's shapes or on generated vectors.",
+        [
+            f"python -m experiments.retrieval {what} [key=value ...]"
+            for what in ("run=FOLDER", "mixture=easier|harder")
+        ],
+        "python -m experiments.retrieval run=outputs/mine engines=ers,hnsw",
+        [Section("settings", settings_of(Settings))],
+    )

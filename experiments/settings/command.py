@@ -1,4 +1,4 @@
-"""Command that runs a task under Hydra, with every fault of the user told in one line.
+"""Command that runs a task under Hydra, with every fault of the user reported in one line.
 
 Hydra composes the settings, makes the run folder and runs sweeps (``-m``). What is typed is checked before,
 so that no empty run folder is left behind.

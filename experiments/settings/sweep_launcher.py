@@ -1,7 +1,7 @@
-"""Runs the arms of a sweep as processes of their own, several at a time: Hydra's ``hydra/launcher: arms``.
+"""Launcher of sweeps that runs each arm as a process, several at a time: Hydra's ``hydra/launcher: arms``.
 
 Every arm is the command that one would type for it alone, with its share of the threads and a log file. A
-failing arm, even one that the kernel kills, leaves the others alone and is told of at the end; with
+failing arm, even one that the kernel kills, does not stop the others and is reported at the end; with
 ``resume=true`` and the same ``hydra.sweep.dir`` those that are done are not run again.
 """
 
@@ -49,11 +49,11 @@ class Arm:
     """One job of a sweep.
 
     Attributes:
-        name: its overrides, as in ``agent=mcts seed=0``.
-        command: what runs it.
-        folder: its run folder.
-        threads: its share, None where its settings name a number.
-        settings: all of them.
+        name: Its overrides, as in ``agent=mcts seed=0``.
+        command: Words of the command that runs it.
+        folder: Its run folder.
+        threads: Its share of the threads, None where its settings name a number.
+        settings: All its settings, as plain values.
     """
 
     name: str
@@ -110,18 +110,18 @@ class Arm:
             )
 
     def last_line(self) -> str:
-        """The fault it told of, else the last line it printed; empty where there is none."""
+        """The fault that it reported, else the last line it printed; empty where there is none."""
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         faults = [line for line in lines if line.startswith("error: ")]
         return (faults or lines or [""])[-1]
 
 
 class ArmsLauncher(Launcher):
-    """Hydra's face of `run_arms`.
+    """Adapter of `run_arms` to Hydra.
 
     Args:
-        jobs: arms at a time.
-        every: seconds between lines that tell how far the running arms are; 0 for none.
+        jobs: Number of arms that run at a time.
+        every: Seconds between lines that say how far the running arms are; 0 for none.
     """
 
     def __init__(self, jobs: int = 1, every: float = 60.0) -> None:
@@ -185,20 +185,20 @@ class ArmsLauncher(Launcher):
 
 
 def run_arms(arms: Sequence[Arm], jobs: int, every: float, root: Path) -> list[Arm]:
-    """Runs arms, ``jobs`` at a time, and tells of each when it starts and ends.
+    """Run arms, ``jobs`` at a time, and say when each starts and ends.
 
     Args:
-        arms: what to run, in this order.
-        jobs: at a time.
-        every: seconds between lines on the running ones; 0 for none.
-        root: the folder of the sweep, for the closing words.
+        arms: Arms to run, in this order.
+        jobs: Number of arms that run at a time.
+        every: Seconds between lines on the running arms; 0 for none.
+        root: Folder of the sweep, for the closing line.
 
     Returns:
         Those that failed.
     """
     waiting, running, failed = list(arms), [], []  # type: ignore[var-annotated]
     number = {id(arm): f"[{place}/{len(arms)}] {arm.name}" for place, arm in enumerate(arms, 1)}
-    told = time.monotonic()
+    shown_at = time.monotonic()
     with _ended_with_us(running, root):
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -221,8 +221,8 @@ def run_arms(arms: Sequence[Arm], jobs: int, every: float, root: Path) -> list[A
                 else:
                     failed.append(arm)
                     _say(f"{number[id(arm)]}: failed after {took}")
-            if every and time.monotonic() - told > every:
-                told = time.monotonic()
+            if every and time.monotonic() - shown_at > every:
+                shown_at = time.monotonic()
                 for arm in running:
                     _say(f"{number[id(arm)]}: {arm.last_line() or 'running'}")
             time.sleep(POLL_SECONDS if running else 0)
@@ -322,7 +322,7 @@ def _done(overrides: list[str]) -> JobReturn:
 
 @contextmanager
 def _ended_with_us(running: list[Arm], root: Path) -> Iterator[None]:
-    """Ends the arms that run when this process is interrupted or told to end."""
+    """End the running arms when this process is interrupted or terminated."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt

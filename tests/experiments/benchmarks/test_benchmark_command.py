@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from rich.console import Console
 
 from experiments import benchmark
 from experiments.benchmarks import BENCHMARKS, Row, interleaved
@@ -55,7 +56,24 @@ def test_a_mistake_is_one_line_before_anything_is_measured(arguments, hint, caps
 
 def test_help_lists_the_benchmarks_with_their_settings(toy, capsys):
     assert benchmark.main([]) == 0
-    assert "batch=1,64 rounds=3" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "toy: Toy." in printed
+    assert "  batch=1,64 " in printed
+    assert "  rounds=3 " in printed
+
+
+def test_a_case_with_several_peers_has_one_line_and_no_powers_of_ten():
+    rows = [
+        Row("toy", "step", "steps/s", 1574.0, 156_200.0, "floor: products"),
+        Row("toy", "step", "steps/s", 1574.0, 0.000_123, "floor: memory"),
+    ]
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(benchmark.table(rows))
+    text = capture.get()
+    assert text.count("step ") == 1
+    for words in ("1,574 ", "156,200 (floor: products)", " 1/99.2 ", "0.000123 (floor: memory)"):
+        assert words in text
 
 
 def test_everyone_is_called_in_turn():

@@ -166,7 +166,8 @@ def test_settings_have_the_types_that_they_say():
     settings = parse(["run=a", "engines=[flat,ers]", "rerank=light", "recall=0.9"])
     assert (settings.engines, settings.rerank, settings.recall) == (("flat", "ers"), ("light",), 0.9)
     assert parse(["mixture=harder", "size=10,20", "queries=5"]).size == (10, 20)
-    assert set(command.usage().split()) >= {field.name for field in dataclasses.fields(Settings)}
+    shown = command.usage()
+    assert not [field.name for field in dataclasses.fields(Settings) if f"  {field.name}=" not in shown]
 
 
 def test_a_run_that_is_older_than_a_setting_has_todays_default(tmp_path):
