@@ -48,9 +48,12 @@ def run(config: RunConfig) -> None:
             session.step, "evaluate", results.flat(metrics) | grounding.flat(found) | curves
         )
         session.journal.close()
-        outcome = results.write_results(session, metrics, found, gains)
+        error = results.standard_error(made.gains["return"])
+        outcome = results.write_results(session, metrics, found, gains, error)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
     tables.show(tables.retrieval_table({t: outcome["metrics"][n] for n, t in results.ROWS.items()}, title))
+    if line := tables.agent_line(outcome["agent"], outcome["config"]["dap"]["margin"]):
+        print(line)
     print(f"run folder: {folder}")
 
 

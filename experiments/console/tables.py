@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,34 @@ def retrieval_table(rows: Mapping[str, Mapping[str, float]], title: str = "") ->
             table.add_row(name, words, *(_percent(metrics, f"{direction}/{m}") for m in MEASURES))
         table.add_section()
     return table
+
+
+def agent_line(agent: Mapping[str, Any], margin: float) -> str | None:
+    """One line on whether the agent acts and what that brings, as equal rows of a table do not say.
+
+    Args:
+        agent: the part ``agent`` of results.json.
+        margin: standard errors that its best validation had to gain.
+
+    Returns:
+        The line; None without an agent.
+    """
+    if agent["name"] == "none":
+        return None
+    validation = agent.get("validation")
+    if not agent["acts"] and validation:
+        gain = _gain(validation["return"], validation["return_error"])
+        number = {1.0: "one standard error", 2.0: "two standard errors"}.get(
+            float(margin), f"{margin:g} standard errors"
+        )
+        return f"the agent rests: {gain} in validation, {number} needed"
+    test = agent["test"]
+    gain = _gain(test["return"], agent.get("test_return_error"))
+    return f"the agent acts on {test['acted']:.0%} of the queries: {gain} (mean return of a test query)"
+
+
+def _gain(mean: float, error: float | None) -> str:
+    return f"{mean:+.4f}".replace("-", "−") + ("" if error is None else f" ± {error:.4f}")
 
 
 def columns(width: int = 100) -> int:

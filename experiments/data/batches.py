@@ -6,7 +6,9 @@ groups of a batch are look-alikes: a seed and the shapes whose captions the mode
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -105,6 +107,21 @@ class Batches:
             candidates=candidates.to(self.device),
             parts=None if self._labels is None else self._labels.of(indices, texts, self.device),
         )
+
+
+def fit(config: TrainConfig, shapes: int) -> TrainConfig:
+    """The same settings with batches, and if need be groups, no larger than the train split of ``shapes``."""
+    if config.batch_size <= shapes:
+        return config
+    group = min(config.group, shapes)
+    size = shapes // group * group
+    smaller = f"train.batch_size={size}" + (f" train.group={group}" if group < config.group else "")
+    print(
+        f"train.batch_size={config.batch_size} train.group={config.group}: more than the {shapes} shapes to "
+        f"train on; going on with {smaller}",
+        file=sys.stderr,
+    )
+    return dataclasses.replace(config, batch_size=size, group=group)
 
 
 def look_alikes(similarity: Tensor, positives: Tensor, count: int) -> Tensor:

@@ -32,6 +32,8 @@ from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_s
 #: The settings of the model that a prepared shape depends on.
 SHAPE_SETTINGS = ("points", "patches", "patch_points", "regions")
 PREPARE_CHUNK = 256
+#: Shares of the test and the reward split where the numbers asked for leave nothing to train on.
+SHARES = (0.2, 0.1)
 SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(ShapeBatch))
 
 
@@ -95,7 +97,7 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
         data.name, cache=cache, points=data.points, seed=data.seed, workers=data.workers, **data.settings
     )
     _tell_left_out(dataset)
-    splits = _splits(dataset, data, config.train.batch_size)
+    splits = _splits(dataset, data)
     if config.dap.folds > (most := len(splits["train"]) // 2):
         raise UserError(
             f"dap.folds={config.dap.folds}: a fold has at least 2 of the {len(splits['train'])} shapes to "
@@ -152,19 +154,28 @@ def unify(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
     return unique, torch.tensor([row + [-1] * (longest - len(row)) for row in rows])
 
 
-def _splits(dataset: ShapeDataset, data: DataConfig, batch_size: int) -> dict[str, Tensor]:
+def _splits(dataset: ShapeDataset, data: DataConfig) -> dict[str, Tensor]:
     def amount(value: float) -> int | float:
         return int(value) if value >= 1 else value
 
+    test, reward = amount(data.test), amount(data.reward)
+    counted = sum(size for size in (test, reward) if isinstance(size, int))
+    if counted >= len(dataset):
+        print(
+            f"data.test={test} data.reward={reward}: as many as the {len(dataset)} shapes or more; going on "
+            f"with data.test={SHARES[0]} data.reward={SHARES[1]}",
+            file=sys.stderr,
+        )
+        test, reward = SHARES
     with settings_of("data"):
-        parts = dataset.splits(amount(data.test), amount(data.reward))
+        parts = dataset.splits(test, reward)
     splits = {name: torch.from_numpy(parts[name]) for name in ("train", "reward", "test")}
     more = "raise data.size or " if data.settings.get("size") else ""
-    for name, least in (("train", batch_size), ("reward", 2), ("test", 2)):
+    for name, least in (("train", 2), ("reward", 2), ("test", 2)):
         if len(splits[name]) < least:
             raise UserError(
                 f"data={data.name}: {len(splits[name])} of {len(dataset)} shapes in split {name}, at least "
-                f"{least} needed; {more}lower data.test, data.reward, train.batch_size"
+                f"{least} needed; {more}change data.test or data.reward"
             )
     return splits
 

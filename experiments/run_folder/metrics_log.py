@@ -17,6 +17,39 @@ from torch.utils.tensorboard import SummaryWriter
 TIMING = ("time", "rate")
 
 
+#: Losses of the model; others under ``loss/`` are an agent's.
+_MODEL_LOSSES = ("total", "global", "fine", "alone", "distill", "grounding")
+#: Groups of TensorBoard, which shows them in the order of their names, by group of the value and by phase.
+_GROUPS = {
+    ("reward", "agent"): "1 rewards in the agent's training",
+    ("reward", "train"): "2 rewards in the model's training",
+    ("validation", None): "3 agent in validation",
+    ("test", None): "4 agent in the test",
+    ("retrieval", None): "5 retrieval",
+    ("loss", None): "6 losses of the model",
+    ("learning", "agent"): "7 agent's learning in its own training",
+    ("learning", "train"): "8 agent's learning in the model's training",
+    ("distill", None): "9 more: distillation",
+    ("optimizer", None): "9 more: optimizer",
+    ("grounding", None): "9 more: grounding",
+}
+_INTERVAL_ENDS = ("_low", "_high")
+
+
+def board_tag(phase: str, name: str) -> str | None:
+    """The name in TensorBoard of a value of metrics.jsonl, None for the ends of intervals.
+
+    Rewards stand first, and what came of the agent's training and of the model's in groups of their own.
+    """
+    group, _, rest = name.partition("/")
+    if group == "grounding" and rest.endswith(_INTERVAL_ENDS):
+        return None
+    if group in ("search", "agent") or (group == "loss" and rest not in _MODEL_LOSSES):
+        group = "learning"
+    title = _GROUPS.get((group, phase)) or _GROUPS.get((group, None))
+    return f"{title}/{rest}" if title else name
+
+
 class MetricsLogger:
     """Writes metrics; resumes without a line twice.
 
@@ -46,15 +79,15 @@ class MetricsLogger:
         Args:
             step: counts up over all phases of a run.
             phase: ``train``, ``agent`` or ``evaluate``.
-            values: by TensorBoard's names, such as ``loss/total``. JSON has no NaN: it is written as null.
+            values: by name, such as ``loss/total``; TensorBoard has them as `board_tag` says. JSON has no
+                NaN: it is written as null.
         """
         plain = {name: float(value) for name, value in values.items()}
         line = {"step": step, "phase": phase, "time": round(time.monotonic() - self._start, 3)}
         line |= {name: value if math.isfinite(value) else None for name, value in plain.items()}
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
-        for name, value in plain.items():
-            self._board.add_scalar(name, value, step)
+        self._draw(step, phase, plain)
 
     def lines(self) -> list[str]:
         """Everything that stands in metrics.jsonl."""
@@ -66,11 +99,15 @@ class MetricsLogger:
         for line in lines:
             self._file.write(line.encode() + b"\n")
             values = json.loads(line)
-            step = values.pop("step")
-            for name, value in values.items():
-                if isinstance(value, float | int) and name not in TIMING:
-                    self._board.add_scalar(name, value, step)
+            step, phase = values.pop("step"), values.pop("phase")
+            self._draw(step, phase, {k: v for k, v in values.items() if v is not None and k not in TIMING})
         self._file.flush()
+
+    def _draw(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            tag = board_tag(phase, name)
+            if tag is not None:
+                self._board.add_scalar(tag, value, step)
 
     def image(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Shows a picture ``[height, width, 3]`` in TensorBoard."""

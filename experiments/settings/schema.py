@@ -343,7 +343,8 @@ def _check_together(config: RunConfig) -> None:
     if train.batch_size % train.group:
         raise UserError(
             f"train.batch_size={train.batch_size}: expected a multiple of train.group={train.group}, "
-            "the number of shapes that HAF compares"
+            f"the number of shapes that HAF compares; give both, as in "
+            f"train.batch_size={train.batch_size} train.group={_divisor(train.batch_size, train.group)}"
         )
     if config.data.points < config.model.points:
         raise UserError(
@@ -358,6 +359,11 @@ def _check_together(config: RunConfig) -> None:
         ActionCatalogue(env.families, layout, env.limit, env.steps)
     except ValueError as error:
         raise UserError(f"env.{error}") from error
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor from 2 to ``most``, or the number itself."""
+    return next((d for d in range(most, 1, -1) if number % d == 0), number)
 
 
 def _data(values: Mapping[str, Any]) -> DataConfig:

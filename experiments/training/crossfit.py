@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 
 from experiments.console import process
+from experiments.data.batches import fit
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
 from experiments.settings.schema import AgentConfig
@@ -41,7 +42,7 @@ def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentMode
         session.config,
         agent=AgentConfig("none", 1, {}),
         dap=dataclasses.replace(session.config.dap, mode="off"),
-        train=dataclasses.replace(session.config.train, images_every=0),
+        train=dataclasses.replace(fit(session.config.train, len(shapes)), images_every=0),
     )
     corpus: Corpus = dataclasses.replace(session.corpus, splits={**session.corpus.splits, "train": shapes})
     total = (config.train.epochs + config.train.hard_epochs) * (len(shapes) // config.train.batch_size)

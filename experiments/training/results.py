@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
@@ -73,7 +74,11 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def write_results(
-    session: Session, metrics: dict[str, Metrics], grounding: dict[str, Metrics], gains: Mapping[str, float]
+    session: Session,
+    metrics: dict[str, Metrics],
+    grounding: dict[str, Metrics],
+    gains: Mapping[str, float],
+    return_error: float,
 ) -> dict[str, Any]:
     """Writes results.json, whole or not at all.
 
@@ -82,6 +87,7 @@ def write_results(
         metrics: of retrieval.
         grounding: of attention.
         gains: means over the test queries of what the agent's calibration earned.
+        return_error: standard error of the mean return among them.
     """
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {
@@ -106,6 +112,7 @@ def write_results(
             "acts": policy.acts,
             "validation": policy.validation,
             "test": dict(gains),
+            "test_return_error": return_error,
         },
         "steps": session.step,
         "reused_steps": session.reused_steps,
@@ -116,6 +123,11 @@ def write_results(
     beside.write_text(json.dumps(results, indent=1, default=str) + "\n")
     beside.rename(path)
     return results
+
+
+def standard_error(values: Tensor) -> float:
+    """Standard error of the mean of ``[Q]`` values; 0 for a single one."""
+    return float(values.double().std(correction=0)) / len(values) ** 0.5
 
 
 def versions() -> dict[str, str]:

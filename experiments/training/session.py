@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from lightning_fabric import Fabric
 
 from align3d.console import interrupts
 from experiments.dap.controller import DapController
-from experiments.data.batches import Batches
+from experiments.data.batches import Batches, fit
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
 from experiments.run_folder.metrics_log import MetricsLogger
@@ -41,6 +42,7 @@ class Session:
     """
 
     def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
+        config = dataclasses.replace(config, train=fit(config.train, len(corpus.splits["train"])))
         self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
         self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
         self.policy = DapController(self.model, config)

@@ -44,7 +44,30 @@ def test_a_resumed_journal_has_no_line_and_no_point_twice(tmp_path: Path) -> Non
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss/total"]) for line in lines] == [(0, 3.0), (1, 1.5)]
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(p.step, p.value) for p in board.Scalars("loss/total")] == [(0, 3.0), (1, 1.5)]
+    assert [(p.step, p.value) for p in board.Scalars("6 losses of the model/total")] == [(0, 3.0), (1, 1.5)]
+
+
+def test_tensorboard_begins_with_rewards_of_each_phase_apart(tmp_path: Path) -> None:
+    journal = MetricsLogger(tmp_path)
+    for step, phase in enumerate(("train", "agent")):
+        journal.write(step, phase, {"reward/return": 0.5 + step, "loss/policy": 2.0, "loss/total": 1.0})
+    journal.write(2, "evaluate", {"grounding/before/mass_ratio": 2.0, "grounding/before/mass_ratio_low": 1.0})
+    lines = journal.lines()
+    journal.close()
+    assert json.loads(lines[0])["reward/return"] == 0.5
+    (tmp_path / "other").mkdir()
+    other = MetricsLogger(tmp_path / "other")
+    other.replay(lines)
+    other.close()
+    for folder in (tmp_path, tmp_path / "other"):
+        board = EventAccumulator(str(folder / "tensorboard")).Reload()
+        tags = sorted(board.Tags()["scalars"])
+        assert tags[0] == "1 rewards in the agent's training/return"
+        assert [(p.step, p.value) for p in board.Scalars(tags[0])] == [(1, 1.5)]
+        assert [(p.step, p.value) for p in board.Scalars("2 rewards in the model's training/return")] == [
+            (0, 0.5)
+        ]
+        assert tags[-1] == "9 more: grounding/before/mass_ratio"
 
 
 def test_a_value_that_json_lacks_is_null(tmp_path: Path) -> None:
