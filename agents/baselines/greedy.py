@@ -12,6 +12,7 @@ from agents.base import Agent, DecisionProcess, PlanResult
 from agents.registry import register
 from agents.rollout import Rollout, split_budget
 from agents.seeding import uniform
+from envs.protocol import transition_legal
 
 
 @register("greedy")
@@ -63,7 +64,7 @@ class GreedyAgent(Agent):
             tried = rollout.alive & mask.gather(1, candidate.unsqueeze(1)).squeeze(1)
             if not bool(tried.any()):
                 break
-            reached = core.transition(rollout.episode, state, candidate, tried)
+            reached = transition_legal(core, rollout.episode, state, candidate, tried)
             reward, _ = core.reward(rollout.episode, state, candidate, reached)
             better = tried & (reward > best)
             best = torch.where(better, reward, best)

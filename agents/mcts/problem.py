@@ -10,6 +10,7 @@ from torch import Tensor
 from agents.base import DecisionProcess
 from agents.mcts.network import PolicyValueNetwork
 from agents.search import Root, Step, Tree
+from envs.protocol import transition_legal
 
 TIES = 1e-3
 """Weight of the noise where a search takes the prior for logits: enough to break ties, and no more."""
@@ -63,7 +64,7 @@ class PlanningProblem:
 
     def step(self, state: Any, action: Tensor, needed: Tensor) -> Step:
         """One transition of the core."""
-        next_state = self.core.transition(self.episode, state, action, needed)
+        next_state = transition_legal(self.core, self.episode, state, action, needed)
         reward, _ = self.core.reward(self.episode, state, action, next_state)
         self._tried.scatter_add_(1, action.unsqueeze(1), needed.to(reward).unsqueeze(1))
         self._earned.scatter_add_(1, action.unsqueeze(1), (reward * needed).unsqueeze(1))
