@@ -43,7 +43,7 @@ class EnvConfig:
         limit: Largest change of an entry of the calibration, a logarithm.
         steps: Sizes of steps by family, where they differ from the family's own.
         leading: Candidates whose maps and probabilities are observed.
-        backend: What steps are worked out with, see `envs.attention.evaluator.Evaluator`.
+        backend: Backend of the steps: auto (kernels where they can serve), torch or numba.
         reward: How the parts of the reward are mixed.
     """
 
