@@ -26,7 +26,7 @@ BOUNDS_CHECK = os.environ.get("ALIGN3D_BOUNDS_CHECK", "0") not in ("", "0")
 """Debug switch: every index is checked, or an ``IndexError`` raised; nothing of it is kept on disk."""
 
 HINTS = (b"compiling", b"jit")
-"""A file with compiled functions has one of these in it: it imports this package, ``njit`` or a ``jit.py``."""
+"""A file with compiled functions has one of these in it: it imports this package, ``njit`` or ``jit.py``."""
 
 
 def cached_njit(**options: Any) -> Decorator:

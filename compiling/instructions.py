@@ -109,7 +109,7 @@ def block_products(
         builder: Numba's builder of LLVM code.
         asked: Address of ``size`` bytes.
         block: Address of the others: four bytes of each, then the next four of each.
-        size: Bytes of each vector, a multiple of `STEP`.
+        size: Bytes of each vector, a multiple of ``STEP``.
         start: Sums to begin with, ``<count x i32>``.
         count: Number of other vectors, 8 or 16.
         signed: Whether ``asked`` has signs and the block none, or the other way round.

@@ -42,7 +42,7 @@ class Part(JITCodeLibrary):
 
 
 class PartCompiler(Compiler):
-    """Numba's compiler, which ends with a `Part`."""
+    """Numba's compiler, which ends with a ``Part``."""
 
     def __init__(self, typing: Any, target: Any, library: Any, *others: Any) -> None:
         super().__init__(typing, target, library or Part(target.codegen(), "part"), *others)

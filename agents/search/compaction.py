@@ -1,4 +1,4 @@
-"""Freeing what a tree has left behind, so that its capacity bounds the live tree and not the game."""
+"""Compaction of trees: what a root has left behind is freed, so that capacity bounds the live tree alone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agents.search.tree import NO_PARENT, UNVISITED, Tree
 def compact(tree: Tree, rows: Tensor | None = None) -> Tree:
     """Forget, in place, all nodes that the root does not lead to, and make the root node 0.
 
-    Nodes keep their order, and what is known of them; only positions and levels change. `search` does this by
-    itself to a row whose room might run out.
+    Nodes keep their order, and what is known of them; only positions and levels change. ``search`` does this
+    by itself to a row that might run out of room.
 
     Args:
-        tree: Moved on by `advance`.
-        rows: Which rows, bool `[B]`; all when left out.
+        tree: Tree that was moved on by ``reroot``.
+        rows: Rows to compact, bool `[B]`; all when left out.
     """
     if rows is not None and not bool(rows.any()):
         return tree

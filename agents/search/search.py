@@ -49,13 +49,13 @@ def search(
     the greatest depth; the last two are known, are counted once more and cost nothing. Rows with a terminal
     root do nothing.
 
-    A row that has moved on and might run out of room is freed of what it has left behind (`compact`). A row
+    A row that has moved on and might run out of room is freed of what it has left behind (``compact``). A row
     without room all the same goes on: what a new edge gives is counted, at the cost of one step, but its node
     is not kept, and no walk goes beyond it. Walks that end there again count the same once more and cost
     nothing, as the problem is deterministic, until there is room: then the node is made, for another step.
 
     Args:
-        tree: Tree from `init_tree`, or moved on by `reroot`; what it knows is kept.
+        tree: Tree from ``init_tree``, or moved on by ``reroot``; what it knows is kept.
         problem: Model that is stepped, once per simulation.
         simulations: Number of simulations.
         policy: Policy that chooses the edges to walk along, such as ``uct(1.0)``.

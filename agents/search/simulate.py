@@ -1,7 +1,6 @@
-"""The walk in tensors: down from all roots together, one step of the problem, the returns back up.
+"""Simulation in tensors: down from all roots together, one step of the problem, the returns back up.
 
-The reference for `kernels.py` and `kernels_rules.py`, and what runs on a GPU, in a policy of your own and in
-unusual dtypes.
+It is the reference for ``kernels/``, and what runs on a GPU, for a policy of your own and in unusual dtypes.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from agents.search.tree import UNVISITED, Problem, Step, Tree
 
 
 class Walk(NamedTuple):
-    """Where the walks from the roots ended: an edge a row, `[B]` each.
+    """Ends of the walks from the roots: an edge per row, `[B]` each.
 
     Attributes:
         node: Last node that was passed.
         action: Action chosen there.
-        child: Node it leads to: `UNVISITED` where it is still to be made or there was no room for it, else a
-            terminal node or one at the greatest depth.
-        idle: The root itself is terminal: this row has nothing to do.
-        length: Edges of the longest walk, on the host.
+        child: Node it leads to: ``UNVISITED`` where it is still to be made or there was no room for it, else
+            a terminal node or one at the greatest depth.
+        idle: Whether the root itself is terminal, so that this row has nothing to do.
+        length: Number of edges of the longest walk, on the host.
     """
 
     node: Tensor
@@ -35,7 +34,7 @@ class Walk(NamedTuple):
 
 
 def select(tree: Tree, policy: Policy, max_depth: int | None = None) -> Walk:
-    """Walk down from every root at once, at most `max_depth` edges.
+    """Walk down from every root at once, at most ``max_depth`` edges.
 
     A row whose walk has ended stands still and keeps its edge; the loop runs as often as the longest walk has
     edges.
@@ -85,8 +84,8 @@ def expand(
     """Make the node that each walk arrived at.
 
     Rows that need no node write to their next free position as well, where the next real node overwrites it:
-    no row has to be picked out, and positions beyond `used` mean nothing. Where room may run out (`tight`),
-    the rows that make a node are picked out.
+    no row has to be picked out, and positions beyond ``used`` mean nothing. Where room may run out
+    (``tight``), the rows that make a node are picked out.
 
     Returns:
         The return of the walk's last edge, `[B]`, and the rows that took a step of the problem, bool `[B]`.
@@ -127,7 +126,7 @@ def expand(
 
 
 def backup(tree: Tree, walk: Walk, gain: Tensor, discount: float) -> None:
-    """Add the return of each walk to the edges it took, from the last, which gave `gain` `[B]`, upwards."""
+    """Add the return of each walk to the edges it took, from the last, which gave ``gain`` `[B]`, upwards."""
     batch, capacity, actions = tree.children.shape
     visits, values, rewards = tree.visits.view(-1), tree.q_values.view(-1), tree.rewards.view(-1)
     best = tree.best.view(-1)
@@ -159,7 +158,7 @@ def backup(tree: Tree, walk: Walk, gain: Tensor, discount: float) -> None:
 
 
 def root_edges(tree: Tree) -> Edges:
-    """What is known of the roots, and of the last search's share in it."""
+    """Give what is known of the roots, and the last search's share in it."""
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)
     at = (rows, tree.root)
     visits = tree.visits[at]

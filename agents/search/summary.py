@@ -1,4 +1,4 @@
-"""What a search says about its roots."""
+"""Summary of a search: what it says about its roots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Summary:
         action: Action to make, i64 `[B]`; 0 in rows with a terminal root.
         visits: Edge visits at the root, i32 `[B, A]`.
         values: Edge values at the root, 0 where unvisited, `[B, A]`.
-        best: Largest return found through an edge of the root, `-inf` where unvisited, `[B, A]`.
+        best: Largest return found through an edge of the root, ``-inf`` where unvisited, `[B, A]`.
     """
 
     action: Tensor
@@ -40,7 +40,7 @@ class Summary:
 
     @property
     def entropy(self) -> Tensor:
-        """Of the visits, in nats, `[B]`."""
+        """Entropy of the visits, in nats, `[B]`."""
         share = self.share
         return -(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum(-1)
 
@@ -49,8 +49,8 @@ def summarize(tree: Tree, policy: Policy | None = None) -> Summary:
     """Read the roots of a tree: the action to make and the search's statistics.
 
     Args:
-        tree: After a search.
-        policy: The one it was searched with, which decides; without it the most visits do.
+        tree: Tree after a search.
+        policy: Policy it was searched with, which decides; without it the most visits do.
     """
     edges = root_edges(tree)
     rows = torch.arange(tree.root.shape[0], device=tree.root.device)

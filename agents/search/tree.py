@@ -1,10 +1,10 @@
-"""The search tree of a whole batch, as a handful of preallocated tensors.
+"""Search trees of a whole batch, as a handful of preallocated tensors.
 
-One row is one tree. Node `n` of row `b` is a position in the tensors below, never an object; the rows share
-nothing. The layout follows mctx (https://github.com/google-deepmind/mctx), with one difference: the root is a
-position too, so the tree moves on with the game (`advance`) and keeps what was learnt below the move that was
-made. What is left behind is freed when its room is needed (`compact`), so the capacity bounds the live tree
-and not the game.
+One row is one tree. Node ``n`` of row ``b`` is a position in the tensors below, never an object; the rows
+share nothing. The layout follows mctx (https://github.com/google-deepmind/mctx), with one difference: the
+root is a position too, so the tree moves on with the game (``reroot``) and keeps what was learned below the
+move that was made. What is left behind is freed when its room is needed (``compact``), so the capacity bounds
+the live tree and not the game.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNVISITED = -1
 """Child index of an edge whose node does not exist yet."""
 
 NO_PARENT = -1
-"""Parent of the node the tree was planted with."""
+"""Parent of the first node."""
 
 PLAIN: dict[torch.dtype, type[np.generic]] = {
     torch.bool: np.bool_,
@@ -30,18 +30,18 @@ PLAIN: dict[torch.dtype, type[np.generic]] = {
     torch.float32: np.float32,
     torch.float64: np.float64,
 }
-"""Dtypes of tensors that NumPy can make."""
+"""NumPy's dtypes of the tensors that it can make."""
 
 
 class Root(NamedTuple):
-    """Where a search starts.
+    """Start of a search.
 
     Attributes:
-        state: What `Problem.step` takes: a tensor `[B, ...]` or a tensor class of batch size `[B]`.
+        state: State that ``Problem.step`` takes: a tensor `[B, ...]` or a tensor class of batch size `[B]`.
         mask: Legal actions, bool `[B, A]`.
         terminal: Rows whose episode is over before it began, bool `[B]`; none when left out.
-        prior: Preference among the actions, float `[B, A]`: to `uct` an order, the higher, the earlier an
-            action is tried; to `puct` and `gumbel` the logits of a policy.
+        prior: Preference among the actions, float `[B, A]`: to ``uct`` an order, the higher, the earlier an
+            action is tried; to ``puct`` and ``gumbel`` the logits of a policy.
         value: Estimate of what is to be gained, float `[B]`; 0 when left out.
     """
 
@@ -53,15 +53,15 @@ class Root(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one action leads to, in every row.
+    """Outcome of one action per row.
 
     Attributes:
-        state: The next state, like the one that went in.
+        state: Next state, like the one that went in.
         reward: Reward of this transition, float `[B]`.
-        terminal: The episode ended here, by whatever cause: nothing is gained beyond it, bool `[B]`.
+        terminal: Whether the episode ended here, by whatever cause: nothing is gained beyond it, bool `[B]`.
         mask: Legal actions in the next state, bool `[B, A]`.
         value: Estimate of what is still to be gained from the next state, float `[B]`; 0 when left out.
-        prior: As in `Root`, for the next state, float `[B, A]`.
+        prior: Preference among the actions of the next state, as in ``Root``, float `[B, A]`.
     """
 
     state: Any
@@ -76,38 +76,38 @@ class Problem(Protocol):
     """A deterministic model of the problem, for all rows at once; a row goes by its own state and action."""
 
     def step(self, state: Any, action: Tensor, needed: Tensor) -> Step:
-        """Take `action` i64 `[B]` in `state`, without changing it.
+        """Take ``action`` i64 `[B]` in ``state``, without changing it.
 
-        Where `needed` bool `[B]` is false the answer is not used: such rows may be answered with anything of
-        the right shape, and need not cost anything.
+        Where ``needed`` bool `[B]` is false the answer is not used: such rows may be answered with anything
+        of the right shape, and need not cost anything.
         """
         ...
 
 
 @dataclass
 class Tree:
-    """`B` rows, `N` nodes each, `A` actions.
+    """``B`` rows, ``N`` nodes each, ``A`` actions.
 
     Attributes:
         root: Node the next search starts from, i64 `[B]`.
         used: Nodes in use; the next free position, i64 `[B]`.
-        parent: i32 `[B, N]`, `NO_PARENT` for node 0; smaller than the node itself.
+        parent: i32 `[B, N]`, ``NO_PARENT`` for node 0; smaller than the node itself.
         parent_action: Action that led here, i32 `[B, N]`.
         level: Moves since node 0, i32 `[B, N]`.
         terminal: Nothing can be done here: ended, or no legal action, bool `[B, N]`.
         raw_value: The problem's own estimate at the node (0 without one), float `[B, N]`.
-        children: Node that an edge leads to, i32 `[B, N, A]`, `UNVISITED` where there is none.
+        children: Node that an edge leads to, i32 `[B, N, A]`, ``UNVISITED`` where there is none.
         visits: Simulations that went through an edge, i32 `[B, N, A]`.
         q_values: Mean discounted return of those simulations, reward of the edge included, float `[B, N, A]`.
-        best: Largest of those returns, `-inf` before the first, float `[B, N, A]`. As the problem is
+        best: Largest of those returns, ``-inf`` before the first, float `[B, N, A]`. As the problem is
             deterministic, it belongs to a line that can be played, unless value estimates are in it.
         rewards: Reward of an edge, float `[B, N, A]`.
         before: Visits that the roots' edges had before the last search, i32 `[B, A]`.
-        prior: As in `Root`, float `[B, N, A]`; `-inf` where illegal.
+        prior: Preference among the actions, as in ``Root``, float `[B, N, A]`; ``-inf`` where illegal.
         order: The prior of nodes that have none of their own, by position, float `[B, N, A]`, or `[B, 1, A]`
             where it is the same for all.
-        low: Smallest edge value so far, float `[B]` (`+inf` before the first).
-        high: Largest edge value so far, float `[B]` (`-inf` before the first).
+        low: Smallest edge value so far, float `[B]` (``+inf`` before the first).
+        high: Largest edge value so far, float `[B]` (``-inf`` before the first).
         state: The problem's states, a tensor `[B, N, ...]` or a tensor class `[B, N]`.
     """
 
@@ -132,12 +132,12 @@ class Tree:
 
     @property
     def capacity(self) -> int:
-        """Nodes a row has room for, `N`."""
+        """Number of nodes a row has room for, ``N``."""
         return self.children.shape[1]
 
     @property
     def actions(self) -> int:
-        """Actions of the problem, `A`."""
+        """Number of actions of the problem, ``A``."""
         return self.children.shape[2]
 
 
@@ -147,16 +147,18 @@ def init_tree(
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tree:
-    """Make a tree that holds the root and has room for `capacity` nodes.
+    """Make a tree that holds the root and has room for ``capacity`` nodes.
 
     Args:
-        root: The batch's starting point.
-        capacity: Nodes a row can hold: one for the root, one for each simulation of a search, and what is to
-            be kept of the search before. With less, a search goes on in a tree that no longer grows.
-        generator: Where given, nodes without a prior get one that is drawn from it, uniform in [0, 1), once
-            and for all nodes, so that a row's order depends on its position alone and not on how many rows
-            there are. Without it they have no preference, and the lowest index comes first.
-        dtype: Of all values.
+        root: Starting point of the batch.
+        capacity: Number of nodes a row can hold: one for the root, one for each simulation of a search, and
+            what is to be kept of the search before. With less, a search goes on in a tree that no longer
+            grows.
+        generator: Source of random numbers: where given, nodes without a prior get one that is drawn from it,
+            uniform in [0, 1), once and for all nodes, so that a row's order depends on its position alone and
+            not on how many rows there are. Without it they have no preference, and the lowest index comes
+            first.
+        dtype: Dtype of all values.
 
     Raises:
         ValueError: The capacity leaves no room for the root, or the mask is not a bool `[B, A]`.
@@ -216,7 +218,7 @@ def init_tree(
 
 
 def reroot(tree: Tree, action: Tensor) -> Tree:
-    """Move each row's root to the child that `action` i64 `[B]` leads to; rows with a terminal root stay.
+    """Move each row's root to the child that ``action`` i64 `[B]` leads to; rows with a terminal root stay.
 
     Raises:
         ValueError: A row has no child to move to: its action was never simulated, or there was no room.
@@ -226,7 +228,7 @@ def reroot(tree: Tree, action: Tensor) -> Tree:
     child = tree.children[rows, tree.root, action]
     if bool(((child == UNVISITED) & ~ended).any()):
         raise ValueError(
-            "advance: an action was never simulated, or in a full tree; move along actions that were visited "
+            "reroot: an action was never simulated, or in a full tree; move along actions that were visited "
             "while there was room"
         )
     tree.root = torch.where(ended, tree.root, child)
@@ -242,7 +244,7 @@ def mark_terminal(tree: Tree, rows: Tensor) -> Tree:
 
 
 def _allocate(state: Any, capacity: int) -> Any:
-    """Room for `capacity` states a row, the first of which is there."""
+    """Make room for ``capacity`` states per row, and put the first there."""
     if isinstance(state, Tensor):
         shape = (state.shape[0], capacity, *state.shape[1:])
         if state.device.type == "cpu" and state.dtype in PLAIN:

@@ -19,7 +19,7 @@ from experiments.benchmarks.search_table import SearchRow, search_table
 
 PEER = "mctx"
 KINDS = {"ours": "PyTorch dynamics", "compiled": "compiled dynamics"}
-"""What is ours, by the name that `search_child` knows it by, and how a row names it."""
+"""Our cases, by the name that ``search_child`` knows them by, and how a row names them."""
 
 SPEED, ALONE, SHARE, START = (
     "searches/s",
@@ -43,26 +43,28 @@ def search(
     starts: int = 3,
     speed: bool = True,
 ) -> Iterator[Row]:
-    """Searches a second, and the time to the first answer: ours and mctx's (`bench` extra).
+    """Searches a second, and the time to the first answer: ours and mctx's (extra bench).
 
     A search is 32 simulations over 16 actions, at most 8 deep, noise at the root and the choice of an action
     included; its dynamics are a perceptron of two hidden layers. Ours is measured with the dynamics in
     PyTorch, as any problem may be written, and compiled by Numba.
 
     Each count of threads is a process of its own, in which all peers run in turn. Before anything is imported
-    it is bound to so many cores, which is what JAX's thread pool goes by, and told so for PyTorch and BLAS.
+    it is bound to so many cores, which is what JAX's thread pool goes by, and PyTorch and BLAS are limited to
+    as many threads.
 
     Args:
-        batch: rows that are searched together.
-        threads: cores that a process may use.
-        policies: `puct`, `gumbel`, or both.
-        seconds: for each peer and case.
-        rounds: turns in that time; the median is reported.
-        starts: fresh processes for the time to the first answer, of which the median is reported; 0 for none.
-        speed: whether to measure searches a second as well.
+        batch: Numbers of rows that are searched together.
+        threads: Numbers of cores that a process may use.
+        policies: Policies to measure: ``puct``, ``gumbel``, or both.
+        seconds: Time for each peer and case, in seconds.
+        rounds: Number of turns in that time; the median is reported.
+        starts: Number of fresh processes for the time to the first answer, of which the median is reported; 0
+            for none.
+        speed: Whether to measure searches a second as well.
 
     Raises:
-        UserError: an unknown policy, or more threads than there are cores.
+        UserError: An unknown policy, or more threads than there are cores.
     """
     unknown = set(policies) - {"puct", "gumbel"}
     if unknown:
@@ -102,8 +104,8 @@ def speed_rows(case: tuple[str, ...], batch: int, answer: Mapping[str, Any]) -> 
 def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
     """Rows of the time from the start of a process to its first answer, at a batch of 64.
 
-    What it takes to end the process is not in it, though whoever waits for the prompt waits for it: half a
-    second for PyTorch, a quarter for JAX. Cold is a machine on which nothing was compiled before. Warm is
+    What it takes to end the process is not in it, though a user waits for it: half a second for
+    PyTorch, a quarter for JAX. Cold is a machine on which nothing was compiled before. Warm is
     every later process: with Numba's files of ours, and with JAX's compilation cache, which is off unless a
     user turns it on. Beside it stands what nobody who uses PyTorch and Numba can do without: their imports.
     """
@@ -135,10 +137,10 @@ def start_rows(policy: str, starts: int, with_peer: bool) -> Iterator[Row]:
 def child(
     task: str, threads: int, settings: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Has a process that is bound to so many cores do `task` of `search_child`, and reads its answer.
+    """Have a process that is bound to so many cores do ``task`` of ``search_child``, and read its answer.
 
     Raises:
-        RuntimeError: it failed; its error is in the message.
+        RuntimeError: It failed; its error is in the message.
     """
     module = "experiments.benchmarks.search_child"
     command = [sys.executable, "-m", module, task, str(threads), json.dumps(settings)]

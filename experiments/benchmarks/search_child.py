@@ -1,4 +1,4 @@
-"""The process in which `search` measures: bound to its cores before it imports anything that has threads."""
+"""Process in which ``search`` measures, bound to its cores before it imports anything that has threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.benchmarks.search_setup import ACTIONS, HIDDEN, OUTPUTS, STATE
 
 
 def main(arguments: list[str]) -> None:
-    """Does a task and prints its answer as one line of JSON."""
+    """Do a task and print its answer as one line of JSON."""
     task, threads, text = arguments
     settings = json.loads(text)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])

@@ -12,7 +12,7 @@ from experiments.benchmarks.search_setup import ACTIONS, DEPTH, DISCOUNT, SIMULA
 
 
 def step(weights: Any, key: Any, action: Any, state: Any) -> Any:
-    """The dynamics, as mctx's `recurrent_fn`."""
+    """The dynamics, as mctx's ``recurrent_fn``."""
     import jax
     import jax.numpy as jnp
     import mctx
@@ -85,7 +85,7 @@ def visits(policy: str, batch: int, inputs: dict[str, Any]) -> tuple[Any, Any]:
 
     key = jax.random.PRNGKey(0)
     output = search(policy)(jax.device_put(inputs), key)
-    if policy == "puct":  # as `muzero_policy` draws it
+    if policy == "puct":  # as ``muzero_policy`` draws it
         noise = jax.random.dirichlet(jax.random.split(key, 3)[1], jnp.full([ACTIONS], 0.3), shape=(batch,))
     else:
         noise = output.search_tree.extra_data.root_gumbel

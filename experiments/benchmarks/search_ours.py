@@ -41,7 +41,7 @@ class Dynamics:
 
     @torch.inference_mode()
     def step(self, state: Tensor, action: Tensor, needed: Tensor) -> Step:
-        """As `Problem` says."""
+        """As ``Problem`` says."""
         weights = self.weights
         hidden = torch.cat([state, self.one_hot[action]], -1)
         hidden = torch.addmm(weights["b0"], hidden, weights["w0"]).relu_()
@@ -70,7 +70,7 @@ class CompiledDynamics(Dynamics):
         self.layers = Weights(*(inputs[name] for name in Weights._fields))
 
     def step(self, state: Tensor, action: Tensor, needed: Tensor) -> Step:
-        """Take a step, as `Problem` says."""
+        """Take a step, as ``Problem`` says."""
         output = torch.from_numpy(perceptron(self.layers, state.numpy(), action.numpy()))
         reward, value, logits, after = output.split((1, 1, ACTIONS, STATE), -1)
         return Step(after, reward[:, 0], self.terminal, self.mask, value[:, 0], logits)
@@ -100,7 +100,7 @@ def rectify(hidden: Any, bias: Any) -> None:
 
 
 def problem(name: str, batch: int, inputs: dict[str, Any]) -> Dynamics:
-    """The dynamics by name, `ours` in PyTorch or `compiled`."""
+    """The dynamics by name, ``ours`` in PyTorch or ``compiled``."""
     return (CompiledDynamics if name == "compiled" else Dynamics)(batch, inputs)
 
 

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 class TreeArrays(NamedTuple):
-    """The tensors of a `Tree`, as it describes them; ``state`` as bytes, u8 `[B, N, bytes]`."""
+    """The tensors of a ``Tree``, as it describes them; ``state`` as bytes, u8 `[B, N, bytes]`."""
 
     root: Array
     used: Array
@@ -66,7 +66,7 @@ class WalkArrays(NamedTuple):
 
 
 class StepArrays(NamedTuple):
-    """What the steps led to, as `Step` describes it; ``state`` as bytes, u8 `[B, bytes]`."""
+    """What the steps led to, as ``Step`` describes it; ``state`` as bytes, u8 `[B, bytes]`."""
 
     state: Array
     reward: Array
@@ -77,7 +77,7 @@ class StepArrays(NamedTuple):
 
 
 class PolicyArrays(NamedTuple):
-    """A `KernelSpec`, as it describes itself; ``noise`` and ``visits_table`` are empty without Gumbel."""
+    """A ``KernelSpec``, as it describes itself; ``noise`` and ``visits_table`` are empty without Gumbel."""
 
     kind: int
     exploration: float
@@ -98,7 +98,7 @@ KINDS = {
 
 
 def tree_arrays(tree: Tree) -> TreeArrays:
-    """View the tree's tensors, which are first made contiguous and of the dtypes that `Tree` names."""
+    """View the tree's tensors, which are first made contiguous and of the dtypes that ``Tree`` names."""
     for name in TreeArrays._fields[:-1]:
         tensor = getattr(tree, name)
         setattr(tree, name, tensor.detach().to(KINDS.get(name, tree.q_values.dtype)).contiguous())
@@ -180,7 +180,7 @@ def copy_step(step: Step, room: Step) -> None:
     """Copy the tensors of a step to where the kernels read them, in the dtypes of the tree.
 
     Raises:
-        ValueError: One has another shape than `Step` says.
+        ValueError: One has another shape than ``Step`` says.
     """
     for name, target in zip(Step._fields, room, strict=True):
         given = getattr(step, name)

@@ -47,10 +47,10 @@ def spec_of(policy: Policy) -> KernelSpec | None:
 def simulate(
     tree: Tree, problem: Problem, simulations: int, policy: Policy, discount: float, max_depth: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Run the simulations of `search`, which checks what goes in.
+    """Run the simulations of ``search``, which checks what goes in.
 
     Returns:
-        The steps and edges of its `SearchCost`, i64 `[B]`.
+        The steps and edges of its ``SearchCost``, i64 `[B]`.
     """
     spec = spec_of(policy)
     if spec is None:

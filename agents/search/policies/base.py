@@ -1,4 +1,4 @@
-"""What a search knows of one node a row, and what a policy makes of it."""
+"""Interface of policies: what a search knows of one node per row, and what a policy makes of it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch import Tensor
 
 
 class Edges(NamedTuple):
-    """The edges of one node a row.
+    """The edges of one node per row.
 
     Attributes:
         values: Mean discounted return through an edge, reward included, 0 where unvisited, `[B, A]`.
         visits: Simulations that went through an edge, i64 `[B, A]`.
-        fresh: Those of the present search alone, fewer at a root that was moved to, i64 `[B, A]`.
-        prior: Preference among the actions, `-inf` where illegal, `[B, A]`; logits to `puct` and `gumbel`.
+        search_visits: Visits of the present search alone, fewer at a root that was moved to, i64 `[B, A]`.
+        prior: Preference among the actions, ``-inf`` where illegal, `[B, A]`; for ``puct`` and ``gumbel``
+            the logits of a policy.
         raw_value: The problem's own estimate at the node, `[B]`.
-        low: Smallest edge value of the row's tree, `+inf` before the first, `[B]`.
-        high: Largest edge value of the row's tree, `-inf` before the first, `[B]`.
+        low: Smallest edge value of the row's tree, ``+inf`` before the first, `[B]`.
+        high: Largest edge value of the row's tree, ``-inf`` before the first, `[B]`.
     """
 
     values: Tensor
@@ -34,25 +35,25 @@ class Edges(NamedTuple):
 
 
 Selector = Callable[[Edges], Tensor]
-"""Picks an action a row, i64 `[B]`: a legal one wherever there is one."""
+"""Picks an action per row, i64 `[B]`: a legal one wherever there is one."""
 
 
 def most_visited(edges: Edges) -> Tensor:
-    """The action with the most visits, i64 `[B]`; of equals the highest value.
+    """Pick the action with the most visits, i64 `[B]`.
 
-    Of equals in both the lowest index wins. Without a single visit the answer is 0.
+    Ties are broken by the highest value, and then by the lowest index. Without any visit it is 0.
     """
     most = edges.visits == edges.visits.max(-1, keepdim=True).values
     return torch.where(most & (edges.visits > 0), edges.values, -torch.inf).argmax(-1)
 
 
 def visit_share(edges: Edges) -> Tensor:
-    """Each action's share of the visits, `[B, A]`; zeros without a single visit."""
+    """Give each action's share of the visits, `[B, A]`; zeros without a single visit."""
     return edges.visits.to(edges.values.dtype) / edges.visits.sum(-1, keepdim=True).clamp(min=1)
 
 
 UCT, PUCT, GUMBEL = range(3)
-"""The kinds of a `KernelSpec`."""
+"""The kinds of a ``KernelSpec``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +61,13 @@ class KernelSpec:
     """The parameters of a policy that has compiled selectors (``kernels/policy_kernels.py``).
 
     Attributes:
-        kind: `UCT`, `PUCT` or `GUMBEL`, which have the parameters that follow.
-        exploration: The constant of `uct`.
-        pb_c_init: As `puct` takes it.
-        pb_c_base: As `puct` takes it.
-        value_scale: As `gumbel` takes it.
-        maxvisit_init: As `gumbel` takes it.
-        noise: Gumbel noise `[B, A]`.
+        kind: ``UCT``, ``PUCT`` or ``GUMBEL``, which have the parameters that follow.
+        exploration: The constant of ``uct``.
+        pb_c_init: Parameter of ``puct`` by this name.
+        pb_c_base: Parameter of ``puct`` by this name.
+        value_scale: Parameter of ``gumbel`` by this name.
+        maxvisit_init: Parameter of ``gumbel`` by this name.
+        noise: Gumbel noise, `[B, A]`.
         visits_table: Visits wanted by legal actions and simulation, i64 `[considered + 1, simulations]`.
     """
 
@@ -102,14 +103,14 @@ class KernelSelector:
 
 
 class Policy(NamedTuple):
-    """How a search walks, decides and teaches: what makes one tree search differ from another.
+    """Rules by which a search walks, decides and teaches: what makes one tree search differ from another.
 
     Attributes:
-        root: Picks the action to walk along at the roots.
-        interior: Does so at all other nodes.
-        decide: Picks the action to make after the search, from the roots' edges.
+        root: Selector of the action to walk along at the roots.
+        interior: Selector of the action to walk along at all other nodes.
+        decide: Selector of the action to make after the search, from the roots' edges.
         target: Weights of the roots' actions that a network should imitate, `[B, A]`.
-        simulations: Simulations a search must have, where the policy plans ahead; None if any number will do.
+        simulations: Number of simulations a search must have, where the policy plans ahead; None for any.
     """
 
     root: Selector

@@ -1,7 +1,7 @@
 """Gumbel AlphaZero: sequential halving at the root, a deterministic improved policy below it.
 
 Danihelka et al., "Policy improvement by planning with Gumbel" (ICLR 2022); equal to mctx's
-`gumbel_muzero_policy`.
+``gumbel_muzero_policy``.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def gumbel(
     value_scale: float = 0.1,
     maxvisit_init: float = 50.0,
 ) -> Policy:
-    """The policy of a search with so many simulations.
+    """Make the policy of a search with a given number of simulations.
 
-    At the root the `considered` legal actions of highest `noise + logits` are tried equally often, then the
-    better half of them by `noise + logits + completed Q`, and so on; the action to make is the best of those
-    tried most. Below, the action is taken whose share of the visits lags most behind the improved policy
-    `softmax(logits + completed Q)`, which at the root is also the target. At a root that was moved to, the
-    halving counts the visits of the present search, and the values are those of all visits.
+    At the root the ``considered`` legal actions of highest ``noise + logits`` are tried equally often, then
+    the better half of them by ``noise + logits + completed Q``, and so on; the action to make is the best of
+    those tried most. Below, the action is taken whose share of the visits lags most behind the improved
+    policy ``softmax(logits + completed Q)``, which at the root is also the target. At a root that was moved
+    to, the halving counts the visits of the present search, and the values are those of all visits.
 
     Args:
-        noise: Gumbel noise, times its scale, `[B, A]`; zeros for play without chance.
-        simulations: Simulations of the search.
-        considered: Actions at the root to begin with, all legal ones where there are fewer.
+        noise: Gumbel noise times its scale, `[B, A]`; zeros for play without chance.
+        simulations: Number of simulations of the search.
+        considered: Number of actions at the root to begin with; all legal ones where there are fewer.
         value_scale: Weight of completed values against the logits.
-        maxvisit_init: Visits that are added to the largest count in that weight.
+        maxvisit_init: Number of visits added to the largest count in that weight.
 
     Raises:
         ValueError: A negative count of simulations, or no action to be considered.
@@ -54,7 +54,7 @@ def gumbel(
         return edges.prior + completed_by_mixed_value(edges, value_scale, maxvisit_init)
 
     def best(edges: Edges, visits: Tensor, wanted: Tensor) -> Tensor:
-        """The best of the actions that have the wanted number `[B, 1]` of these visits `[B, A]`."""
+        """Pick the best of the actions that have the wanted number `[B, 1]` of these visits `[B, A]`."""
         top = edges.prior.amax(-1, keepdim=True)
         scores = (noise - top + improved(edges)).clamp(min=LEAST_LOGIT)
         ruled_out = (visits != wanted) | (edges.prior == -torch.inf)
@@ -93,13 +93,13 @@ def gumbel(
 
 @lru_cache(maxsize=64)
 def halving_table(considered: int, simulations: int, device: torch.device) -> Tensor:
-    """`considered_visits` for 0, 1, …, `considered` actions, i64 `[considered + 1, simulations]`."""
+    """Tabulate ``considered_visits`` for 0 to ``considered`` actions, i64 `[considered + 1, simulations]`."""
     rows = [considered_visits(count, simulations) for count in range(considered + 1)]
     return torch.tensor(rows, device=device).view(considered + 1, simulations)
 
 
 def considered_visits(considered: int, simulations: int) -> tuple[int, ...]:
-    """For each simulation, how often the action that it tries was tried before: sequential halving.
+    """List for each simulation how often the action that it tries was tried before: sequential halving.
 
     With 4 actions and 8 simulations: 0 0 0 0, then 1 1 for the better half, then 2 2.
     """

@@ -1,6 +1,6 @@
-"""Chance at the root, as pure functions of uniform numbers: whoever draws them decides, and may keep them.
+"""Noise at the root, as pure functions of uniform numbers, which the caller draws and may keep.
 
-A row's noise is made of that row's numbers alone, one an action, so it does not depend on its batch.
+A row's noise is made of that row's numbers alone, one per action, so it does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 def gumbel_noise(uniforms: Tensor) -> Tensor:
-    """Standard Gumbel noise out of uniform numbers in [0, 1)."""
+    """Make standard Gumbel noise of uniform numbers in [0, 1)."""
     return -torch.log(-torch.log(uniforms.clamp(1e-7, 1 - 1e-7)))
 
 
 def dirichlet_noise(uniforms: Tensor, mask: Tensor, alpha: float) -> Tensor:
-    """A point of the symmetric Dirichlet distribution over the legal actions, 0 elsewhere, `[B, A]`.
+    """Draw a point of the symmetric Dirichlet distribution over the legal actions, 0 elsewhere, `[B, A]`.
 
     By inversion, where sampling by rejection would use a number of draws that depends on the draws.
 
     Args:
-        uniforms: In [0, 1), `[B, A]`.
+        uniforms: Uniform numbers in [0, 1), `[B, A]`.
         mask: Legal actions, bool `[B, A]`.
-        alpha: Concentration: the smaller, the fewer actions the noise speaks for.
+        alpha: Concentration; the smaller, the fewer actions the noise favors.
 
     Raises:
         ValueError: The concentration is not positive.
@@ -39,9 +39,9 @@ def dirichlet_noise(uniforms: Tensor, mask: Tensor, alpha: float) -> Tensor:
 
 
 def mix(prior: Tensor, noise: Tensor, fraction: float) -> Tensor:
-    """Logits `[B, A]` of the prior's softmax with a fraction of it replaced by `noise` `[B, A]`.
+    """Mix noise into a prior: logits of its softmax with a fraction replaced by ``noise``, `[B, A]` all.
 
-    Illegal actions (`-inf`) stay so, and rows without a legal action stay as they are.
+    Illegal actions (``-inf``) stay so, and rows without a legal action stay as they are.
 
     Raises:
         ValueError: The fraction is outside [0, 1].

@@ -1,7 +1,7 @@
-"""Pure functions that bring edge values to a scale on which they can be added to something else.
+"""Transforms of edge values to a scale on which they can be added to something else.
 
-Each works on one node a row. `by_parent_and_siblings` and `completed_by_mixed_value` equal mctx's transforms
-of like names (https://github.com/google-deepmind/mctx, `qtransforms.py`).
+Each works on one node per row. ``by_parent_and_siblings`` and ``completed_by_mixed_value`` equal mctx's
+transforms of like names (https://github.com/google-deepmind/mctx, ``qtransforms.py``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EPSILON = 1e-8
 
 
 def min_max(edges: Edges) -> Tensor:
-    """Values scaled to [0, 1] by the extremes that the row's tree has seen, `[B, A]` (MuZero, app. B).
+    """Scale values to [0, 1] by the extremes that the row's tree has seen, `[B, A]` (MuZero, app. B).
 
     Rewards here have no unit that fits an exploration constant, so the constant is meant for [0, 1]. A row
     that has seen one value only, or none, gets zeros: nothing is known to be better yet.
@@ -27,7 +27,7 @@ def min_max(edges: Edges) -> Tensor:
 
 
 def by_parent_and_siblings(edges: Edges) -> Tensor:
-    """Values scaled to [0, 1] by the extremes of the node's own value and its edges', `[B, A]`.
+    """Scale values to [0, 1] by the extremes of the node's own value and its edges', `[B, A]`.
 
     The node's value is the mean of its own estimate and the returns of all visits. Unvisited edges get 0.
     """
@@ -42,10 +42,10 @@ def by_parent_and_siblings(edges: Edges) -> Tensor:
 
 
 def completed_by_mixed_value(edges: Edges, value_scale: float = 0.1, maxvisit_init: float = 50.0) -> Tensor:
-    """Values with the unvisited ones filled in, in the unit of logits, `[B, A]`.
+    """Fill in the values of unvisited edges and scale all to the unit of logits, `[B, A]`.
 
     An unvisited edge gets a mixture of the node's own estimate and its visited edges' values (Danihelka et
-    al., 2022, app. D); all are scaled to [0, 1] and then by `(maxvisit_init + most visits) · value_scale`
+    al., 2022, app. D); all are scaled to [0, 1] and then by ``(maxvisit_init + most visits) · value_scale``
     (eq. 8). As in mctx the mixture counts for the scale even if the edges that have it are illegal ones.
     """
     visited = edges.visits > 0

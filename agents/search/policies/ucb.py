@@ -1,7 +1,7 @@
-"""The policies that balance what an edge has earned against how seldom it was tried: UCT and PUCT.
+"""Upper-confidence policies, which weigh what an edge has earned against how seldom it was tried.
 
-A new policy is one more function like these: it returns a `Policy` of pure functions on `Edges`. These two
-also describe themselves, so that they can be compiled; one that does not is walked with as it is.
+A new policy is one more function like these: it returns a ``Policy`` of pure functions on ``Edges``. These
+two have compiled counterparts as well; a search by a policy without them runs in tensor operations.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from agents.search.policies.qtransforms import by_parent_and_siblings, min_max
 
 
 def uct(exploration: float) -> Policy:
-    """UCB1 applied to trees (Kocsis and Szepesvári, 2006): `Q + c · sqrt(ln N / n)`, Q scaled to [0, 1].
+    """Make UCB1 applied to trees (Kocsis and Szepesvári, 2006).
 
-    `N` counts the visits of the node: one when it was made, and one for each that went on to a child.
+    An edge scores ``Q + c · sqrt(ln N / n)``, with Q scaled to [0, 1].
+
+    ``N`` counts the visits of the node: one when it was made, and one for each that went on to a child.
     """
 
     def select(edges: Edges) -> Tensor:
@@ -30,11 +32,11 @@ def uct(exploration: float) -> Policy:
 
 
 def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
-    """PUCT as in MuZero (Schrittwieser et al., 2020, app. B), equal to mctx's `muzero_policy`.
+    """Make PUCT as in MuZero (Schrittwieser et al., 2020, app. B), equal to ``mctx.muzero_policy``.
 
-    `Q + p · sqrt(N) / (1 + n) · (pb_c_init + ln((N + pb_c_base + 1) / pb_c_base))`, where `p` is the softmax
-    of the prior over the legal actions and Q is scaled by the node's own extremes. Of equals the lowest index
-    wins.
+    An edge scores ``Q + p · sqrt(N) / (1 + n) · (pb_c_init + ln((N + pb_c_base + 1) / pb_c_base))``, where
+    ``p`` is the softmax of the prior over the legal actions and Q is scaled by the node's own extremes. Ties
+    are broken by the lowest index.
     """
 
     def select(edges: Edges) -> Tensor:
@@ -49,10 +51,10 @@ def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
 
 
 def choose(scores: Tensor, visits: Tensor, prior: Tensor) -> Tensor:
-    """The action to walk along, i64 `[B]`: unvisited ones first by prior, then the best score.
+    """Choose the action to walk along, i64 `[B]`: unvisited ones first by prior, then the best score.
 
-    Of equals the lowest index wins. Illegal actions (prior `-inf`) are never unvisited candidates, and never
-    visited, so they cannot be chosen in a node that has a legal action.
+    Ties are broken by the lowest index. Illegal actions (prior ``-inf``) are never unvisited candidates, and
+    never visited, so they cannot be chosen in a node that has a legal action.
     """
     untried, first = torch.where(visits == 0, prior, -torch.inf).max(-1)
     best = torch.where(visits == 0, -torch.inf, scores).argmax(-1)

@@ -1,4 +1,4 @@
-"""A search as a picture: where it went, what it found there, and the line that it chose, in words."""
+"""Picture of a search: where it went, what it found there, and the line that it chose, in words."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Spot:
 
 
 def best_line(tree: Tree, row: int = 0, first: int | None = None) -> list[int]:
-    """The actions of the line that was visited most, from the root, of equals the one of higher value.
+    """Follow the line that was visited most from the root; ties are broken by the higher value.
 
     Args:
-        tree: After a search.
-        row: Which row.
-        first: The action to begin with, such as the one that was decided on; the most visited when left out.
+        tree: Tree after a search.
+        row: Row to follow.
+        first: Action to begin with, such as the one that was decided on; the most visited when left out.
     """
     line: list[int] = []
     node = int(tree.root[row])
@@ -79,21 +79,22 @@ def draw_search(
     most: int = 24,
     path: Path | str | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw one row: nodes as large as their visits, coloured by value, the chosen line on top and in words.
+    """Draw one row: nodes as large as their visits, colored by value, the chosen line on top and in words.
 
     Args:
-        tree: After a search.
-        row: Which row.
-        names: Of the actions, such as `core.action_names`; numbers when left out.
-        first: The action that was decided on, as `best_line` takes it.
-        most: Nodes that are drawn: the most visited ones. How many are left out is said.
-        path: Also writes the picture there, as its suffix says (`.png`, `.svg`, `.pdf`).
+        tree: Tree after a search.
+        row: Row to draw.
+        names: Names of the actions, such as ``core.action_names``; numbers when left out.
+        first: Action that was decided on, as ``best_line`` takes it.
+        most: Largest number of nodes to draw: the most visited ones. The picture says how many are left out.
+        path: File to write the picture to as well, of the kind that its suffix says (``.png``, ``.svg``,
+            ``.pdf``).
 
     Returns:
         The picture, RGB `[height, width, 3]`.
 
     Raises:
-        ValueError: `most` leaves no room for a node besides the root, or there are too few names.
+        ValueError: ``most`` leaves no room for a node besides the root, or there are too few names.
     """
     if most < 2:
         raise ValueError(f"most={most}: must be 2 or more, for the root and what it leads to")
@@ -144,7 +145,7 @@ def draw_search(
 
 
 def draw_edge(axes: Axes, spot: Spot, child: Spot, name: str, chosen: bool, area: float) -> None:
-    """An edge, its action before the node that it leads to, and what is known of it behind that."""
+    """Draw an edge, its action before the node that it leads to, and what is known of it behind that."""
     # Most of the way up or down is made before the words begin.
     early, late = spot.depth + 0.35, spot.depth + 0.25
     corners = [(spot.depth, spot.across), (early, spot.across), (late, child.across)]
@@ -172,7 +173,7 @@ def draw_edge(axes: Axes, spot: Spot, child: Spot, name: str, chosen: bool, area
 
 
 def on_line(root: Spot, line: Sequence[int]) -> set[int]:
-    """The nodes that a line of actions passes, the root included."""
+    """Find the nodes that a line of actions passes, the root included."""
     spot, found = root, {root.node}
     for action in line:
         for child in spot.children:
@@ -183,7 +184,7 @@ def on_line(root: Spot, line: Sequence[int]) -> set[int]:
 
 
 def gather(tree: Tree, row: int, line: Sequence[int], most: int) -> Spot:
-    """The root with what is drawn below it: the chosen line, then the most visited nodes, `most` in all."""
+    """Gather the root and what is drawn below it: the chosen line, then the most visited, ``most`` in all."""
     children, visits = tree.children[row].tolist(), tree.visits[row].tolist()
     values = tree.q_values[row].tolist()
     node = int(tree.root[row])
@@ -211,7 +212,7 @@ def gather(tree: Tree, row: int, line: Sequence[int], most: int) -> Spot:
 
 
 def place(spot: Spot, leaves: int) -> int:
-    """Stand every leaf on a line of its own, most visited first, and every parent amid its children."""
+    """Put every leaf on a line of its own, most visited first, and every parent amid its children."""
     spot.children.sort(key=lambda child: -child.visits)
     if not spot.children:
         spot.across = leaves
@@ -223,12 +224,12 @@ def place(spot: Spot, leaves: int) -> int:
 
 
 def walk(spot: Spot) -> list[Spot]:
-    """A node and all below it."""
+    """List a node and all below it."""
     return [spot, *(below for child in spot.children for below in walk(child))]
 
 
 def count(tree: Tree, row: int) -> int:
-    """Nodes at and below the root."""
+    """Count the nodes at and below the root."""
     total, waiting = 0, [int(tree.root[row])]
     while waiting:
         total += 1
@@ -238,11 +239,11 @@ def count(tree: Tree, row: int) -> int:
 
 
 def size_of(spot: Spot, area: float) -> float:
-    """Of a node in the picture, in square points."""
+    """Give the area of a node in the picture, in square points."""
     return min(max(area * spot.visits, SMALLEST), LARGEST)
 
 
 def bezier(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A smooth curve `[n, 2]` from the first to the last of four points `[4, 2]`."""
+    """Give a smooth curve `[n, 2]` from the first to the last of four points `[4, 2]`."""
     t = np.linspace(0, 1, 24)
     return np.stack([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3], 1) @ points

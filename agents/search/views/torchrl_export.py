@@ -1,4 +1,4 @@
-"""A search as TorchRL knows one: an `MCTSForest` of what was walked, and a `Tree` out of it to look at."""
+"""Export of a search to TorchRL: an ``MCTSForest`` of what was walked, and a ``Tree`` made of it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from agents.search.tree import UNVISITED, Tree
 
 
 def to_forest(tree: Tree, rows: Sequence[int] | None = None) -> MCTSForest:
-    """Every edge that leads to a node below the roots, as one step each.
+    """Export every edge that leads to a node below the roots, as one step each.
 
     A node is its row and position, so that equal states which were reached in different ways stay apart:
-    `tree.state[row, node]` has what it stands for. A step holds `observation` i64 `[2]` (row, node), `action`
-    i64, and under `next` the `observation`, `reward`, `done`, `terminated` (nothing can be done there), and
-    what the search knows of the edge: `visits` i64 and `value`, the mean return through it.
+    ``tree.state[row, node]`` has what it stands for. A step holds ``observation`` i64 `[2]` (row, node),
+    ``action`` i64, and under ``next`` the ``observation``, ``reward``, ``done``, ``terminated`` (nothing can
+    be done there), and what the search knows of the edge: ``visits`` i64 and ``value``, the mean return
+    through it.
 
     Args:
-        tree: After a search.
-        rows: Which rows; all when left out.
+        tree: Tree after a search.
+        rows: Rows to export; all when left out.
 
     Raises:
         ValueError: None of the rows has an edge to export.
@@ -44,14 +45,16 @@ def to_forest(tree: Tree, rows: Sequence[int] | None = None) -> MCTSForest:
 
 
 def to_torchrl(tree: Tree, row: int = 0, max_depth: int | None = None) -> TorchTree:
-    """One row as a TorchRL tree: `count` holds the visits, `wins` the sum of the returns, of the edge above.
+    """Export one row as a TorchRL tree.
 
-    TorchRL merges a root that has a single child with that child: then `rollout` of the root is that edge.
+    ``count`` holds the visits of the edge above a node, ``wins`` the sum of their returns.
+
+    TorchRL merges a root that has a single child with that child: then ``rollout`` of the root is that edge.
 
     Args:
-        tree: After a search.
-        row: Which row.
-        max_depth: Levels below the root, all when left out.
+        tree: Tree after a search.
+        row: Row to export.
+        max_depth: Number of levels below the root; all when left out.
     """
     forest = to_forest(tree, [row])
     root = TensorDict({"observation": torch.tensor([row, int(tree.root[row])])})
@@ -68,7 +71,7 @@ def to_torchrl(tree: Tree, row: int = 0, max_depth: int | None = None) -> TorchT
 
 
 def _steps(tree: Tree, row: int) -> TensorDict:
-    """The edges below a row's root that lead to a node, batch size `[edges]`, roots first."""
+    """List the edges below a row's root that lead to a node, batch size `[edges]`, roots first."""
     children, visits = tree.children[row].cpu(), tree.visits[row].cpu()
     terminal, rewards, values = (part[row].cpu() for part in (tree.terminal, tree.rewards, tree.q_values))
     found: list[tuple[int, int, int]] = []
