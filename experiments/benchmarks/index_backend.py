@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from align3d.errors import settings_of
 from experiments.benchmarks.base import Row, benchmark, interleaved, median
-from experiments.console.errors import settings_of
 from experiments.index_evaluation.measure import pinned
 from retrieval import ErsIndex, SemanticHierarchy
 from retrieval.benchmark.synthetic import MIXTURES, queries_of, vectors_of
@@ -24,6 +24,7 @@ SINGLES = 50
 """Queries that are also asked one by one."""
 BACKENDS: tuple[Chosen, ...] = ("numba", "faiss")
 FILTERS: dict[str, Where] = {
+    "search": {},
     "filter that lets through a fifth": {"fifth": 0},
     "filter that lets through 100": {"first": 1},
 }
@@ -69,6 +70,9 @@ def _built(backend: Chosen, vectors: np.ndarray) -> ErsIndex:
 def _cases(asked: np.ndarray) -> dict[str, Callable[[ErsIndex], object]]:
     """What a user waits for."""
 
+    def all_at_once(index: ErsIndex, where: Where | None = None) -> None:
+        index.search(asked, 10, where=where)
+
     def one_by_one(index: ErsIndex, where: Where | None = None) -> None:
         for row in range(SINGLES):
             index.search(asked[row : row + 1], 10, where=where)
@@ -77,13 +81,10 @@ def _cases(asked: np.ndarray) -> dict[str, Callable[[ErsIndex], object]]:
         for row in range(SINGLES):
             index.feedback(asked[row], row)
 
-    cases: dict[str, Callable[[ErsIndex], object]] = {
-        "search, batch": lambda index: index.search(asked, 10),
-        "search, single": one_by_one,
-    }
+    cases: dict[str, Callable[[ErsIndex], object]] = {}
     for name, where in FILTERS.items():
-        cases[f"{name}, batch"] = lambda index, where=where: index.search(asked, 10, where=where)
-        cases[f"{name}, single"] = lambda index, where=where: one_by_one(index, where)
+        cases[f"{name}, batch"] = partial(all_at_once, where=where)
+        cases[f"{name}, single"] = partial(one_by_one, where=where)
     return cases | {"feedback, single": feedback}
 
 
