@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from align3d.errors import settings_of
 from experiments.benchmarks.base import Row, benchmark, interleaved, median
-from experiments.console.errors import settings_of
 from experiments.index_evaluation.measure import pinned
 from retrieval import ErsIndex, SemanticHierarchy
 from retrieval.benchmark.synthetic import MIXTURES, queries_of, vectors_of
