@@ -31,6 +31,7 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/python -m experiments.settings.yaml_comments
 
 clean:
 	rm -rf .venv outputs multirun .mypy_cache .pytest_cache .ruff_cache .hypothesis

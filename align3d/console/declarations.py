@@ -55,8 +55,8 @@ def declared(owner: Callable[..., Any]) -> dict[str, Setting]:
     found = {}
     for name, parameter in inspect.signature(owner).parameters.items():
         default = parameter.default
-        if name in fields and callable(fields[name].default_factory):
-            default = fields[name].default_factory()  # type: ignore[misc]
+        if name in fields and callable(factory := fields[name].default_factory):
+            default = factory()
         found[name] = Setting(name, hints.get(name, Any), default, said.get(name, ""))
     return found
 

@@ -40,7 +40,7 @@ def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentMode
     """A model trained on ``shapes`` as the session's, without an agent; from the cache if it is there."""
     config = dataclasses.replace(
         session.config,
-        agent=AgentConfig("none", 1, {}),
+        agent=AgentConfig(name="none", settings={}, budget=1),
         dap=dataclasses.replace(session.config.dap, mode="off"),
         train=dataclasses.replace(fit(session.config.train, len(shapes)), images_every=0),
     )
