@@ -27,6 +27,7 @@ class SharpensTwice:
         env = EnvConfig(families=("temperature",), horizon=2, reward=reward)
         self.core = CalibrationCore(model.haf, env)
         self.config = SimpleNamespace(seed=0)
+        self.rests = False
 
     def calibrate(self, core: CalibrationCore, episode: Episode, draws: torch.Generator) -> PlanResult:
         return roll(core, episode, lambda observation, mask: mask.int().argmax(1), 2)
