@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,11 +18,13 @@ from agents import Agent, PlanResult, make_agent
 from align3d.errors import settings_of
 from envs import CalibrationCore, Episode, HardNegativeEpisodes, mine_hard_negatives
 from experiments.console.process import generator
-from experiments.data.batches import Batch
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, Calibration
+
+if TYPE_CHECKING:
+    from experiments.data.batches import Batch
 
 
 @dataclass

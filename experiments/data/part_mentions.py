@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from align3d.naming import mentions
 from experiments.data.attention_maps import points_of_patches
-from experiments.data.corpus import Corpus
+
+if TYPE_CHECKING:
+    from experiments.data.corpus import Corpus
 
 #: Parts with fewer points are left out: their share of the surface is not known well enough.
 LEAST_POINTS = 8

@@ -78,7 +78,9 @@ def grounding(
     before = measure(model, corpus, indices, gallery, pairs, batch_size=batch_size)
     found = {COVERAGE: pairs.coverage, BEFORE: summary(before, pairs.shape, seed)}
     if calibrations is not None:
-        after = measure(model, corpus, indices, gallery, pairs, calibrations, batch_size=batch_size)
+        after = before  # of an agent that rests
+        if bool(calibrations.changed.any()):
+            after = measure(model, corpus, indices, gallery, pairs, calibrations, batch_size=batch_size)
         found[AFTER] = summary(after, pairs.shape, seed)
         change = {name: after[name] - before[name] for name in WITH_INTERVAL}
         found[CHANGE] = summary(change, pairs.shape, seed)

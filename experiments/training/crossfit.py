@@ -56,7 +56,7 @@ def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentMode
             scratch.mkdir(parents=True, exist_ok=True)
             run = Session(config, scratch, corpus, session.device)
             advance(run, total, name)
-            kept.save(place, run)
+            kept.save(place, run.step, run.warm_state())
             run.journal.close()
             shutil.rmtree(scratch)
             state = {"model": run.model.state_dict()}

@@ -39,7 +39,7 @@ def warm_up(session: Session) -> None:
         state = kept.load(place, session.device)
         if state is None:
             advance(session, end)
-            kept.save(place, session)
+            kept.save(place, session.step, session.warm_state())
         else:
             session.adopt(state)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from experiments.dap.controller import CalibratedRows
 from experiments.data.attention_maps import lift, mass_on_part, mean_of, token_maps
 from experiments.data.batches import Batch
 from experiments.data.part_mentions import NamedParts
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
+
+if TYPE_CHECKING:
+    from experiments.dap.controller import CalibratedRows
 
 _LEAST_MASS = 1e-6
 

@@ -26,7 +26,7 @@ from experiments.data import attention_maps, batches, part_mentions
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
 from experiments.settings.schema import RunConfig
-from experiments.training import loss, session
+from experiments.training import loss
 
 #: Settings of training that leave its numbers alone.
 FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
@@ -87,6 +87,6 @@ class WarmupCache:
         return checkpoint.load_latest(place, device)
 
     @staticmethod
-    def save(place: Path, run: session.Session) -> None:
-        """Keeps where a run stands, with the lines of its journal."""
-        checkpoint.save(place, run.step, run.warm_state(), keep=1)
+    def save(place: Path, step: int, state: dict[str, Any]) -> None:
+        """Keeps the state of a run after ``step`` steps, with the lines of its journal."""
+        checkpoint.save(place, step, state, keep=1)
