@@ -1,6 +1,6 @@
-"""What an agent sees: a vector of fixed size about the attention, the scores and the calibration so far.
+"""Observation of an agent: a vector of fixed size about the attention, the scores and the calibration so far.
 
-Nothing in it tells which candidate is right. Where candidates are told apart at all they stand in the order
+Nothing in it says which candidate is right. Where candidates are kept apart at all they stand in the order
 of their initial score, and no label is ever read (`observe` is not given the positives).
 """
 
@@ -29,15 +29,15 @@ SCORE_FEATURES = (
 )
 
 
-def observation_names(layout: AttentionDims, leading: int) -> list[str]:
+def observation_names(dims: AttentionDims, leading: int) -> list[str]:
     """What each entry of an observation is, in order.
 
     Args:
-        layout: What there is to act on.
+        dims: What there is to act on.
         leading: Candidates whose maps and probabilities are shown.
     """
-    levels, heads = range(1, layout.levels + 1), range(1, layout.heads + 1)
-    groups, regions = range(1, layout.token_groups + 1), range(1, layout.regions + 1)
+    levels, heads = range(1, dims.levels + 1), range(1, dims.heads + 1)
+    groups, regions = range(1, dims.token_groups + 1), range(1, dims.regions + 1)
     names = [f"{what} of level {i} head {h}" for i in levels for h in heads for what in STATISTICS]
     names += [f"gate of level {i}" for i in levels]
     names += [f"weight of token group {k}" for k in groups]

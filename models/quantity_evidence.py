@@ -1,4 +1,4 @@
-"""What a shape's measures say of a number in a text: is it so long, does it repeat so often, or so far apart?
+"""Evidence on numbers from the measures of a shape: is it so long, does it repeat so often, or so far apart?
 
 A learnt code for "13" must see every count in training before it can tell 13 pins from 14. Looking it up in
 what was measured on the shape needs no code: the same three questions serve every number, seen before or
@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-COUNT_OFFSETS = (-1.0, 0.0, 1.0)  # the last gap of a row may be missing, so neighbours of a count tell too
+COUNT_OFFSETS = (-1.0, 0.0, 1.0)  # the last gap of a row may be missing, so neighbors of a count tell too
 WIDTHS = (0.02, 0.08, 0.3)  # octaves within which two lengths count as equal
+LARGEST_OCTAVE = 12.0  # 4096 repetitions: far beyond any spectrum
 SPECTRUM_GAIN = 10.0  # peaks of a spectrum are about a tenth
 CHANNELS = 2
 EVIDENCE = CHANNELS * (len(COUNT_OFFSETS) + 1) + len(WIDTHS) + 1
@@ -38,7 +39,9 @@ def quantity_evidence(quantities: Tensor, extent: Tensor, spectrum: Tensor) -> T
     value, length = quantities.nan_to_num(1.0).clamp_min(1e-9)[:, None, :, None].unbind(-1)  # [B, 1, T, 1]
     log, size = length.log2(), extent.unsqueeze(2)  # size [B, C, 1, 3]
     count = value.expand(-1, extent.shape[1], -1, 3)  # [B, C, T, 3]
-    repetitions = [count + offset for offset in COUNT_OFFSETS] + [(size - log).clamp(max=12.0).exp2()]
+    repetitions = [count + offset for offset in COUNT_OFFSETS] + [
+        (size - log).clamp(max=LARGEST_OCTAVE).exp2()
+    ]
     strengths = [_look_up(spectrum, x) for x in repetitions]  # each [B, C, T, 3, CHANNELS]
     ratio = log - size  # [B, C, T, 3]
     equal = [torch.exp(-((ratio / width) ** 2)) for width in WIDTHS]

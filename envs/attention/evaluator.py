@@ -101,9 +101,9 @@ class Evaluator:
         parts, top = [], []
         pairs = self.leading * attention.mask.shape[1]
         for rows in chunks(len(score), pairs, score.device, self.chunk_pairs):
-            seen = attention.logits[rows, : self.leading]
-            maps = [seen[..., nodes].softmax(-1) for nodes in self.dims.slices]
-            top.append(top_logits(self.dims, seen))
+            leading = attention.logits[rows, : self.leading]
+            maps = [leading[..., nodes].softmax(-1) for nodes in self.dims.slices]
+            top.append(top_logits(self.dims, leading))
             places, regions = attention.centers[rows, : self.leading], attention.region[rows, : self.leading]
             parts.append(
                 level_statistics(self.dims, maps, places, regions, attention.token_logits[rows].softmax(-1))

@@ -253,15 +253,15 @@ class _Update:
         scores = self.haf.score_tokens(queries, aligned.unsqueeze(1), NumberEvidence(place, token, along))
         self.token_scores[row, column.unsqueeze(-1), tokens] = scores.squeeze(1)  # [b, G]
 
-        seen = (column < self.statistics.shape[1]).nonzero().squeeze(-1)
-        if len(seen):
+        leads = (column < self.statistics.shape[1]).nonzero().squeeze(-1)
+        if len(leads):
             pooling = self.pooling[row, tokens]
             statistics = _paired_statistics(dims, mass, sums, log_total - own, pooling)  # [b, 2, L, H, F]
             lacks = renewed[:, :, None, None]
             agreement = lacks | lacks.roll(-1, dims=1)  # with the next coarser level
             lacks = torch.cat([lacks.expand(-1, -1, -1, statistics.shape[-1] - 1), agreement], dim=-1)
             more = (statistics[:, 1] - statistics[:, 0]) * lacks
-            self.statistics[rows[seen], column[seen]] += more[seen]
+            self.statistics[rows[leads], column[leads]] += more[leads]
 
 
 def _paired_statistics(

@@ -64,12 +64,12 @@ def in_blocks(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
 
 
 @intrinsic
-def multiply(typingctx: Any, asked: Any, block: Any, size: Any, start: Any, out: Any) -> Any:
-    """``multiply(asked, block, size, start, out)``: products of a token with a block of nodes.
+def multiply(typingctx: Any, query: Any, block: Any, size: Any, start: Any, out: Any) -> Any:
+    """``multiply(query, block, size, start, out)``: products of a token with a block of nodes.
 
     Args:
         typingctx: Numba's.
-        asked: address of ``size`` bytes with signs.
+        query: address of ``size`` bytes with signs.
         block: address of ``BLOCK * size`` bytes without signs, laid out as `in_blocks` does.
         size: a multiple of `STEP`.
         start: what the sums begin at.
@@ -78,9 +78,9 @@ def multiply(typingctx: Any, asked: Any, block: Any, size: Any, start: Any, out:
     address = types.intp
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        asked, block, size, start, out = args
+        query, block, size, start, out = args
         starts = spread(builder, start, BLOCK)
-        sums = block_products(builder, asked, block, size, starts, BLOCK, signed=True)
+        sums = block_products(builder, query, block, size, starts, BLOCK, signed=True)
         builder.store(sums, builder.inttoptr(out, sums.type.as_pointer())).align = 4
         return context.get_dummy_value()
 

@@ -1,6 +1,6 @@
 """A light re-ranker: late interaction on a few small nodes of a shape, and the measures that numbers ask for.
 
-HAF judges every (token, shape) pair by matrix products that are wide and many. Here the parts that depend on
+HAF scores every (token, shape) pair by matrix products that are wide and many. Here the parts that depend on
 one side alone are brought down to ``d`` dimensions, and a pair is scored by
 
     sum over tokens of  max over nodes <p_t, c_n>                        (ColBERT, Khattab and Zaharia, 2020)

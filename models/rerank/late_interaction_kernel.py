@@ -1,4 +1,4 @@
-"""The light re-ranker's scores for lists of candidates, compiled: the formula is `late_interaction`'s.
+"""Scores of the light re-ranker for lists of candidates, compiled: the formula of `late_interaction`.
 
 Tokens and nodes are multiplied in 8 bits (`models.rerank.int8_products`). Exponentials
 are evaluated for all numbers and candidates of a query together, by a polynomial that the compiler turns into
@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from compiling import cached_njit, inlined
 from compiling.instructions import QUAD, prefetch_lines
-from models.quantity_evidence import CHANNELS, COUNT_OFFSETS, EVIDENCE, SPECTRUM_GAIN, WIDTHS
+from models.quantity_evidence import (
+    CHANNELS,
+    COUNT_OFFSETS,
+    EVIDENCE,
+    LARGEST_OCTAVE,
+    SPECTRUM_GAIN,
+    WIDTHS,
+)
 from models.rerank.int8_products import BLOCK, multiply
 from models.rerank.late_interaction import LightShapes, LightTexts
 
@@ -28,7 +35,6 @@ _OFFSETS = tuple(float(offset) for offset in COUNT_OFFSETS)
 _INVERSE = tuple(1.0 / width for width in WIDTHS)
 _GAIN = float(SPECTRUM_GAIN)
 _CHANNELS = int(CHANNELS)
-_LARGEST_OCTAVE = 12.0  # as in `models.quantity_evidence`
 _EXPONENTS = 2 + len(_INVERSE)
 _COUNTS = len(_OFFSETS)
 assert _CHANNELS * (_COUNTS + 1) + len(_INVERSE) + 1 == EVIDENCE
@@ -77,17 +83,17 @@ def _run(texts: LightTexts, shapes: LightShapes, queries: Ints, rows: Ints, of_s
 
 
 def _checked(
-    queries: NDArray[np.int64], rows: NDArray[np.int64], asked: int, there: int
+    queries: NDArray[np.int64], rows: NDArray[np.int64], num_queries: int, num_candidates: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Contiguous rows within bounds: the compiled code does not look."""
     queries = np.ascontiguousarray(queries, np.int64)
     rows = np.ascontiguousarray(rows, np.int64)
     if queries.ndim != 1 or rows.ndim != 2 or len(rows) != len(queries):
         raise ValueError(f"queries {queries.shape}, candidates {rows.shape}: expected [B] and [B, C]")
-    if queries.size and not 0 <= queries.min() <= queries.max() < asked:
-        raise ValueError(f"query {queries.max()}: expected 0 to {asked - 1}")
-    if rows.size and rows.max() >= there:
-        raise ValueError(f"candidate {rows.max()}: expected at most {there - 1}")
+    if queries.size and not 0 <= queries.min() <= queries.max() < num_queries:
+        raise ValueError(f"query {queries.max()}: expected 0 to {num_queries - 1}")
+    if rows.size and rows.max() >= num_candidates:
+        raise ValueError(f"candidate {rows.max()}: expected at most {num_candidates - 1}")
     return queries, rows
 
 
@@ -149,7 +155,7 @@ def _add_evidence(
         for axis in range(_AXES):
             i = j * _AXES + axis
             ratio = log - extent[row, axis]
-            powers[i] = min(-ratio, np.float32(_LARGEST_OCTAVE))
+            powers[i] = min(-ratio, np.float32(LARGEST_OCTAVE))
             powers[count + i] = np.float32(2 * _LOG2E) * min(max(ratio, np.float32(-20)), np.float32(20))
             powers[2 * count + i] = np.float32(_LOG2E) * (attention[j, axis] - peak)
             for w in range(len(_INVERSE)):
@@ -196,11 +202,11 @@ def _interact(
     """Late interaction of the tokens from ``first`` to ``last`` with one shape's nodes."""
     width = tokens.shape[1]
     nodes = scales.shape[1]
-    asked, block, out = tokens.ctypes.data, codes.ctypes.data + row * nodes * width, products.ctypes.data
+    code, block, out = tokens.ctypes.data, codes.ctypes.data + row * nodes * width, products.ctypes.data
     total = np.float32(0)
     for t in range(first, last):
         for node in range(0, nodes, BLOCK):
-            multiply(asked + t * width, block + node * width, width, starts[t], out + 4 * node)
+            multiply(code + t * width, block + node * width, width, starts[t], out + 4 * node)
         best = np.float32(-np.inf)
         for node in range(nodes):
             best = max(best, scales[row, node] * np.float32(products[node]))
@@ -257,7 +263,7 @@ def _score(
             if row < 0:
                 own[c] = -np.inf
                 continue
-            text, seen = (query, row) if of_shapes else (row, query)
+            text, shape_row = (query, row) if of_shapes else (row, query)
             if of_shapes and c + 1 < count:
                 after = rows[b, c + 1]
                 prefetch_lines(codes.ctypes.data + after * nodes * width, nodes * width)
@@ -265,13 +271,18 @@ def _score(
                 if first_number[query] < first_number[query + 1]:
                     prefetch_lines(spectrum.ctypes.data + after * strengths, strengths)
             first, last = first_token[text], first_token[text + 1]
-            own[c] = _interact(tokens, token_scales, token_starts, first, last, codes, scales, seen, products)
+            own[c] = _interact(
+                tokens, token_scales, token_starts, first, last, codes, scales, shape_row, products
+            )
             for k in range(first_number[text], first_number[text + 1]):
-                number[filled], shape[filled], slot[filled] = k, seen, c
-                asked, block = along.ctypes.data + k * width, codes.ctypes.data + (seen + 1) * nodes * width
-                multiply(asked, block - BLOCK * width, width, along_starts[k], products.ctypes.data)
+                number[filled], shape[filled], slot[filled] = k, shape_row, c
+                code, block = (
+                    along.ctypes.data + k * width,
+                    codes.ctypes.data + (shape_row + 1) * nodes * width,
+                )
+                multiply(code, block - BLOCK * width, width, along_starts[k], products.ctypes.data)
                 for axis in range(_AXES):
-                    scale = along_scales[k] * scales[seen, nodes - _AXES + axis]
+                    scale = along_scales[k] * scales[shape_row, nodes - _AXES + axis]
                     attention[filled, axis] = scale * np.float32(products[BLOCK - _AXES + axis])
                 filled += 1
         pair = (number[:filled], shape[:filled], slot[:filled])

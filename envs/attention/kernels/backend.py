@@ -45,19 +45,19 @@ def update_with_kernels(
 ) -> None:
     """Equal to `incremental_update`, which see, but for rounding. Rows are spread over PyTorch's threads."""
     arrays = _arrays(haf, dims, attention, cache, before, after, evaluation)
-    weights = score_arrays(haf)
     afresh, moved = _array(touched), _array(paired)
+    weights = score_arrays(haf) if afresh.any() else None
     lacks = arrays.renewed | ~afresh[:, None]
     moved_tokens: list[MovedTokens] = []
 
     def work(rows: NDArray[Any]) -> None:
         every, some = rows[afresh[rows]], rows[moved[rows]]
-        if len(every):
+        if weights is not None and len(every):
             score_all_candidates(every, arrays, weights)
             if arrays.renewed[every].any():
                 renew_statistics(every, arrays)
         if len(some):
-            found = _moved_tokens(int(arrays.length[some].sum()), arrays, weights)
+            found = _moved_tokens(int(arrays.length[some].sum()), arrays)
             count, numbers = update_paired(some, afresh, lacks, arrays, found)
             if count:
                 moved_tokens.append(
@@ -102,7 +102,8 @@ def score_arrays(haf: HierarchicalAttentionFusion) -> ScoreArrays:
     given = haf.score_weights._asdict()
     for name in ("shape_weight", "quantity_weight"):
         given[name] = given[name].T
-    return ScoreArrays(**{k: _array(v) if isinstance(v, Tensor) else v for k, v in given.items()})
+    arrays: dict[str, Any] = {k: _array(v) if isinstance(v, Tensor) else v for k, v in given.items()}
+    return ScoreArrays(**arrays)
 
 
 def obstacle(haf: HierarchicalAttentionFusion, attention: AttentionState) -> str | None:
@@ -196,11 +197,11 @@ def _arrays(
     )
 
 
-def _moved_tokens(count: int, arrays: UpdateArrays, weights: ScoreArrays) -> MovedTokens:
+def _moved_tokens(count: int, arrays: UpdateArrays) -> MovedTokens:
     """Room for at most so many."""
     return MovedTokens(
         lines=np.empty((count, arrays.gathered.shape[4]), np.float32),
-        along=np.empty((count, len(weights.quantity_weight)), np.float32),
+        along=np.empty((count, arrays.logits.shape[2] * arrays.evidence.shape[4]), np.float32),
         row=np.empty(count, np.int64),
         token=np.empty(count, np.int64),
         number=np.empty(count, np.int64),
