@@ -4,7 +4,7 @@ import torch
 
 from envs import FAMILIES, DemoSource, EnvConfig, demo_core
 from experiments.benchmarks import BENCHMARKS
-from experiments.benchmarks.env import LOOP, env
+from experiments.benchmarks.env import LOOP, backends, env
 from experiments.benchmarks.env_floor import work
 
 
@@ -45,3 +45,11 @@ def test_every_case_and_face_is_measured(monkeypatch):
     assert sum(row.peer_name == LOOP for row in rows) == 4
     assert all(row.ours > 0 for row in rows)
     assert BENCHMARKS["env"] is env
+
+
+def test_both_backends_are_measured_on_every_case():
+    threads = torch.get_num_threads()
+    rows = list(backends(batch=(2,), candidates=3, tokens=6, size="tiny", moves=2, seconds=0.0))
+    torch.set_num_threads(threads)
+    assert [row.case for row in rows] == [f"{kind}, batch 2" for kind in (*FAMILIES, "mix")]
+    assert all(row.ours > 0 and row.peer > 0 and row.peer_name == "torch" for row in rows)
