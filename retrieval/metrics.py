@@ -78,7 +78,7 @@ def mean_reciprocal_rank(ranks: NDArray[np.int64]) -> float:
 
 
 def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int) -> float:
-    """Normalised discounted cumulative gain of lists of ids, in [0, 1], as Järvelin and Kekäläinen (2002).
+    """Normalized discounted cumulative gain of lists of ids, in [0, 1], as Järvelin and Kekäläinen (2002).
 
     The gain of an id is ``2^rel - 1`` (Burges et al., 2005), so 1 for a right answer and 0 for another,
     divided by ``log2(rank + 1)``; the sum over the first k is divided by that of the ideal list, which begins

@@ -17,7 +17,7 @@ class Retriever(Protocol):
         """Replaces the content of the index; what an error refuses leaves it as it was.
 
         Args:
-            vectors: ``[N, D]``, at least one, of lengths from 1e-15 to 1e15; L2-normalised where cosine is
+            vectors: ``[N, D]``, at least one, of lengths from 1e-15 to 1e15; L2-normalized where cosine is
                 meant (``diskann`` takes no others, and needs two).
             ids: ``[N]`` distinct whole numbers, 0 or more; what `search` returns.
 

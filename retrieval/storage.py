@@ -1,8 +1,8 @@
-"""An index as a folder that a crash cannot spoil and a flipped bit cannot hide in.
+"""Storage of an index in a folder that a crash cannot spoil and a flipped bit cannot hide in.
 
 ``manifest.json`` names a subfolder with the data and the size and SHA-256 of each file in it, and ends with
 its own checksum. Saving writes a new subfolder, forces it to the disk and then replaces the manifest by
-renaming: whoever opens the folder sees the old content or the new, whole. No pickle: JSON, NumPy arrays,
+renaming: who opens the folder sees the old content or the new, whole. No pickle: JSON, NumPy arrays,
 safetensors and faiss's format.
 """
 

@@ -1,4 +1,4 @@
-"""Numbers that a user gives, checked where they come in; a mistake is named before anything is changed."""
+"""Checks of numbers, vectors and ids where they come in: a mistake is named before anything is changed."""
 
 from __future__ import annotations
 

@@ -46,12 +46,13 @@ def index_backend(
         asked = queries_of(recipe, size, queries, seed).vectors
         vectors = np.concatenate(list(vectors_of(recipe, size, seed)))
     with pinned(1):
-        built = {name: _built(name, vectors) for name in BACKENDS}
-        whole = {
-            case: {name: partial(run, built[name]) for name in BACKENDS}
+        built: dict[str, ErsIndex] = {name: _built(name, vectors) for name in BACKENDS}
+        runs: dict[str, dict[str, Callable[[], object]]] = {
+            case: {name: partial(run, index) for name, index in built.items()}
             for case, run in _cases(asked).items()
         }
-        for case, run in (whole | _parts(built["numba"].hierarchy, vectors, asked)).items():
+        runs |= _parts(built["numba"].hierarchy, vectors, asked)
+        for case, run in runs.items():
             times = interleaved(run, seconds=seconds, rounds=rounds, clock=time.process_time)
             ours, plain = (1e6 * median(times[name]) / _count(case, queries) for name in BACKENDS)
             yield Row(

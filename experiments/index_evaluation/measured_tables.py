@@ -118,7 +118,7 @@ def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall:
             no mark there.
         path: where to write the PNG.
         recall: at which the engines are compared.
-        k: neighbours that the recall is of.
+        k: neighbors that the recall is of.
     """
     sizes = sorted(by_size)
     names = list(dict.fromkeys(name for size in sizes for name in by_size[size]))

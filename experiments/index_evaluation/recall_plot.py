@@ -1,4 +1,4 @@
-"""The usual plot of nearest-neighbour engines: queries a second over recall, one line an engine."""
+"""The usual plot of nearest-neighbor engines: queries a second over recall, one line an engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def recall_plot(curves: Mapping[str, Sequence[Point]], path: Path, *, title: str
         curves: measured points by engine; an engine without points is left out.
         path: where to write; its ending says whether PNG or SVG. Folders are made.
         title: stands above.
-        k: neighbours that the recall is of.
+        k: neighbors that the recall is of.
 
     Returns:
         The figure, as it was written.

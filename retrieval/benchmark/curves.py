@@ -33,7 +33,7 @@ class Task:
 
     Attributes:
         queries: ``[Q, D]``.
-        exact: ``[Q, k]`` ids of the exact nearest neighbours, best first.
+        exact: ``[Q, k]`` ids of the exact nearest neighbors, best first.
         right: for each query the ids of its right answers, of whatever count.
     """
 
@@ -44,7 +44,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.exact.ndim != 2 or not len(self.queries) == len(self.exact) == len(self.right):
             raise ValueError(
-                f"{len(self.queries)} queries, neighbours {self.exact.shape}, {len(self.right)} sets of "
+                f"{len(self.queries)} queries, neighbors {self.exact.shape}, {len(self.right)} sets of "
                 "right answers: expected Q, [Q, k] and Q"
             )
         if not len(self.queries):
@@ -116,7 +116,7 @@ def overlap(found: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
         raise ValueError(f"found {found.shape}, exact {exact.shape}: expected one shape [Q, k]")
     real = exact >= 0
     if not real.any():
-        raise ValueError("no exact neighbours: expected at least one a query")
+        raise ValueError("no exact neighbors: expected at least one a query")
     hit = (found[:, :, None] == exact[:, None, :]).any(1) & real
     return float(hit.sum() / real.sum())
 
@@ -165,7 +165,7 @@ def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
 
     Args:
         engine: A built engine; its search parameters are left at the last setting.
-        task: the queries; k is that of its exact neighbours.
+        task: the queries; k is that of its exact neighbors.
         enough: recall from which on the first parameter is raised no further.
 
     Returns:
@@ -194,7 +194,7 @@ def measure(engine: Retriever, queries: NDArray[np.float32], k: int, singles: in
     Args:
         engine: is built. A few queries are asked beforehand, unmeasured, so that it is warm.
         queries: ``[Q, D]``, asked in one batch.
-        k: how many neighbours.
+        k: how many neighbors.
         singles: how many of the queries, the first ones, are then asked one by one; None asks all.
     """
     engine.search(queries[:WARMING], k)

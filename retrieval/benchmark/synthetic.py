@@ -3,7 +3,7 @@
 Shaped like embeddings of shapes and captions: a few coarse kinds, each with finer kinds of Zipf-like sizes;
 within a kind vectors differ in a subspace that the coarse kind shares, whose spectrum decays. A query stands
 at a given cosine from its target. It leaves it partly along differences within the target's own kind, which
-makes neighbours confusable, partly along one direction that all queries share (the gap between two
+makes neighbors confusable, partly along one direction that all queries share (the gap between two
 modalities' embeddings: Liang et al., "Mind the gap", NeurIPS 2022), partly at random.
 
 Every block of `BLOCK` vectors has a random generator of its own, derived from the seed and its number: memory
@@ -29,7 +29,7 @@ REWORDING = 0.3
 
 @dataclass(frozen=True)
 class Mixture:
-    """A recipe. The lengths are those of the parts of a vector before it is normalised.
+    """A recipe. The lengths are those of the parts of a vector before it is normalized.
 
     Attributes:
         width: dimensions.
@@ -129,7 +129,7 @@ def queries_of(recipe: Mixture, count: int, queries: int, seed: int = 0) -> Quer
         rows = targets[here] - block * BLOCK
         alike = np.stack([_within_kind(world, vectors, kinds, row, draw) for row in rows])
         found[here] = _views(recipe, vectors[rows], alike, gap, draw)
-    order = draw.permutation(queries)  # neighbours in time must not be neighbours in space
+    order = draw.permutation(queries)  # neighbors in time must not be neighbors in space
     return Queries(found[order], targets[order])
 
 

@@ -1,4 +1,4 @@
-"""What all engines share: checked input, ids for row numbers, a clear line when it is missing."""
+"""Base classes of the engines: checked input, ids for row numbers, a clear line when one is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 PROBES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""Cells or leaves scanned a query, on a curve: equal for all engines that have them, ours among them."""
+"""Cells or leaves scanned per query, on a curve: equal for all engines that have them, ours among them."""
 
 REFINES = (40, 60, 100, 250)
 """Candidates rescored exactly, likewise."""
@@ -51,7 +51,7 @@ def library(engine: str, module: str, fix: str) -> ModuleType:
 
 
 class Engine(ABC):
-    """An engine behind `retrieval.protocol.Retriever`: inner product of L2-normalised vectors.
+    """An engine behind `retrieval.protocol.Retriever`: inner product of L2-normalized vectors.
 
     Attributes:
         name: what `retrieval.engines.make_index` calls it.

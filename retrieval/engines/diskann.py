@@ -59,7 +59,7 @@ class DiskAnn(Engine):
         off = int(np.abs(norms - 1).argmax())
         if abs(norms[off] - 1) > 1e-3:
             raise ValueError(
-                f"diskann: vectors[{off}] has length {norms[off]:.4g}: expected 1; normalise the vectors"
+                f"diskann: vectors[{off}] has length {norms[off]:.4g}: expected 1; normalize the vectors"
             )
         with tempfile.TemporaryDirectory() as folder, quiet():
             self._diskannpy.build_memory_index(

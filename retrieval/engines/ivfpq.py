@@ -22,7 +22,7 @@ class IvfPq(FaissEngine):
 
     Args:
         nlist: cells; None takes `cells_for` so many vectors.
-        m: sub-quantisers of 4 bits; None takes one for two dimensions, of odd widths one for each.
+        m: sub-quantizers of 4 bits; None takes one for two dimensions, of odd widths one for each.
         nprobe: cells scanned a query.
         refine: candidates rescored exactly, at least k.
         by_residual: whether codes describe the offset from the cell's centroid instead of the vector: a

@@ -1,4 +1,4 @@
-"""What use has taught: decayed visit and success counts on the edges of the tree.
+"""Feedback on an index: decayed visit and success counts on the edges of the tree.
 
 An edge is named by its lower node. `record` is called once a feedback; `prior` turns the counts into what
 the descent adds to the similarity of a node, ``w·N_success/N + c·sqrt(ln N / N(s,a))`` (Section ERS of

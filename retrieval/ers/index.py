@@ -1,4 +1,4 @@
-"""ERS: hierarchical search. A tree routes, faiss scans the leaves it reaches, exact vectors decide."""
+"""The ERS index: a tree routes, the codes of the leaves that it reaches are scanned, exact vectors decide."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _share(name: str, value: Any) -> float:
 
 
 class ErsIndex:
-    """Hierarchical index with learnt routing and re-ranking; fulfils `retrieval.protocol.Retriever`.
+    """Hierarchical index with learned routing and re-ranking; fulfills `retrieval.protocol.Retriever`.
 
     A fresh index is **frozen**: searching changes nothing, and feedback is refused, so that results depend on
     the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays.
@@ -53,8 +53,8 @@ class ErsIndex:
     What an error refuses is refused whole.
 
     Attributes:
-        beam: leaves scanned a query; more finds more and costs more.
-        refine: candidates rescored on exact vectors a query, at least ``k``.
+        beam: Leaves scanned per query; more find more and cost more.
+        refine: Candidates rescored on exact vectors per query, at least ``k``.
         success_weight: w of the descent's score (see `retrieval.ers.feedback`), 0 or more.
         exploration: c of the descent's score, 0 or more.
     """
@@ -318,8 +318,8 @@ class ErsIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `retrieval.protocol.Retriever.search`.
 
-        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Of equal scores
-        the smaller id stands first.
+        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Ties are
+        broken by the lowest id.
 
         Args:
             queries: ``[Q, D]``, not zero.
@@ -359,7 +359,7 @@ class ErsIndex:
         self._learning = False
 
     def feedback(self, query: NDArray[np.float32], id: int) -> None:
-        """Tells that ``id`` was the right answer to ``query``.
+        """Records that ``id`` was the right answer to ``query``.
 
         Args:
             query: ``[D]``.

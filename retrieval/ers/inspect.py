@@ -1,4 +1,4 @@
-"""What is to be told of a saved index: its tree, which vectors lie where, what use has taught. No vectors."""
+"""Summary of a saved index: its tree, which vectors lie where, what feedback has taught. No vectors."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ TRAINING_ROWS = 65_536  # more changes neither codec's recall
 class Leaves:
     """Inverted lists over the tree's leaves.
 
-    ``pq``: product quantisation of the residuals, 4 bits for every 2 dimensions, scanned in registers ("fast
+    ``pq``: product quantization of the residuals, 4 bits for every 2 dimensions, scanned in registers ("fast
     scan", André et al. 2015): D/4 bytes a vector, meant to be refined. ``sq8``: 8 bits a dimension: D bytes.
     Each row takes 8 bytes more for its number.
     """
@@ -86,7 +86,7 @@ class Leaves:
         if self.codec == "pq":
             plain = self.index
             self.index = faiss.IndexIVFPQFastScan(plain)
-            # The new index keeps the old one alive for its quantiser, and with it the old codes.
+            # The new index keeps the old one alive for its quantizer, and with it the old codes.
             plain.replace_invlists(faiss.ArrayInvertedLists(plain.nlist, plain.code_size))
         else:
             self.index = faiss.clone_index(self.index)  # lists that grew are up to twice as long as needed
@@ -166,7 +166,7 @@ class Leaves:
     def lists(self) -> Ints:
         """``[M, 3]``: where each leaf's codes and its row numbers begin in memory, and how many there are.
 
-        Good until codes are added or discarded, which may move them: whoever reads while another writes needs
+        Good until codes are added or discarded, which may move them: to read while another writes needs
         a lock, as for `scan`.
         """
         table = self._lists

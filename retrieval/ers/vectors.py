@@ -104,7 +104,8 @@ class VectorStore:
         Returns:
             ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity.
         """
-        rows = np.broadcast_to(rows, (len(queries), rows.shape[-1]))
+        if rows.ndim == 1:
+            rows = np.broadcast_to(rows, (len(queries), len(rows)))
         if backend == "numba":
             return refine_all(queries, rows, *self.parts(), ids, k)
         best = np.full((len(queries), k), -1, np.int64)

@@ -1,4 +1,4 @@
-"""Down the tree to a query's leaves, in compiled code: by products of bytes.
+"""Compiled routing down the tree to a query's leaves, by products of bytes.
 
 On each level the nodes of highest ``sim(q, μ) + prior`` among the children of those kept above. What
 centroids differ by from their mean, and the query, are rounded to 8 bits a column: their products are off by

@@ -1,4 +1,4 @@
-"""Codes of a leaf against the tables of a query, and the best rows that a query has met so far.
+"""Compiled scan of codes against the tables of a query, and the best rows that it has met so far.
 
 Codes describe what a vector differs by from its leaf's centroid, and ``q·(μ + r) = q·μ + q·r``: one table of
 a query serves all its leaves, to whose sums each adds a bias. Sums of table entries are taken 32 vectors at a

@@ -1,6 +1,6 @@
-"""The search of a batch in one compiled call: down the tree, over the codes, through the exact vectors.
+"""Compiled search of a batch in one call: down the tree, over the codes, through the exact vectors.
 
-Queries whose best leaves are neighbours stand together in the batch, and a leaf that several of them visit is
+Queries whose best leaves are neighbors stand together in the batch, and a leaf that several of them visit is
 scanned for one after the other while its codes are near:
 
 1. *Routing* (`routing`) of all queries, which are then ordered by their best leaf.

@@ -1,12 +1,12 @@
-"""The few processor instructions that neither NumPy nor Numba offers, as functions for compiled code.
+"""Processor instructions that neither NumPy nor Numba offers, as functions for compiled code.
 
 `scan_block` sums 4-bit product codes of 32 vectors with table look-ups in a register ("fast scan", André,
 Kermarrec, Le Scouarnec, VLDB 2015), `rank_nodes` multiplies vectors of 8-bit numbers, `from_half` reads
 half precision. They are made as `compiling.instructions` says; where its `LANES` is 0 there are no look-ups.
 
 faiss lays codes out for this (``pq4_pack_codes``): blocks of 32 vectors; in a block 16 bytes for each
-sub-quantiser, the low halves of byte ``j`` being vector ``PERMUTED[j]``'s code, the high halves vector
-``PERMUTED[j] + 16``'s, with ``PERMUTED = 0, 8, 1, 9, … 7, 15``; sub-quantisers come in pairs.
+sub-quantizer, the low halves of byte ``j`` being vector ``PERMUTED[j]``'s code, the high halves vector
+``PERMUTED[j] + 16``'s, with ``PERMUTED = 0, 8, 1, 9, … 7, 15``; sub-quantizers come in pairs.
 
 **Sums in 8 bits.** Tables hold 5 bits (0 to 31) and eight of them are added in 8 bits before they are widened
 to 16, where faiss keeps 8 bits and widens each: half the instructions. The rounding this adds is a tenth of
@@ -86,7 +86,7 @@ class _Sums:
         parts = []
         for slot in self.wide:
             value, count = self.builder.load(slot), self.lanes // 2
-            while count > 8:  # each 16 bytes are another sub-quantiser
+            while count > 8:  # each 16 bytes are another sub-quantizer
                 count //= 2
                 low = shuffle(self.builder, value, list(range(count)))
                 high = shuffle(self.builder, value, list(range(count, 2 * count)))
@@ -106,8 +106,8 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
     Args:
         typingctx: Numba's.
         codes: address of the block.
-        tables: address of 16 bytes a sub-quantiser, 0 to `TABLE_MAX`.
-        size: bytes of the block, 16 times the sub-quantisers, which are even in number.
+        tables: address of 16 bytes a sub-quantizer, 0 to `TABLE_MAX`.
+        size: bytes of the block, 16 times the sub-quantizers, which are even in number.
         least: 0 to 65535.
         out: address of 32 uint16 for the sums.
 
@@ -146,7 +146,7 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
             chunk = load(builder, builder.add(codes, here), vector(BYTE, LANES))
             table = load(builder, builder.add(tables, here), vector(BYTE, LANES))
             sums.widen(*sums.looked_up(chunk, table))
-        if LANES == 64:  # a last pair of sub-quantisers
+        if LANES == 64:  # a last pair of sub-quantizers
             done = builder.add(done, builder.mul(rest, number(LANES)))
             with builder.if_then(builder.icmp_unsigned("<", done, size)):
                 pads = list(range(32)) + [32] * 32

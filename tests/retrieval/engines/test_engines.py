@@ -26,8 +26,8 @@ def make(name: str, **settings: object) -> Retriever:
 
 def clustered(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(40, WIDTH))
-    x = centres[rng.integers(0, 40, count)] + 0.6 * rng.normal(size=(count, WIDTH))
+    centers = rng.normal(size=(40, WIDTH))
+    x = centers[rng.integers(0, 40, count)] + 0.6 * rng.normal(size=(count, WIDTH))
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -44,7 +44,7 @@ def built(request: pytest.FixtureRequest, data: tuple[np.ndarray, np.ndarray]) -
     return engine
 
 
-def test_generous_search_params_find_the_exact_neighbours(built, data):
+def test_generous_search_params_find_the_exact_neighbors(built, data):
     vectors, ids = data
     queries = clustered(100, seed=2)
     exact = FlatIndex()

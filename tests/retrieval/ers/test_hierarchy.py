@@ -7,10 +7,10 @@ from retrieval.ers.hierarchy import SemanticHierarchy, leaves_for
 
 
 def clusters(rng: np.random.Generator, rows: int, width: int = 16, kinds: int = 20) -> np.ndarray:
-    """Unit vectors around centres, the first kinds far more frequent than the last."""
+    """Unit vectors around centers, the first kinds far more frequent than the last."""
     shares = 1 / np.arange(1, kinds + 1)
-    centres = rng.normal(size=(kinds, width))
-    x = centres[rng.choice(kinds, rows, p=shares / shares.sum())] + 0.4 * rng.normal(size=(rows, width))
+    centers = rng.normal(size=(kinds, width))
+    x = centers[rng.choice(kinds, rows, p=shares / shares.sum())] + 0.4 * rng.normal(size=(rows, width))
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
