@@ -104,8 +104,8 @@ def tree_arrays(tree: Tree) -> TreeArrays:
         setattr(tree, name, tensor.detach().to(KINDS.get(name, tree.q_values.dtype)).contiguous())
     if isinstance(tree.state, Tensor):
         tree.state = tree.state.contiguous()
-    views = [getattr(tree, name).numpy() for name in TreeArrays._fields[:-1]]
-    return TreeArrays(*views, as_bytes(tree.state, 2))
+    views = {name: getattr(tree, name).numpy() for name in TreeArrays._fields[:-1]}
+    return TreeArrays(**views, state=as_bytes(tree.state, 2))
 
 
 def as_bytes(state: Any, dims: int) -> Array:
@@ -164,16 +164,16 @@ def empty_walk(tree: Tree, state: Any) -> WalkArrays:
 
 def empty_step(tree: Tree) -> tuple[Step, StepArrays]:
     """Make room for what the steps lead to, the values zero, as tensors and as views of them."""
-    batch, values = len(tree.root), tree.q_values
-    room = Step(
-        state=empty_state(tree),
-        reward=values.new_zeros(batch),
-        terminal=torch.zeros(batch, dtype=torch.bool),
-        mask=torch.zeros(batch, tree.actions, dtype=torch.bool),
-        value=values.new_zeros(batch),
-        prior=values.new_zeros(batch, tree.actions),
-    )
-    return room, StepArrays(as_bytes(room.state, 1), *(tensor.numpy() for tensor in room[1:]))
+    batch, values, state = len(tree.root), tree.q_values, empty_state(tree)
+    room = {
+        "reward": values.new_zeros(batch),
+        "terminal": torch.zeros(batch, dtype=torch.bool),
+        "mask": torch.zeros(batch, tree.actions, dtype=torch.bool),
+        "value": values.new_zeros(batch),
+        "prior": values.new_zeros(batch, tree.actions),
+    }
+    views = {name: tensor.numpy() for name, tensor in room.items()}
+    return Step(state=state, **room), StepArrays(state=as_bytes(state, 1), **views)
 
 
 def copy_step(step: Step, room: Step) -> None:

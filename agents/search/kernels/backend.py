@@ -71,7 +71,7 @@ def simulate(
         step = problem.step(state, action, needed)
         copy_step(step, room)
         if step.prior is None:
-            room.prior.copy_(tree.order[rows, tree.used % tree.order.shape[1]])
+            found.prior[:] = tree.order[rows, tree.used % tree.order.shape[1]].numpy()
         if not is_tensor:
             made = (needed & (tree.used < tree.capacity)).nonzero().squeeze(1)
             tree.state[made, tree.used[made]] = step.state[made]
