@@ -303,9 +303,9 @@ class CalibrationCore:
         Returns:
             The ``return`` since the initial state, and the change of each term by name, ``[B]`` each.
         """
-        labelled = episode.clone(recurse=False)
-        labelled.positives = positives.to(episode.positives.device)
-        change = self._potentials(labelled, state) - self.initial(labelled).potentials
+        labeled = episode.clone(recurse=False)
+        labeled.positives = positives.to(episode.positives.device)
+        change = self._potentials(labeled, state) - self.initial(labeled).potentials
         return {
             "return": self._weighted_sum(change),
             **dict(zip(self.reward_weights, change.unbind(-1), strict=True)),

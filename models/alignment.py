@@ -26,8 +26,8 @@ class TextEmbedding:
     Attributes:
         tokens: ``[B, T, D]``.
         mask: ``[B, T]`` bool.
-        quantities: ``[B, T, 2]`` values and lengths in millimetres, NaN where a token is not a number.
-        embedding: ``[B, E]``, L2-normalised global embedding.
+        quantities: ``[B, T, 2]`` values and lengths in millimeters, NaN where a token is not a number.
+        embedding: ``[B, E]``, L2-normalized global embedding.
     """
 
     tokens: Tensor
@@ -84,7 +84,7 @@ class AlignmentModel(nn.Module):
     """Text-shape alignment at two grains.
 
     Global embeddings know nothing of each other and can be indexed; HAF looks at a pair and re-ranks. Both
-    are trained by symmetric InfoNCE with several positives; the temperature is learnt and clamped at 100.
+    are trained by symmetric InfoNCE with several positives; the temperature is learned and clamped at 100.
 
     Args:
         config: sizes.

@@ -22,7 +22,7 @@ def attention_statistics(
     """Statistics of each level's and head's maps, over the tokens and the candidates that score best.
 
     For one map (a token's attention over a level's nodes): its entropy relative to the uniform map's; its
-    largest entry; the mass of its four largest; the root mean squared distance of its mass from its centre,
+    largest entry; the mass of its four largest; the root mean squared distance of its mass from its center,
     in units of the unit sphere; and the overlap (one minus total variation, over regions) with the next
     coarser level's map, zero for levels without regions. Maps are averaged with the tokens' weights.
 
@@ -75,7 +75,7 @@ def largest(maps: Tensor) -> Tensor:
 
 
 def spread(maps: Tensor, places: Tensor) -> Tensor:
-    """Root mean square distance of maps' mass from its centre, ``[B, K, H, T]``; see `map_statistics`."""
+    """Root mean square distance of maps' mass from its center, ``[B, K, H, T]``; see `map_statistics`."""
     columns = torch.cat([places, places.square().sum(-1, keepdim=True)], dim=-1)  # [B, K, N_l, 4]
     x, y, z, square = (maps @ columns.unsqueeze(2)).unbind(-1)
     return (square - x * x - y * y - z * z).clamp_min(0).sqrt()

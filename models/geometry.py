@@ -1,4 +1,4 @@
-"""Farthest-point sampling and nearest neighbours, one function each whatever does the work.
+"""Farthest-point sampling and nearest neighbors, one function each whatever does the work.
 
 PyTorch3D's kernels are used for CUDA tensors where that package is installed, ``fpsample`` on the CPU, and
 plain PyTorch elsewhere. All of them start from point 0 and give equal indices (up to exact ties in distance).
@@ -66,7 +66,7 @@ def nearest(queries: Tensor, xyz: Tensor, count: int) -> Tensor:
     Args:
         queries: ``[B, Q, 3]`` float.
         xyz: ``[B, P, 3]`` float.
-        count: neighbours per query; at most ``P``.
+        count: neighbors per query; at most ``P``.
 
     Returns:
         ``[B, Q, count]`` int64 indices into ``P``.

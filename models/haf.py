@@ -119,7 +119,7 @@ class HierarchicalAttentionFusion(TokenScorer):
         Args:
             tokens: ``[B, T, D]`` text tokens.
             mask: ``[B, T]`` bool.
-            quantities: ``[B, T, 2]`` values and lengths in millimetres, NaN where a token is not a number.
+            quantities: ``[B, T, 2]`` values and lengths in millimeters, NaN where a token is not a number.
             shapes: a gallery of shapes, nodes ``[M, N, D]``.
             candidates: ``[B, C]`` int64 indices into the gallery.
             global_score: ``[B, C]`` logits of the global embeddings.

@@ -15,7 +15,7 @@ from models.shapes import AXIS_CHANNELS, GREY, PROFILE_BINS, SPECTRUM_FREQUENCIE
 LEVELS = ("patches", "regions", "object")
 OBJECT_NODES = 4  # the object as a whole, and its extent along x, y and z
 AXIS_NODES = slice(1, 4)  # of the object's nodes
-MILLIMETRES = 1e3
+MILLIMETERS = 1e3
 
 
 @dataclass
@@ -26,9 +26,9 @@ class PointHierarchy:
         nodes: ``[B, N, D]``, level after level: ``N_0`` patches, ``N_1`` regions, `OBJECT_NODES`.
         centers: ``[B, N, 3]`` where each node is, in the unit sphere (the object's nodes at the origin).
         region: ``[B, N]`` int64, the region a node belongs to; ``R`` for the object's nodes, which have none.
-        extent: ``[B, 3]`` binary logarithms of the bounding box in millimetres, along x, y and z.
+        extent: ``[B, 3]`` binary logarithms of the bounding box in millimeters, along x, y and z.
         spectrum: ``[B, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES]``, see `models.shapes.axis_profiles`.
-        embedding: ``[B, E]``, L2-normalised global embedding.
+        embedding: ``[B, E]``, L2-normalized global embedding.
     """
 
     nodes: Tensor
@@ -93,10 +93,10 @@ class PointEncoder(nn.Module):
             [4.0, 4.0, 4.0, 1.0, 1.0, 1.0]
         )  # patches span a fraction of the unit sphere
         pooled = self.point(points * spread).amax(2)  # [B, N_0, narrow]
-        millimetres = shapes.size_m.clamp_min(1e-6) * MILLIMETRES
-        size = log_features(millimetres)  # [B, 3, F]
-        longest = log_features(shapes.size_m.amax(-1).clamp_min(1e-6) * MILLIMETRES)  # [B, F]
-        metric = centers * shapes.size_m.amax(-1)[:, None, None] * MILLIMETRES / 10
+        millimeters = shapes.size_m.clamp_min(1e-6) * MILLIMETERS
+        size = log_features(millimeters)  # [B, 3, F]
+        longest = log_features(shapes.size_m.amax(-1).clamp_min(1e-6) * MILLIMETERS)  # [B, F]
+        metric = centers * shapes.size_m.amax(-1)[:, None, None] * MILLIMETERS / 10
         place = torch.cat([centers, metric, longest.unsqueeze(1).expand(-1, centers.shape[1], -1)], dim=-1)
         patches = self.transformer(self.widen(pooled) + self.place(place))  # [B, N_0, D]
 
@@ -116,7 +116,7 @@ class PointEncoder(nn.Module):
             nodes=self.norm(nodes),
             centers=torch.cat([centers, shapes.region_centers.float(), zeros], dim=1),
             region=torch.cat([shapes.region.long(), own, none], dim=1),
-            extent=millimetres.log2(),
+            extent=millimeters.log2(),
             spectrum=shapes.spectrum.float(),
             embedding=nn.functional.normalize(embedding, dim=-1),
         )

@@ -1,6 +1,6 @@
 """Evidence on numbers from the measures of a shape: is it so long, does it repeat so often, or so far apart?
 
-A learnt code for "13" must see every count in training before it can tell 13 pins from 14. Looking it up in
+A learned code for "13" must see every count in training before it can tell 13 pins from 14. Looking it up in
 what was measured on the shape needs no code: the same three questions serve every number, seen before or
 not. Which question a token asks, and along which axis, is left to the network and to its attention.
 """
@@ -22,14 +22,14 @@ EVIDENCE = CHANNELS * (len(COUNT_OFFSETS) + 1) + len(WIDTHS) + 1
 def quantity_evidence(quantities: Tensor, extent: Tensor, spectrum: Tensor) -> Tensor:
     """Evidence for each number along each axis of each candidate.
 
-    For a number v, of v' millimetres as a length, and an axis of s millimetres: the strength of v - 1, v and
+    For a number v, of v' millimeters as a length, and an axis of s millimeters: the strength of v - 1, v and
     v + 1 repetitions; the strength of a repetition every v', that is of s / v' repetitions; how nearly v'
     equals s, at several widths; and which of them is larger.
 
     Args:
-        quantities: ``[B, T, 2]`` positive values, and in millimetres as lengths; NaN where a token is not a
+        quantities: ``[B, T, 2]`` positive values, and in millimeters as lengths; NaN where a token is not a
             number.
-        extent: ``[B, C, 3]`` binary logarithms of the bounding box in millimetres.
+        extent: ``[B, C, 3]`` binary logarithms of the bounding box in millimeters.
         spectrum: ``[B, C, 3, CHANNELS, F]`` strength of 1 to F repetitions within the bounding box.
 
     Returns:

@@ -1,6 +1,6 @@
 """Everything about a shape that does not depend on weights, computed once and stored.
 
-A network that samples centres and looks for neighbours in every step spends most of its time there; here
+A network that samples centers and looks for neighbors in every step spends most of its time there; here
 patches, regions and spectra are prepared once per shape, so that a training step only gathers rows.
 """
 
@@ -26,12 +26,12 @@ class ShapeBatch(TensorClass):
     """Prepared shapes, batch size ``[B]``; half precision at rest, cast by the encoder.
 
     Attributes:
-        patches: ``[B, N_0, K, 6]`` float16: the points of each patch, xyz relative to its centre (in units of
+        patches: ``[B, N_0, K, 6]`` float16: the points of each patch, xyz relative to its center (in units of
             the unit sphere) and rgb in ``[0, 1]``.
-        centers: ``[B, N_0, 3]`` float16: patch centres in the unit sphere.
+        centers: ``[B, N_0, 3]`` float16: patch centers in the unit sphere.
         region: ``[B, N_0]`` uint8: the region each patch belongs to.
         region_centers: ``[B, N_1, 3]`` float16.
-        size_m: ``[B, 3]`` float32: metric bounding box in metres.
+        size_m: ``[B, 3]`` float32: metric bounding box in meters.
         profile: ``[B, 3, AXIS_CHANNELS, PROFILE_BINS]`` float16, see `axis_profiles`.
         spectrum: ``[B, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES]`` float16, see `axis_profiles`.
         patch_of_point: ``[B, P]`` uint8: the nearest patch of each point, to lift attention to points.
@@ -56,7 +56,7 @@ def axis_profiles(xyz: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         xyz: ``[B, P, 3]`` points.
-        rgb: ``[B, P, 3]`` colours in ``[0, 1]``.
+        rgb: ``[B, P, 3]`` colors in ``[0, 1]``.
 
     Returns:
         The profile ``[B, 3, AXIS_CHANNELS, PROFILE_BINS]``, a uniform density being 1; and the spectrum
@@ -93,8 +93,8 @@ def prepare_shapes(
 
     Args:
         xyz: ``[B, P, 3]`` points in the unit sphere, any float type.
-        rgb: ``[B, P, 3]`` uint8 colours.
-        size_m: ``[B, 3]`` metric bounding box in metres.
+        rgb: ``[B, P, 3]`` uint8 colors.
+        size_m: ``[B, 3]`` metric bounding box in meters.
         config: sizes; the first ``config.points`` points of each cloud are read (their order is random).
         chunk: shapes at a time.
         advance: called with the number of shapes done since the last call, for a progress bar.
@@ -135,9 +135,9 @@ def _prepare(xyz: Tensor, rgb: Tensor, size_m: Tensor, config: ModelConfig) -> S
     batch = len(xyz)
     rows = torch.arange(batch).unsqueeze(-1)
     centers = xyz[rows, farthest_points(xyz, config.patches)]  # [B, N_0, 3]
-    neighbours = nearest(centers, xyz, config.patch_points)  # [B, N_0, K]
+    neighbors = nearest(centers, xyz, config.patch_points)  # [B, N_0, K]
     cloud = torch.cat([xyz, rgb], dim=-1)
-    patches = cloud[rows.unsqueeze(-1), neighbours]  # [B, N_0, K, 6]
+    patches = cloud[rows.unsqueeze(-1), neighbors]  # [B, N_0, K, 6]
     patches[..., :3] -= centers.unsqueeze(2)
     region_centers = centers[rows, farthest_points(centers, config.regions)]  # [B, N_1, 3]
     profile, spectrum = axis_profiles(xyz, rgb)

@@ -38,7 +38,7 @@ class TextFeatures:
     Attributes:
         tokens: ``[B, T, D_text]`` float32, zero where there is no token.
         mask: ``[B, T]`` bool, true at real tokens.
-        quantities: ``[B, T, 2]`` values, and lengths in millimetres; NaN where a token is not a number, see
+        quantities: ``[B, T, 2]`` values, and lengths in millimeters; NaN where a token is not a number, see
             `models.quantities`.
         strings: the tokens as they were written, per text.
     """

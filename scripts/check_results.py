@@ -1,4 +1,4 @@
-"""Checks that a finished run learnt something: ``python -m scripts.check_results FOLDER [--least 0.1]``."""
+"""Checks that a finished run learned something: ``python -m scripts.check_results FOLDER [--least 0.1]``."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class DapController:
     Attributes:
         agent: what calibrates.
         core: the process, on the model's HAF.
-        episodes: how many it has learnt from.
+        episodes: how many it has learned from.
         evaluations: how many transitions of the environment that took.
         learnt_evaluations: of these, those after HAF's training.
         returns: sum of the episodes' returns.

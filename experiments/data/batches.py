@@ -52,7 +52,7 @@ class Batches:
         device: where batches are put.
 
     Attributes:
-        neighbours: ``[n, G - 1]`` the look-alikes of each training shape by its place in the split; None
+        neighbors: ``[n, G - 1]`` the look-alikes of each training shape by its place in the split; None
             before they were mined. Part of a checkpoint: they are of the weights at an epoch's start.
     """
 
@@ -63,7 +63,7 @@ class Batches:
         self.random_steps = config.epochs * self.per_epoch
         self.total = self.random_steps + config.hard_epochs * self.per_epoch
         self.hard_groups = round(config.hard_share * (config.batch_size // config.group))
-        self.neighbours: Tensor | None = None
+        self.neighbors: Tensor | None = None
         self._labels = PartLabels(corpus, self.train) if config.grounding else None
 
     def mines_at(self, step: int) -> bool:
@@ -85,9 +85,9 @@ class Batches:
         order = torch.randperm(len(self.train), generator=generator(self.seed, "order", epoch))
         members = order[place * self.config.batch_size :][: self.config.batch_size]
         if step >= self.random_steps and self.hard_groups:
-            assert self.neighbours is not None, "look-alikes are mined at the start of each epoch"
+            assert self.neighbors is not None, "look-alikes are mined at the start of each epoch"
             seeds = members[: self.hard_groups]
-            look_alikes = torch.cat([seeds.unsqueeze(1), self.neighbours[seeds]], dim=1).flatten()
+            look_alikes = torch.cat([seeds.unsqueeze(1), self.neighbors[seeds]], dim=1).flatten()
             members = torch.cat([look_alikes, members[len(look_alikes) :]])
         return self._batch(self.train[members], epoch)
 

@@ -16,8 +16,8 @@ from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS
 #: Name of the progress of the agent's learning: transitions of the environment so far.
 EVALUATIONS = "agent/evaluations"
 #: Names of the agent's curves: with labels, on the episodes it learns from; without, on held-out queries.
-LABELLED, RETURN, GAIN = "reward/return", "validation/return", "validation/recall@1_gain"
-CURVES = (RETURN, GAIN, LABELLED)
+LABELED, RETURN, GAIN = "reward/return", "validation/return", "validation/recall@1_gain"
+CURVES = (RETURN, GAIN, LABELED)
 _NUMBERS = (EVALUATIONS, *CURVES)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from experiments.reporting.arm_summary import ALL, ArmSummary, Summary
 from experiments.reporting.load_runs import GAIN as GAIN_CURVE
-from experiments.reporting.load_runs import LABELLED, RETURN
+from experiments.reporting.load_runs import LABELED, RETURN
 
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
 CURVE_TITLES = {
     RETURN: "Return on held-out queries, without labels",
     GAIN_CURVE: "Gain in recall@1 on held-out queries, without labels (points)",
-    LABELLED: "Return of the episodes learned from, with labels",
+    LABELED: "Return of the episodes learned from, with labels",
 }
 #: Curves that are shares, shown in points.
 IN_POINTS = (GAIN_CURVE,)

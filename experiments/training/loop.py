@@ -59,7 +59,7 @@ def advance(session: Session, end: int, name: str = "training") -> None:
         while session.step < end:
             step = session.step
             if batches.mines_at(step):
-                batches.neighbours = mine(session)
+                batches.neighbors = mine(session)
             batch = batches.at(step)
             calibrated, distillation = None, None
             if calibrates_at(session, step):

@@ -1,4 +1,4 @@
-"""What is minimised in a step: the contrastive losses at both grains, and the policy's part."""
+"""What is minimized in a step: the contrastive losses at both grains, and the policy's part."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AlignmentLoss(nn.Module):
         self.train_config, self.dap = config.train, config.dap
 
     def forward(self, batch: Batch, calibrated: CalibratedRows | None = None) -> dict[str, Tensor]:
-        """The terms by TensorBoard's names; ``loss/total`` is what is minimised.
+        """The terms by TensorBoard's names; ``loss/total`` is what is minimized.
 
         Args:
             batch: ``B`` pairs.

@@ -26,7 +26,7 @@ from models import AlignmentModel
 
 
 class Session:
-    """Model, optimiser, policy and journal of a run, restored from the last checkpoint if there is one.
+    """Model, optimizer, policy and journal of a run, restored from the last checkpoint if there is one.
 
     Args:
         config: the settings.
@@ -133,7 +133,7 @@ class Session:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "neighbours": self.batches.neighbours,
+            "neighbours": self.batches.neighbors,
             "random": checkpoint.random_state(),
             "seconds": dict(self.seconds),
         }
@@ -142,7 +142,7 @@ class Session:
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.neighbours = None if state["neighbours"] is None else state["neighbours"].cpu()
+        self.batches.neighbors = None if state["neighbours"] is None else state["neighbours"].cpu()
         checkpoint.restore_random_state(state["random"])
 
     def _state(self) -> dict[str, Any]:

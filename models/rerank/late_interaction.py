@@ -69,7 +69,7 @@ class LightTexts:
         first_token: ``[Q + 1]`` int64, where each text's tokens begin.
         along: ``K`` of length ``d``, by which a number looks for its axis.
         evidence: ``[K, EVIDENCE]`` float32, what it makes of the evidence.
-        quantities: ``[K, 2]`` float32, the value, and the binary logarithm of the length in millimetres.
+        quantities: ``[K, 2]`` float32, the value, and the binary logarithm of the length in millimeters.
         first_number: ``[Q + 1]`` int64, where each text's numbers begin.
     """
 
@@ -85,7 +85,7 @@ class LightTexts:
 
 
 class LightHead(nn.Module):
-    """What is learnt of the light re-ranker.
+    """What is learned of the light re-ranker.
 
     Args:
         model_width: ``D`` of the alignment model's tokens and nodes.

@@ -32,7 +32,7 @@ def build_content(
     seed: int,
     backend: Chosen,
 ) -> IndexState:
-    """The content, without anything learnt; arguments and errors as in `ErsIndex` and its `build`."""
+    """The content, without anything learned; arguments and errors as in `ErsIndex` and its `build`."""
     if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
         vectors = check_vectors(vectors, "vectors")
     if vectors.ndim != 2 or 0 in vectors.shape:

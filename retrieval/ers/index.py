@@ -46,7 +46,7 @@ class ErsIndex:
     """Hierarchical index with learned routing and re-ranking; fulfills `retrieval.protocol.Retriever`.
 
     A fresh index is **frozen**: searching changes nothing, and feedback is refused, so that results depend on
-    the content alone. After `learn` feedback is counted and used; after `freeze` what was learnt stays.
+    the content alone. After `learn` feedback is counted and used; after `freeze` what was learned stays.
 
     **Threads**: any number may search while others change or save the index. Changes and savings wait for
     each other; a search waits for at most 1,024 vectors to be changed, and may see a part of a larger change.

@@ -232,7 +232,7 @@ def _varied(sample: Floats, quantizer: faiss.IndexFlatIP) -> Floats:
     """A sample from which a codec can learn what later vectors may be, were this one a single vector.
 
     Where every vector is its leaf's centroid (few vectors, or copies of few) the residuals are all zero:
-    codes learnt from them hold nothing, and fast scan, which scales by their range, would find nothing. Nor
+    codes learned from them hold nothing, and fast scan, which scales by their range, would find nothing. Nor
     would it for a query along columns in which the vectors do not differ; those get a thousandth of noise.
     """
     rng = np.random.default_rng(0)

@@ -42,15 +42,15 @@ def test_a_term_of_ones_own_telescopes():
 def test_gains_are_those_of_labels_that_come_later():
     core = demo_core(WITH_MARGIN)
     episode = DemoSource(core).sample(6, torch.Generator().manual_seed(0))
-    unlabelled = core.episode(episode.attention)
-    state = core.transition(unlabelled, core.initial(unlabelled), torch.full((6,), 2))
-    positives = episode.positives.gather(1, unlabelled.candidates)
-    gains = core.gains(unlabelled, state, positives)
+    unlabeled = core.episode(episode.attention)
+    state = core.transition(unlabeled, core.initial(unlabeled), torch.full((6,), 2))
+    positives = episode.positives.gather(1, unlabeled.candidates)
+    gains = core.gains(unlabeled, state, positives)
     assert list(gains) == ["return", "internal", "external", "kl", "margin"]
 
-    labelled = core.episode(episode.attention, episode.positives)
-    after = core.transition(labelled, core.initial(labelled), torch.full((6,), 2))
-    reward, parts = core.reward(labelled, core.initial(labelled), torch.full((6,), 2), after)
+    labeled = core.episode(episode.attention, episode.positives)
+    after = core.transition(labeled, core.initial(labeled), torch.full((6,), 2))
+    reward, parts = core.reward(labeled, core.initial(labeled), torch.full((6,), 2), after)
     torch.testing.assert_close(gains.pop("return"), reward)
     for name, gain in gains.items():
         torch.testing.assert_close(gain, parts[f"reward/{name}"])
@@ -59,9 +59,9 @@ def test_gains_are_those_of_labels_that_come_later():
 def test_rows_without_labels_earn_no_margin():
     core = demo_core(WITH_MARGIN)
     episode = DemoSource(core).sample(3, torch.Generator().manual_seed(0))
-    unlabelled = core.episode(episode.attention)
-    state = core.transition(unlabelled, core.initial(unlabelled), torch.full((3,), 2))
-    assert margin(unlabelled, state).tolist() == [0.0] * 3
+    unlabeled = core.episode(episode.attention)
+    state = core.transition(unlabeled, core.initial(unlabeled), torch.full((3,), 2))
+    assert margin(unlabeled, state).tolist() == [0.0] * 3
 
 
 def test_info_has_the_term_in_every_adapter():

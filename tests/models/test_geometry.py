@@ -1,4 +1,4 @@
-"""Sampling and neighbours against brute force."""
+"""Sampling and neighbors against brute force."""
 
 import numpy as np
 import pytest

@@ -19,7 +19,7 @@ EQUAL = PERIOD + CHANNELS
 
 
 def evidence(number: float, length: float, peak: int) -> torch.Tensor:
-    """Evidence of a number along an axis of a length in millimetres with repetitions: ``[EVIDENCE]``."""
+    """Evidence of a number along an axis of a length in millimeters with repetitions: ``[EVIDENCE]``."""
     spectrum = torch.zeros(1, 1, 3, CHANNELS, 64)
     spectrum[0, 0, 1, 0, peak - 1] = 0.1
     extent = torch.full((1, 1, 3), math.log2(length))

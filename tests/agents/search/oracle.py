@@ -244,14 +244,14 @@ class GumbelOracle(Oracle):
         scale = 0.1 * (50 + max(node.visits.values(), default=0))
         return {a: node.prior[a] + scale * (filled[a] - low) / max(high - low, 1e-8) for a in node.legal}
 
-    def _favourite(self, tried: int) -> int:
+    def _favorite(self, tried: int) -> int:
         logits = self._improved(self.root)
         among = [a for a in self.root.legal if self.fresh[a] == tried]
         return max(among, key=lambda a: (self.noise[a] + logits[a], -a))
 
     def _select(self, node: Node) -> int:
         if node is self.root:
-            action = self._favourite(next(self.rounds))
+            action = self._favorite(next(self.rounds))
             self.fresh[action] += 1
             return action
         policy = softmax(self._improved(node))
@@ -259,7 +259,7 @@ class GumbelOracle(Oracle):
         return max(node.legal, key=lambda a: (policy[a] - node.visits.get(a, 0) / count, -a))
 
     def best(self) -> int:
-        return 0 if self.root.terminal else self._favourite(max(self.fresh.values()))
+        return 0 if self.root.terminal else self._favorite(max(self.fresh.values()))
 
 
 def iter_halves(count: int) -> Iterator[int]:

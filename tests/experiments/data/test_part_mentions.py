@@ -41,8 +41,8 @@ def test_a_batch_has_the_pairs_of_its_shapes_and_captions(corpus: Corpus) -> Non
     )
     assert (found.points.sum(-1) == corpus.shapes.patch_of_point.shape[1]).all()
     assert (found.on_part <= found.points).all()
-    unlabelled = torch.tensor([3, 7])
-    nothing = labels.of(unlabelled, corpus.first_texts(unlabelled), CPU)
+    unlabeled = torch.tensor([3, 7])
+    nothing = labels.of(unlabeled, corpus.first_texts(unlabeled), CPU)
     assert (len(nothing.rows), nothing.on_part.shape) == (0, (0, PATCHES))
 
 

@@ -48,7 +48,7 @@ class Masts:
         xyz -= xyz.mean(0)
         part = flag.astype(np.int16)
         part[np.flatnonzero(~flag)[: LEAST_POINTS - 1]] = 2
-        labelled = number % 4 != 3
+        labeled = number % 4 != 3
         return Record(
             id=item.id,
             source=self.name,
@@ -56,8 +56,8 @@ class Masts:
             captions=(CAPTIONS[2],) if number % 4 == 2 else tuple(c.format(number) for c in CAPTIONS),
             points=(xyz / np.linalg.norm(xyz, axis=1).max()).astype(np.float16),
             colors=np.zeros((points, 3), np.uint8),
-            part=part if labelled else np.full(points, -1, np.int16),
-            part_names=("pole", "flag", "bolt") if labelled else (),
+            part=part if labeled else np.full(points, -1, np.int16),
+            part_names=("pole", "flag", "bolt") if labeled else (),
             size_m=np.ptp(xyz, axis=0).astype(np.float32),
             up_axis="z",
             license="CC0-1.0",

@@ -216,10 +216,10 @@ def test_before_after_and_change(
 
 
 def test_no_pair_is_no_error(model: AlignmentModel, corpus: Corpus) -> None:
-    unlabelled = torch.tensor([3, 7])
+    unlabeled = torch.tensor([3, 7])
     with frozen(model):
-        gallery = encode_split(model, corpus, unlabelled, torch.device("cpu"))
-    found = grounding(model, corpus, unlabelled, gallery)
+        gallery = encode_split(model, corpus, unlabeled, torch.device("cpu"))
+    found = grounding(model, corpus, unlabeled, gallery)
     assert found["before"] == {"pairs": 0, "shapes": 0}
     assert found["coverage"]["unlabelled"] == 2
 
@@ -264,8 +264,8 @@ def test_a_picture_of_the_parts_says_what_is_measured(
     assert len(attention_plots.parts_picture(model, corpus, index, device, calibration)) > len(picture), (
         "a row more"
     )
-    unlabelled = torch.tensor([3])
-    assert attention_plots.parts_picture(model, corpus, unlabelled, device).ndim == 3
+    unlabeled = torch.tensor([3])
+    assert attention_plots.parts_picture(model, corpus, unlabeled, device).ndim == 3
 
 
 def test_a_figure_has_an_interval_in_the_run_folder(tmp_path: Path) -> None:
