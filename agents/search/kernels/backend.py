@@ -13,7 +13,7 @@ from agents.search.kernels.arrays import (
     policy_arrays,
     tree_arrays,
 )
-from agents.search.kernels.simulate_kernel import expand_and_backup, select
+from agents.search.kernels.simulate import expand_and_backup, select
 from agents.search.policies.base import KernelSelector, KernelSpec, Policy
 from agents.search.tree import Problem, Tree
 

@@ -58,7 +58,7 @@ UCT, PUCT, GUMBEL = range(3)
 
 @dataclass(frozen=True, eq=False)
 class KernelSpec:
-    """The parameters of a policy that has compiled selectors (``kernels/policy_kernels.py``).
+    """The parameters of a policy that has compiled selectors (``kernels/policies.py``).
 
     Attributes:
         kind: ``UCT``, ``PUCT`` or ``GUMBEL``, which have the parameters that follow.

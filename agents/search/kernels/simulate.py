@@ -10,7 +10,7 @@ import math
 
 from agents.search.kernels.arrays import PolicyArrays, StepArrays, TreeArrays, WalkArrays
 from agents.search.kernels.jit import device, entry
-from agents.search.kernels.policy_kernels import improve, largest_lag, puct, sequential_halving, uct
+from agents.search.kernels.policies import improve, largest_lag, puct, sequential_halving, uct
 from agents.search.policies.base import PUCT, UCT
 
 UNVISITED = -1
