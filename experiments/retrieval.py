@@ -1,4 +1,4 @@
-"""Evaluates retrieval: ``python -m experiments.retrieval run=FOLDER``, or ``mixture=easier size=100000``."""
+"""Retrieval evaluation: ``python -m experiments.retrieval run=FOLDER``, or ``mixture=easier size=100000``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains, calibrates and evaluates: ``python -m experiments.run agent=mcts``."""
+"""Training, calibration and evaluation: ``python -m experiments.run agent=mcts``."""
 
 from __future__ import annotations
 

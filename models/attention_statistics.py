@@ -1,4 +1,4 @@
-"""What can be said of attention maps in a few numbers: what a calibration policy observes."""
+"""Statistics of attention maps, which a calibration policy observes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has been changed about a HAF's attention: the action of a calibration policy, summed up.
+"""Calibration of HAF's attention: the sum of a calibration policy's actions.
 
 Every entry is additive in log space, so that all zeros is the identity and actions commute.
 """

@@ -1,4 +1,4 @@
-"""Where a text encoder is loaded from: this machine alone, or Hugging Face's Hub as well.
+"""Location that a text encoder is loaded from: this machine alone, or Hugging Face's Hub as well.
 
 The Hub's client asks for each of a model's files several times, with pauses between, before it believes that
 there is no network: a minute and more for a misspelt name. One question first settles that.

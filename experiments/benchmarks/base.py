@@ -1,4 +1,4 @@
-"""What all benchmarks share: rows, the registry, and timing that is fair to every peer."""
+"""Rows, registry and fair timing that all benchmarks share."""
 
 from __future__ import annotations
 

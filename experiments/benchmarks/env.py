@@ -162,7 +162,7 @@ def _plays(core: CalibrationCore, source: Source, count: int, moves: int, seed: 
 
 
 def _random(mask: Tensor, generator: torch.Generator) -> Tensor:
-    """One action a row that the mask `[B, A]` allows."""
+    """One action per row that the mask `[B, A]` allows."""
     return torch.where(mask, torch.rand(mask.shape, generator=generator), -1.0).argmax(-1)
 
 

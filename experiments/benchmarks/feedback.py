@@ -1,4 +1,4 @@
-"""What each term of the descent's score teaches the index, where few shapes are asked for often."""
+"""Benchmark of feedback: what each term of the descent gives where few shapes are asked for often."""
 
 from __future__ import annotations
 

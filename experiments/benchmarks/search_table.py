@@ -1,4 +1,4 @@
-"""The search benchmark's table: a line a case, what is ours side by side, and whether the goal is met."""
+"""Table of the search benchmark: one line per case, our variants in columns, and whether the goal is met."""
 
 from __future__ import annotations
 

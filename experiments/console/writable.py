@@ -1,4 +1,4 @@
-"""Where a command's files go, known to be writable before anything slow."""
+"""Checks that a command's folders can be written to, made before anything slow."""
 
 from __future__ import annotations
 

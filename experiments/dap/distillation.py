@@ -1,4 +1,4 @@
-"""Whether HAF moves towards the attention that the agent found: their divergence around a training step."""
+"""Divergence of HAF's attention from the agent's, before and after a training step."""
 
 from __future__ import annotations
 

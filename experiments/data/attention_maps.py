@@ -1,4 +1,4 @@
-"""From attention on nodes to attention on points: what a picture shows and a measurement sums up."""
+"""Attention maps on points, lifted from attention on nodes, for pictures and measurements."""
 
 from __future__ import annotations
 

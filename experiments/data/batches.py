@@ -1,4 +1,4 @@
-"""Which shapes and captions are in the batch of a step: a function of the seed and the step alone.
+"""Batches of shapes and captions, a function of the seed and the step alone.
 
 Hence a resumed run goes on where it was. First come passes of random batches, then passes in which some
 groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own.

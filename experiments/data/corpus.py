@@ -1,4 +1,4 @@
-"""From a dataset on disk to tensors: unique captions, prepared shapes, splits. Everything slow is cached."""
+"""Corpus of a run: a dataset as tensors, with unique captions, prepared shapes and splits, all cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encodes many shapes and texts with a trained model, piece by piece."""
+"""Encoding of many shapes and texts by a trained model, piece by piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which words of a caption name which part of its shape, by `align3d.naming`, and where the part is.
+"""Mentions of parts: the words of a caption that name a part of its shape, and the points of that part.
 
 What grounding is measured on (`experiments.evaluation.grounding`), and what attention may be taught by
 (``train.grounding``).

@@ -1,4 +1,4 @@
-"""Trains the light re-ranker to rank as HAF does, on the split that the run was trained on."""
+"""Training of the light re-ranker to rank as HAF does, on the split that the run was trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens a finished run: its settings, its data and its trained model."""
+"""Loading of a finished run: its settings, its data and its trained model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether so many vectors can be held at all, asked before the first of them is made."""
+"""Check that so many vectors fit into memory, made before the first of them."""
 
 from __future__ import annotations
 

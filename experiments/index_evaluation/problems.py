@@ -1,4 +1,4 @@
-"""What is searched for: a run's shapes and captions, new shapes of its source, or a mixture's vectors."""
+"""Retrieval problems: a run's shapes and captions, new shapes of its source, or a mixture's vectors."""
 
 from __future__ import annotations
 

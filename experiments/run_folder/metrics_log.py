@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: metrics.jsonl, one line a step, and TensorBoard."""
+"""Log of a run's metrics: metrics.jsonl, one line per step, and TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens what the user names, a file of a run or a folder to write to, and tells every fault in one line."""
+"""Readers of what the user names, a file of a run or a folder, that report every fault in one line."""
 
 from __future__ import annotations
 

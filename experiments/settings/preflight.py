@@ -1,4 +1,4 @@
-"""What a run needs of this machine, tried before it starts: device, source of shapes, cache, text encoder."""
+"""Checks of what a run needs of this machine: device, source of shapes, cache, text encoder."""
 
 from __future__ import annotations
 

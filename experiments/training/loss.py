@@ -1,4 +1,4 @@
-"""What is minimized in a step: the contrastive losses at both grains, and the policy's part."""
+"""Training loss: contrastive at both grains, grounding, and the term of the agent's calibration."""
 
 from __future__ import annotations
 

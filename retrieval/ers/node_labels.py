@@ -94,7 +94,7 @@ def describe(
     successes: Sequence[NDArray[np.floating]] | None = None,
     most: int | None = None,
 ) -> str:
-    """The tree as text: a line a node, indented under its parent, and its figures in aligned columns.
+    """The tree as text: one line per node, indented under its parent, and its figures in aligned columns.
 
     Siblings stand in the order of their sizes, the largest first.
 

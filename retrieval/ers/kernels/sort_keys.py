@@ -1,4 +1,4 @@
-"""Whole numbers that order by a score and then by a number, for compiled code: every order is total.
+"""Sort keys for compiled code: whole numbers that order by a score, then by a number; every order is total.
 
 A key holds a score in its upper half and what breaks ties in its lower half, so that comparing, selecting and
 sorting need no second array and give the same answer in whatever order things were met.
