@@ -113,7 +113,12 @@ class AlignmentModel(nn.Module):
         return self.points(shapes)
 
     def attend(
-        self, text: TextEmbedding, shapes: PointHierarchy, candidates: Tensor, paired: Tensor | None = None
+        self,
+        text: TextEmbedding,
+        shapes: PointHierarchy,
+        candidates: Tensor,
+        paired: Tensor | None = None,
+        keys_values: tuple[Tensor, Tensor] | None = None,
     ) -> AttentionState:
         """HAF's attention of each text over its own candidates.
 
@@ -122,11 +127,13 @@ class AlignmentModel(nn.Module):
             shapes: a gallery.
             candidates: ``[B, C]`` int64 indices into the gallery.
             paired: ``[B]`` candidate whose association may be calibrated; by default the best by embedding.
+            keys_values: Projections of the gallery by `HierarchicalAttentionFusion.project`; None makes them.
 
         Returns:
             The state, batch ``[B]``.
         """
         similarity = (text.embedding @ shapes.embedding.T).gather(1, candidates)
+        score = self.logit_scale * similarity
         return self.haf.attend(
-            text.tokens, text.mask, text.quantities, shapes, candidates, self.logit_scale * similarity, paired
+            text.tokens, text.mask, text.quantities, shapes, candidates, score, paired, keys_values
         )

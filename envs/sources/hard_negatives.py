@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from envs.attention.evaluator import without_dropout
-from models import AlignmentModel, PointHierarchy, TextEmbedding
+from models import AlignmentModel, AttentionState, PointHierarchy, TextEmbedding
 
 if TYPE_CHECKING:
     from envs.episode import Episode
@@ -70,6 +70,7 @@ class HardNegativeEpisodes:
             )
         self.core, self.model = core, model
         self.text, self.shapes, self.positives = text, shapes, positives
+        self._keys_values: tuple[Tensor, Tensor] | None = None
         similarity = text.embedding @ shapes.embedding.T  # [Q, M]
         self.candidates = mine_hard_negatives(
             similarity, positives, min(shortlist or candidates, size), keep_true
@@ -101,8 +102,17 @@ class HardNegativeEpisodes:
         """The episodes of given texts, i64 ``[B]``."""
         candidates = self.candidates[rows]
         with without_dropout(self.model):
-            attention = self.model.attend(self.text.select(rows), self.shapes, candidates)
-            return self.core.episode(attention, self.positives[rows].gather(1, candidates))
+            return self.core.episode(
+                self._attend(rows, candidates), self.positives[rows].gather(1, candidates)
+            )
+
+    def _attend(self, rows: Tensor, candidates: Tensor) -> AttentionState:
+        """HAF's attention of texts over candidates; the gallery is projected once, at the first call."""
+        if self._keys_values is None:
+            self._keys_values = self.model.haf.project(self.shapes)
+        return self.model.attend(
+            self.text.select(rows), self.shapes, candidates, keys_values=self._keys_values
+        )
 
     @torch.no_grad()
     def _score(self, candidates: Tensor) -> Tensor:
@@ -111,8 +121,7 @@ class HardNegativeEpisodes:
         parts = []
         with without_dropout(self.model):
             for rows in torch.arange(len(candidates), device=candidates.device).split(step):
-                attention = self.model.attend(self.text.select(rows), self.shapes, candidates[rows])
-                parts.append(self.model.haf.fuse(attention).score)
+                parts.append(self.model.haf.fuse(self._attend(rows, candidates[rows])).score)
         return torch.cat(parts) if parts else candidates.new_empty(candidates.shape, dtype=torch.float32)
 
 
