@@ -15,7 +15,7 @@ from rich.table import Table
 
 from align3d.console.arguments import HELP, values_by
 from align3d.console.declarations import Setting, declared, summary
-from align3d.console.help_page import Section, page, setting_line, settings_of
+from align3d.console.help_page import Section, page, setting_line, settings_of, show
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError
 from align3d.pipeline import build
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 0, or 2 for a mistake, which is one line on stderr.
     """
     if not {*HELP}.isdisjoint(arguments):
-        print(usage())
+        show(usage())
         return 0
     started = time.monotonic()
     try:

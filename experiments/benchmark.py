@@ -16,7 +16,7 @@ from rich.table import Table
 import experiments.benchmarks
 from align3d.console.arguments import HELP, values_by
 from align3d.console.declarations import declared, summary
-from align3d.console.help_page import Section, page, settings_of
+from align3d.console.help_page import Section, page, settings_of, show
 from align3d.errors import UserError, did_you_mean
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.console import process, tables
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     for module in pkgutil.iter_modules(experiments.benchmarks.__path__):
         importlib.import_module(f"experiments.benchmarks.{module.name}")
     if not arguments or not {*HELP}.isdisjoint(arguments):
-        print(usage())
+        show(usage())
         return 0
     try:
         process.keep_memory()

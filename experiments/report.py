@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from align3d.console.arguments import HELP, values_of
-from align3d.console.help_page import Line, Section, page, settings_of
+from align3d.console.help_page import Line, Section, page, settings_of, show
 from align3d.errors import UserError
 from experiments.console import tables
 from experiments.console.writable import writable_folder
@@ -36,7 +36,7 @@ WIDTH = 200  # columns of output that goes to no terminal: wide enough to break 
 def main(arguments: Sequence[str]) -> int:
     """Read the runs, write the report, print its tables, and return the exit code."""
     if not arguments or not {*HELP}.isdisjoint(arguments):
-        print(usage())
+        show(usage())
         return 0
     try:
         root, out, metrics = parse(arguments)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from align3d.console.arguments import HELP
+from align3d.console.help_page import show
 from align3d.errors import UserError
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
@@ -29,7 +30,7 @@ WIDTH = 150
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints the tables, writes the files; the exit code."""
     if not arguments or not {*HELP}.isdisjoint(arguments):
-        print(usage())
+        show(usage())
         return 0
     process.keep_memory()
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 
 from align3d.console import help_page
 from align3d.console.arguments import HELP, values_of
-from align3d.console.help_page import Section, page
+from align3d.console.help_page import Section, page, show
 from align3d.errors import UserError, settings_of
 from experiments.console import process
 from experiments.index_evaluation.options import Positive
@@ -61,12 +60,10 @@ def usage() -> str:
 def main(arguments: Sequence[str]) -> int:
     """Prints the tree; the exit code."""
     if not arguments or not {*HELP}.isdisjoint(arguments):
-        print(usage())
+        show(usage())
         return 0
     try:
-        print(tree(parse(arguments)), flush=True)
-    except BrokenPipeError:  # a pager or head has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        show(tree(parse(arguments)))
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

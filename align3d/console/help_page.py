@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -79,6 +81,14 @@ def page(
         lines += ["", *textwrap.wrap(section.title, width)]
         lines += [text for line in section.lines for text in _entry(line, width)]
     return "\n".join(lines)
+
+
+def show(text: str) -> None:
+    """Print a text that a pager or ``head`` may stop reading."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # enough was seen; the interpreter must not flush once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _entry(line: Line, width: int) -> list[str]:

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from align3d.console.help_page import show
 from align3d.errors import UserError, did_you_mean
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
@@ -78,7 +79,7 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
         register_sizes()
         flags = split_flags(sys.argv[1:], config_name)
         if flags.help:
-            print(help_text(flags.overrides, config_name))
+            show(help_text(flags.overrides, config_name))
             return
         if not flags.passive:
             resumed = _prepare(flags.overrides, config_name, multirun=flags.multirun)

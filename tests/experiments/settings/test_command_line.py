@@ -44,3 +44,14 @@ def test_hydras_own_questions_are_answered(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
     assert "mcts" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["experiments.run", "experiments.tree", "align3d.build"])
+def test_help_may_be_cut_off_by_what_reads_it(module: str) -> None:
+    command = [sys.executable, "-m", module, "--help"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
