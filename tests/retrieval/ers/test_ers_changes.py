@@ -211,7 +211,10 @@ def test_a_refused_change_changes_nothing(change, message: str, tmp_path) -> Non
 
 def test_an_index_tells_what_it_holds() -> None:
     index = ErsIndex(beam=4)
-    assert repr(index) == "<ErsIndex: empty, beam=4, refine=100, codec='pq', precision='float32', backend='numba', frozen>"
+    assert (
+        repr(index)
+        == "<ErsIndex: empty, beam=4, refine=100, codec='pq', precision='float32', backend='numba', frozen>"
+    )
     assert index.ids.tolist() == []
     assert 3 not in index
     index.build(unit(0, 80), np.arange(80)[::-1] * 3)
