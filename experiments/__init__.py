@@ -2,8 +2,10 @@
 
 import os
 
-# OpenMP's threads would spin while they wait and so take each other's cores on a busy machine, where a
-# training step then takes many times as long instead of twice. OpenMP reads this when PyTorch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP's threads spin for milliseconds while they wait and so take each other's cores on a busy machine, where a
+# training step then takes many times as long instead of twice. To sleep at once (OMP_WAIT_POLICY=PASSIVE) doubles
+# a small step on an idle machine; a thousand turns are some microseconds. Read when PyTorch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import align3d.console.interrupts  # noqa: F401 - Ctrl-C while the command imports what it needs

@@ -1,17 +1,21 @@
-"""How OpenMP's threads wait."""
+"""How long OpenMP's threads spin while they wait."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
-@pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_wait_passively_unless_the_user_says_otherwise(own: str | None, expected: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_DISPLAY_ENV": "true"} | ({} if own is None else {"OMP_WAIT_POLICY": own})
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, 1_000), ({"OMP_WAIT_POLICY": "PASSIVE"}, 0), ({"GOMP_SPINCOUNT": "77"}, 77)]
+)
+def test_threads_spin_shortly_unless_the_user_says_otherwise(own: dict[str, str], expected: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    environment |= {"OMP_DISPLAY_ENV": "verbose"} | own
     command = [sys.executable, "-c", "import experiments, torch; torch.ones(9)"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    (line,) = {line for line in done.stderr.splitlines() if "OMP_WAIT_POLICY" in line}
-    assert f"'{expected}'" in line
+    assert {int(count) for count in re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)} == {expected}
