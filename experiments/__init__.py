@@ -2,9 +2,9 @@
 
 import os
 
-# OpenMP's threads spin for milliseconds while they wait and so take each other's cores on a busy machine, where a
-# training step then takes many times as long instead of twice. To sleep at once (OMP_WAIT_POLICY=PASSIVE) doubles
-# a small step on an idle machine; a thousand turns are some microseconds. Read when PyTorch is loaded.
+# OpenMP's threads spin for milliseconds while they wait and so take each other's cores on a busy machine: a
+# training step takes many times as long there. Sleeping at once (OMP_WAIT_POLICY=PASSIVE) doubles a small step
+# on an idle machine; a thousand turns are some microseconds. Read as PyTorch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
