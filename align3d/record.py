@@ -31,7 +31,7 @@ class Record:
         size_m: f32[3], extent of the bounding box in meters, in the order of the axes.
         up_axis: "x", "y" or "z".
         license: SPDX name where there is one.
-        content_hash: sha256 hex of what determines the shape (the mesh file's bytes, the canonical JSON of
+        content_hash: SHA-256 hex of what determines the shape (the mesh file's bytes, the canonical JSON of
             parameters), never of sampled floats: it decides the split.
     """
 

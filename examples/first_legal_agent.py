@@ -15,8 +15,8 @@ class FirstLegalAgent(Agent):
     """Takes the first legal actions for some moves; `stop` only where nothing else is legal.
 
     Args:
-        budget: transitions an episode may cost.
-        moves: how many actions it takes.
+        budget: Transitions an episode may cost.
+        moves: How many actions it takes.
     """
 
     acts_without_labels = True

@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> tuple[Run, dict[str, Any], Path | None]:
     """The benchmark, its settings, and where to write.
 
     Raises:
-        UserError: no such benchmark, no such setting, a value of the wrong kind, or a file that cannot be
+        UserError: No such benchmark, no such setting, a value of the wrong kind, or a file that cannot be
             written: known now, and not once everything has been measured.
     """
     name, *rest = arguments

@@ -114,7 +114,7 @@ def _out(settings: Settings) -> Path:
     """The folder of the files, known to be writable before anything slow.
 
     Raises:
-        UserError: it is not.
+        UserError: It is not.
     """
     out = settings.out
     if out is None:

@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     """The settings of a command line.
 
     Raises:
-        UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
+        UserError: A setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
     settings = Settings(**values_of(Settings, arguments, "run=outputs/mine"))
     if (settings.run is None) == (settings.index is None):
@@ -90,7 +90,7 @@ def tree(settings: Settings) -> str:
     """The text to be printed.
 
     Raises:
-        UserError: there is no such run or index, or the captions do not fit it.
+        UserError: There is no such run or index, or the captions do not fit it.
     """
     folder = settings.index
     if folder is None:
@@ -133,7 +133,7 @@ def read_captions(path: Path) -> Iterator[tuple[int, str]]:
     """Ids and captions of a file; an id may have several rows.
 
     Raises:
-        UserError: no such file, another format, or a row without a whole number as id and a caption.
+        UserError: No such file, another format, or a row without a whole number as id and a caption.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"captions={path}: expected a name that ends in {' or '.join(SUFFIXES)}")

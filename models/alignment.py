@@ -87,7 +87,7 @@ class AlignmentModel(nn.Module):
     are trained by symmetric InfoNCE with several positives; the temperature is learned and clamped at 100.
 
     Args:
-        config: sizes.
+        config: Sizes.
         text_width: ``D_text`` of the frozen text encoder.
     """
 
@@ -124,7 +124,7 @@ class AlignmentModel(nn.Module):
 
         Args:
             text: ``B`` texts.
-            shapes: a gallery.
+            shapes: A gallery.
             candidates: ``[B, C]`` int64 indices into the gallery.
             paired: ``[B]`` candidate whose association may be calibrated; by default the best by embedding.
             keys_values: Projections of the gallery by `HierarchicalAttentionFusion.project`; None makes them.

@@ -27,10 +27,10 @@ def attention_statistics(
     coarser level's map, zero for levels without regions. Maps are averaged with the tokens' weights.
 
     Args:
-        state: batch ``[B]``.
-        output: what HAF made of it.
-        level_sizes: nodes at each level.
-        leading: how many candidates, best score first, are averaged.
+        state: Batch ``[B]``.
+        output: What HAF made of it.
+        level_sizes: Nodes at each level.
+        leading: How many candidates, best score first, are averaged.
 
     Returns:
         ``[B, L, H, len(STATISTICS)]`` float32, each within ``[0, 1]`` but spread, which may reach 2.

@@ -24,19 +24,19 @@ class ModelConfig:
     """Everything that determines the model's shape.
 
     Attributes:
-        points: points of a cloud that are read, ``P``.
-        patches: patches of a shape, ``N_0``.
-        patch_points: points of a patch.
-        regions: regions of a shape, ``N_1``: pooled patches; also the ``R`` regions of an association.
+        points: Points of a cloud that are read, ``P``.
+        patches: Patches of a shape, ``N_0``.
+        patch_points: Points of a patch.
+        regions: Regions of a shape, ``N_1``: pooled patches; also the ``R`` regions of an association.
         width: ``D``, width of tokens and patches.
         heads: ``H``, heads of every attention.
-        point_layers: transformer layers over the patches.
-        text_layers: transformer layers over the frozen encoder's tokens.
-        embedding: width of the global, indexable embeddings.
-        pair_width: width of the product of a token and its aligned features in HAF.
-        dropout: in all transformer layers.
-        color_dropout: share of the shapes that are shown without colour in training.
-        token_dropout: share of the tokens that are hidden in training.
+        point_layers: Transformer layers over the patches.
+        text_layers: Transformer layers over the frozen encoder's tokens.
+        embedding: Width of the global, indexable embeddings.
+        pair_width: Width of the product of a token and its aligned features in HAF.
+        dropout: In all transformer layers.
+        color_dropout: Share of the shapes that are shown without colour in training.
+        token_dropout: Share of the tokens that are hidden in training.
     """
 
     points: int = 2048

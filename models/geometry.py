@@ -22,13 +22,13 @@ def farthest_points(xyz: Tensor, count: int) -> Tensor:
 
     Args:
         xyz: ``[B, P, 3]`` float.
-        count: how many points to choose; at most ``P``.
+        count: How many points to choose; at most ``P``.
 
     Returns:
         ``[B, count]`` int64 indices into ``P``, in the order of choice.
 
     Raises:
-        ValueError: if ``count`` is not in ``1..P``.
+        ValueError: If ``count`` is not in ``1..P``.
     """
     points = xyz.shape[1]
     if not 1 <= count <= points:
@@ -66,13 +66,13 @@ def nearest(queries: Tensor, xyz: Tensor, count: int) -> Tensor:
     Args:
         queries: ``[B, Q, 3]`` float.
         xyz: ``[B, P, 3]`` float.
-        count: neighbors per query; at most ``P``.
+        count: Neighbors per query; at most ``P``.
 
     Returns:
         ``[B, Q, count]`` int64 indices into ``P``.
 
     Raises:
-        ValueError: if ``count`` is not in ``1..P``.
+        ValueError: If ``count`` is not in ``1..P``.
     """
     if not 1 <= count <= xyz.shape[1]:
         raise ValueError(f"count={count}: expected 1..{xyz.shape[1]}, the number of points of each cloud")

@@ -85,8 +85,8 @@ class HierarchicalAttentionFusion(TokenScorer):
     """Fine-grained scores of (text, shape) pairs from attention over a point hierarchy.
 
     Args:
-        config: sizes.
-        level_sizes: nodes at each level, fine to coarse; they sum to ``N``.
+        config: Sizes.
+        level_sizes: Nodes at each level, fine to coarse; they sum to ``N``.
     """
 
     def __init__(self, config: ModelConfig, level_sizes: tuple[int, ...]) -> None:
@@ -120,12 +120,12 @@ class HierarchicalAttentionFusion(TokenScorer):
             tokens: ``[B, T, D]`` text tokens.
             mask: ``[B, T]`` bool.
             quantities: ``[B, T, 2]`` values and lengths in millimeters, NaN where a token is not a number.
-            shapes: a gallery of shapes, nodes ``[M, N, D]``.
+            shapes: A gallery of shapes, nodes ``[M, N, D]``.
             candidates: ``[B, C]`` int64 indices into the gallery.
             global_score: ``[B, C]`` logits of the global embeddings.
             paired: ``[B]`` candidate whose association may be calibrated; by default the one with the best
                 global score.
-            keys_values: of the gallery, from `project`; None makes them anew.
+            keys_values: Of the gallery, from `project`; None makes them anew.
 
         Returns:
             The state, batch ``[B]``.
@@ -160,8 +160,8 @@ class HierarchicalAttentionFusion(TokenScorer):
         """Scores under a calibration.
 
         Args:
-            state: what `attend` returned, or rows of it.
-            calibration: batch ``[B]``; None leaves the attention as it is.
+            state: What `attend` returned, or rows of it.
+            calibration: Batch ``[B]``; None leaves the attention as it is.
 
         Returns:
             Scores and maps.

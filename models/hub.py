@@ -14,10 +14,10 @@ def local_only(name: str) -> bool:
     """Whether an encoder has to come from this machine alone, as the Hub does not answer.
 
     Args:
-        name: of a folder, which may lean on a model of the Hub, or as the Hub knows it.
+        name: Of a folder, which may lean on a model of the Hub, or as the Hub knows it.
 
     Raises:
-        ValueError: it is neither a folder nor a name that the Hub could know.
+        ValueError: It is neither a folder nor a name that the Hub could know.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id

@@ -81,7 +81,7 @@ class PointEncoder(nn.Module):
         """Encodes ``B`` shapes.
 
         Args:
-            shapes: prepared shapes, batch ``[B]``.
+            shapes: Prepared shapes, batch ``[B]``.
 
         Returns:
             Features of all levels.

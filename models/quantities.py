@@ -29,7 +29,7 @@ def read_quantities(tokens: Sequence[str]) -> Tensor:
     """The numbers among the tokens of a text.
 
     Args:
-        tokens: words and numbers as they were written.
+        tokens: Words and numbers as they were written.
 
     Returns:
         ``[len(tokens), 2]``: the value, and the value in millimetres by the unit behind it (a number without

@@ -95,15 +95,15 @@ def prepare_shapes(
         xyz: ``[B, P, 3]`` points in the unit sphere, any float type.
         rgb: ``[B, P, 3]`` uint8 colors.
         size_m: ``[B, 3]`` metric bounding box in meters.
-        config: sizes; the first ``config.points`` points of each cloud are read (their order is random).
-        chunk: shapes at a time.
-        advance: called with the number of shapes done since the last call, for a progress bar.
+        config: Sizes; the first ``config.points`` points of each cloud are read (their order is random).
+        chunk: Shapes at a time.
+        advance: Called with the number of shapes done since the last call, for a progress bar.
 
     Returns:
         The prepared shapes, on the CPU.
 
     Raises:
-        ValueError: if the shapes of the arguments do not fit, or clouds have too few points.
+        ValueError: If the shapes of the arguments do not fit, or clouds have too few points.
     """
     if xyz.ndim != 3 or xyz.shape[-1] != 3 or rgb.shape != xyz.shape or size_m.shape != (len(xyz), 3):
         raise ValueError(

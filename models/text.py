@@ -40,7 +40,7 @@ class TextFeatures:
         mask: ``[B, T]`` bool, true at real tokens.
         quantities: ``[B, T, 2]`` values, and lengths in millimeters; NaN where a token is not a number, see
             `models.quantities`.
-        strings: the tokens as they were written, per text.
+        strings: The tokens as they were written, per text.
     """
 
     tokens: Tensor
@@ -81,8 +81,8 @@ class TextEncoder:
     Args:
         name: ``"minilm"`` for the MiniLM-L6 that is installed as a package and needs no network, else any
             name or folder that sentence-transformers accepts.
-        cache: folder for features, one file per (encoder, list of texts); None keeps nothing.
-        device: where the encoder runs.
+        cache: Folder for features, one file per (encoder, list of texts); None keeps nothing.
+        device: Where the encoder runs.
         max_tokens: ``T`` at most; longer texts are cut after that many words and numbers.
     """
 
@@ -108,9 +108,9 @@ class TextEncoder:
         """Encodes texts, from the cache if they were encoded before.
 
         Args:
-            texts: captions or queries; an empty text has no tokens.
-            batch_size: texts per forward pass.
-            advance: called with the number of texts encoded since the last call, for a progress bar; never
+            texts: Captions or queries; an empty text has no tokens.
+            batch_size: Texts per forward pass.
+            advance: Called with the number of texts encoded since the last call, for a progress bar; never
                 called where the cache has them.
 
         Returns:
@@ -150,7 +150,7 @@ class TextEncoder:
         """Makes sure that the encoder is there; any but the default is loaded for that.
 
         Raises:
-            ValueError: there is none of that name, here or where sentence-transformers downloads from.
+            ValueError: There is none of that name, here or where sentence-transformers downloads from.
         """
         if self.name != DEFAULT:
             self._load()

@@ -25,7 +25,7 @@ def ranks_from_scores(scores: NDArray[np.floating], positives: NDArray[np.bool_]
         ``N + 1`` for a query without a right answer.
 
     Raises:
-        ValueError: if the shapes differ or a score is NaN.
+        ValueError: If the shapes differ or a score is NaN.
     """
     scores, positives = np.asarray(scores), np.asarray(positives, dtype=bool)
     if scores.ndim != 2 or scores.shape != positives.shape:
@@ -44,13 +44,13 @@ def ranks_from_ids(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]]) -
 
     Args:
         ids: ``[Q, k]``; -1 where nothing was found.
-        right: for each query the ids of its right answers.
+        right: For each query the ids of its right answers.
 
     Returns:
         ``[Q]`` ranks from 1; ``k + 1`` where no right answer is in the list.
 
     Raises:
-        ValueError: if there is not one set of right answers a query.
+        ValueError: If there is not one set of right answers a query.
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(right):
@@ -86,14 +86,14 @@ def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int
 
     Args:
         ids: ``[Q, n]`` best first, -1 where nothing was found.
-        right: for each query the ids of its right answers.
-        k: how many of each list count.
+        right: For each query the ids of its right answers.
+        k: How many of each list count.
 
     Returns:
         The mean over the queries; a query without a right answer counts as 0.
 
     Raises:
-        ValueError: if there is not one set of right answers a query, there are no queries, or k is below 1.
+        ValueError: If there is not one set of right answers a query, there are no queries, or k is below 1.
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(right):

@@ -22,7 +22,7 @@ class Retriever(Protocol):
             ids: ``[N]`` distinct whole numbers, 0 or more; what `search` returns.
 
         Raises:
-            ValueError: if there is no vector, one is zero, not finite or of another length, an id is given
+            ValueError: If there is no vector, one is zero, not finite or of another length, an id is given
                 twice or below 0, or the arrays do not fit each other.
         """
 
@@ -31,13 +31,13 @@ class Retriever(Protocol):
 
         Args:
             queries: ``[Q, D]``, of lengths likewise.
-            k: how many, at most ``N``. An approximate engine that reaches fewer, and a filter that lets
+            k: How many, at most ``N``. An approximate engine that reaches fewer, and a filter that lets
                 fewer through, leave the rest at id -1 and score minus infinity.
 
         Returns:
             ``(ids [Q, k], scores [Q, k])``.
 
         Raises:
-            ValueError: if the index is empty or holds fewer than k, k is below 1 or no whole number, or a
+            ValueError: If the index is empty or holds fewer than k, k is below 1 or no whole number, or a
                 query is zero, not finite, or of another width than the index.
         """

@@ -42,14 +42,14 @@ def rerank(query_rows: Ints, candidate_ids: Ints, reranker: Reranker, k: int) ->
     Args:
         query_rows: ``[B]``.
         candidate_ids: ``[B, C]`` as `Retriever.search` returns them.
-        reranker: decides.
-        k: how many are kept; more than C fills up with id -1.
+        reranker: Decides.
+        k: How many are kept; more than C fills up with id -1.
 
     Returns:
         ``(ids [B, k], scores [B, k])``, padded with -1 and minus infinity.
 
     Raises:
-        ValueError: if k is below 1, or the re-ranker returns another shape or NaN.
+        ValueError: If k is below 1, or the re-ranker returns another shape or NaN.
     """
     k = whole("k", k)
     scores = np.array(reranker(query_rows, candidate_ids), np.float32)
@@ -73,7 +73,7 @@ class Similarity:
     Args:
         queries: ``[Q, D]`` float32.
         vectors: ``[N, D]`` float32, the candidate of id i in row i.
-        scale: weight beside other scores.
+        scale: Weight beside other scores.
     """
 
     def __init__(self, queries: Floats, vectors: Floats, scale: float = 1.0) -> None:
@@ -108,10 +108,10 @@ class Cascade:
     """A light re-ranker for all candidates, and a better one for those that it puts first.
 
     Args:
-        light: scores every candidate.
-        full: scores the best ``keep`` of them again; they stay before the others, whose scores
+        light: Scores every candidate.
+        full: Scores the best ``keep`` of them again; they stay before the others, whose scores
             are moved below.
-        keep: candidates a query for ``full``.
+        keep: Candidates a query for ``full``.
     """
 
     def __init__(self, light: Reranker, full: Reranker, keep: int) -> None:
@@ -157,9 +157,9 @@ class Timed:
     """Counts what a re-ranker takes, so that its time can be told apart from the search's.
 
     Attributes:
-        queries: scored so far.
-        seconds: of the clock on the wall.
-        cpu_seconds: of the processor, over all threads of the process.
+        queries: Scored so far.
+        seconds: Of the clock on the wall.
+        cpu_seconds: Of the processor, over all threads of the process.
     """
 
     def __init__(self, reranker: Reranker) -> None:

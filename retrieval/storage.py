@@ -28,12 +28,12 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
     """Replaces the content of an index folder at one blow.
 
     Args:
-        folder: made if it is not there.
-        write: puts the files into the empty folder that it is given.
-        header: settings and sizes, JSON.
+        folder: Made if it is not there.
+        write: Puts the files into the empty folder that it is given.
+        header: Settings and sizes, JSON.
 
     Raises:
-        ValueError: if the folder holds something that is no index, or cannot be made.
+        ValueError: If the folder holds something that is no index, or cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,15 +69,15 @@ def read_folder(
     """Checks an index folder and reads it; where someone saves meanwhile, the new content is read.
 
     Args:
-        folder: written by `save_folder`.
-        read: gets the header and the folder of the files.
-        verify: read every file and compare its checksum; sizes alone otherwise.
+        folder: Written by `save_folder`.
+        read: Gets the header and the folder of the files.
+        verify: Read every file and compare its checksum; sizes alone otherwise.
 
     Returns:
         What ``read`` returned.
 
     Raises:
-        ValueError: if there is no manifest, it is of a newer schema, or a file is missing or damaged (which).
+        ValueError: If there is no manifest, it is of a newer schema, or a file is missing or damaged (which).
     """
     path = folder / MANIFEST
     while True:

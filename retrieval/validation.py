@@ -28,13 +28,13 @@ def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """A whole number of any library as an int.
 
     Args:
-        name: what the user calls it.
-        value: what the user gave.
-        least: smallest that will do.
-        most: largest that will do.
+        name: What the user calls it.
+        value: What the user gave.
+        least: Smallest that will do.
+        most: Largest that will do.
 
     Raises:
-        ValueError: if it is no whole number (truth values and ``3.0`` are none), or out of range.
+        ValueError: If it is no whole number (truth values and ``3.0`` are none), or out of range.
     """
     number = value if type(value) is int else _index(name, value)  # ints are the rule: queries wait for this
     if number < least:
@@ -55,13 +55,13 @@ def real(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> f
     """A number as a float.
 
     Args:
-        name: what the user calls it.
-        value: what the user gave.
-        least: smallest that will do.
-        most: largest that will do.
+        name: What the user calls it.
+        value: What the user gave.
+        least: Smallest that will do.
+        most: Largest that will do.
 
     Raises:
-        ValueError: if it is no number, NaN or out of range.
+        ValueError: If it is no number, NaN or out of range.
     """
     if not isinstance(value, NUMBERS) or isinstance(value, bool | np.bool_) or not least <= value <= most:
         raise ValueError(f"{name}={value!r}: expected a number from {least:g} to {most:g}")

@@ -28,7 +28,7 @@ def list_faults(results: dict[str, Any], least: float) -> list[str]:
     """What is wrong with a run's results.
 
     Args:
-        results: content of results.json.
+        results: Content of results.json.
         least: R@1 that every ranking must reach; in any case five times what guessing gives.
     """
     faults = []

@@ -16,13 +16,13 @@ class Row:
     """One comparison.
 
     Attributes:
-        benchmark: name of the benchmark.
-        case: what was done, such as ``"gumbel, batch 64, 1 thread"``.
-        metric: what was measured, with its unit, such as ``"searches/s"``.
-        ours: our figure.
-        peer: the other's, None where there is none to compare with.
-        peer_name: who that is.
-        higher_is_better: whether a larger figure is the better one.
+        benchmark: Name of the benchmark.
+        case: What was done, such as ``"gumbel, batch 64, 1 thread"``.
+        metric: What was measured, with its unit, such as ``"searches/s"``.
+        ours: Our figure.
+        peer: The other's, None where there is none to compare with.
+        peer_name: Who that is.
+        higher_is_better: Whether a larger figure is the better one.
     """
 
     benchmark: str
@@ -56,8 +56,8 @@ def benchmark(name: str, table: Show | None = None) -> Callable[[Run], Run]:
     """Decorator that makes a benchmark known by a name; its docstring's first line is its help.
 
     Args:
-        name: after `python -m experiments.benchmark`.
-        table: draws the rows for the terminal, where a line for each row would not do.
+        name: After `python -m experiments.benchmark`.
+        table: Draws the rows for the terminal, where a line for each row would not do.
     """
 
     def decorate(run: Run) -> Run:
@@ -79,11 +79,11 @@ def interleaved(
     """Times peers in turn, so that whatever else the machine does falls on all of them alike.
 
     Args:
-        functions: what to call, by peer; each must leave things as it found them. Each is called once before,
+        functions: What to call, by peer; each must leave things as it found them. Each is called once before,
             unmeasured: what compiles or fills a cache does so then.
-        seconds: about how long each peer is measured for in all.
+        seconds: About how long each peer is measured for in all.
         clock: What tells seconds: the wall's clock, or the processor's for what one thread does alone.
-        rounds: turns; in each a peer is called as often as fits into its share of the seconds, at least once.
+        rounds: Turns; in each a peer is called as often as fits into its share of the seconds, at least once.
 
     Returns:
         Seconds of one call by peer, one figure a round (a mean over that round's calls).

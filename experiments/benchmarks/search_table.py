@@ -19,9 +19,9 @@ class SearchRow(Row):
     """A row that knows what it is about.
 
     Attributes:
-        about: the case, without what is ours: the policy and two more, such as ``batch 64`` and ``1 thread``.
-        kind: what is ours, such as ``PyTorch dynamics``.
-        goal: least ratio that is wanted; None for figures that only explain.
+        about: The case, without what is ours: the policy and two more, such as ``batch 64`` and ``1 thread``.
+        kind: What is ours, such as ``PyTorch dynamics``.
+        goal: Least ratio that is wanted; None for figures that only explain.
     """
 
     about: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ def use_threads(threads: int | None) -> int:
     """Sets PyTorch's threads.
 
     Args:
-        threads: how many; None takes OMP_NUM_THREADS if it is set, else every core that may be used.
+        threads: How many; None takes OMP_NUM_THREADS if it is set, else every core that may be used.
 
     Returns:
         The number that is used. Sums in floating point depend on it, hence it is part of the run's record.
@@ -68,7 +68,7 @@ def pick_device(name: str) -> torch.device:
     """The device of that name; ``auto`` is the GPU where there is one.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: There is no such device here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

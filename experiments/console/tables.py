@@ -17,8 +17,8 @@ def retrieval_table(rows: Mapping[str, Mapping[str, float]], title: str = "") ->
     """Retrieval results.
 
     Args:
-        rows: name of the ranking → metrics named ``text_to_shape/recall@1`` and so on, in [0, 1].
-        title: stands above.
+        rows: Name of the ranking → metrics named ``text_to_shape/recall@1`` and so on, in [0, 1].
+        title: Stands above.
     """
     table = Table(title=title or None)
     for name in ("ranking", "direction"):
@@ -36,8 +36,8 @@ def agent_line(agent: Mapping[str, Any], margin: float) -> str | None:
     """One line on whether the agent acts and what that brings, as equal rows of a table do not say.
 
     Args:
-        agent: the part ``agent`` of results.json.
-        margin: standard errors that its best validation had to gain.
+        agent: The part ``agent`` of results.json.
+        margin: Standard errors that its best validation had to gain.
 
     Returns:
         The line; None without an agent.

@@ -13,11 +13,11 @@ def writable_folder(setting: str, folder: Path) -> Path:
     """Makes a folder where there is none and tries to write into it; the folder.
 
     Args:
-        setting: what the user gave, such as ``out=reports/x``; stands in the message.
-        folder: is made with its parents.
+        setting: What the user gave, such as ``out=reports/x``; stands in the message.
+        folder: Is made with its parents.
 
     Raises:
-        UserError: it cannot be made, or not be written to.
+        UserError: It cannot be made, or not be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def writable_file(setting: str, path: Path) -> Path:
     """Makes the folder of a file that is to be written, and leaves the file as it is; its path.
 
     Raises:
-        UserError: there is a folder in its place, or it could not be written.
+        UserError: There is a folder in its place, or it could not be written.
     """
     if path.is_dir():
         raise UserError(f"{setting}: a folder is there; expected a file, new or old")

@@ -36,8 +36,8 @@ class CalibratedRows:
         candidates: ``[Q, C]`` candidates, places in the batch.
         positives: ``[Q, C]`` bool.
         paired: ``[Q]`` the candidate, of C, whose associations were calibrated.
-        calibration: batch ``[Q]``.
-        values: rewards and search statistics, by TensorBoard's names.
+        calibration: Batch ``[Q]``.
+        values: Rewards and search statistics, by TensorBoard's names.
     """
 
     rows: Tensor
@@ -52,14 +52,14 @@ class DapController:
     """An agent, the decision process it acts on, and its own random numbers.
 
     Attributes:
-        agent: what calibrates.
-        core: the process, on the model's HAF.
-        episodes: how many it has learned from.
-        evaluations: how many transitions of the environment that took.
-        learnt_evaluations: of these, those after HAF's training.
-        returns: sum of the episodes' returns.
-        acts: whether it may calibrate without labels.
-        best: its state and values at its best validation.
+        agent: What calibrates.
+        core: The process, on the model's HAF.
+        episodes: How many it has learned from.
+        evaluations: How many transitions of the environment that took.
+        learnt_evaluations: Of these, those after HAF's training.
+        returns: Sum of the episodes' returns.
+        acts: Whether it may calibrate without labels.
+        best: Its state and values at its best validation.
     """
 
     def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
@@ -189,12 +189,12 @@ def split_episodes(
     """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
     Args:
-        core: the decision process.
-        model: frozen from now on.
-        corpus: the data.
-        indices: the split's shapes.
+        core: The decision process.
+        model: Frozen from now on.
+        corpus: The data.
+        indices: The split's shapes.
         candidates: ``C`` of an episode.
-        device: where the model is.
+        device: Where the model is.
     """
     texts = corpus.unique_texts(indices)
     text = embed_texts(model, corpus, texts, device)

@@ -13,9 +13,9 @@ class Distillation:
     """The calibrated attention of some rows of a batch, held fast while the model takes a step.
 
     Args:
-        model: as it is before the step.
-        batch: of the step.
-        calibrated: what the agent made of some of its rows.
+        model: As it is before the step.
+        batch: Of the step.
+        calibrated: What the agent made of some of its rows.
     """
 
     def __init__(self, model: AlignmentModel, batch: Batch, calibrated: CalibratedRows) -> None:

@@ -18,9 +18,9 @@ def token_maps(
     Levels count by the token's gates, heads by their weights.
 
     Args:
-        haf: what made the output.
-        output: of ``B`` texts.
-        calibration: the one that the output was made under, batch ``[B]``.
+        haf: What made the output.
+        output: Of ``B`` texts.
+        calibration: The one that the output was made under, batch ``[B]``.
 
     Returns:
         ``[B, T, N]``, sums to one over all levels.
@@ -60,7 +60,7 @@ def lift(maps: Tensor, region: Tensor, points: Tensor, level_sizes: tuple[int, .
         maps: ``[B, T, N]`` attention to nodes, level after level.
         region: ``[B, N_0]`` int64, the region of each patch.
         points: ``[B, N_0]`` how many points each patch has.
-        level_sizes: nodes at each level.
+        level_sizes: Nodes at each level.
 
     Returns:
         ``[B, T, N_0]`` the attention of one point of each patch; times ``points`` it sums to the share of the

@@ -27,11 +27,11 @@ class Batch:
 
     Attributes:
         indices: ``[B]`` shapes of the corpus.
-        shapes: batch ``[B]``.
+        shapes: Batch ``[B]``.
         text: ``[B, T, ...]``.
         positives: ``[B, B]`` bool, texts × shapes.
         candidates: ``[B, G]`` int64: the members of each row's own group.
-        parts: what the captions name of their shapes; None where attention is not taught by it.
+        parts: What the captions name of their shapes; None where attention is not taught by it.
     """
 
     indices: Tensor
@@ -46,10 +46,10 @@ class Batches:
     """The batches of a training run.
 
     Args:
-        corpus: the data.
-        config: epochs and sizes.
-        seed: of the order and the choice of captions.
-        device: where batches are put.
+        corpus: The data.
+        config: Epochs and sizes.
+        seed: Of the order and the choice of captions.
+        device: Where batches are put.
 
     Attributes:
         neighbors: ``[n, G - 1]`` the look-alikes of each training shape by its place in the split; None
@@ -130,7 +130,7 @@ def look_alikes(similarity: Tensor, positives: Tensor, count: int) -> Tensor:
     Args:
         similarity: ``[n, n]`` of captions × shapes.
         positives: ``[n, n]`` bool; right answers are no look-alikes.
-        count: how many of each.
+        count: How many of each.
 
     Returns:
         ``[n, count]``, nearest first, by both directions' similarity.

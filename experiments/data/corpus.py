@@ -44,12 +44,12 @@ class Corpus:
     Captions with the same normal form are one text: all shapes that have it are right answers for it.
 
     Attributes:
-        dataset: the records.
-        shapes: prepared, batch ``[n]``.
+        dataset: The records.
+        shapes: Prepared, batch ``[n]``.
         captions: ``m`` strings.
-        text: their features, ``[m, T, ...]``.
+        text: Their features, ``[m, T, ...]``.
         texts_of: ``[n, K]`` int64: the captions of each shape, the first one first, -1 behind the last.
-        splits: indices of shapes by the name of the split: train, reward, test.
+        splits: Indices of shapes by the name of the split: train, reward, test.
     """
 
     dataset: ShapeDataset
@@ -81,9 +81,9 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
     """Builds or finds the dataset, encodes its captions and prepares its shapes.
 
     Raises:
-        UserError: the cache cannot be written to, there is no such text encoder, or a split has too few
+        UserError: The cache cannot be written to, there is no such text encoder, or a split has too few
             shapes for the settings, or for so many folds.
-        DataError: the source has nothing to read.
+        DataError: The source has nothing to read.
     """
     cache = (config.cache or default_cache()).expanduser()
     writable_folder(f"cache={cache}", cache)
@@ -133,7 +133,7 @@ def unify(captions: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
     """Gives captions with the same normal form one number.
 
     Args:
-        captions: of each of ``n`` shapes, at least one.
+        captions: Of each of ``n`` shapes, at least one.
 
     Returns:
         The ``m`` unique captions, as first written; ``[n, K]`` their numbers by shape, -1 behind the last.

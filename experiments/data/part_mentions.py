@@ -34,7 +34,7 @@ class Pairs:
         text: ``[K]`` int64, the caption's number in the corpus.
         words: ``[K, T]`` bool, the words that name the part.
         on_part: ``[K, N_0]`` how many points of each patch are on the part.
-        coverage: what was looked through for them: shapes, those without part labels, those without a named
+        coverage: What was looked through for them: shapes, those without part labels, those without a named
             part; captions of shapes with labels, and how many of them name a part.
     """
 
@@ -55,10 +55,10 @@ def find_pairs(corpus: Corpus, indices: Tensor, shapes: int, draws: torch.Genera
     left out.
 
     Args:
-        corpus: the data.
+        corpus: The data.
         indices: ``[M]`` shapes.
-        shapes: how many with a named part; fewer are found where there are no more.
-        draws: decides the order.
+        shapes: How many with a named part; fewer are found where there are no more.
+        draws: Decides the order.
     """
     patches, length = corpus.shapes.centers.shape[1], corpus.text.mask.shape[1]
     points = corpus.shapes.patch_of_point.shape[1]
@@ -130,7 +130,7 @@ class PartLabels:
     """The named parts of a split, to be looked up by batch.
 
     Args:
-        corpus: the data.
+        corpus: The data.
         indices: ``[M]`` the split's shapes.
     """
 

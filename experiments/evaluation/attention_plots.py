@@ -63,12 +63,12 @@ def attention_picture(
     """Draws a shape in its colors and once for each word of its first caption, dark where the word looks.
 
     Args:
-        model: a model.
-        corpus: the data.
+        model: A model.
+        corpus: The data.
         index: ``[1]`` the shape.
-        device: where the model is.
-        calibration: batch ``[1]``, of the caption's attention.
-        path: also saves the picture there.
+        device: Where the model is.
+        calibration: Batch ``[1]``, of the caption's attention.
+        path: Also saves the picture there.
 
     Returns:
         ``[height, width, 3]`` RGB.
@@ -101,12 +101,12 @@ def parts_picture(
     in `experiments.evaluation.grounding`, and under a calibration the same once more.
 
     Args:
-        model: a model.
-        corpus: the data.
+        model: A model.
+        corpus: The data.
         index: ``[1]`` the shape.
-        device: where the model is.
-        calibration: batch ``[1]``, of the caption's attention; adds a row.
-        path: also saves the picture there.
+        device: Where the model is.
+        calibration: Batch ``[1]``, of the caption's attention; adds a row.
+        path: Also saves the picture there.
 
     Returns:
         ``[height, width, 3]`` RGB; without a named part, the shape alone.

@@ -60,14 +60,14 @@ def grounding(
     """Measures grounding, before and after the agent calibrated the captions.
 
     Args:
-        model: a trained model.
-        corpus: the data.
+        model: A trained model.
+        corpus: The data.
         indices: ``[M]`` shapes of a split.
-        gallery: the same shapes and their captions, encoded.
-        calibrations: what the agent made of the captions; None leaves out ``after`` and ``change``.
-        shapes: at most so many shapes that have a named part, drawn at random.
-        seed: of the draw and of the bootstrap.
-        batch_size: pairs at a time.
+        gallery: The same shapes and their captions, encoded.
+        calibrations: What the agent made of the captions; None leaves out ``after`` and ``change``.
+        shapes: At most so many shapes that have a named part, drawn at random.
+        seed: Of the draw and of the bootstrap.
+        batch_size: Pairs at a time.
 
     Returns:
         ``before``, ``after``: the figures of the module's docstring, with ``pairs`` and ``shapes``;
@@ -107,14 +107,14 @@ def measure(
     """The figures of each pair.
 
     Args:
-        model: a model.
-        corpus: the data.
+        model: A model.
+        corpus: The data.
         indices: ``[M]`` shapes of a split.
-        gallery: the same shapes and their captions, encoded.
-        pairs: what to measure.
-        calibrations: of the gallery's captions; None measures the attention as it is. Associations count
+        gallery: The same shapes and their captions, encoded.
+        pairs: What to measure.
+        calibrations: Of the gallery's captions; None measures the attention as it is. Associations count
             where the pair's shape is the one that they were made for, as in re-ranking.
-        batch_size: pairs at a time.
+        batch_size: Pairs at a time.
 
     Returns:
         Figures ``[K]`` by name.
@@ -192,9 +192,9 @@ def summary(values: dict[str, Tensor], shape: Tensor, seed: int) -> dict[str, fl
     """Means over pairs, and 95 % intervals from a bootstrap over shapes.
 
     Args:
-        values: figures ``[K]``; pairs that are NaN are left out of that figure.
+        values: Figures ``[K]``; pairs that are NaN are left out of that figure.
         shape: ``[K]`` which shape each pair is of.
-        seed: of the resamples, which are the same for equal ``shape``.
+        seed: Of the resamples, which are the same for equal ``shape``.
     """
     owners, owner = shape.unique(return_inverse=True)
     result: dict[str, float] = {"pairs": len(shape), "shapes": len(owners)}

@@ -37,8 +37,8 @@ class Gallery:
     """A split, encoded. ``M`` shapes, ``Q`` unique captions.
 
     Attributes:
-        shapes: batch ``[M]``.
-        text: batch ``[Q]``.
+        shapes: Batch ``[M]``.
+        text: Batch ``[Q]``.
         positives: ``[Q, M]`` bool.
         first: ``[M]`` the place of each shape's first caption among the Q.
         similarity: ``[Q, M]`` cosines of the global embeddings.
@@ -91,14 +91,14 @@ class Calibrations:
     """What the agent made of each caption, from the caption's own nearest shapes.
 
     Attributes:
-        calibration: batch ``[Q]``.
+        calibration: Batch ``[Q]``.
         paired: ``[Q]`` the shape of the gallery whose associations were calibrated.
         shift: ``[Q]`` what is added to a caption's scores, so that on average over its own candidates the
             calibration changes nothing: it reorders a caption's shapes, and a score that rises or falls as
             a whole would rank the caption itself before or behind others when captions are searched.
-        gains: what that earned, by the labels that the agent did not see: ``return``, its parts by name (see
+        gains: What that earned, by the labels that the agent did not see: ``return``, its parts by name (see
             `CalibrationCore.gains`), and ``acted``, ``[Q]`` each.
-        scores: of the pairs that the agent looked at, if it did.
+        scores: Of the pairs that the agent looked at, if it did.
     """
 
     calibration: Calibration
@@ -137,10 +137,10 @@ def evaluate(
     """Measures retrieval.
 
     Args:
-        model: a trained model.
-        gallery: the split.
-        config: how many candidates are re-ranked.
-        calibrations: what the agent made of the captions, for the third row; None leaves that out.
+        model: A trained model.
+        gallery: The split.
+        config: How many candidates are re-ranked.
+        calibrations: What the agent made of the captions, for the third row; None leaves that out.
 
     Returns:
         ``baseline``, ``reranked`` and ``final``: metrics such as ``text_to_shape/recall@1``; and in
@@ -204,11 +204,11 @@ def score_pairs(
     """Scores pairs of a caption and a shape, those alone that the agent has not looked at.
 
     Args:
-        model: a trained model.
-        gallery: the split.
+        model: A trained model.
+        gallery: The split.
         keys: ``[P]`` pairs, ascending, as in `PairScores`.
-        config: pairs at a time: as many as in a batch of queries.
-        calibrations: what the agent made of the captions; None leaves the attention as it is.
+        config: Pairs at a time: as many as in a batch of queries.
+        calibrations: What the agent made of the captions; None leaves the attention as it is.
     """
     scores = PairScores(keys, *keys.new_zeros(2, len(keys), dtype=torch.float32))
     missing = torch.arange(len(keys), device=keys.device)
@@ -254,8 +254,8 @@ def _blocks(texts: Tensor, width: int, rows: int) -> Iterator[Tensor]:
 
     Args:
         texts: ``[P]`` the caption of each pair, ascending.
-        width: most pairs in a row.
-        rows: a block has at most ``rows * width`` places.
+        width: Most pairs in a row.
+        rows: A block has at most ``rows * width`` places.
 
     Yields:
         Places among the pairs; behind the last of a row -1. Every pair is in one block.

@@ -37,7 +37,7 @@ class Lessons:
     """Captions with their nearest shapes, and what HAF makes of them.
 
     Attributes:
-        text: batch ``[B]``.
+        text: Batch ``[B]``.
         candidates: ``[B, C]`` among the shapes, a right one always included.
         right: ``[B, C]`` bool.
         coarse: ``[B, C]`` logits of the global embeddings.
@@ -55,10 +55,10 @@ def light_head(trained: Trained, path: Path, device: torch.device, seed: int = 0
     """The light re-ranker of a run, from a file if it was trained for that run before.
 
     Args:
-        trained: the run.
-        path: where it is kept.
-        device: where it is trained.
-        seed: of the captions it learns from, the weights and the batches.
+        trained: The run.
+        path: Where it is kept.
+        device: Where it is trained.
+        seed: Of the captions it learns from, the weights and the batches.
     """
     torch.manual_seed(seed)
     head = LightHead(trained.config.model.width, trained.model.points.level_sizes).to(device)

@@ -45,9 +45,9 @@ class Fresh:
     """``N`` new shapes, encoded.
 
     Attributes:
-        files: one a piece.
-        captions: of each shape, the first one first.
-        hashes: each shape's content hash.
+        files: One a piece.
+        captions: Of each shape, the first one first.
+        hashes: Each shape's content hash.
     """
 
     files: list[Path]
@@ -88,7 +88,7 @@ def new_source(config: RunConfig, size: int) -> Source:
     """The run's source with the next seed: shapes that it was not trained on, but for equal draws.
 
     Raises:
-        UserError: the source has a fixed stock of shapes, or so many do not fit into memory.
+        UserError: The source has a fixed stock of shapes, or so many do not fit into memory.
     """
     check_memory(size, config.model.embedding)
     data = config.data
@@ -104,7 +104,7 @@ def fresh_shapes(trained: Trained, count: int, device: torch.device) -> Fresh:
     """Makes and encodes ``count`` new shapes, or finds them beside the run.
 
     Raises:
-        UserError: see `new_source`.
+        UserError: See `new_source`.
     """
     source = new_source(trained.config, count)
     folder = trained.folder / "retrieval" / f"new-{_key(trained, source)}"

@@ -28,11 +28,11 @@ class Trained:
     """A finished run.
 
     Attributes:
-        folder: the run's.
-        config: its settings; those that are newer than the run have today's defaults.
-        corpus: its data.
-        model: in evaluation mode.
-        results: its results.json.
+        folder: The run's.
+        config: Its settings; those that are newer than the run have today's defaults.
+        corpus: Its data.
+        model: In evaluation mode.
+        results: Its results.json.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ def open_run(folder: Path, device: torch.device) -> Trained:
     """Reads a run folder and loads its data, which is built where the cache does not have it.
 
     Raises:
-        UserError: there is no finished run, the model's code or the data differ from the run's.
+        UserError: There is no finished run, the model's code or the data differ from the run's.
     """
     place = check_run(folder)
     results = read_results(folder)
@@ -71,7 +71,7 @@ def check_run(folder: Path) -> Path:
     """The last checkpoint of a finished run.
 
     Raises:
-        UserError: there is no run, it is not finished, or its results are damaged.
+        UserError: There is no run, it is not finished, or its results are damaged.
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"run={folder}: no {CONFIG} there; give the folder of a run of experiments.run")
@@ -88,7 +88,7 @@ def read_config(path: Path) -> RunConfig:
     Nothing of the agent is needed here, so its settings are not even looked at.
 
     Raises:
-        UserError: the file is damaged, or holds settings that there are no longer.
+        UserError: The file is damaged, or holds settings that there are no longer.
     """
     defaults = OmegaConf.load(command.CONF / "config.yaml")
     assert isinstance(defaults, DictConfig)

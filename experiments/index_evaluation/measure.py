@@ -36,12 +36,12 @@ class Problem:
     """Vectors, queries, and the queries' right answers; ``N`` vectors, ``Q`` queries.
 
     Attributes:
-        name: such as ``text_to_shape``.
+        name: Such as ``text_to_shape``.
         vectors: ``[N, D]``; ids are rows.
         queries: ``[Q, D]``.
-        right: for each query the ids of its right answers.
+        right: For each query the ids of its right answers.
         rows: ``[Q]`` by which re-rankers know the queries.
-        rerankers: by name; none where there is nothing but vectors.
+        rerankers: By name; none where there is nothing but vectors.
     """
 
     name: str
@@ -57,10 +57,10 @@ class Candidates:
     """What an engine found to be re-ranked.
 
     Attributes:
-        search_params: its setting.
+        search_params: Its setting.
         ids: ``[Q, C]``.
-        overlap: share of exact search's first C that are among them.
-        milliseconds: a query in a batch.
+        overlap: Share of exact search's first C that are among them.
+        milliseconds: A query in a batch.
     """
 
     search_params: Mapping[str, int]
@@ -76,12 +76,12 @@ class Reranked:
     Attributes:
         search_params: The fastest setting whose candidates reach the wanted overlap with exact search's, else
             the one that comes nearest: what serves for ``k`` answers may be too little for all candidates.
-        overlap: of the candidates with exact search's.
-        quality: see `retrieval.benchmark.curves.quality`.
-        milliseconds: of the re-ranker, a query in a batch, on the wall's clock.
-        cpu_milliseconds: of the processor.
-        search_milliseconds: of finding the candidates, a query in a batch.
-        gain: its R@1 less that of exact search, and the ends of the 95 % interval.
+        overlap: Of the candidates with exact search's.
+        quality: See `retrieval.benchmark.curves.quality`.
+        milliseconds: Of the re-ranker, a query in a batch, on the wall's clock.
+        cpu_milliseconds: Of the processor.
+        search_milliseconds: Of finding the candidates, a query in a batch.
+        gain: Its R@1 less that of exact search, and the ends of the 95 % interval.
     """
 
     search_params: Mapping[str, int]
@@ -98,10 +98,10 @@ class Measured:
     """An engine on a problem.
 
     Attributes:
-        cost: of building and keeping it.
-        points: over its search parameters.
-        chosen: the fastest of them that reaches the wanted overlap with exact search, else the one with most.
-        reranked: by the re-ranker's name.
+        cost: Of building and keeping it.
+        points: Over its search parameters.
+        chosen: The fastest of them that reaches the wanted overlap with exact search, else the one with most.
+        reranked: By the re-ranker's name.
     """
 
     cost: Cost
@@ -114,11 +114,11 @@ def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[
     """Makers of the engines that are installed.
 
     Args:
-        settings: name the engines.
-        tell: print those that are not installed, and the fix, to stderr.
+        settings: Name the engines.
+        tell: Print those that are not installed, and the fix, to stderr.
 
     Raises:
-        UserError: none is.
+        UserError: None is.
     """
     found: dict[str, Callable[[], Retriever]] = {}
     for name in dict.fromkeys(settings.engines):
@@ -254,11 +254,11 @@ def for_candidates(
     """An engine's candidates at the fastest of its settings that finds enough of the wanted ones.
 
     Args:
-        engine: is built; its search parameters are left at the last setting that was tried.
+        engine: Is built; its search parameters are left at the last setting that was tried.
         queries: ``[Q, D]``.
         wanted: ``[Q, C]`` of exact search.
-        points: measured.
-        recall: share of the wanted ones that is enough; where no setting finds so much, the best one counts.
+        points: Measured.
+        recall: Share of the wanted ones that is enough; where no setting finds so much, the best one counts.
     """
     best: Candidates | None = None
     for point in sorted(points, key=curves.batched, reverse=True):

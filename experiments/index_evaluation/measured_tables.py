@@ -114,11 +114,11 @@ def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall:
     A dotted line beside them grows as the number of vectors does.
 
     Args:
-        by_size: vectors → engines → what was measured; an engine that does not reach the recall at a size has
+        by_size: Vectors → engines → what was measured; an engine that does not reach the recall at a size has
             no mark there.
-        path: where to write the PNG.
-        recall: at which the engines are compared.
-        k: neighbors that the recall is of.
+        path: Where to write the PNG.
+        recall: At which the engines are compared.
+        k: Neighbors that the recall is of.
     """
     sizes = sorted(by_size)
     names = list(dict.fromkeys(name for size in sizes for name in by_size[size]))

@@ -15,13 +15,13 @@ def check_memory(size: int, width: int, *, mixture: bool = False) -> None:
     """Refuses what this machine cannot hold.
 
     Args:
-        size: vectors, ``N``.
-        width: of each, ``D``.
-        mixture: whether they are made of a mixture, which turns its centroids by a matrix ``[D, D]`` and
+        size: Vectors, ``N``.
+        width: Of each, ``D``.
+        mixture: Whether they are made of a mixture, which turns its centroids by a matrix ``[D, D]`` and
             holds its factors beside it.
 
     Raises:
-        UserError: the least that is needed is more than the machine has.
+        UserError: The least that is needed is more than the machine has.
     """
     needed = COPIES * FLOAT32 * size * width + (COPIES * FLOAT64 * width**2 if mixture else 0)
     there = machine_bytes()

@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     """The settings of a command line.
 
     Raises:
-        UserError: a setting that there is not, a value of the wrong kind, or settings that do not fit.
+        UserError: A setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
     values = values_of(Settings, arguments, "run=outputs/mine")
     import_modules(values.get("imports", ()))

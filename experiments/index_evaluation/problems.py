@@ -83,7 +83,7 @@ def problems_of_new(
     same ones for all sizes. See `problems_of_run` for what is returned.
 
     Raises:
-        UserError: the source has no new shapes, or too few for the queries.
+        UserError: The source has no new shapes, or too few for the queries.
     """
     fresh = fresh_shapes(trained, max(settings.size), device)
     rows = _asking(fresh, trained, min(settings.size), settings)

@@ -32,16 +32,16 @@ def recall_plot(curves: Mapping[str, Sequence[Point]], path: Path, *, title: str
     0.99. Ours is drawn thicker.
 
     Args:
-        curves: measured points by engine; an engine without points is left out.
-        path: where to write; its ending says whether PNG or SVG. Folders are made.
-        title: stands above.
-        k: neighbors that the recall is of.
+        curves: Measured points by engine; an engine without points is left out.
+        path: Where to write; its ending says whether PNG or SVG. Folders are made.
+        title: Stands above.
+        k: Neighbors that the recall is of.
 
     Returns:
         The figure, as it was written.
 
     Raises:
-        ValueError: another ending, or no points at all.
+        ValueError: Another ending, or no points at all.
     """
     check_format(path)
     shown = {name: points for name, points in curves.items() if points}

@@ -77,13 +77,13 @@ class Rerankers:
     """All re-rankers of a gallery.
 
     Args:
-        model: a trained model.
-        head: its light re-ranker.
-        text: the captions.
-        shapes: what is kept of the gallery, see `compressed`.
+        model: A trained model.
+        head: Its light re-ranker.
+        text: The captions.
+        shapes: What is kept of the gallery, see `compressed`.
         vectors: ``[N, D]``, the gallery's global embeddings.
-        keep: candidates of the light re-ranker that HAF sees in the cascade.
-        threads: of the light re-ranker; PyTorch has its own for HAF.
+        keep: Candidates of the light re-ranker that HAF sees in the cascade.
+        threads: Of the light re-ranker; PyTorch has its own for HAF.
     """
 
     def __init__(
@@ -133,12 +133,12 @@ def compressed(
     """What re-rankers keep of a gallery, made piece by piece: nothing else of it need fit in memory.
 
     Args:
-        model: a trained model.
-        head: its light re-ranker.
-        pieces: the gallery in order.
-        count: shapes in all pieces.
-        device: of the model.
-        precision: of HAF's features.
+        model: A trained model.
+        head: Its light re-ranker.
+        pieces: The gallery in order.
+        count: Shapes in all pieces.
+        device: Of the model.
+        precision: Of HAF's features.
     """
     light: dict[str, NDArray[Any]] = {}
     full: dict[str, NDArray[Any]] = {}

@@ -29,11 +29,11 @@ def stored_index(run: Path, device: torch.device) -> Path:
     Ids are rows of the run's dataset. The metadata hold each shape's first caption and its category.
 
     Args:
-        run: the folder of a finished run.
-        device: where its shapes are encoded.
+        run: The folder of a finished run.
+        device: Where its shapes are encoded.
 
     Raises:
-        UserError: there is no finished run, its data differ, it cannot be written to, or ``index`` holds
+        UserError: There is no finished run, its data differ, it cannot be written to, or ``index`` holds
             something else.
     """
     place = check_run(run)

@@ -39,10 +39,10 @@ def save(
     """Writes the checkpoint ``folder/step-<step>``, or ``step-<step>-<n>`` where that step has one already.
 
     Args:
-        folder: the run's folder of checkpoints.
-        step: where the run stands; of several checkpoints of a step the last one counts.
-        state: nested dictionaries, lists and tuples of tensors and JSON values.
-        keep: newest checkpoints that are kept.
+        folder: The run's folder of checkpoints.
+        step: Where the run stands; of several checkpoints of a step the last one counts.
+        state: Nested dictionaries, lists and tuples of tensors and JSON values.
+        keep: Newest checkpoints that are kept.
 
     Returns:
         The checkpoint's folder.
@@ -83,7 +83,7 @@ def load_latest(folder: Path, device: torch.device | str = "cpu") -> dict[str, A
     """Reads the newest checkpoint that can be read, and tells of those that cannot; None without any.
 
     Raises:
-        UserError: there are checkpoints, but none can be read.
+        UserError: There are checkpoints, but none can be read.
     """
     fault: UserError | None = None
     for place in reversed(_all(folder)):
@@ -104,7 +104,7 @@ def load(place: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Reads what `save` was given.
 
     Raises:
-        UserError: it is not a checkpoint, or one of another schema.
+        UserError: It is not a checkpoint, or one of another schema.
     """
     try:
         plain = json.loads((place / STATE).read_text())
@@ -125,12 +125,12 @@ def pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     """Takes the tensors out of a nested value; what is left can be written as JSON.
 
     Args:
-        value: nested dictionaries (keys: strings or integers), lists and tuples.
-        tensors: gets the tensors by their path.
-        path: where ``value`` is in the whole.
+        value: Nested dictionaries (keys: strings or integers), lists and tuples.
+        tensors: Gets the tensors by their path.
+        path: Where ``value`` is in the whole.
 
     Raises:
-        TypeError: a value that neither format can hold.
+        TypeError: A value that neither format can hold.
     """
     if isinstance(value, Tensor):
         tensors[path] = value.detach().cpu().contiguous().clone()

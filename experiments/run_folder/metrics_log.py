@@ -54,9 +54,9 @@ class MetricsLogger:
     """Writes metrics; resumes without a line twice.
 
     Args:
-        folder: the run's folder.
-        position: bytes of metrics.jsonl that stand (from a checkpoint); later lines are cut off.
-        step: the step that is written next; TensorBoard forgets what a cut-off run wrote from there on.
+        folder: The run's folder.
+        position: Bytes of metrics.jsonl that stand (from a checkpoint); later lines are cut off.
+        step: The step that is written next; TensorBoard forgets what a cut-off run wrote from there on.
     """
 
     def __init__(self, folder: Path, position: int = 0, step: int = 0) -> None:
@@ -77,9 +77,9 @@ class MetricsLogger:
         """Writes one line and its curves.
 
         Args:
-            step: counts up over all phases of a run.
+            step: Counts up over all phases of a run.
             phase: ``train``, ``agent`` or ``evaluate``.
-            values: by name, such as ``loss/total``; TensorBoard has them as `board_tag` says. JSON has no
+            values: By name, such as ``loss/total``; TensorBoard has them as `board_tag` says. JSON has no
                 NaN: it is written as null.
         """
         plain = {name: float(value) for name, value in values.items()}

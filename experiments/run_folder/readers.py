@@ -21,7 +21,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        UserError: there is no such file, it is damaged, or it holds something else.
+        UserError: There is no such file, it is damaged, or it holds something else.
     """
     try:
         found = json.loads(path.read_text())
@@ -34,7 +34,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a YAML file, as plain values.
 
     Raises:
-        UserError: there is no such file, it is damaged, or it holds something else.
+        UserError: There is no such file, it is damaged, or it holds something else.
     """
     try:
         found = OmegaConf.to_container(OmegaConf.load(path))
@@ -47,7 +47,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     """The results.json of a finished run.
 
     Raises:
-        UserError: it is damaged, of another schema, or lacks what every reader needs.
+        UserError: It is damaged, of another schema, or lacks what every reader needs.
     """
     path = folder / RESULTS
     found = read_json(path)

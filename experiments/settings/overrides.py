@@ -38,7 +38,7 @@ def check(overrides: list[str], config_name: str = "config", *, multirun: bool =
         The settings of the jobs, of those that differ in nothing but the seed only some.
 
     Raises:
-        UserError: naming the first override that is wrong, with the closest match.
+        UserError: Naming the first override that is wrong, with the closest match.
     """
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         checked: list[RunConfig] = []
@@ -84,7 +84,7 @@ def parse(overrides: list[str]) -> list[Override]:
     """Parses overrides one by one, so that a fault can be pinned on one.
 
     Raises:
-        UserError: an override that is none.
+        UserError: An override that is none.
     """
     parsed = []
     for text in overrides:

@@ -17,8 +17,8 @@ def check_machine(config: RunConfig) -> None:
     """Tries everything but the folder of the run.
 
     Raises:
-        UserError: there is no such device or text encoder, or the cache cannot be written to.
-        DataError: the source has nothing to read.
+        UserError: There is no such device or text encoder, or the cache cannot be written to.
+        DataError: The source has nothing to read.
     """
     process.pick_device(config.device)
     given = {key: value for key, value in config.data.settings.items() if value is not None}
@@ -33,7 +33,7 @@ def check_encoder(name: str) -> None:
     """Loads a text encoder of the user's, once for all arms of a sweep.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: There is none of that name.
     """
     with settings_of(f"train.text_encoder={name}"):
         TextEncoder(name).check()

@@ -236,7 +236,7 @@ def from_hydra(config: DictConfig) -> RunConfig:
     """Checks what Hydra composed.
 
     Raises:
-        UserError: naming the first setting that is wrong, and what was expected.
+        UserError: Naming the first setting that is wrong, and what was expected.
     """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -250,7 +250,7 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
     """Checks settings given as nested plain dictionaries (from YAML or results.json).
 
     Raises:
-        UserError: naming the first setting that is wrong, and what was expected.
+        UserError: Naming the first setting that is wrong, and what was expected.
     """
     for name in SECTIONS:
         if not isinstance(plain.get(name), dict):

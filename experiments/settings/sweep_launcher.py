@@ -137,7 +137,7 @@ class ArmsLauncher(Launcher):
         """Runs all arms; leaves with exit code 1 if one of them failed.
 
         Raises:
-            UserError: arms cannot be run with these settings, or would overwrite earlier ones.
+            UserError: Arms cannot be run with these settings, or would overwrite earlier ones.
         """
         from align3d.pipeline import default_workers
 

@@ -48,7 +48,7 @@ def advance(session: Session, end: int, name: str = "training") -> None:
     """Trains the model from the session's step to ``end``.
 
     Raises:
-        UserError: the loss or its gradient is no longer finite; the weights are those of the step before.
+        UserError: The loss or its gradient is no longer finite; the weights are those of the step before.
     """
     batches, config = session.batches, session.config.train
     model, objective, optimizer = session.model, session.objective, session.optimizer

@@ -24,8 +24,8 @@ class AlignmentLoss(nn.Module):
     """The loss of a batch.
 
     Args:
-        model: what is trained.
-        config: weights of the terms.
+        model: What is trained.
+        config: Weights of the terms.
     """
 
     def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
@@ -38,7 +38,7 @@ class AlignmentLoss(nn.Module):
 
         Args:
             batch: ``B`` pairs.
-            calibrated: the agent's calibration of some rows, in a step in which it has one.
+            calibrated: The agent's calibration of some rows, in a step in which it has one.
         """
         model = self.model
         text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)

@@ -43,7 +43,7 @@ def open_folder(folder: Path, config: RunConfig) -> None:
     A folder that holds nothing but the settings of a run that never began is new.
 
     Raises:
-        UserError: a run is there and was not asked to be resumed, or its settings were others.
+        UserError: A run is there and was not asked to be resumed, or its settings were others.
     """
     writable_folder(f"hydra.run.dir={folder}", folder)
     path = folder / CONFIG
@@ -68,7 +68,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
     """The results of a run that is done, None where there are none yet.
 
     Raises:
-        UserError: they are damaged.
+        UserError: They are damaged.
     """
     return read_results(folder) if (folder / RESULTS).exists() else None
 
@@ -83,11 +83,11 @@ def write_results(
     """Writes results.json, whole or not at all.
 
     Args:
-        session: the run.
-        metrics: of retrieval.
-        grounding: of attention.
-        gains: means over the test queries of what the agent's calibration earned.
-        return_error: standard error of the mean return among them.
+        session: The run.
+        metrics: Of retrieval.
+        grounding: Of attention.
+        gains: Means over the test queries of what the agent's calibration earned.
+        return_error: Standard error of the mean return among them.
     """
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {

@@ -29,15 +29,15 @@ class Session:
     """Model, optimizer, policy and journal of a run, restored from the last checkpoint if there is one.
 
     Args:
-        config: the settings.
-        folder: the run's folder.
-        corpus: the data.
-        device: where to train.
+        config: The settings.
+        folder: The run's folder.
+        corpus: The data.
+        device: Where to train.
 
     Attributes:
-        step: counts up over all phases; the step that comes next.
-        reused_steps: of the warm-up that were not trained here but found in the cache.
-        seconds: spent by each phase (data, train, agent, evaluate), over all the processes that worked on the
+        step: Counts up over all phases; the step that comes next.
+        reused_steps: Of the warm-up that were not trained here but found in the cache.
+        seconds: Spent by each phase (data, train, agent, evaluate), over all the processes that worked on the
             run; with the seconds that a reused warm-up took when it was trained.
     """
 
@@ -68,7 +68,7 @@ class Session:
         """Writes the values of the step that was just done, counts it, and saves if it is time to.
 
         Raises:
-            KeyboardInterrupt: an interrupt has come during the step; the checkpoint is written.
+            KeyboardInterrupt: An interrupt has come during the step; the checkpoint is written.
         """
         self.journal.write(self.step, phase, values)
         self.step += 1

@@ -62,7 +62,7 @@ class WarmupCache:
     """The warm-ups in the cache.
 
     Args:
-        config: names the cache.
+        config: Names the cache.
     """
 
     def __init__(self, config: RunConfig) -> None:

@@ -85,7 +85,7 @@ def compact_shapes(
     """Keeps of shapes what HAF needs.
 
     Raises:
-        ValueError: no such precision, or a HAF that attends or fuses in another way.
+        ValueError: No such precision, or a HAF that attends or fuses in another way.
     """
     refuse_overrides(haf, "the cached re-ranker", "attend", "fuse")
     if precision not in PRECISIONS:
@@ -120,7 +120,7 @@ def compact_texts(haf: HierarchicalAttentionFusion, text: TextEmbedding) -> Comp
     """Keeps of texts what HAF needs.
 
     Raises:
-        ValueError: padding stands before a real token.
+        ValueError: Padding stands before a real token.
     """
     lengths = text.mask.sum(1)
     if not bool(
@@ -151,7 +151,7 @@ def fine_scores(
     """HAF's fine-grained scores ``[B, C]``, without the logits of the global embeddings.
 
     Args:
-        haf: of the model that both were made by.
+        haf: Of the model that both were made by.
         texts: ``Q`` texts.
         shapes: ``M`` shapes.
         queries: ``[B]`` texts, best of like length: padding to the longest is computed.

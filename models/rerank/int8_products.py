@@ -69,11 +69,11 @@ def multiply(typingctx: Any, query: Any, block: Any, size: Any, start: Any, out:
 
     Args:
         typingctx: Numba's.
-        query: address of ``size`` bytes with signs.
-        block: address of ``BLOCK * size`` bytes without signs, laid out as `in_blocks` does.
-        size: a multiple of `STEP`.
-        start: what the sums begin at.
-        out: address of `BLOCK` int32.
+        query: Address of ``size`` bytes with signs.
+        block: Address of ``BLOCK * size`` bytes without signs, laid out as `in_blocks` does.
+        size: A multiple of `STEP`.
+        start: What the sums begin at.
+        out: Address of `BLOCK` int32.
     """
     address = types.intp
 

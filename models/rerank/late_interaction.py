@@ -89,7 +89,7 @@ class LightHead(nn.Module):
 
     Args:
         model_width: ``D`` of the alignment model's tokens and nodes.
-        level_sizes: nodes at each of the model's levels.
+        level_sizes: Nodes at each of the model's levels.
         nodes: ``N`` that are kept of a shape: the object's, the regions, and the patches that farthest-point
             sampling found first, as many as there is room for.
         width: ``d``.

@@ -34,7 +34,7 @@ class Task:
     Attributes:
         queries: ``[Q, D]``.
         exact: ``[Q, k]`` ids of the exact nearest neighbors, best first.
-        right: for each query the ids of its right answers, of whatever count.
+        right: For each query the ids of its right answers, of whatever count.
     """
 
     queries: NDArray[np.float32]
@@ -56,10 +56,10 @@ class Speed:
     """How fast an engine answers, in the process and with the threads that it has.
 
     Attributes:
-        batched: queries a second, given all at once.
-        single: queries a second, given one by one.
-        p50: median seconds of a query given by itself.
-        p99: seconds that 99 % of them stay below.
+        batched: Queries a second, given all at once.
+        single: Queries a second, given one by one.
+        p50: Median seconds of a query given by itself.
+        p99: Seconds that 99 % of them stay below.
     """
 
     batched: float
@@ -74,8 +74,8 @@ class Point:
 
     Attributes:
         search_params: The setting; empty for an engine without any.
-        recall: share of the exact nearest k that it finds, see `overlap`.
-        quality: see `quality`.
+        recall: Share of the exact nearest k that it finds, see `overlap`.
+        quality: See `quality`.
         speed: None until it is measured.
     """
 
@@ -90,10 +90,10 @@ class Cost:
     """What an engine needs.
 
     Attributes:
-        build_seconds: wall-clock seconds of `Retriever.build`.
-        build_cpu_seconds: processor seconds of the same, over all threads.
-        resident_bytes: of memory, by its own account (`resident_bytes()`); None if it gives none.
-        disk_bytes: of files that it reads while it searches (`disk_bytes()`); 0 if it gives none.
+        build_seconds: Wall-clock seconds of `Retriever.build`.
+        build_cpu_seconds: Processor seconds of the same, over all threads.
+        resident_bytes: Of memory, by its own account (`resident_bytes()`); None if it gives none.
+        disk_bytes: Of files that it reads while it searches (`disk_bytes()`); 0 if it gives none.
     """
 
     build_seconds: float
@@ -110,7 +110,7 @@ def overlap(found: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
         exact: ``[Q, k]`` ids, -1 beyond what there is.
 
     Raises:
-        ValueError: if the shapes differ, or there is nothing to find.
+        ValueError: If the shapes differ, or there is nothing to find.
     """
     if found.shape != exact.shape or found.ndim != 2:
         raise ValueError(f"found {found.shape}, exact {exact.shape}: expected one shape [Q, k]")
@@ -165,8 +165,8 @@ def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
 
     Args:
         engine: A built engine; its search parameters are left at the last setting.
-        task: the queries; k is that of its exact neighbors.
-        enough: recall from which on the first parameter is raised no further.
+        task: The queries; k is that of its exact neighbors.
+        enough: Recall from which on the first parameter is raised no further.
 
     Returns:
         One point a setting that was tried.
@@ -192,10 +192,10 @@ def measure(engine: Retriever, queries: NDArray[np.float32], k: int, singles: in
     """Times an engine once as it is set; call it in turns with its peers and take `typical`.
 
     Args:
-        engine: is built. A few queries are asked beforehand, unmeasured, so that it is warm.
+        engine: Is built. A few queries are asked beforehand, unmeasured, so that it is warm.
         queries: ``[Q, D]``, asked in one batch.
-        k: how many neighbors.
-        singles: how many of the queries, the first ones, are then asked one by one; None asks all.
+        k: How many neighbors.
+        singles: How many of the queries, the first ones, are then asked one by one; None asks all.
     """
     engine.search(queries[:WARMING], k)
     start = time.perf_counter()
@@ -232,8 +232,8 @@ def frontier(points: Sequence[Point], rate: Callable[[Point], float] = batched) 
     """The points that no other beats in both recall and speed, from the lowest recall to the highest.
 
     Args:
-        points: measured ones.
-        rate: queries a second of a point: `batched` or `single`.
+        points: Measured ones.
+        rate: Queries a second of a point: `batched` or `single`.
     """
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.recall, rate(p)), reverse=True):

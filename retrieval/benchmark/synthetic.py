@@ -32,18 +32,18 @@ class Mixture:
     """A recipe. The lengths are those of the parts of a vector before it is normalized.
 
     Attributes:
-        width: dimensions.
-        coarse: coarse kinds.
-        fine: finer kinds in each.
-        rank: dimensions of the subspace in which a coarse kind's members differ.
-        coarse_length: of a coarse kind's centroid.
-        fine_length: of a finer kind's.
-        within_length: typical, of what a member differs by within its subspace.
-        noise_length: typical, of what it differs by in all directions.
-        cosine: least and largest cosine of a query with its target.
-        confusion: share of a query's squared displacement along differences within its target's kind.
-        gap: share of the rest along the direction that all queries share.
-        decay: dimension at which the centroids' spectrum has fallen to half its variance.
+        width: Dimensions.
+        coarse: Coarse kinds.
+        fine: Finer kinds in each.
+        rank: Dimensions of the subspace in which a coarse kind's members differ.
+        coarse_length: Of a coarse kind's centroid.
+        fine_length: Of a finer kind's.
+        within_length: Typical, of what a member differs by within its subspace.
+        noise_length: Typical, of what it differs by in all directions.
+        cosine: Least and largest cosine of a query with its target.
+        confusion: Share of a query's squared displacement along differences within its target's kind.
+        gap: Share of the rest along the direction that all queries share.
+        decay: Dimension at which the centroids' spectrum has fallen to half its variance.
     """
 
     width: int = 256
@@ -93,7 +93,7 @@ def vectors_of(recipe: Mixture, count: int, seed: int = 0) -> Iterator[NDArray[n
     """The vectors of a mixture in blocks of at most `BLOCK` rows: ``[n, D]`` unit float32.
 
     Raises:
-        ValueError: count is below 1.
+        ValueError: Count is below 1.
     """
     _at_least_one("count", count)
     world = _World(recipe, seed)
@@ -105,13 +105,13 @@ def queries_of(recipe: Mixture, count: int, queries: int, seed: int = 0) -> Quer
     """Queries of the first ``count`` vectors of a mixture.
 
     Args:
-        recipe: the mixture.
-        count: vectors that there are.
-        queries: how many; targets are distinct.
-        seed: the same as that of the vectors.
+        recipe: The mixture.
+        count: Vectors that there are.
+        queries: How many; targets are distinct.
+        seed: The same as that of the vectors.
 
     Raises:
-        ValueError: more queries than vectors, or fewer than one of either.
+        ValueError: More queries than vectors, or fewer than one of either.
     """
     _at_least_one("count", count)
     _at_least_one("queries", queries)
@@ -142,15 +142,15 @@ def stream_of(
     same way: each query is that of `queries_of` and a random vector of length `REWORDING`.
 
     Args:
-        recipe: the mixture.
-        count: vectors that there are.
-        targets: how many of them are asked for.
-        length: queries in all.
-        part: parts differ in who asks when, not in what is asked for how often.
-        seed: the same as that of the vectors.
+        recipe: The mixture.
+        count: Vectors that there are.
+        targets: How many of them are asked for.
+        length: Queries in all.
+        part: Parts differ in who asks when, not in what is asked for how often.
+        seed: The same as that of the vectors.
 
     Raises:
-        ValueError: see `queries_of`; or a length below 1.
+        ValueError: See `queries_of`; or a length below 1.
     """
     _at_least_one("length", length)
     known = queries_of(recipe, count, targets, seed)
@@ -165,14 +165,14 @@ def write(folder: Path, recipe: Mixture, count: int, queries: int, seed: int = 0
     """Writes ``vectors.npy`` (block by block), ``queries.npy`` and ``targets.npy`` into a folder.
 
     Args:
-        folder: is made if it is not there; the files in it are replaced.
-        recipe: the mixture.
-        count: vectors.
-        queries: queries.
-        seed: of everything.
+        folder: Is made if it is not there; the files in it are replaced.
+        recipe: The mixture.
+        count: Vectors.
+        queries: Queries.
+        seed: Of everything.
 
     Raises:
-        ValueError: more queries than vectors, or fewer than one of either.
+        ValueError: More queries than vectors, or fewer than one of either.
     """
     asked = queries_of(recipe, count, queries, seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -67,12 +67,12 @@ def make_index(name: str, **settings: object) -> Retriever:
     """An empty index.
 
     Args:
-        name: one of `ENGINES`.
-        settings: arguments of the engine's class, such as ``threads=2`` or ``nprobe=32``.
+        name: One of `ENGINES`.
+        settings: Arguments of the engine's class, such as ``threads=2`` or ``nprobe=32``.
 
     Raises:
-        ValueError: no such engine, no such setting, or a value out of range.
-        MissingEngineError: its library is not installed; the message says what to type.
+        ValueError: No such engine, no such setting, or a value out of range.
+        MissingEngineError: Its library is not installed; the message says what to type.
     """
     if name not in ENGINES:
         close = difflib.get_close_matches(name, ENGINES, n=1)

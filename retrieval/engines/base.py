@@ -37,12 +37,12 @@ def library(engine: str, module: str, fix: str) -> ModuleType:
     """Imports an engine's library.
 
     Args:
-        engine: the engine's name.
-        module: the module to import.
-        fix: what to type to have it.
+        engine: The engine's name.
+        module: The module to import.
+        fix: What to type to have it.
 
     Raises:
-        MissingEngineError: if it cannot be imported.
+        MissingEngineError: If it cannot be imported.
     """
     try:
         return importlib.import_module(module)
@@ -54,10 +54,10 @@ class Engine(ABC):
     """An engine behind `retrieval.protocol.Retriever`: inner product of L2-normalized vectors.
 
     Attributes:
-        name: what `retrieval.engines.make_index` calls it.
+        name: What `retrieval.engines.make_index` calls it.
         search_params: For each attribute that trades recall for speed the values of a curve, cheapest first;
             the first is the one that the engine's users set. Each may be set at any time between searches.
-        threads: of building and of searching many queries, at most `retrieval.validation.MOST_THREADS`.
+        threads: Of building and of searching many queries, at most `retrieval.validation.MOST_THREADS`.
     """
 
     name: ClassVar[str]

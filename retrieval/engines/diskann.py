@@ -26,10 +26,10 @@ class DiskAnn(Engine):
     """``StaticMemoryIndex`` by Euclidean distance, which orders unit vectors as the inner product does.
 
     Args:
-        graph_degree: links a node, ``R`` in the paper.
-        complexity: breadth of the search that links a new node, ``L`` of building.
-        L: breadth of a search; the library's argument ``complexity``.
-        threads: see `retrieval.engines.base.Engine`.
+        graph_degree: Links a node, ``R`` in the paper.
+        complexity: Breadth of the search that links a new node, ``L`` of building.
+        L: Breadth of a search; the library's argument ``complexity``.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "diskann"

@@ -16,10 +16,10 @@ class Hnsw(FaissEngine):
     """``IndexHNSWFlat``.
 
     Args:
-        M: links a node.
-        efConstruction: breadth of the search that links a new node.
-        efSearch: breadth of a search.
-        threads: see `retrieval.engines.base.Engine`.
+        M: Links a node.
+        efConstruction: Breadth of the search that links a new node.
+        efSearch: Breadth of a search.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "hnsw"

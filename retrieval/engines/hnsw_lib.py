@@ -15,10 +15,10 @@ class HnswLib(Engine):
     """``hnswlib.Index`` in the space ``ip``.
 
     Args:
-        M: links a node.
-        ef_construction: breadth of the search that links a new node.
-        ef: breadth of a search.
-        threads: see `retrieval.engines.base.Engine`.
+        M: Links a node.
+        ef_construction: Breadth of the search that links a new node.
+        ef: Breadth of a search.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "hnswlib"

@@ -22,9 +22,9 @@ class Ivf(FaissEngine):
 
     Args:
         codes: ``"flat"`` keeps float32 vectors, ``"sq8"`` one byte a dimension.
-        nlist: cells; None takes `cells_for` so many vectors.
-        nprobe: cells scanned a query.
-        threads: see `retrieval.engines.base.Engine`.
+        nlist: Cells; None takes `cells_for` so many vectors.
+        nprobe: Cells scanned a query.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "ivf"

@@ -21,13 +21,13 @@ class IvfPq(FaissEngine):
     """``IndexRefineFlat`` over ``IndexIVFPQFastScan``.
 
     Args:
-        nlist: cells; None takes `cells_for` so many vectors.
-        m: sub-quantizers of 4 bits; None takes one for two dimensions, of odd widths one for each.
-        nprobe: cells scanned a query.
-        refine: candidates rescored exactly, at least k.
-        by_residual: whether codes describe the offset from the cell's centroid instead of the vector: a
+        nlist: Cells; None takes `cells_for` so many vectors.
+        m: Sub-quantizers of 4 bits; None takes one for two dimensions, of odd widths one for each.
+        nprobe: Cells scanned a query.
+        refine: Candidates rescored exactly, at least k.
+        by_residual: Whether codes describe the offset from the cell's centroid instead of the vector: a
             little better at equal recall on wide kinds, equal on tight ones.
-        threads: see `retrieval.engines.base.Engine`.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "ivfpq"

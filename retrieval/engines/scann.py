@@ -23,12 +23,12 @@ class Scann(Engine):
     """``scann_ops_pybind`` with the settings that its own documentation takes for unit vectors.
 
     Args:
-        num_leaves: leaves of the tree; None takes as many as `cells_for` so many vectors.
-        leaves_to_search: leaves scanned a query.
-        reorder: candidates rescored exactly, at least k.
-        dimensions_per_block: dimensions that share 4 bits of code.
+        num_leaves: Leaves of the tree; None takes as many as `cells_for` so many vectors.
+        leaves_to_search: Leaves scanned a query.
+        reorder: Candidates rescored exactly, at least k.
+        dimensions_per_block: Dimensions that share 4 bits of code.
         threshold: ``anisotropic_quantization_threshold``.
-        threads: see `retrieval.engines.base.Engine`.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "scann"

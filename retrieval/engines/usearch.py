@@ -15,12 +15,12 @@ class Usearch(Engine):
     """``usearch.index.Index`` with the metric ``ip``.
 
     Args:
-        connectivity: links a node.
-        expansion_add: breadth of the search that links a new node.
-        expansion_search: breadth of a search.
-        dtype: of the vectors that it keeps: ``f32``, ``bf16``, ``f16`` or ``i8``. On 50,000 x 256 vectors
+        connectivity: Links a node.
+        expansion_add: Breadth of the search that links a new node.
+        expansion_search: Breadth of a search.
+        dtype: Of the vectors that it keeps: ``f32``, ``bf16``, ``f16`` or ``i8``. On 50,000 x 256 vectors
             ``bf16`` answers 1.8 times as many queries as ``f32`` at equal recall; ``i8`` stays below 0.97.
-        threads: see `retrieval.engines.base.Engine`.
+        threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "usearch"

@@ -26,10 +26,10 @@ class EdgeStatistics:
     """Counts per edge; an old feedback weighs half after ``half_life`` newer ones, at least 1.
 
     Attributes:
-        visits: per level ``[M_l]`` float64, in units of ``weight``.
-        successes: per level ``[M_l]`` float64, in units of ``weight``.
-        total: visits of the root, in units of ``weight``.
-        weight: what the newest feedback counted; it grows instead of all counts shrinking.
+        visits: Per level ``[M_l]`` float64, in units of ``weight``.
+        successes: Per level ``[M_l]`` float64, in units of ``weight``.
+        total: Visits of the root, in units of ``weight``.
+        weight: What the newest feedback counted; it grows instead of all counts shrinking.
     """
 
     def __init__(self, hierarchy: SemanticHierarchy, half_life: float = 10_000.0) -> None:
@@ -44,8 +44,8 @@ class EdgeStatistics:
         """Counts one feedback.
 
         Args:
-            visited: per level the nodes that the descent kept.
-            path: the node of each level on the way to the right answer's leaf.
+            visited: Per level the nodes that the descent kept.
+            path: The node of each level on the way to the right answer's leaf.
         """
         self.weight *= 2 ** (1 / self.half_life)
         self.total += self.weight

@@ -41,8 +41,8 @@ class SemanticHierarchy:
     """Nodes level by level, the children of a node standing side by side.
 
     Attributes:
-        centroids: per level ``[M_l, D]`` float32, of unit length; the last level's nodes are the leaves.
-        first_child: per level ``[M_{l-1} + 1]`` int64 (``M_{-1} = 1``, the root): the children of node ``i``
+        centroids: Per level ``[M_l, D]`` float32, of unit length; the last level's nodes are the leaves.
+        first_child: Per level ``[M_{l-1} + 1]`` int64 (``M_{-1} = 1``, the root): the children of node ``i``
             of the level above are the rows ``first_child[l][i]`` to ``first_child[l][i + 1]`` of level ``l``.
     """
 
@@ -85,13 +85,13 @@ class SemanticHierarchy:
 
         Args:
             sample: ``[S, D]`` finite, non-zero; only directions count.
-            leaves: nodes of the last level, at most S.
-            depth: levels, at most 32; the number of nodes grows by the same factor on each.
-            iterations: of k-means.
-            seed: of k-means' first centroids.
+            leaves: Nodes of the last level, at most S.
+            depth: Levels, at most 32; the number of nodes grows by the same factor on each.
+            iterations: Of k-means.
+            seed: Of k-means' first centroids.
 
         Raises:
-            ValueError: if there are fewer vectors than leaves, or a number is below 1.
+            ValueError: If there are fewer vectors than leaves, or a number is below 1.
         """
         depth, leaves = whole("depth", depth, most=DEEPEST), whole("leaves", leaves)
         iterations = whole("iterations", iterations)

@@ -55,8 +55,8 @@ class ErsIndex:
     Attributes:
         beam: Leaves scanned per query; more find more and cost more.
         refine: Candidates rescored on exact vectors per query, at least ``k``.
-        success_weight: w of the descent's score (see `retrieval.ers.feedback`), 0 or more.
-        exploration: c of the descent's score, 0 or more.
+        success_weight: W of the descent's score (see `retrieval.ers.feedback`), 0 or more.
+        exploration: C of the descent's score, 0 or more.
     """
 
     name = "ers"
@@ -85,21 +85,21 @@ class ErsIndex:
         """Settings.
 
         Args:
-            beam: see the class.
-            refine: see the class.
-            codec: of the scanned codes, see `retrieval.ers.inverted_lists.Leaves`.
-            precision: of the exact vectors that are kept.
-            leaves: of the tree; from the number of vectors if None.
-            depth: levels of the tree, at most 32.
-            success_weight: see the class.
-            exploration: see the class.
-            half_life: feedbacks after which an old one counts half, at least 1.
+            beam: See the class.
+            refine: See the class.
+            codec: Of the scanned codes, see `retrieval.ers.inverted_lists.Leaves`.
+            precision: Of the exact vectors that are kept.
+            leaves: Of the tree; from the number of vectors if None.
+            depth: Levels of the tree, at most 32.
+            success_weight: See the class.
+            exploration: See the class.
+            half_life: Feedbacks after which an old one counts half, at least 1.
             seed: Seed of the sample and of k-means.
             recall: Recall@10 for which `build` tunes ``beam`` and ``refine``, see `tune`; None leaves them.
             backend: See `retrieval.ers.backend.choose_backend`; results differ by rounding only.
 
         Raises:
-            ValueError: if a setting is out of its range.
+            ValueError: If a setting is out of its range.
         """
         if codec not in CODECS:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
@@ -155,7 +155,7 @@ class ErsIndex:
             column ``[n]`` int64, float64, or texts as objects. All are copies.
 
         Raises:
-            ValueError: if the index is empty or has no such id.
+            ValueError: If the index is empty or has no such id.
         """
         content = self._built("get")
         ids = check_ids(ids, None)
@@ -181,10 +181,10 @@ class ErsIndex:
         Args:
             vectors: ``[N, D]``.
             ids: ``[N]``.
-            metadata: columns to filter by, ``N`` texts or numbers each.
+            metadata: Columns to filter by, ``N`` texts or numbers each.
 
         Raises:
-            ValueError: if there is no vector, one is zero, not finite or out of range (of float16 too, where
+            ValueError: If there is no vector, one is zero, not finite or out of range (of float16 too, where
                 they are kept so), or ids or metadata do not fit. The index stays as it was.
         """
         content = build_content(
@@ -242,10 +242,10 @@ class ErsIndex:
         Args:
             vectors: ``[n, D]``, finite and not zero.
             ids: ``[n]`` distinct, none of them in the index.
-            metadata: a value for each of the columns that the index was built with.
+            metadata: A value for each of the columns that the index was built with.
 
         Raises:
-            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+            ValueError: If the index is empty, or something does not fit; the index stays as it was.
         """
         with self._one_change:
             ids, known = self._located("add", vectors, ids)
@@ -261,10 +261,10 @@ class ErsIndex:
         Args:
             vectors: ``[n, D]``, finite and not zero; None keeps those that are there.
             ids: ``[n]`` distinct, all of them in the index.
-            metadata: new values for some of the columns.
+            metadata: New values for some of the columns.
 
         Raises:
-            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+            ValueError: If the index is empty, or something does not fit; the index stays as it was.
         """
         with self._one_change:
             ids, known = self._located("update", vectors, ids)
@@ -280,10 +280,10 @@ class ErsIndex:
         Args:
             vectors: ``[n, D]``, finite and not zero.
             ids: ``[n]`` distinct.
-            metadata: a value for each column; some may be left out if no id is new.
+            metadata: A value for each column; some may be left out if no id is new.
 
         Raises:
-            ValueError: if the index is empty, or something does not fit; the index stays as it was.
+            ValueError: If the index is empty, or something does not fit; the index stays as it was.
         """
         with self._one_change:
             ids, known = self._located("upsert", vectors, ids)
@@ -296,7 +296,7 @@ class ErsIndex:
             ids: ``[n]`` distinct, all of them in the index.
 
         Raises:
-            ValueError: if the index is empty or has no such id; the index stays as it was.
+            ValueError: If the index is empty or has no such id; the index stays as it was.
         """
         with self._one_change:
             ids, known = self._located("remove", None, ids)
@@ -323,17 +323,17 @@ class ErsIndex:
 
         Args:
             queries: ``[Q, D]``, not zero.
-            k: how many, at most as many as the index holds.
-            beam: instead of the attribute.
-            refine: instead of the attribute.
-            where: metadata that results must have (see `retrieval.ers.metadata`); where at least ``k`` match,
+            k: How many, at most as many as the index holds.
+            beam: Instead of the attribute.
+            refine: Instead of the attribute.
+            where: Metadata that results must have (see `retrieval.ers.metadata`); where at least ``k`` match,
                 ``k`` are found.
             reranker: ``(query_rows [Q], candidate_ids [Q, C]) -> scores [Q, C]``, called once for the batch;
                 ids are -1 where there is no candidate. Its scores decide and are returned.
             rerank: C, the candidates that the re-ranker sees, at least ``k``, at most all that there are.
 
         Raises:
-            ValueError: if the index is empty or holds fewer than k, a query or the filter does not fit, a
+            ValueError: If the index is empty or holds fewer than k, a query or the filter does not fit, a
                 number is below 1 or not whole, or the re-ranker returns another shape or NaN.
         """
         content = self._built("search")
@@ -363,10 +363,10 @@ class ErsIndex:
 
         Args:
             query: ``[D]``.
-            id: in the index.
+            id: In the index.
 
         Raises:
-            ValueError: if the index is frozen, has no such id, or the query does not fit.
+            ValueError: If the index is frozen, has no such id, or the query does not fit.
         """
         with self._one_change:
             content = self._built("feedback")
@@ -385,7 +385,7 @@ class ErsIndex:
         """Writes the index into a folder; killed at any moment, the folder holds the old content or the new.
 
         Raises:
-            ValueError: if the index is empty, or the folder holds something else.
+            ValueError: If the index is empty, or the folder holds something else.
         """
         with self._one_change:
             content = self._built("save")
@@ -415,12 +415,12 @@ class ErsIndex:
         """Opens a saved index, frozen; the exact vectors stay on disk under a memory map.
 
         Args:
-            folder: written by `save`.
+            folder: Written by `save`.
             verify: Compare all checksums, which reads every file once; sizes alone otherwise.
             backend: See the class; it is not saved, as another machine may lack it.
 
         Raises:
-            ValueError: if there is none, a file is damaged or missing (which), or the schema is newer.
+            ValueError: If there is none, a file is damaged or missing (which), or the schema is newer.
         """
 
         def read(header: dict[str, Any], data: Path) -> ErsIndex:

@@ -21,13 +21,13 @@ class IndexSummary:
     """The tree of a saved `retrieval.ErsIndex` of ``N`` vectors.
 
     Attributes:
-        tree: the hierarchy.
+        tree: The hierarchy.
         ids: ``[N]``.
         leaves: ``[N]`` the leaf of each.
-        feedbacks: that were counted, old ones for less (see `retrieval.ers.feedback`).
-        visits: per level ``[M_l]``: of these, how many went through each node.
-        successes: per level ``[M_l]``: of these, how many found their answer below it.
-        columns: the metadata.
+        feedbacks: That were counted, old ones for less (see `retrieval.ers.feedback`).
+        visits: Per level ``[M_l]``: of these, how many went through each node.
+        successes: Per level ``[M_l]``: of these, how many found their answer below it.
+        columns: The metadata.
     """
 
     tree: SemanticHierarchy
@@ -48,10 +48,10 @@ def read_outline(folder: str | PathLike[str]) -> IndexSummary:
     """Reads an index's tree and rows, and leaves its codes and vectors alone.
 
     Args:
-        folder: written by `retrieval.ErsIndex.save`.
+        folder: Written by `retrieval.ErsIndex.save`.
 
     Raises:
-        ValueError: if there is no index, a file is missing or of another size, or the schema is newer.
+        ValueError: If there is no index, a file is missing or of another size, or the schema is newer.
     """
 
     def read(header: dict[str, Any], data: Path) -> IndexSummary:

@@ -46,10 +46,10 @@ class Leaves:
         Args:
             centroids: ``[M, D]``, the leaves of the tree.
             sample: ``[S, D]``, at least one vector.
-            codec: one of `CODECS`.
+            codec: One of `CODECS`.
 
         Raises:
-            ValueError: if the codec is unknown.
+            ValueError: If the codec is unknown.
         """
         if codec not in CODECS:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
@@ -198,8 +198,8 @@ class Leaves:
             queries: ``[Q, D]`` contiguous.
             leaves: ``[Q, W]``, -1 for none.
             similarities: ``[Q, W]`` of the queries with the leaves' centroids.
-            k: rows a query.
-            allowed: bits of the rows that may be found (`numpy.packbits`, little-endian); None for all. faiss
+            k: Rows a query.
+            allowed: Bits of the rows that may be found (`numpy.packbits`, little-endian); None for all. faiss
                 looks at it while it scans, so that a filter never empties the list afterwards.
 
         Returns:

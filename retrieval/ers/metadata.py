@@ -31,7 +31,7 @@ class Between:
     """A range of numbers, both ends within.
 
     Raises:
-        ValueError: if an end is no number or NaN, or they are the wrong way round.
+        ValueError: If an end is no number or NaN, or they are the wrong way round.
     """
 
     low: float = -math.inf
@@ -54,7 +54,7 @@ def conditions(where: Where) -> Conditions:
     """A filter in one form: a range, or the values of which one must fit.
 
     Raises:
-        ValueError: if it is no mapping, or a condition is of another kind.
+        ValueError: If it is no mapping, or a condition is of another kind.
     """
     if not isinstance(where, Mapping):
         raise ValueError(f"where={where!r}: expected a condition for each column, such as {{'size': 3}}")
@@ -78,8 +78,8 @@ class Columns:
     """Metadata of every row.
 
     Attributes:
-        values: per column ``[n]``: int32 codes of text, int64 or float64 numbers.
-        texts: per column of text, its distinct texts in the order of their codes.
+        values: Per column ``[n]``: int32 codes of text, int64 or float64 numbers.
+        texts: Per column of text, its distinct texts in the order of their codes.
     """
 
     def __init__(self, values: dict[str, NDArray[Any]], texts: dict[str, list[str]]) -> None:
@@ -92,7 +92,7 @@ class Columns:
         """Columns of the types that the values have.
 
         Raises:
-            ValueError: if a column is not ``count`` texts or ``count`` numbers.
+            ValueError: If a column is not ``count`` texts or ``count`` numbers.
         """
         blank: dict[str, NDArray[Any]] = {}
         columns = cls(blank, {})
@@ -109,15 +109,15 @@ class Columns:
         """Values for ``count`` rows of these columns, changing nothing yet.
 
         Args:
-            metadata: a sequence of values a column.
-            count: rows.
-            partial: whether columns may be left out.
+            metadata: A sequence of values a column.
+            count: Rows.
+            partial: Whether columns may be left out.
 
         Returns:
             Per given column ``[count]``: numbers, or texts as objects.
 
         Raises:
-            ValueError: if a column is unknown, left out, or its values are of another type or number.
+            ValueError: If a column is unknown, left out, or its values are of another type or number.
         """
         checked = {}
         for name, given in _by_column(metadata).items():
@@ -163,7 +163,7 @@ class Columns:
         """``[n]``: the rows, dead ones too, for which every condition holds.
 
         Raises:
-            ValueError: if a column is unknown, or a condition does not fit its type.
+            ValueError: If a column is unknown, or a condition does not fit its type.
         """
         masks = [self._fits(name, condition) for name, condition in conditions(where).items()]
         return np.logical_and.reduce(masks)

@@ -37,17 +37,17 @@ def name_nodes(
     function words such as "of" are no names. A word that names a node above is not repeated below it.
 
     Args:
-        hierarchy: the tree.
+        hierarchy: The tree.
         leaves: ``[C]`` the leaf of each caption's vector.
         captions: C captions.
-        words: at most so many a node.
+        words: At most so many a node.
 
     Returns:
         Per level a name for each node, its words joined by commas; empty where no caption is below it or
         nothing sets it apart.
 
     Raises:
-        ValueError: if leaves and captions do not fit each other, a leaf is none of the tree's, or ``words``
+        ValueError: If leaves and captions do not fit each other, a leaf is none of the tree's, or ``words``
             is below 1.
     """
     leaves = np.asarray(leaves)
@@ -99,16 +99,16 @@ def describe(
     Siblings stand in the order of their sizes, the largest first.
 
     Args:
-        hierarchy: the tree.
-        names: per level a name for each node (`name_nodes`).
-        depth: levels to show, from the first; more than there are shows all.
+        hierarchy: The tree.
+        names: Per level a name for each node (`name_nodes`).
+        depth: Levels to show, from the first; more than there are shows all.
         sizes: ``[M]`` vectors in each leaf, which are added up; None shows how many leaves a node has.
-        visits: per level ``[M_l]``, a column; None leaves it out.
-        successes: per level ``[M_l]``, a column; None leaves it out.
-        most: children of a node that are shown, the others in one line together; None shows all.
+        visits: Per level ``[M_l]``, a column; None leaves it out.
+        successes: Per level ``[M_l]``, a column; None leaves it out.
+        most: Children of a node that are shown, the others in one line together; None shows all.
 
     Raises:
-        ValueError: if the depth or ``most`` is below 1, or names or figures are not of this tree.
+        ValueError: If the depth or ``most`` is below 1, or names or figures are not of this tree.
     """
     for setting, value in {"depth": depth, "most": most}.items():
         if value is not None and value < 1:

@@ -28,9 +28,9 @@ class Selection:
 
     Attributes:
         rows: ``[m]`` the living rows that match, ascending.
-        bits: a bit for each row up to the last, little-endian.
+        bits: A bit for each row up to the last, little-endian.
         open_leaves: ``[M]`` whether a leaf has any.
-        closed: per level ``[M_l]`` float32, minus infinity for nodes without any, 0 for others.
+        closed: Per level ``[M_l]`` float32, minus infinity for nodes without any, 0 for others.
     """
 
     rows: Ints
@@ -68,7 +68,7 @@ class IndexState:
         Args:
             vectors: ``[n, D]`` checked; None where only metadata change.
             ids: ``[n]`` checked.
-            metadata: values that `Columns.check` returned.
+            metadata: Values that `Columns.check` returned.
         """
         self._forget_rows()
         before = self.ids.rows(ids)
@@ -110,7 +110,7 @@ class IndexState:
         """The rows that a filter lets through; the last few filters are remembered until a change.
 
         Raises:
-            ValueError: if the filter names an unknown column, or does not fit its type.
+            ValueError: If the filter names an unknown column, or does not fit its type.
         """
         chosen = conditions(where)
         key = frozenset(chosen.items())

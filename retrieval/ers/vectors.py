@@ -21,7 +21,7 @@ def fit_half(vectors: Floats, name: str) -> None:
     """Refuses vectors ``[N, D]`` that half precision cannot hold.
 
     Raises:
-        ValueError: if a value is above what it can hold, or a vector's largest below what it holds in full.
+        ValueError: If a value is above what it can hold, or a vector's largest below what it holds in full.
     """
     limits = np.finfo(np.float16)
     largest = np.abs(vectors).max(axis=1, initial=0)

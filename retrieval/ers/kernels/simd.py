@@ -105,11 +105,11 @@ def scan_block(typingctx: Any, codes: Any, tables: Any, size: Any, least: Any, o
 
     Args:
         typingctx: Numba's.
-        codes: address of the block.
-        tables: address of 16 bytes a sub-quantizer, 0 to `TABLE_MAX`.
-        size: bytes of the block, 16 times the sub-quantizers, which are even in number.
+        codes: Address of the block.
+        tables: Address of 16 bytes a sub-quantizer, 0 to `TABLE_MAX`.
+        size: Bytes of the block, 16 times the sub-quantizers, which are even in number.
         least: 0 to 65535.
-        out: address of 32 uint16 for the sums.
+        out: Address of 32 uint16 for the sums.
 
     Returns:
         uint32; bit ``i`` is set where vector ``i``'s sum is ``least`` or more.
@@ -178,13 +178,13 @@ def rank_nodes(
 
     Args:
         typingctx: Numba's.
-        query: address of ``size`` bytes without signs.
-        block: address of the vectors' bytes, with signs: four of each vector, then the next four of each.
-        size: bytes of the query and of each vector, a multiple of `STEP`.
-        start: address of `NODES` int32 which are added to the products.
-        unit: by which those sums are multiplied.
-        prior: address of `NODES` float32 which are added to that.
-        out: address of `NODES` float32 for the result.
+        query: Address of ``size`` bytes without signs.
+        block: Address of the vectors' bytes, with signs: four of each vector, then the next four of each.
+        size: Bytes of the query and of each vector, a multiple of `STEP`.
+        start: Address of `NODES` int32 which are added to the products.
+        unit: By which those sums are multiplied.
+        prior: Address of `NODES` float32 which are added to that.
+        out: Address of `NODES` float32 for the result.
     """
     address = types.intp
 
