@@ -13,11 +13,11 @@ At 0.75 "nope" would be taken for "none"; "agnet" and "agent" have 0.8."""
 
 
 class UserError(ValueError):
-    """What was asked for cannot be done. The message is one line: the value, what was expected, the fix."""
+    """Request of a user that cannot be met. The message is one line: value, expectation, fix."""
 
 
 class DataError(UserError):
-    """What was asked of a source or dataset cannot be done: no root, a wrong setting, a damaged file."""
+    """Request to a source or dataset that cannot be met: no root, a wrong setting, a damaged file."""
 
 
 class RejectedItem(Exception):

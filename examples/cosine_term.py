@@ -23,7 +23,7 @@ class CosineFusion(HierarchicalAttentionFusion):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def token_queries(self, tokens: Tensor) -> Tensor:
-        """What the score takes of tokens ``[B, T, D]``, ``[B, T, 3 * P + D]``: the term's come last."""
+        """Token queries ``[B, T, 3 * P + D]`` of tokens ``[B, T, D]``: the term's come last."""
         return torch.cat([super().token_queries(tokens), F.normalize(tokens, dim=-1)], dim=-1)
 
     def score_tokens(self, queries: Tensor, aligned: Tensor, evidence: Tensor | NumberEvidence) -> Tensor:

@@ -19,7 +19,7 @@ from experiments.reporting.writers import tables as report_tables
 
 @dataclass(frozen=True)
 class Settings:
-    """What is reported.
+    """Settings of the command.
 
     Attributes:
         out: Folder of report.md, report.html and report.json; null: DIR/report.

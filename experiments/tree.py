@@ -26,7 +26,7 @@ SUFFIXES = (".jsonl", ".csv")
 
 @dataclass(frozen=True)
 class Settings:
-    """What is printed; ``run`` or ``index`` is to be given.
+    """Settings of the command; ``run`` or ``index`` is to be given.
 
     Attributes:
         run: Folder of a finished run; its index is built if it has none yet.

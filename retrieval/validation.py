@@ -19,7 +19,7 @@ LARGEST_ID = 2**63 - 1
 NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 """Types of a real number; truth values count as 0 and 1."""
 MOST = 2**31 - 1
-"""What the compiled libraries take in."""
+"""Inputs of the compiled libraries."""
 MOST_THREADS = max(64, os.cpu_count() or 1)
 """More make nothing faster, and a slip of the keyboard would keep the machine busy with starting them."""
 
@@ -96,7 +96,7 @@ class Checked(Generic[T]):
 def check_content(
     vectors: NDArray[np.float32], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What an index can be built from, contiguous float32 ``[N, D]`` and int64 ``[N]``; else a ValueError."""
+    """Check vectors and ids: contiguous float32 ``[N, D]`` and int64 ``[N]``; else a ValueError."""
     vectors = check_vectors(vectors, "vectors")
     if 0 in vectors.shape:
         raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")

@@ -19,7 +19,7 @@ from agents.search.simulate import backup, expand, select
 from agents.search.tree import Problem, Tree
 
 Backend = Literal["auto", "torch", "numba"]
-"""What simulates: tensor operations, compiled kernels, or the kernels wherever they can."""
+"""Backends of a simulation: tensor operations, compiled kernels, or the kernels wherever they can."""
 
 
 class SearchCost(NamedTuple):

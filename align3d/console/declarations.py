@@ -62,7 +62,7 @@ def declared(owner: Callable[..., Any]) -> dict[str, Setting]:
 
 
 def comments(owner: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring says of each setting; a class also has the comments of its bases."""
+    """Comments of each setting from the docstring; a class also has those of its bases."""
     owners = reversed(owner.__mro__) if isinstance(owner, type) else (owner,)
     found: dict[str, str] = {}
     for one in owners:
@@ -103,7 +103,7 @@ def type_words(kind: Any) -> str:
 
 
 def _bounds(marks: Sequence[Any]) -> str:
-    """What annotations of pydantic's and annotated-types' say of the range, such as `` from 0 to 1``."""
+    """Range that annotations of pydantic's and annotated-types' allow, in words, such as `` from 0 to 1``."""
     flat = [inner for mark in marks for inner in getattr(mark, "metadata", None) or [mark]]
     found = {name: getattr(mark, name, None) for mark in flat for name in _BOUNDS if hasattr(mark, name)}
     if found.keys() == {"ge", "le"}:

@@ -15,7 +15,7 @@ LINE_SECONDS = 10.0
 
 
 class Tracker:
-    """How far a loop is, shown on stderr.
+    """Progress of a loop, shown on stderr.
 
     Args:
         name: What is being done.

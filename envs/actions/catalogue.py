@@ -79,7 +79,7 @@ class ActionCatalogue:
             self.names += [word for pair in words for word in pair]
             reach += [family.reach] * (2 * len(words))
         self.reach = torch.tensor(reach)
-        """How much each action touches (``Invalidation``), i64 ``[A]``."""
+        """Extent of what each action touches (``Invalidation``), i64 ``[A]``."""
         self._entries = sum(block.entries for block in self._blocks)
         entry = [0] * (self.stop is not None) + [e for e in range(self._entries) for _ in range(2)]
         amount = [0.0] * (self.stop is not None)
@@ -144,7 +144,7 @@ class ActionCatalogue:
         return torch.cat(parts, dim=-1)
 
     def values(self, calibration: Calibration, episode: Episode) -> Tensor:
-        """How far every entry has been changed, as a share of the limit, ``[B, A_entries]``."""
+        """Change of every entry as a share of the limit, ``[B, A_entries]``."""
         parts = [block.family.value(calibration, episode) for block in self._blocks]
         return torch.cat(parts, dim=-1) / self.limit
 

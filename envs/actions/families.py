@@ -38,7 +38,7 @@ class Family(ABC):
 
     @abstractmethod
     def value(self, calibration: Calibration, episode: Episode) -> Tensor:
-        """How far each entry has been changed, ``[B, E]``."""
+        """Change of each entry, ``[B, E]``."""
 
     @abstractmethod
     def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:

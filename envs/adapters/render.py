@@ -23,7 +23,7 @@ DPI = 100
 
 @torch.no_grad()
 def attention_shares(core: CalibrationCore, now: Snapshot, calibration: Calibration) -> Tensor:
-    """How much of all attention falls on each node of the finest level of the paired shape, ``[B, N_0]``.
+    """Share of all attention on each node of the finest level of the paired shape, ``[B, N_0]``.
 
     The maps, weighed as HAF weighs what they gather: by level gates, heads and token weights. What is left to
     1 falls on the coarser levels.

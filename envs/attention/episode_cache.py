@@ -35,7 +35,7 @@ CANDIDATE_AXES = {"gathered": 2, "log_sums": 2}
 
 
 class Evaluation(TensorClass):
-    """What HAF makes of `B` rows under a calibration, as far as reward and observation need it.
+    """HAF's results for `B` rows under a calibration, as far as reward and observation need them.
 
     Attributes:
         score: Logits of the candidates, `[B, C]`.

@@ -25,7 +25,7 @@ from models.haf import refuse_overrides
 
 
 class Evaluator:
-    """What a frozen HAF makes of episodes under calibrations.
+    """Evaluator of episodes by a frozen HAF under calibrations.
 
     Args:
         haf: The model; its parameters are left alone, and it is asked without dropout.
@@ -73,7 +73,7 @@ class Evaluator:
 
     @cached_property
     def _difference(self) -> str | None:
-        """How HAF differs from what the kernels compute; found out once, and said once."""
+        """Difference of HAF from what the kernels compute; looked for once, and said once."""
         found = difference(self.haf)
         if found and self.backend == "auto":
             warnings.warn(f"{found}: steps are worked out with PyTorch, not by kernels", stacklevel=2)

@@ -40,7 +40,7 @@ def index_backend(
     rounds: int = 9,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """What the compiled code of ERS buys over NumPy and faiss: batches, single queries, filters, feedback."""
+    """Gain of ERS's compiled code over NumPy and faiss: batches, single queries, filters, feedback."""
     with settings_of("index_backend"):
         recipe = replace(MIXTURES[mixture], width=dim, rank=min(MIXTURES[mixture].rank, dim))
         asked = queries_of(recipe, size, queries, seed).vectors
@@ -69,7 +69,7 @@ def _built(backend: Chosen, vectors: np.ndarray) -> ErsIndex:
 
 
 def _cases(asked: np.ndarray) -> dict[str, Callable[[ErsIndex], object]]:
-    """What a user waits for."""
+    """Calls that a user waits for."""
 
     def all_at_once(index: ErsIndex, where: Where | None = None) -> None:
         index.search(asked, 10, where=where)

@@ -88,7 +88,7 @@ class PairScores:
 
 @dataclass
 class Calibrations:
-    """What the agent made of each caption, from the caption's own nearest shapes.
+    """Calibrations of each caption by the agent, from the caption's own nearest shapes.
 
     Attributes:
         calibration: Batch ``[Q]``.
@@ -339,7 +339,7 @@ def _resting(policy: DapController, gallery: Gallery, candidates: Tensor) -> Cal
 
 
 def _gains(policy: DapController, episode: Episode, result: PlanResult, right: Tensor) -> dict[str, Tensor]:
-    """What calibrations of ``B`` rows earned, ``right`` ``[B, C]`` bool in the order of the episode."""
+    """Earnings of the calibrations of ``B`` rows, ``right`` ``[B, C]`` bool in the order of the episode."""
     gains = policy.core.gains(episode, result.state, right)
     changes = (result.actions >= 0) & (result.actions != policy.core.stop)
     return {name: gain.cpu() for name, gain in gains.items()} | {"acted": changes.any(1).float().cpu()}

@@ -25,7 +25,7 @@ Count = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured; ``run`` or ``mixture`` is to be given.
+    """Settings of the command; ``run`` or ``mixture`` is to be given.
 
     Attributes:
         run: Folder of a finished run.

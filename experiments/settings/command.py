@@ -174,7 +174,7 @@ def split_flags(arguments: Sequence[str], config_name: str = "config") -> Flags:
 
 
 def _no_flag(word: str, rest: Sequence[str], config_name: str) -> str:
-    """What is said of ``--agent ppo``: how such a setting is written."""
+    """Message on ``--agent ppo``: how such a setting is written."""
     name, equals, value = word.partition("=")
     key = name.lstrip("-").replace("-", "_")
     if not equals and rest and "=" not in rest[0] and not rest[0].startswith("-"):
@@ -186,7 +186,7 @@ def _no_flag(word: str, rest: Sequence[str], config_name: str) -> str:
 
 
 def _interrupted(folder: Path) -> str:
-    """What an interrupted run says: how to go on from its last checkpoint, or that there is none."""
+    """Message of an interrupted run: how to go on from its last checkpoint, or that there is none."""
     run_dir = setting(RUN_DIR, folder)
     place = checkpoint.latest(folder / CHECKPOINTS)
     if place is None:

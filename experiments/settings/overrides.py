@@ -111,7 +111,7 @@ def _quoted(text: str) -> str:
 
 
 def compose(config_name: str, overrides: list[str], *, with_hydra: bool = False) -> DictConfig:
-    """What Hydra makes of checked overrides.
+    """Configuration that Hydra composes from checked overrides.
 
     Raises:
         UserError: Hydra cannot.

@@ -310,7 +310,7 @@ def outdated(plain: Mapping[str, Any]) -> str:
 
 
 def _compared(section: str, values: Any, known: set[str], needed: set[str] | None = None) -> str:
-    """What a section has that is not known, and lacks of what is needed, in words."""
+    """Unknown and missing settings of a section, in words."""
     there = set(values) if isinstance(values, Mapping) else set()
     unknown, missing = sorted(there - known), sorted((known if needed is None else needed) - there)
     words = [f"has {', '.join(unknown)}"] if unknown else []

@@ -85,7 +85,7 @@ class LightTexts:
 
 
 class LightHead(nn.Module):
-    """What is learned of the light re-ranker.
+    """Learned part of the light re-ranker.
 
     Args:
         model_width: ``D`` of the alignment model's tokens and nodes.

@@ -23,7 +23,7 @@ _CLOSE = 1e-5  # scores are equal up to rounding
 
 
 class SearchSettings(NamedTuple):
-    """How many leaves a search scans and how many candidates it rescores per query."""
+    """Number of leaves that a search scans and of candidates that it rescores per query."""
 
     beam: int
     refine: int

@@ -66,7 +66,7 @@ class WalkArrays(NamedTuple):
 
 
 class StepArrays(NamedTuple):
-    """What the steps led to, as ``Step`` describes it; ``state`` as bytes, u8 `[B, bytes]`."""
+    """Results of the steps, as ``Step`` describes them; ``state`` as bytes, u8 `[B, bytes]`."""
 
     state: Array
     reward: Array

@@ -38,7 +38,7 @@ def between(profile: Floats, low: float, high: float) -> Floats:
 
 
 def gaps(start: float, end: float, taken: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """What is left of the interval from ``start`` to ``end`` beside the intervals that are taken."""
+    """Rest of the interval from ``start`` to ``end`` beside the intervals that are taken."""
     left: list[tuple[float, float]] = []
     for low, high in sorted(taken):
         if low > start:

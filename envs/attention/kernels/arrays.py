@@ -10,7 +10,7 @@ Array = NDArray[Any]
 
 
 class UpdateArrays(NamedTuple):
-    """What an update of `B` rows reads and writes.
+    """Arrays that an update of `B` rows reads and writes.
 
     Attributes:
         starts: The first node of each level, and the end, i64 `[L + 1]`.

@@ -227,7 +227,7 @@ def evidence_on_pair(maps: Array, g: int, first: int, evidence: Array, out: Arra
 def update_paired(
     rows: Array, afresh: Array, renewed: Array, arrays: UpdateArrays, moved_tokens: MovedTokens
 ) -> tuple[np.int64, np.int64]:
-    """What tokens whose associations have moved gather of the paired candidates of some rows.
+    """Tokens whose associations have moved, with what they gather of the paired candidates of some rows.
 
     Statistics and KL change by what those tokens change.
 

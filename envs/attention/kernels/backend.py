@@ -107,7 +107,7 @@ def score_arrays(haf: HierarchicalAttentionFusion) -> ScoreArrays:
 
 
 def obstacle(haf: HierarchicalAttentionFusion, attention: AttentionState) -> str | None:
-    """What keeps the kernels from an episode, None if nothing does: they need a CPU and single precision."""
+    """Name what keeps the kernels from an episode, or None: they need a CPU and single precision."""
     tensors = {"logits": attention.logits, "node values": attention.node_values, "HAF's weights": haf.head}
     for name, tensor in tensors.items():
         if tensor.device.type != "cpu":
@@ -119,7 +119,7 @@ def obstacle(haf: HierarchicalAttentionFusion, attention: AttentionState) -> str
 
 @torch.no_grad()
 def difference(haf: HierarchicalAttentionFusion) -> str | None:
-    """How a HAF scores tokens in another way than the kernels do, None if it does not.
+    """Say how a HAF scores tokens in another way than the kernels do, None if it does not.
 
     What a class overrides is known by name. A change of the formula itself is found by scoring some random
     lines both ways, with a copy whose parameters are drawn at random: those of a new term may be zero yet.

@@ -29,7 +29,7 @@ class TreeArrays(NamedTuple):
 
 
 class IndexArrays(NamedTuple):
-    """What the compiled search reads of an index besides its tree.
+    """Arrays of an index that the compiled search reads besides its tree.
 
     Attributes:
         prior: ``[N + NODES]`` added to a node's similarity; node ``i`` has place ``i - 1``, the last places

@@ -1,4 +1,4 @@
-"""How long OpenMP's threads spin while they wait."""
+"""Time that OpenMP's threads spin while they wait."""
 
 import os
 import re

@@ -57,7 +57,7 @@ def places_under(shape: str, count: int, width: float) -> Floats:
 
 
 def splay(tops: Floats, height: float, within: float = np.inf) -> tuple[float, float]:
-    """How far splayed legs move inwards at their top and outwards at their foot, in meters.
+    """Distance that splayed legs move inwards at their top and outwards at their foot, in meters.
 
     Args:
         tops: f64[K, 3], where the legs would be if they were straight.
