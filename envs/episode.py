@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from envs.attention.episode_cache import CANDIDATE_AXES, EpisodeCache, Evaluation
+from envs.observation import observe_library
 from models import AttentionState
 from models.haf import CANDIDATE_FIELDS
 
@@ -35,6 +36,7 @@ class Episode(TensorClass):
         group: Membership of tokens in groups, float ``[B, K, T]``, 0 or 1; padding is in none.
         group_mask: Groups that have a token, bool ``[B, K]``.
         region_mask: Regions that the paired candidate has, bool ``[B, R]``.
+        library: What is observed of the library, ``[B, F]``; see ``envs.observation.observe_library``.
     """
 
     attention: AttentionState
@@ -45,6 +47,7 @@ class Episode(TensorClass):
     group: Tensor
     group_mask: Tensor
     region_mask: Tensor
+    library: Tensor
 
     @property
     def group_share(self) -> Tensor:
@@ -136,6 +139,7 @@ def build_episode(
         group=member.transpose(1, 2).to(score),
         group_mask=member.any(1),
         region_mask=regions[..., :-1].any(1),
+        library=observe_library(attention, score, evaluator.leading),
         batch_size=[batch],
     )
 

@@ -318,6 +318,7 @@ class CalibrationCore:
         return observe(
             episode.attention,
             episode.group,
+            episode.library,
             episode.initial,
             state.evaluation,
             state.calibration,

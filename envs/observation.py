@@ -15,6 +15,7 @@ from envs.attention.dimensions import AttentionDims
 from envs.attention.episode_cache import Evaluation
 from models import AttentionState, Calibration
 from models.attention_statistics import STATISTICS
+from models.memory import CONTEXT
 
 BOUND = 4.0
 """Observations are clamped to this; most entries lie within [0, 1] or [-1, 1] by themselves."""
@@ -26,6 +27,16 @@ SCORE_FEATURES = (
     "score margin of the first over the mean",
     "score spread",
     "score entropy before",
+)
+
+LIBRARY_FEATURES = (
+    *CONTEXT,
+    "recall's first is the first",
+    "recall of its first over its second",
+    "spread of recall",
+    "spread of hubness",
+    "correlation of recall and score",
+    "correlation of hubness and score",
 )
 
 
@@ -44,6 +55,9 @@ def observation_names(dims: AttentionDims, leading: int) -> list[str]:
     names += ["entropy of the token weights"]
     names += list(SCORE_FEATURES)
     names += [f"probability of candidate {c}" for c in range(1, leading + 1)]
+    names += [f"{what} of candidate {c}" for what in ("recall", "hubness") for c in range(1, leading + 1)]
+    names += list(LIBRARY_FEATURES)
+    names += ["change of memory", "change of hubness"]
     names += [f"change of level {i}" for i in levels]
     names += [f"change of temperature of level {i}" for i in levels]
     names += [f"change of level {i} head {h}" for i in levels for h in heads]
@@ -58,6 +72,7 @@ def observation_names(dims: AttentionDims, leading: int) -> list[str]:
 def observe(
     attention: AttentionState,
     group: Tensor,
+    library: Tensor,
     initial: Evaluation,
     evaluation: Evaluation,
     calibration: Calibration,
@@ -72,6 +87,7 @@ def observe(
     Args:
         attention: Of the episode, batch `[B]`.
         group: Membership of tokens in groups, `[B, K, T]`.
+        library: From `observe_library`, `[B, F]`.
         initial: Evaluation before any change.
         evaluation: Evaluation now.
         calibration: What has been changed so far.
@@ -93,6 +109,9 @@ def observe(
         _entropy(weights).unsqueeze(-1),
         _score_features(evaluation.score, initial.score),
         probability,
+        library,
+        calibration.memory.unsqueeze(-1) / limit,
+        calibration.hubness.unsqueeze(-1) / limit,
         calibration.level / limit,
         calibration.temperature / limit,
         calibration.head.flatten(1) / limit,
@@ -104,6 +123,43 @@ def observe(
         steps_left.unsqueeze(-1),
     ]
     return torch.cat([part.float() for part in parts], dim=-1).clamp(-BOUND, BOUND)
+
+
+def observe_library(attention: AttentionState, score: Tensor, leading: int) -> Tensor:
+    """What is observed of the library: recall and hubness of the leading candidates, and `LIBRARY_FEATURES`.
+
+    No change of the attention changes it, so it is worked out once per episode.
+
+    Args:
+        attention: Of the episode, candidates in its order, batch `[B]`.
+        score: Before any change, `[B, C]`.
+        leading: Candidates whose recall and hubness are shown, in units of their spread over all candidates.
+
+    Returns:
+        `[B, 2 * leading + len(LIBRARY_FEATURES)]`, within `BOUND`.
+    """
+    recall, recall_spread = _standardized(attention.recall)
+    hubness, hubness_spread = _standardized(attention.hubness)
+    standard_score = _standardized(score)[0]
+    first, second = recall.topk(min(2, recall.shape[1]), dim=-1).values[:, [0, -1]].unbind(-1)
+    features = [
+        (recall[:, 0] == first) & (recall_spread > 0),
+        _squash(first - second),
+        _squash(recall_spread),
+        _squash(hubness_spread),
+        (recall * standard_score).mean(1),
+        (hubness * standard_score).mean(1),
+    ]
+    shown = [torch.nn.functional.pad(part, (0, leading))[:, :leading] for part in (recall, hubness)]
+    columns = torch.stack([feature.to(score) for feature in features], dim=-1)
+    return torch.cat([*shown, attention.context, columns], dim=-1).clamp(-BOUND, BOUND)
+
+
+def _standardized(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Values `[B, C]` less their mean, over their standard deviation, and that, `[B]`; 0 if all are equal."""
+    centered = values - values.mean(1, keepdim=True)
+    spread = centered.square().mean(1, keepdim=True).sqrt()
+    return torch.where(spread > 1e-6, centered / spread.clamp_min(1e-6), 0.0), spread.squeeze(1)
 
 
 def _score_features(score: Tensor, before: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from models.config import ModelConfig
 from models.fourier import NUMBER_FEATURES, number_features
 from models.haf import AttentionState, HierarchicalAttentionFusion
 from models.layers import Transformer, perceptron
+from models.memory import LibraryEvidence
 from models.points import PointEncoder, PointHierarchy
 from models.shapes import ShapeBatch
 from models.text import TextFeatures
@@ -119,6 +120,7 @@ class AlignmentModel(nn.Module):
         candidates: Tensor,
         paired: Tensor | None = None,
         keys_values: tuple[Tensor, Tensor] | None = None,
+        library: LibraryEvidence | None = None,
     ) -> AttentionState:
         """HAF's attention of each text over its own candidates.
 
@@ -128,6 +130,7 @@ class AlignmentModel(nn.Module):
             candidates: ``[B, C]`` int64 indices into the gallery.
             paired: ``[B]`` candidate whose association may be calibrated; by default the best by embedding.
             keys_values: Projections of the gallery by `HierarchicalAttentionFusion.project`; None makes them.
+            library: What a memory says of the pairs, see `models.library`; None is nothing.
 
         Returns:
             The state, batch ``[B]``.
@@ -135,5 +138,5 @@ class AlignmentModel(nn.Module):
         similarity = (text.embedding @ shapes.embedding.T).gather(1, candidates)
         score = self.logit_scale * similarity
         return self.haf.attend(
-            text.tokens, text.mask, text.quantities, shapes, candidates, score, paired, keys_values
+            text.tokens, text.mask, text.quantities, shapes, candidates, score, paired, keys_values, library
         )

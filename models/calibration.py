@@ -1,6 +1,6 @@
 """Calibration of HAF's attention: the sum of a calibration policy's actions.
 
-Every entry is additive in log space, so that all zeros is the identity and actions commute.
+Every entry is additive, in log space or as a strength, so that all zeros is the identity and actions commute.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Calibration(TensorClass):
     head: Tensor
     token: Tensor
     association: Tensor
+    memory: Tensor
+    hubness: Tensor
 
     @classmethod
     def identity(
@@ -50,5 +52,7 @@ class Calibration(TensorClass):
             head=zeros(levels, heads),
             token=zeros(tokens),
             association=zeros(tokens, regions),
+            memory=zeros(),
+            hubness=zeros(),
             batch_size=[batch],
         )

@@ -2,8 +2,9 @@
 
 After Section "Hierarchical Attention Fusion" of 3DAlign-DAER (arXiv 2511.13211): ``A`` is tokens x points
 and ``Z = A V``. Here every level of the point hierarchy has its own attention, gates weigh the levels token
-by token, and each token is scored against what it is aligned with, see `models.token_score`. What is costly
-and depends on one side alone is computed once per text or shape. The work is split where a calibration acts:
+by token, and each token is scored against what it is aligned with, see `models.token_score`. Above the whole
+stands the library, known pairs that a calibration may weigh in (`models.library`). What is costly and depends
+on one side alone is computed once per text or shape. The work is split where a calibration acts:
 
 * `attend` computes the logits, once per (text, shape) pair;
 * `fuse` turns logits into scores, and can be repeated under another `Calibration` without new products of
@@ -22,11 +23,21 @@ from torch import Tensor, nn
 from models.calibration import Calibration
 from models.config import ModelConfig
 from models.layers import perceptron
+from models.memory import LibraryEvidence, no_library
 from models.points import AXIS_NODES, PointHierarchy
 from models.quantity_evidence import quantity_evidence
 from models.token_score import TokenScorer, evidence_along
 
-CANDIDATE_FIELDS = ("logits", "node_values", "evidence", "global_score", "centers", "region")
+CANDIDATE_FIELDS = (
+    "logits",
+    "node_values",
+    "evidence",
+    "global_score",
+    "recall",
+    "hubness",
+    "centers",
+    "region",
+)
 """Fields of `AttentionState` that have an axis of candidates, ``[B, C, ...]``."""
 
 
@@ -47,6 +58,10 @@ class AttentionState(TensorClass):
         centers: ``[B, C, N, 3]`` where the nodes are, in the unit sphere.
         region: ``[B, C, N]`` int64; ``R`` = no region.
         paired: ``[B]`` int64: the candidate that an association calibrates.
+        recall: ``[B, C]`` logits of the library's recall, see `models.memory.LibraryEvidence`; 0 without a
+            memory, and so are these:
+        hubness: ``[B, C]`` logits.
+        context: ``[B, len(CONTEXT)]``.
     """
 
     logits: Tensor
@@ -60,6 +75,9 @@ class AttentionState(TensorClass):
     centers: Tensor
     region: Tensor
     paired: Tensor
+    recall: Tensor
+    hubness: Tensor
+    context: Tensor
 
 
 @dataclass
@@ -67,7 +85,8 @@ class AttentionOutput:
     """The attention of ``B`` texts over ``C`` candidates, fused.
 
     Attributes:
-        score: ``[B, C]`` logits: the fine-grained score plus that of the global embeddings.
+        score: ``[B, C]`` logits: the fine-grained score plus that of the global embeddings, and under a
+            calibration what the library says.
         attention: ``[B, C, H, T, N]``, each level of ``N`` sums to one.
         gates: ``[B, T, L]``, sum to one over levels.
         token_weights: ``[B, T]``, sum to one, zero at padding.
@@ -113,6 +132,7 @@ class HierarchicalAttentionFusion(TokenScorer):
         global_score: Tensor,
         paired: Tensor | None = None,
         keys_values: tuple[Tensor, Tensor] | None = None,
+        library: LibraryEvidence | None = None,
     ) -> AttentionState:
         """Products of queries and keys, and all else that calibration leaves alone.
 
@@ -126,6 +146,7 @@ class HierarchicalAttentionFusion(TokenScorer):
             paired: ``[B]`` candidate whose association may be calibrated; by default the one with the best
                 global score.
             keys_values: Of the gallery, from `project`; None makes them anew.
+            library: What a memory says of the pairs; None is nothing.
 
         Returns:
             The state, batch ``[B]``.
@@ -135,6 +156,8 @@ class HierarchicalAttentionFusion(TokenScorer):
         query = self.query(tokens).view(batch, 1, length, self.heads, per_head).transpose(2, 3)
         # keys and values are made once per shape and gathered per pair, not the other way round
         key, value = self.project(shapes) if keys_values is None else keys_values
+        if library is None:
+            library = no_library(global_score)
         return AttentionState(
             logits=(query * per_head**-0.5) @ key[candidates],
             node_values=value[candidates],
@@ -147,6 +170,9 @@ class HierarchicalAttentionFusion(TokenScorer):
             centers=shapes.centers[candidates],
             region=shapes.region[candidates],
             paired=global_score.argmax(-1) if paired is None else paired,
+            recall=library.recall,
+            hubness=library.hubness,
+            context=library.context,
             batch_size=[batch],
         )
 
@@ -189,7 +215,10 @@ class HierarchicalAttentionFusion(TokenScorer):
         token_weights = token_logits.softmax(-1)
         fine = torch.einsum("bt,bct->bc", token_weights, token_scores)
         attention = torch.cat(maps, dim=-1)
-        return AttentionOutput(fine + state.global_score, attention, gates, token_weights, token_scores)
+        score = fine + state.global_score
+        if calibration is not None:
+            score = score + library_score(state, calibration)
+        return AttentionOutput(score, attention, gates, token_weights, token_scores)
 
     def level_head_weights(self, gate_logits: Tensor, head_logits: Tensor) -> tuple[Tensor, Tensor]:
         """How much what each level and head has gathered counts.
@@ -221,6 +250,12 @@ class HierarchicalAttentionFusion(TokenScorer):
         """Repeats ``[..., L]`` to ``[..., N]``."""
         repeats = torch.tensor(self.level_sizes, device=per_level.device)
         return per_level.repeat_interleave(repeats, dim=-1, output_size=sum(self.level_sizes))
+
+
+def library_score(state: AttentionState, calibration: Calibration) -> Tensor:
+    """What the library adds to the scores, ``[B, C]`` logits: recall for a candidate, hubness against it."""
+    recall, hubness = calibration.memory.unsqueeze(1), calibration.hubness.unsqueeze(1)
+    return recall * state.recall - hubness * state.hubness
 
 
 def overrides(haf: HierarchicalAttentionFusion, *methods: str) -> list[str]:

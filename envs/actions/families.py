@@ -30,7 +30,7 @@ class Family(ABC):
     name: ClassVar[str]
     reach: ClassVar[Invalidation]
     step: ClassVar[float]
-    """Default size of a step, a change of a logarithm (0.5 is a factor of 1.65)."""
+    """Default size of a step: of a strength, or of a logarithm (0.5 is a factor of 1.65)."""
 
     @abstractmethod
     def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
@@ -68,6 +68,61 @@ def register(family: type[Family]) -> type[Family]:
 def _everywhere(flags: list[bool], like: Tensor) -> Tensor:
     """The same flags ``[E]`` for every row of ``like``, ``[B, E]``."""
     return torch.tensor(flags, device=like.device).expand(like.shape[0], -1)
+
+
+def _differs(evidence: Tensor) -> Tensor:
+    """Rows of ``[B, C]`` whose candidates are not all alike, bool ``[B, 1]``: else no ranking changes."""
+    return evidence.amax(1, keepdim=True) > evidence.amin(1, keepdim=True)
+
+
+@register
+class MemoryFamily(Family):
+    """How much what a memory of known pairs recalls counts, see `models.library`."""
+
+    name = "memory"
+    reach = Invalidation.POOLING
+    step = 0.5
+
+    @override
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        return [("recall more", "recall less")]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return calibration.memory.unsqueeze(1)
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.memory += change.squeeze(1)
+
+    @override
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        return _differs(episode.attention.recall)
+
+
+@register
+class HubnessFamily(Family):
+    """How much of a candidate's hubness is subtracted, see `models.library`."""
+
+    name = "hubness"
+    reach = Invalidation.POOLING
+    step = 0.5
+
+    @override
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        return [("subtract more hubness", "subtract less hubness")]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        return calibration.hubness.unsqueeze(1)
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.hubness += change.squeeze(1)
+
+    @override
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        return _differs(episode.attention.hubness)
 
 
 @register

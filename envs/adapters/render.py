@@ -84,7 +84,9 @@ def draw(core: CalibrationCore, now: Snapshot) -> NDArray[np.uint8]:
     rank = int((state.evaluation.score[0] > state.evaluation.score[0, paired]).sum()) + 1
     figure.suptitle(
         f"Attention on the finest level of candidate {paired + 1}, now at rank {rank}: "
-        f"step {steps} of {core.horizon}, return {gain:+.3f}"
+        f"step {steps} of {core.horizon}, return {gain:+.3f}\n"
+        f"library: recall {float(state.calibration.memory[0]):+.2f}, "
+        f"hubness {-float(state.calibration.hubness[0]):+.2f}"
     )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -21,7 +21,7 @@ from envs.attention.incremental import incremental_update, level_statistics
 from envs.attention.kernels.backend import difference, obstacle, update_with_kernels
 from envs.attention.precompute import CHUNK_PAIRS, chunks, paired_columns, precompute, top_logits
 from models import AttentionState, Calibration, HierarchicalAttentionFusion
-from models.haf import refuse_overrides
+from models.haf import library_score, refuse_overrides
 
 
 class Evaluator:
@@ -151,7 +151,8 @@ class Evaluator:
                     update_with_kernels(*given)
                 else:
                     incremental_update(*given, self.chunk_pairs)
-        following.score = _score(attention, attention.token_logits + after.token, following.token_scores)
+        score = _score(attention, attention.token_logits + after.token, following.token_scores)
+        following.score = score + library_score(attention, after)
         return following
 
     @torch.no_grad()
@@ -161,7 +162,8 @@ class Evaluator:
         """KL(calibrated ‖ initial) of everything that a calibration changes, in nats, `[B]`.
 
         The maps' (mean over candidates, levels, heads, tokens), the level gates' (mean over tokens), the
-        token weights' and the head weights' (mean over levels), added up, so that no family is free.
+        token weights', the head weights' (mean over levels) and that of the library on the candidates'
+        probabilities, added up, so that no family is free.
 
         Args:
             attention: Of the episode, batch `[B]`.
@@ -173,8 +175,9 @@ class Evaluator:
         gates = _kl(attention.gate_logits + calibration.level.unsqueeze(1), attention.gate_logits)  # [B, T]
         tokens = _kl(attention.token_logits + calibration.token, attention.token_logits)
         heads = _kl(own + calibration.head, own.expand_as(calibration.head))  # [B, L]
+        library = _kl(evaluation.score, evaluation.score - library_score(attention, calibration))
         gates = (gates * real).sum(-1) / real.sum(-1).clamp_min(1)
-        return evaluation.divergence.mean((-1, -2)) + gates + tokens + heads.mean(-1)
+        return evaluation.divergence.mean((-1, -2)) + gates + tokens + heads.mean(-1) + library
 
 
 def _kl(logits: Tensor, reference: Tensor) -> Tensor:

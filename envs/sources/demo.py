@@ -13,6 +13,7 @@ from envs.episode import Episode
 from envs.functional import CalibrationCore, EnvConfig
 from envs.protocol import FunctionalEnv, Source
 from models import OBJECT_NODES, SIZES, HierarchicalAttentionFusion, PointHierarchy
+from models.memory import CONTEXT, LibraryEvidence
 from models.shapes import AXIS_CHANNELS, SPECTRUM_FREQUENCIES
 
 CANDIDATES = 8
@@ -90,8 +91,18 @@ class DemoSource:
         mask = torch.arange(length) < below(length - shortest + 1, count, 1) + shortest
         is_number = torch.rand((count, length, 1), generator=generator) < self.numbers
         quantities = torch.where(is_number, normal(count, length, 2).exp(), torch.nan)
-        attention = haf.attend(tokens, mask, quantities, shapes, candidates, normal(count, self.candidates))
         positives = torch.arange(self.candidates) == true
+        own_score = normal(count, self.candidates)
+        hubness = normal(size, 1).squeeze(1)[candidates]  # which every text's score of a shape contains
+        library = LibraryEvidence(
+            recall=normal(count, self.candidates) + SIGNAL * positives,
+            hubness=hubness,
+            context=torch.rand((count, len(CONTEXT)), generator=generator),
+            batch_size=[count],
+        )
+        attention = haf.attend(
+            tokens, mask, quantities, shapes, candidates, own_score + hubness, library=library
+        )
         return self.core.episode(attention.detach(), positives)
 
 

@@ -34,7 +34,7 @@ def test_a_term_of_ones_own_telescopes():
         total, parts_total, state = total + reward, parts_total + parts["reward/margin"], next_state
     gain = margins(state.evaluation.score, episode.positives)
     gain = gain - margins(episode.initial.score, episode.positives)
-    assert bool((gain.abs() > 1e-4).all())
+    assert bool((gain.abs() > 1e-6).all())
     torch.testing.assert_close(parts_total, gain, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(total, core.potential(state) - core.potential(core.initial(episode)))
 

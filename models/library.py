@@ -1,0 +1,140 @@
+"""The library, HAF's coarsest level: what an alignment memory says of the pairs of a gallery.
+
+A word attends to patches, regions and the object; the text as a whole attends to known texts, and the shape
+to known shapes (`models.memory`). What these recall is compared with the pair at hand, and each candidate is
+known to be more or less of a hub. Both enter HAF's score by strengths of a `Calibration`, 0 by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.alignment import AlignmentModel, TextEmbedding
+from models.memory import KNOWN, AlignmentMemory, LibraryEvidence, Side, log_mean_exp
+from models.points import PointHierarchy
+
+NEAREST = 32
+"""Known queries, nearest by embedding, over which the hubness of HAF's scores is taken."""
+
+FINE_BETA = 0.5
+"""Inverse temperature of the hubness of HAF's scores, of logits."""
+
+CHUNK_PAIRS = 2048
+
+
+@dataclass(frozen=True)
+class Library:
+    """A memory beside a gallery of ``M`` shapes: what depends on one side alone, worked out once.
+
+    Attributes:
+        memory: The known pairs.
+        recalled: ``[M, E]`` what each shape recalls, see `AlignmentMemory.recall`.
+        hubness: ``[M]`` logits: how readily each shape answers known texts.
+    """
+
+    memory: AlignmentMemory
+    recalled: Tensor
+    hubness: Tensor
+
+    def evidence(
+        self,
+        text: Tensor,
+        shapes: Tensor,
+        candidates: Tensor,
+        scale: Tensor | float,
+        keep: Tensor | None = None,
+    ) -> LibraryEvidence:
+        """Evidence on texts and their candidates.
+
+        Args:
+            text: ``[B, E]`` embeddings of the texts.
+            shapes: ``[M, E]`` those of the gallery.
+            candidates: ``[B, C]`` int64.
+            scale: Logits of a cosine of 1.
+            keep: Known texts that each text may recall, bool ``[B, K]``; all by default.
+        """
+        hubness = self.hubness
+        return LibraryEvidence(
+            recall=pair_recall(self, text, shapes, candidates, scale, keep),
+            hubness=hubness[candidates],
+            context=torch.cat(
+                [
+                    self.memory.likeness(text, "text", KNOWN, keep),
+                    skewness(hubness).expand(len(text), 1),
+                ],
+                dim=1,
+            ),
+            batch_size=[len(text)],
+        )
+
+
+def pair_recall(
+    library: Library,
+    text: Tensor,
+    shapes: Tensor,
+    candidates: Tensor,
+    scale: Tensor | float,
+    keep: Tensor | None = None,
+) -> Tensor:
+    """How far pairs agree with what their texts and their shapes recall: ``[B, C]`` logits.
+
+    ``scale / 2 (recall(t)·s + t·recall(s))``: the same for a text that asks and a shape that asks. The
+    arguments are those of `Library.evidence`.
+    """
+    recalled = library.memory.recall(text, "text", keep)
+    by_text, by_shape = recalled @ shapes.T, text @ library.recalled.T  # [B, M]
+    return 0.5 * scale * (by_text + by_shape).gather(1, candidates)
+
+
+def fine_hubness(
+    model: AlignmentModel,
+    text: TextEmbedding,
+    shapes: PointHierarchy,
+    side: Side,
+    keys_values: tuple[Tensor, Tensor] | None = None,
+    keep: Tensor | None = None,
+) -> Tensor:
+    """How readily candidates answer known queries by HAF's own score, see `models.memory.log_mean_exp`.
+
+    Over the `NEAREST` known queries by embedding of each candidate, as the rest does not come near.
+
+    Args:
+        model: A trained model, in evaluation mode.
+        text: Texts: the candidates, or the known ones that ask.
+        shapes: Shapes: the known ones that ask, or the candidates.
+        side: What the candidates are.
+        keys_values: Projections of the shapes by `HierarchicalAttentionFusion.project`; None makes them.
+        keep: Known queries that count, bool ``[M, K]``; all by default.
+
+    Returns:
+        ``[M]`` logits, M candidates; 0 where none counts.
+    """
+    similarity = text.embedding @ shapes.embedding.T
+    if side == "shape":
+        similarity = similarity.T
+    if keep is not None:
+        similarity = similarity.masked_fill(~keep, -torch.inf)
+    near, asking = similarity.topk(min(NEAREST, similarity.shape[1]), dim=1)
+    if keys_values is None:
+        keys_values = model.haf.project(shapes)
+    found = []
+    for rows in torch.arange(len(asking), device=asking.device).split(max(1, CHUNK_PAIRS // NEAREST)):
+        if side == "text":
+            state = model.attend(text.select(rows), shapes, asking[rows], keys_values=keys_values)
+            score = model.haf.fuse(state).score
+        else:  # every pair is a text with one candidate
+            own = rows.unsqueeze(1).expand(-1, asking.shape[1]).reshape(-1, 1)
+            state = model.attend(text.select(asking[rows].flatten()), shapes, own, keys_values=keys_values)
+            score = model.haf.fuse(state).score.view(len(rows), -1)
+        found.append(log_mean_exp(score, FINE_BETA, near[rows] > -torch.inf))
+    return torch.cat(found) if found else similarity.new_zeros(0)
+
+
+def skewness(values: Tensor) -> Tensor:
+    """Third standardized moment of ``[M]`` numbers; 0 where all are equal."""
+    centered = values - values.mean()
+    deviation = centered.square().mean().sqrt()
+    return (centered / deviation.clamp_min(1e-12)).pow(3).mean() if len(values) else values.new_zeros(())

@@ -1,0 +1,267 @@
+"""Alignment memory: known pairs of texts and shapes, the level of attention above the object.
+
+A query attends to known queries of its own kind and takes over what these turned out to mean, as a
+training-free cache does (Zhang et al., "Tip-Adapter", ECCV 2022), and a candidate that answers any query
+readily is corrected by how readily it answers known ones (Bogolin et al., "Cross modal retrieval with
+querybank normalisation", CVPR 2022). Both directions are alike: a text recalls shapes, a shape recalls texts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tensordict import TensorClass
+from torch import Tensor
+
+Side = Literal["text", "shape"]
+
+SHARPNESS = 40.0
+"""Inverse temperature of a recall, of cosines."""
+
+BETA = 30.0
+"""Inverse temperature of the hubness of embeddings, of cosines."""
+
+KNOWN = 3
+"""How many of the nearest known texts a policy is shown the likeness of."""
+
+CONTEXT = (*(f"likeness of known text {n + 1}" for n in range(KNOWN)), "skew of hubness in the gallery")
+"""Names of the last axis of `LibraryEvidence.context`."""
+
+
+class LibraryEvidence(TensorClass):
+    """What a memory says of ``B`` texts and their ``C`` candidates, batch size ``[B]``. It reads no label.
+
+    Attributes:
+        recall: ``[B, C]`` logits: how far each pair agrees with what its text and its shape recall.
+        hubness: ``[B, C]`` logits: how readily each candidate answers known texts.
+        context: ``[B, len(CONTEXT)]``.
+    """
+
+    recall: Tensor
+    hubness: Tensor
+    context: Tensor
+
+
+def no_library(score: Tensor) -> LibraryEvidence:
+    """The evidence of no memory at all on candidates of scores ``[B, C]``."""
+    zero = torch.zeros_like(score)
+    return LibraryEvidence(
+        zero, zero.clone(), score.new_zeros(len(score), len(CONTEXT)), batch_size=[len(score)]
+    )
+
+
+@dataclass(frozen=True)
+class AlignmentMemory:
+    """Known pairs, as the embeddings of their texts and shapes. ``K`` texts, ``S`` shapes, ``P`` pairs.
+
+    A text may mean several shapes and a shape may have several texts. The pairs take ``4 E (K + S) + 16 P``
+    bytes, and what each text and shape means as many again.
+
+    Attributes:
+        text: ``[K, E]``, L2-normalized.
+        shape: ``[S, E]``, L2-normalized.
+        pairs: ``[P, 2]`` int64, a text and a shape.
+        sharpness: Inverse temperature of a recall.
+    """
+
+    text: Tensor
+    shape: Tensor
+    pairs: Tensor
+    sharpness: float = SHARPNESS
+
+    def __post_init__(self) -> None:
+        if self.text.ndim != 2 or self.shape.ndim != 2 or self.text.shape[1] != self.shape.shape[1]:
+            raise ValueError(
+                f"text {list(self.text.shape)}, shape {list(self.shape.shape)}: expected [K, E] and [S, E]"
+            )
+        if self.pairs.ndim != 2 or self.pairs.shape[1] != 2 or self.pairs.dtype != torch.int64:
+            raise ValueError(f"pairs: expected int64 [P, 2], got {self.pairs.dtype} {list(self.pairs.shape)}")
+        sizes = torch.tensor([len(self.text), len(self.shape)], device=self.pairs.device)
+        if bool(((self.pairs < 0) | (self.pairs >= sizes)).any()):
+            raise ValueError(f"pairs: expected rows of {len(self.text)} texts and {len(self.shape)} shapes")
+        if not (math.isfinite(self.sharpness) and self.sharpness > 0):
+            raise ValueError(f"sharpness={self.sharpness}: expected a positive number")
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of embeddings and pairs."""
+        return sum(part.numel() * part.element_size() for part in (self.text, self.shape, self.pairs))
+
+    def known(self, side: Side) -> Tensor:
+        """Embeddings of one side: texts ``[K, E]`` or shapes ``[S, E]``."""
+        return self.text if side == "text" else self.shape
+
+    def meanings(self, side: Side) -> Tensor:
+        """Mean embedding of what each known text or shape means, ``[K, E]`` or ``[S, E]``; 0 without a pair.
+
+        Its length is below 1 where a text means shapes that differ.
+        """
+        asks, answers = self.pairs.unbind(1) if side == "text" else self.pairs.flip(1).unbind(1)
+        own, other = self.known(side), self.known(_other(side))
+        total = torch.zeros_like(own).index_add_(0, asks, other[answers])
+        count = own.new_zeros(len(own)).index_add_(0, asks, own.new_ones(len(asks)))
+        return total / count.clamp_min(1).unsqueeze(1)
+
+    def recall(self, queries: Tensor, side: Side, keep: Tensor | None = None) -> Tensor:
+        """What queries recall: the means of what known queries like them meant, weighed by likeness.
+
+        ``recall(q) = Σ_b softmax_b(γ q·k_b) m_b`` over known queries ``k_b`` and their `meanings` ``m_b``.
+
+        Args:
+            queries: ``[Q, E]``, L2-normalized.
+            side: What the queries are: texts recall shapes, shapes recall texts.
+            keep: Known queries that each one may recall, bool ``[Q, K]``; all by default, see `others`.
+
+        Returns:
+            ``[Q, E]``; 0 where there is nothing to recall.
+        """
+        known = self.known(side)
+        if not len(known):
+            return torch.zeros_like(queries)
+        logits = self.sharpness * queries @ known.T
+        if keep is not None:
+            logits = logits.masked_fill(~keep, -torch.inf)
+        return logits.softmax(-1).nan_to_num(0.0) @ self.meanings(side)
+
+    def likeness(self, queries: Tensor, side: Side, count: int, keep: Tensor | None = None) -> Tensor:
+        """Cosines of queries ``[Q, E]`` and the known ones nearest to each: ``[Q, count]``, best first.
+
+        0 where fewer are known, or kept; the other arguments are those of `recall`.
+        """
+        cosine = queries @ self.known(side).T
+        if keep is not None:
+            cosine = cosine.masked_fill(~keep, -torch.inf)
+        near = cosine.topk(min(count, cosine.shape[1]), dim=1).values
+        near = torch.nn.functional.pad(near, (0, count - near.shape[1]), value=-torch.inf)
+        return near.masked_fill(near == -torch.inf, 0.0)
+
+    def hubness(
+        self, candidates: Tensor, side: Side, beta: float = BETA, keep: Tensor | None = None
+    ) -> Tensor:
+        """How readily candidates answer known queries, as cosines: see `log_mean_exp`.
+
+        Args:
+            candidates: ``[M, E]``, L2-normalized.
+            side: What the candidates are: shapes are asked for by known texts, texts by known shapes.
+            beta: Inverse temperature.
+            keep: Known queries that count, bool ``[M, K]``, or ``[Q, M, K]`` for each of some queries.
+
+        Returns:
+            ``[M]`` or ``[Q, M]``; 0 where no known query counts.
+        """
+        asking = self.known(_other(side))
+        return log_mean_exp(candidates @ asking.T, beta, keep)
+
+    def others(self, rows: Tensor, side: Side) -> Tensor:
+        """For known queries that ask about themselves, the ones that may help them: bool ``[Q, K]``.
+
+        Left out are a query itself and all that mean one of its own answers: neither a pair nor another name
+        of the same answer may be recalled, or hubs counted, where the answer is to be found out.
+
+        Args:
+            rows: ``[Q]`` rows of this side; -1 for a query that is not known, which all may help.
+            side: What the queries are.
+        """
+        asks, answers = self.pairs.unbind(1) if side == "text" else self.pairs.flip(1).unbind(1)
+        count, answer_count = len(self.known(side)), len(self.known(_other(side)))
+        keep = torch.ones(len(rows), count, dtype=torch.bool, device=rows.device)
+        for number, row in enumerate(rows.tolist()):
+            if row < 0:
+                continue
+            own = torch.zeros(answer_count, dtype=torch.bool, device=rows.device)
+            own[answers[asks == row]] = True
+            keep[number, asks[own[answers]]] = False
+            keep[number, row] = False
+        return keep
+
+    def strangers(self, rows: Tensor, side: Side) -> Tensor:
+        """For known candidates, the known queries that they do not answer: bool ``[M, K]``.
+
+        Only these tell of a candidate's hubness; that it answers its own says nothing about others.
+
+        Args:
+            rows: ``[M]`` rows of the candidates' side; -1 for a candidate that is not known.
+            side: What the candidates are.
+        """
+        answers, asks = self.pairs.unbind(1) if side == "text" else self.pairs.flip(1).unbind(1)
+        keep = torch.ones(len(self.known(side)) + 1, len(self.known(_other(side))), dtype=torch.bool)
+        keep = keep.to(rows.device)
+        keep[answers, asks] = False
+        return keep[rows]  # row -1 is the one that answers nothing
+
+    def add(self, text: Tensor, shape: Tensor) -> AlignmentMemory:
+        """The memory with further pairs ``text[i]``, ``shape[i]``, ``[n, E]`` each, as another memory."""
+        rows = torch.arange(len(text), device=self.pairs.device)
+        pairs = torch.stack([len(self.text) + rows, len(self.shape) + rows], dim=1)
+        return replace(
+            self,
+            text=torch.cat([self.text, text]),
+            shape=torch.cat([self.shape, shape]),
+            pairs=torch.cat([self.pairs, pairs]),
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the pairs into a safetensors file, whole or not at all."""
+        path = Path(path)
+        beside = path.with_name(f"{path.name}.partial")
+        tensors = {"text": self.text, "shape": self.shape, "pairs": self.pairs}
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            beside,
+            metadata={"sharpness": repr(self.sharpness)},
+        )
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> AlignmentMemory:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: The file is missing, damaged or holds something else.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                parts = {name: file.get_tensor(name) for name in ("text", "shape", "pairs")}
+                return cls(**parts, sharpness=float(file.metadata()["sharpness"]))
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}: no alignment memory ({error}); give a file that one was saved in"
+            ) from error
+
+
+def log_mean_exp(scores: Tensor, beta: float, keep: Tensor | None = None) -> Tensor:
+    """Soft maximum of scores over the last axis, ``(1/β) log mean exp(β score)``.
+
+    From the mean (β → 0) to the largest (β → ∞). A mean and no sum: it does not grow with the number of
+    scores. Where it is subtracted from scores, it is a softmax over queries (QB-Norm, Bogolin et al. 2022).
+
+    Args:
+        scores: ``[..., K]``.
+        beta: Inverse temperature, positive.
+        keep: Those that count, bool, broadcastable to the scores; all by default.
+
+    Returns:
+        ``[...]``, 0 where none counts.
+    """
+    if keep is None:
+        if not scores.shape[-1]:
+            return scores.new_zeros(scores.shape[:-1])
+        return ((beta * scores).logsumexp(-1) - math.log(scores.shape[-1])) / beta
+    count = keep.sum(-1)
+    total = (beta * scores).masked_fill(~keep, -torch.inf).logsumexp(-1)
+    return torch.where(count > 0, (total - count.clamp_min(1).log()) / beta, 0.0)
+
+
+def _other(side: Side) -> Side:
+    return "shape" if side == "text" else "text"
