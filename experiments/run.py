@@ -10,7 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from experiments.console import process, tables
 from experiments.data.corpus import load_corpus
 from experiments.evaluation import grounding
-from experiments.evaluation.retrieval_quality import Calibrations, Gallery, calibrate, encode_split, evaluate
+from experiments.evaluation.calibrate_gallery import calibrate
+from experiments.evaluation.directions import directions_of
+from experiments.evaluation.gallery import Gallery, encode_split
+from experiments.evaluation.pair_scores import Calibrations
+from experiments.evaluation.retrieval_quality import evaluate
+from experiments.evaluation.strengths import Choice, choose
 from experiments.settings import command
 from experiments.settings.schema import RunConfig
 from experiments.training import results
@@ -37,9 +42,11 @@ def run(config: RunConfig) -> None:
         train(session)
         train_agent(session)
         with session.timed("evaluate"):
-            gallery = encode_split(session.model, corpus, corpus.splits["test"], device)
+            strengths = fixed_strengths(session)
+            gallery = encode_split(session.model, corpus, corpus.splits["test"], device, session.bank)
             made = calibrate(session.model, gallery, config.eval, session.policy)
-            metrics = evaluate(session.model, gallery, config.eval, made)
+            asked = directions_of(session.model, gallery, config.eval, made)
+            metrics = evaluate(asked, strengths, calibrated=True)
             found = measure_grounding(session, gallery, made)
             show_attention(session, folder / "attention.png")
         gains = {name: float(values.mean()) for name, values in made.gains.items()}
@@ -49,12 +56,25 @@ def run(config: RunConfig) -> None:
         )
         session.journal.close()
         error = results.standard_error(made.gains["return"])
-        outcome = results.write_results(session, metrics, found, gains, error)
+        outcome = results.write_results(session, metrics, found, gains, error, strengths)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
-    tables.show(tables.retrieval_table({t: outcome["metrics"][n] for n, t in results.ROWS.items()}, title))
+    rows = {
+        title: outcome["metrics"][name] for name, title in results.ROWS.items() if name in outcome["metrics"]
+    }
+    tables.show(tables.retrieval_table(rows, title))
     if line := tables.agent_line(outcome["agent"], outcome["config"]["dap"]["margin"]):
         print(line)
     print(f"run folder: {folder}")
+
+
+def fixed_strengths(session: Session) -> Choice | None:
+    """Strengths of the memory that are alike for all queries, chosen on the reward split."""
+    if session.bank is None:
+        return None
+    config, model = session.config, session.model
+    rows = session.corpus.splits["reward"]
+    gallery = encode_split(model, session.corpus, rows, session.device, session.bank)
+    return choose(directions_of(model, gallery, config.eval), config.dap.margin)
 
 
 def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) -> dict[str, dict[str, float]]:

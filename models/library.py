@@ -27,68 +27,68 @@ CHUNK_PAIRS = 2048
 
 @dataclass(frozen=True)
 class Library:
-    """A memory beside a gallery of ``M`` shapes: what depends on one side alone, worked out once.
+    """A memory beside a gallery of ``M`` shapes: what depends on the shapes alone, worked out once.
 
     Attributes:
         memory: The known pairs.
+        shapes: ``[M, E]`` embeddings of the gallery.
         recalled: ``[M, E]`` what each shape recalls, see `AlignmentMemory.recall`.
         hubness: ``[M]`` logits: how readily each shape answers known texts.
     """
 
     memory: AlignmentMemory
+    shapes: Tensor
     recalled: Tensor
     hubness: Tensor
 
     def evidence(
-        self,
-        text: Tensor,
-        shapes: Tensor,
-        candidates: Tensor,
-        scale: Tensor | float,
-        keep: Tensor | None = None,
+        self, text: Tensor, candidates: Tensor, scale: Tensor | float, keep: Tensor | None = None
     ) -> LibraryEvidence:
         """Evidence on texts and their candidates.
 
         Args:
             text: ``[B, E]`` embeddings of the texts.
-            shapes: ``[M, E]`` those of the gallery.
             candidates: ``[B, C]`` int64.
             scale: Logits of a cosine of 1.
             keep: Known texts that each text may recall, bool ``[B, K]``; all by default.
         """
-        hubness = self.hubness
+        recalled = self.memory.recall(text, "text", keep)
+        skew = skewness(self.hubness).expand(len(text), 1)
         return LibraryEvidence(
-            recall=pair_recall(self, text, shapes, candidates, scale, keep),
-            hubness=hubness[candidates],
-            context=torch.cat(
-                [
-                    self.memory.likeness(text, "text", KNOWN, keep),
-                    skewness(hubness).expand(len(text), 1),
-                ],
-                dim=1,
+            recall=pair_recall(
+                text.unsqueeze(1),
+                self.shapes[candidates],
+                recalled.unsqueeze(1),
+                self.recalled[candidates],
+                scale,
             ),
+            hubness=self.hubness[candidates],
+            context=torch.cat([self.memory.likeness(text, "text", KNOWN, keep), skew], dim=1),
             batch_size=[len(text)],
         )
 
 
 def pair_recall(
-    library: Library,
-    text: Tensor,
-    shapes: Tensor,
-    candidates: Tensor,
-    scale: Tensor | float,
-    keep: Tensor | None = None,
+    text: Tensor, shape: Tensor, text_recalls: Tensor, shape_recalls: Tensor, scale: Tensor | float
 ) -> Tensor:
-    """How far pairs agree with what their texts and their shapes recall: ``[B, C]`` logits.
+    """How far pairs agree with what both sides recall: ``scale / 2 (recall(t)·s + t·recall(s))``, in logits.
 
-    ``scale / 2 (recall(t)·s + t·recall(s))``: the same for a text that asks and a shape that asks. The
-    arguments are those of `Library.evidence`.
+    It is the same for a text that asks and a shape that asks.
+
+    Args:
+        text: ``[..., E]`` embeddings.
+        shape: ``[..., E]`` likewise.
+        text_recalls: ``[..., E]`` what the texts recall.
+        shape_recalls: ``[..., E]`` what the shapes recall.
+        scale: Logits of a cosine of 1.
+
+    Returns:
+        ``[...]``.
     """
-    recalled = library.memory.recall(text, "text", keep)
-    by_text, by_shape = recalled @ shapes.T, text @ library.recalled.T  # [B, M]
-    return 0.5 * scale * (by_text + by_shape).gather(1, candidates)
+    return 0.5 * scale * ((text_recalls * shape).sum(-1) + (text * shape_recalls).sum(-1))
 
 
+@torch.no_grad()
 def fine_hubness(
     model: AlignmentModel,
     text: TextEmbedding,
@@ -121,7 +121,7 @@ def fine_hubness(
     if keys_values is None:
         keys_values = model.haf.project(shapes)
     found = []
-    for rows in torch.arange(len(asking), device=asking.device).split(max(1, CHUNK_PAIRS // NEAREST)):
+    for rows in torch.arange(len(asking), device=asking.device).split(CHUNK_PAIRS // NEAREST):
         if side == "text":
             state = model.attend(text.select(rows), shapes, asking[rows], keys_values=keys_values)
             score = model.haf.fuse(state).score
@@ -134,7 +134,7 @@ def fine_hubness(
 
 
 def skewness(values: Tensor) -> Tensor:
-    """Third standardized moment of ``[M]`` numbers; 0 where all are equal."""
+    """Third standardized moment of ``[M]`` numbers, a scalar; 0 where all are equal."""
     centered = values - values.mean()
     deviation = centered.square().mean().sqrt()
     return (centered / deviation.clamp_min(1e-12)).pow(3).mean() if len(values) else values.new_zeros(())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from envs.attention.evaluator import without_dropout
-from models import AlignmentModel, AttentionState, PointHierarchy, TextEmbedding
+from models import AlignmentModel, AttentionState, Library, PointHierarchy, TextEmbedding
 
 if TYPE_CHECKING:
     from envs.episode import Episode
@@ -35,6 +35,7 @@ class HardNegativeEpisodes:
         shortlist: Number of shapes, nearest by global embeddings, from which HAF chooses the candidates;
             None leaves the choice to the embeddings.
         keep_true: Whether a right answer is always among the candidates, if there is one at all.
+        library: What a memory of other pairs says of the gallery; without one there is nothing to recall.
 
     Attributes:
         candidates: Candidates of every text, i64 ``[Q, C]``, nearest first.
@@ -54,6 +55,7 @@ class HardNegativeEpisodes:
         *,
         shortlist: int | None = None,
         keep_true: bool = True,
+        library: Library | None = None,
     ) -> None:
         queries, size = len(text.embedding), len(shapes.embedding)
         if positives.shape != (queries, size) or positives.dtype != torch.bool:
@@ -69,7 +71,7 @@ class HardNegativeEpisodes:
                 "None leaves the choice to the embeddings"
             )
         self.core, self.model = core, model
-        self.text, self.shapes, self.positives = text, shapes, positives
+        self.text, self.shapes, self.positives, self.library = text, shapes, positives, library
         self._keys_values: tuple[Tensor, Tensor] | None = None
         similarity = text.embedding @ shapes.embedding.T  # [Q, M]
         self.candidates = mine_hard_negatives(
@@ -110,8 +112,12 @@ class HardNegativeEpisodes:
         """HAF's attention of texts over candidates; the gallery is projected once, at the first call."""
         if self._keys_values is None:
             self._keys_values = self.model.haf.project(self.shapes)
+        text = self.text.select(rows)
+        library = None
+        if self.library is not None:
+            library = self.library.evidence(text.embedding, candidates, self.model.logit_scale)
         return self.model.attend(
-            self.text.select(rows), self.shapes, candidates, keys_values=self._keys_values
+            text, self.shapes, candidates, keys_values=self._keys_values, library=library
         )
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from agents import Agent, PlanResult, make_agent
 from align3d.errors import settings_of
 from envs import CalibrationCore, Episode, HardNegativeEpisodes, mine_hard_negatives
 from experiments.console.process import generator
+from experiments.data.bank import Bank
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.settings.schema import RunConfig
@@ -185,6 +186,7 @@ def split_episodes(
     indices: Tensor,
     candidates: int,
     device: torch.device,
+    bank: Bank | None = None,
 ) -> HardNegativeEpisodes:
     """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
@@ -195,12 +197,19 @@ def split_episodes(
         indices: The split's shapes.
         candidates: ``C`` of an episode.
         device: Where the model is.
+        bank: Known pairs, none of them of the split.
     """
     texts = corpus.unique_texts(indices)
     text = embed_texts(model, corpus, texts, device)
     shapes = embed_shapes(model, corpus, indices, device)
     return HardNegativeEpisodes(
-        core, model, text, shapes, corpus.positives(texts, indices).to(device), candidates
+        core,
+        model,
+        text,
+        shapes,
+        corpus.positives(texts, indices).to(device),
+        candidates,
+        library=None if bank is None else bank.library(model, shapes),
     )
 
 

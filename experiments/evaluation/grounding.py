@@ -28,7 +28,8 @@ from experiments.data.attention_maps import lift, mass_on_part, mean_of, points_
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import frozen
 from experiments.data.part_mentions import Pairs, find_pairs
-from experiments.evaluation.retrieval_quality import Calibrations, Gallery, without_association
+from experiments.evaluation.gallery import Gallery
+from experiments.evaluation.pair_scores import Calibrations, without_association
 from models import AlignmentModel
 
 BEFORE, AFTER, CHANGE, COVERAGE = "before", "after", "change", "coverage"

@@ -8,8 +8,10 @@ from pathlib import Path
 SCHEMA = 1
 RESULTS, CONFIG, JOURNAL, SEARCH = "results.json", "config.yaml", "metrics.jsonl", "search.png"
 CHECKPOINTS = "checkpoints"
-#: The rankings in results.json: exact search; HAF; HAF as the agent calibrates it.
-BASELINE, RERANKED, FINAL = "baseline", "reranked", "final"
+#: The rankings in results.json: exact search, the same with a memory of known pairs; HAF, HAF with the memory
+#: alike for all queries, HAF as the agent calibrates it; and a perfect re-ranking of the same candidates.
+BASELINE, MEMORY, RERANKED, FIXED, FINAL = "baseline", "memory", "reranked", "fixed", "final"
+CEILING = "ceiling"
 #: Settings that may differ between a run and its resumption.
 FREE = ("resume", "device", "cache")
 FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")

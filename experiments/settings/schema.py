@@ -192,6 +192,7 @@ class RunConfig:
         threads: Threads of PyTorch; null: OMP_NUM_THREADS, else every core. Sums depend on it in the last
             digits.
         cache: Folder of datasets and features; null: $ALIGN3D_CACHE, else ~/.cache/align3d.
+        memory: Known pairs that help queries to come: the train split's (train), or none (off).
         imports: Modules to import first: they register sources, agents, families of your own.
         resume: Go on with the run in hydra.run.dir, from its last checkpoint, with its settings.
     """
@@ -208,6 +209,7 @@ class RunConfig:
     device: str = "auto"
     threads: Threads | None = None
     cache: Path | None = None
+    memory: Literal["train", "off"] = "train"
     imports: list[str] = field(default_factory=list)
     resume: bool = False
 

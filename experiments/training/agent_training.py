@@ -65,16 +65,16 @@ def sources(session: Session) -> tuple[list[HardNegativeEpisodes], HardNegativeE
     train split.
     """
     policy, config, corpus = session.policy, session.config, session.corpus
+    train, device, candidates = corpus.splits["train"], session.device, config.eval.candidates
     reward = split_episodes(
-        policy.core, session.model, corpus, corpus.splits["reward"], config.eval.candidates, session.device
+        policy.core, session.model, corpus, corpus.splits["reward"], candidates, device, session.bank
     )
     if config.dap.folds:
-        learning = [
-            split_episodes(
-                policy.core_of(model), model, corpus, shapes, config.eval.candidates, session.device
-            )
-            for model, shapes in fold_models(session)
-        ]
+        learning = []
+        for model, shapes in fold_models(session):
+            bank = session.known_pairs(model, train[~torch.isin(train, shapes)])
+            core = policy.core_of(model)
+            learning.append(split_episodes(core, model, corpus, shapes, candidates, device, bank))
         return learning, reward
     order = torch.randperm(len(reward), generator=generator(0, "validation"))
     count = max(1, round(config.dap.validation * len(reward)))

@@ -16,10 +16,13 @@ from torch import Tensor
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.retrieval_quality import Metrics
+from experiments.evaluation.strengths import Choice, as_json
 from experiments.run_folder.names import (
     BASELINE,
     CONFIG,
     FINAL,
+    FIXED,
+    MEMORY,
     RERANKED,
     RESULTS,
     SCHEMA,
@@ -32,8 +35,10 @@ from experiments.training.session import Session
 
 ROWS = {
     BASELINE: "exact KNN on global embeddings",
+    MEMORY: "exact KNN + memory",
     RERANKED: "HAF re-ranking",
-    FINAL: "HAF re-ranking after DAP",
+    FIXED: "HAF + memory, fixed",
+    FINAL: "HAF + agent",
 }
 
 
@@ -79,6 +84,7 @@ def write_results(
     grounding: dict[str, Metrics],
     gains: Mapping[str, float],
     return_error: float,
+    strengths: Choice | None,
 ) -> dict[str, Any]:
     """Writes results.json, whole or not at all.
 
@@ -88,6 +94,7 @@ def write_results(
         grounding: Of attention.
         gains: Means over the test queries of what the agent's calibration earned.
         return_error: Standard error of the mean return among them.
+        strengths: Of the memory, alike for all queries; None without a memory.
     """
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {
@@ -113,6 +120,13 @@ def write_results(
             "validation": policy.validation,
             "test": dict(gains),
             "test_return_error": return_error,
+        },
+        "memory": None
+        if session.bank is None or strengths is None
+        else {
+            "pairs": len(session.bank.memory),
+            "bytes": session.bank.memory.resident_bytes,
+            "fixed": as_json(strengths),
         },
         "steps": session.step,
         "reused_steps": session.reused_steps,

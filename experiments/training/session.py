@@ -7,14 +7,17 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from align3d.console import interrupts
 from experiments.dap.controller import DapController
+from experiments.data.bank import Bank, remember
 from experiments.data.batches import Batches, fit
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
@@ -58,6 +61,17 @@ class Session:
         position = self._restore()
         self.journal = MetricsLogger(folder, position, self.step)
         self._saved_at = time.monotonic()
+
+    @cached_property
+    def bank(self) -> Bank | None:
+        """Known pairs under the model as it is at the first call; None with ``memory=off``."""
+        return self.known_pairs(self.model, self.corpus.splits["train"])
+
+    def known_pairs(self, model: AlignmentModel, shapes: Tensor) -> Bank | None:
+        """The bank of shapes ``[S]`` of the data, or of the dataset that ``memory`` names."""
+        if self.config.memory == "off":
+            return None
+        return remember(model, self.corpus, shapes, self.device)
 
     @property
     def checkpoints(self) -> Path:

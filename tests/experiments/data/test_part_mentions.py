@@ -11,8 +11,8 @@ from experiments.data.batches import Batches
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import frozen
 from experiments.data.part_mentions import PartLabels, find_pairs
+from experiments.evaluation.gallery import encode_split
 from experiments.evaluation.grounding import grounding
-from experiments.evaluation.retrieval_quality import encode_split
 from experiments.settings.command import check
 from experiments.settings.schema import register_sizes
 from experiments.training.loss import AlignmentLoss

@@ -14,7 +14,7 @@ from align3d.hashing import hash_json, item_generator
 from align3d.pipeline import build
 from experiments.data.corpus import Corpus, unify
 from experiments.data.part_mentions import LEAST_POINTS
-from experiments.evaluation.retrieval_quality import Gallery, encode_split
+from experiments.evaluation.gallery import Gallery, encode_split
 from models import SIZES, AlignmentModel, TextFeatures, prepare_shapes
 from models.text import tokenize
 

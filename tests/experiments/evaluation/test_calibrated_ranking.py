@@ -11,7 +11,11 @@ import torch
 
 from agents import PlanResult, roll
 from envs import CalibrationCore, EnvConfig, Episode
-from experiments.evaluation.retrieval_quality import Gallery, calibrate, evaluate, score_pairs
+from experiments.evaluation.calibrate_gallery import calibrate
+from experiments.evaluation.directions import directions_of
+from experiments.evaluation.gallery import Gallery
+from experiments.evaluation.pair_scores import score_pairs
+from experiments.evaluation.retrieval_quality import evaluate
 from experiments.settings.schema import EvalConfig
 from models import AlignmentModel
 
@@ -43,19 +47,19 @@ def test_a_calibration_reorders_shapes_and_lifts_no_caption(model: AlignmentMode
     for scores in (looked_up, anew):
         before, after = (
             part.new_empty(len(part)).scatter_(0, order, part).view_as(nearest)
-            for part in (scores.plain, scores.calibrated)
+            for part in (scores.plain, scores.attended)
         )
         assert not torch.allclose(before, after, atol=1e-5)
         torch.testing.assert_close(before.mean(1), after.mean(1))
     torch.testing.assert_close(anew.plain, looked_up.plain)
-    torch.testing.assert_close(anew.calibrated, looked_up.calibrated)
+    torch.testing.assert_close(anew.attended, looked_up.attended)
 
 
 def test_pairs_are_scored_as_one_by_one(model: AlignmentModel, gallery: Gallery) -> None:
     keys = torch.randperm(gallery.similarity.numel(), generator=torch.Generator().manual_seed(0))[:40].sort()
     config = EvalConfig(candidates=3, batch_size=2, grounding=0)
     scores = score_pairs(model, gallery, keys.values, config)
-    assert torch.equal(scores.plain, scores.calibrated)
+    assert torch.equal(scores.plain, scores.attended)
     size = gallery.similarity.shape[1]
     for key, score in zip(keys.values.tolist(), scores.plain.tolist(), strict=True):
         text, shape = torch.tensor([key // size]), torch.tensor([[key % size]])
@@ -71,5 +75,6 @@ def test_an_agent_that_rests_changes_nothing(model: AlignmentModel, gallery: Gal
     made = calibrate(model, gallery, config, policy)
     assert not made.changed.any()
     assert set(made.gains) >= {"return", "acted", "internal"}
-    metrics = evaluate(model, gallery, config, made)
-    assert metrics["final"] == metrics["reranked"] == evaluate(model, gallery, config)["reranked"]
+    metrics = evaluate(directions_of(model, gallery, config, made), calibrated=True)
+    assert metrics["final"] == metrics["reranked"]
+    assert metrics["reranked"] == evaluate(directions_of(model, gallery, config))["reranked"]

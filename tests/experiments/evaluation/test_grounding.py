@@ -18,8 +18,9 @@ from experiments.data.part_mentions import find_pairs
 from experiments.evaluation import attention_plots
 from experiments.evaluation import grounding as grounding_module
 from experiments.evaluation.attention_plots import Row
+from experiments.evaluation.gallery import Gallery, encode_split
 from experiments.evaluation.grounding import WITH_INTERVAL, figures, flat, grounding, summary
-from experiments.evaluation.retrieval_quality import Calibrations, Gallery, encode_split
+from experiments.evaluation.pair_scores import Calibrations
 from models import AlignmentModel, Calibration
 from tests.experiments.evaluation.masts import CONFIG, LEVEL_SIZES, PATCHES, REGIONS
 

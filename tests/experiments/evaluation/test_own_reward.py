@@ -12,7 +12,8 @@ import examples.margin_reward  # registers the term
 from agents import PlanResult, roll
 from envs import CalibrationCore, EnvConfig, Episode, RewardConfig
 from experiments import report
-from experiments.evaluation.retrieval_quality import Gallery, calibrate
+from experiments.evaluation.calibrate_gallery import calibrate
+from experiments.evaluation.gallery import Gallery
 from experiments.settings.schema import EvalConfig
 from models import AlignmentModel
 from tests.experiments.reporting.synthetic_runs import write_run

@@ -4,7 +4,7 @@ import torch
 
 from experiments.data.batches import look_alikes
 from experiments.data.corpus import unify
-from experiments.evaluation.retrieval_quality import rerank
+from experiments.evaluation.directions import rerank
 
 
 def test_captions_with_one_normal_form_are_one_text() -> None:

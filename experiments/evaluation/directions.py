@@ -1,0 +1,175 @@
+"""One direction of retrieval: exact search, HAF on its first candidates, and what a memory adds to both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiments.evaluation.gallery import Gallery
+from experiments.evaluation.pair_scores import Calibrations, keys_of, score_pairs
+from experiments.settings.schema import EvalConfig
+from models import AlignmentModel
+from retrieval import ranks_from_scores
+
+Stage = Literal["search", "rerank"]
+STAGES: tuple[Stage, ...] = ("search", "rerank")
+
+Ranks = NDArray[np.int64]
+
+
+@dataclass
+class Library:
+    """What a memory says in one direction. ``Q`` queries, ``N`` in the gallery, ``C`` re-ranked.
+
+    Attributes:
+        recalled: ``[Q, N]`` cosines of what the queries recall.
+        hubness: ``[N]`` cosines.
+        pair_recall: ``[Q, C]`` logits.
+        fine_hubness: ``[Q, C]`` logits.
+    """
+
+    recalled: Tensor
+    hubness: Tensor
+    pair_recall: Tensor
+    fine_hubness: Tensor
+
+
+@dataclass
+class Direction:
+    """One direction. ``Q`` queries, ``N`` in the gallery, ``C`` re-ranked; on the CPU.
+
+    Attributes:
+        similarity: ``[Q, N]`` cosines of the global embeddings.
+        positives: ``[Q, N]`` bool.
+        candidates: ``[Q, C]``.
+        plain: ``[Q, C]`` HAF's scores.
+        attended: ``[Q, C]`` HAF's scores under the agent's calibration of attention.
+        strengths: ``[Q, 2]`` the agent's strengths of recall and hubness.
+        library: What a memory says; None without one.
+    """
+
+    similarity: Tensor
+    positives: Tensor
+    candidates: Tensor
+    plain: Tensor
+    attended: Tensor
+    strengths: Tensor
+    library: Library | None
+
+    def ranks(self, stage: Stage, recall: float = 0.0, hubness: float = 0.0) -> Ranks:
+        """Ranks ``[Q]`` of the best right answers, with strengths that are the same for all queries."""
+        if stage == "search":
+            score = self.similarity
+            if self.library is not None and (recall or hubness):
+                score = score + recall * self.library.recalled - hubness * self.library.hubness
+            return ranks_from_scores(score.numpy(), self.positives.numpy())
+        score = self.plain
+        if self.library is not None and (recall or hubness):
+            score = score + recall * self.library.pair_recall - hubness * self.library.fine_hubness
+        return self.reranked(score)
+
+    def calibrated(self) -> Ranks:
+        """Ranks under the agent's calibration."""
+        score = self.attended
+        if self.library is not None:
+            recall, hubness = self.strengths.unsqueeze(-1).unbind(1)
+            score = score + recall * self.library.pair_recall - hubness * self.library.fine_hubness
+        return self.reranked(score)
+
+    def reranked(self, score: Tensor) -> Ranks:
+        """Ranks after the candidates were put in the order of scores ``[Q, C]``."""
+        return rerank(score.numpy(), self.right.numpy(), self.ranks("search"))
+
+    @property
+    def right(self) -> Tensor:
+        """Which candidates are right, bool ``[Q, C]``."""
+        return self.positives.gather(1, self.candidates)
+
+
+def rerank(scores: np.ndarray, right: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Ranks after the first candidates were put in a new order.
+
+    Args:
+        scores: ``[Q, C]`` of the candidates.
+        right: ``[Q, C]`` bool.
+        known: ``[Q]`` ranks in the exact search, which hold for a query without a right candidate.
+
+    Returns:
+        ``[Q]`` ranks from 1.
+    """
+    behind = np.maximum(known, scores.shape[1] + 1)
+    return np.where(right.any(1), ranks_from_scores(scores, right), behind)
+
+
+def directions_of(
+    model: AlignmentModel, gallery: Gallery, config: EvalConfig, calibrations: Calibrations | None = None
+) -> dict[str, Direction]:
+    """Both directions of a gallery; HAF scores each pair once, whichever direction needs it.
+
+    The agent calibrates captions. A shape that asks takes the mean of the strengths that were given to the
+    captions among its candidates.
+
+    Args:
+        model: A trained model.
+        gallery: The split.
+        config: How many candidates are re-ranked.
+        calibrations: What the agent made of the captions; None leaves HAF as it is.
+    """
+    device = gallery.similarity.device
+    texts, shapes = gallery.first.to(device), torch.arange(gallery.similarity.shape[1], device=device)
+    forward = gallery.nearest_shapes(config.candidates)[texts]  # [M, C]
+    backward = gallery.nearest_texts(config.candidates)  # [M, C]
+    pairs = {
+        "text_to_shape": (texts.unsqueeze(1).expand_as(forward), forward),
+        "shape_to_text": (backward, shapes.unsqueeze(1).expand_as(backward)),
+    }
+    keys = torch.cat([keys_of(gallery, *pair).flatten() for pair in pairs.values()])
+    unique, place = keys.unique(return_inverse=True)
+    scores = score_pairs(model, gallery, unique, config, calibrations)
+    strengths = gallery.similarity.new_zeros(len(gallery.similarity), 2)
+    if calibrations is not None:
+        strengths = torch.stack([calibrations.calibration.memory, calibrations.calibration.hubness], dim=1)
+    found = {}
+    for name, places in zip(pairs, place.split(forward.numel()), strict=False):
+        by_text = name == "text_to_shape"
+        plain, attended = (part[places].view(len(texts), -1) for part in (scores.plain, scores.attended))
+        found[name] = Direction(
+            similarity=(gallery.similarity[texts] if by_text else gallery.similarity.T).float().cpu(),
+            positives=gallery.positives[gallery.first] if by_text else gallery.positives.T,
+            candidates=(forward if by_text else backward).cpu(),
+            plain=plain.float().cpu(),
+            attended=attended.float().cpu(),
+            strengths=(strengths[texts] if by_text else strengths[backward].mean(1)).cpu(),
+            library=_library(model, gallery, *pairs[name], by_text=by_text),
+        )
+    return found
+
+
+@torch.no_grad()
+def _library(
+    model: AlignmentModel, gallery: Gallery, texts: Tensor, shapes: Tensor, *, by_text: bool
+) -> Library | None:
+    """What the memory says of one direction, whose candidates are pairs ``[Q, C]`` of texts and shapes."""
+    known = gallery.memory
+    if known is None:
+        return None
+    memory = known.library.memory
+    text, shape = gallery.text.embedding, gallery.shapes.embedding
+    if by_text:
+        recalled, hubness = known.recalled[texts[:, 0]] @ shape.T, memory.hubness(shape, "shape")
+        fine = known.library.hubness[shapes]
+    else:
+        recalled, hubness = known.library.recalled @ text.T, memory.hubness(text, "text")
+        fine = known.caption_hubness[texts]
+    recall = torch.cat(
+        [
+            gallery.recall(model.logit_scale, texts[rows], shapes[rows])
+            for rows in torch.arange(len(texts), device=texts.device).split(256)
+        ]
+    )
+    return Library(*(part.float().cpu() for part in (recalled, hubness, recall, fine)))

@@ -1,0 +1,82 @@
+"""Strengths of the library that are the same for all queries of a direction, chosen on labeled queries.
+
+They are the simplest calibration, and the one that an agent has to beat. Held-out queries never choose: these
+are of the reward split. Where none surely gains they are zero, and the library rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.evaluation.directions import STAGES, Direction, Ranks, Stage
+
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """Strengths for one stage and direction.
+
+    Attributes:
+        recall: Of what the query recalls.
+        hubness: Of the correction for hubness.
+        gain: Mean gain in reciprocal rank on the queries that it was chosen on.
+        error: Its standard error.
+    """
+
+    recall: float
+    hubness: float
+    gain: float
+    error: float
+
+    @property
+    def rest(self) -> bool:
+        """Whether nothing is changed."""
+        return not (self.recall or self.hubness)
+
+
+Choice = dict[tuple[Stage, str], Strengths]
+"""Strengths by stage and direction."""
+
+
+def choose(directions: Mapping[str, Direction], margin: float) -> Choice:
+    """Chooses strengths for both stages of both directions.
+
+    Args:
+        directions: Labeled queries, whose known pairs are those of others.
+        margin: Standard errors that the best must gain, or it is zero.
+    """
+    return {
+        (stage, name): _best(direction, stage, margin)
+        for stage in STAGES
+        for name, direction in directions.items()
+    }
+
+
+def as_json(choice: Choice) -> dict[str, dict[str, Any]]:
+    """The strengths by stage and direction, as results.json holds them."""
+    found: dict[str, dict[str, Any]] = {}
+    for (stage, name), strengths in choice.items():
+        found.setdefault(stage, {})[name] = asdict(strengths)
+    return found
+
+
+def _best(direction: Direction, stage: Stage, margin: float) -> Strengths:
+    before = _reciprocal(direction.ranks(stage))
+    best, most = Strengths(0.0, 0.0, 0.0, 0.0), 0.0
+    for recall in GRID:
+        for hubness in GRID:
+            gain = _reciprocal(direction.ranks(stage, recall, hubness)) - before
+            error = float(gain.std()) / len(gain) ** 0.5
+            if gain.mean() > max(most, margin * error):
+                most = float(gain.mean())
+                best = Strengths(recall, hubness, most, error)
+    return best
+
+
+def _reciprocal(ranks: Ranks) -> np.ndarray:
+    return 1.0 / ranks
