@@ -20,6 +20,7 @@ from envs import CalibrationCore, Episode, HardNegativeEpisodes, mine_hard_negat
 from experiments.console.process import generator
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
+from experiments.data.shifted_corpus import shifted_corpus
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, Calibration
 
@@ -183,9 +184,9 @@ def split_episodes(
     model: AlignmentModel,
     corpus: Corpus,
     indices: Tensor,
-    candidates: int,
+    config: RunConfig,
     device: torch.device,
-) -> HardNegativeEpisodes:
+) -> list[HardNegativeEpisodes]:
     """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
     Args:
@@ -193,15 +194,21 @@ def split_episodes(
         model: Frozen from now on.
         corpus: The data.
         indices: The split's shapes.
-        candidates: ``C`` of an episode.
+        config: The run's settings: ``eval.candidates`` are in an episode.
         device: Where the model is.
+
+    Returns:
+        One source of episodes for each of the shifts in ``env.shift``: the same captions in the same order,
+        beside shapes that are shifted so.
     """
     texts = corpus.unique_texts(indices)
     text = embed_texts(model, corpus, texts, device)
-    shapes = embed_shapes(model, corpus, indices, device)
-    return HardNegativeEpisodes(
-        core, model, text, shapes, corpus.positives(texts, indices).to(device), candidates
-    )
+    positives = corpus.positives(texts, indices).to(device)
+    sources = []
+    for shift in config.env.shift:
+        shapes = embed_shapes(model, shifted_corpus(corpus, indices, shift, config), indices, device)
+        sources.append(HardNegativeEpisodes(core, model, text, shapes, positives, config.eval.candidates))
+    return sources
 
 
 def original_place(episode: Episode) -> Tensor:
