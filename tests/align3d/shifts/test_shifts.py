@@ -15,7 +15,6 @@ from align3d.shifts import SHIFTS, Cloud, parse_shift, register_shift
 from models.shapes import GREY
 
 POINTS = 2048
-NAMES = [name for name in SHIFTS if name != "clean"]
 LEVELED = ("partial", "sparse", "scale", "jitter", "rotate")
 LEVELED += ("dropout_global", "dropout_local", "add_global", "add_local")
 
@@ -230,14 +229,15 @@ def registered() -> Iterator[None]:
 
 @pytest.mark.usefixtures("registered")
 def test_a_shift_of_ones_own_has_levels_if_it_takes_one() -> None:
-    @register_shift("flat")
-    def flat(cloud: Cloud, rng: np.random.Generator, level: int = 2) -> Cloud:
-        return dataclasses.replace(cloud, points=cloud.points / np.float32([1, 1, level + 1]))
+    from examples.faded_shift import faded  # which registers it, so not before tests are collected
 
-    np.testing.assert_allclose(shifted("flat:3").points[:, 2], CLOUD.points[:, 2] / 4)
-    assert parse_shift("flat").fingerprint != parse_shift("flat:3").fingerprint
+    register_shift("faded")(faded)
+    weak, strong = (np.ptp(shifted(f"faded:{level}").colors.astype(int), axis=1).mean() for level in (0, 4))
+    assert np.ptp(CLOUD.colors.astype(int), axis=1).mean() > weak > 4 * strong
+    assert equal(dataclasses.replace(shifted("faded"), colors=CLOUD.colors), CLOUD)
+    assert parse_shift("faded").fingerprint != parse_shift("faded:3").fingerprint
     with pytest.raises(ValueError, match="without a colon"):
-        register_shift("flat:2")
+        register_shift("faded:2")
     typed: dict[str, object] = {"register_shift": register_shift}
     with pytest.raises(ValueError, match="in a file"):
         exec("@register_shift('typed')\ndef typed(cloud, rng): return cloud", typed)

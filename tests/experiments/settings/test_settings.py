@@ -165,6 +165,7 @@ def test_the_yaml_of_a_source_lists_its_settings(name: str) -> None:
         ["imports=[examples.spheres_source]", "data=custom", "data.name=spheres", "data.size=30"],
         ["imports=[examples.first_legal_agent]", "agent=custom", "agent.name=first_legal", "+agent.moves=2"],
         ["imports=[examples.contrast_family]", "env.families=[contrast,token,stop]"],
+        ["imports=[examples.faded_shift]", "env.shift=[clean,faded:4]", "train.shift=[faded]"],
         ["imports=[examples.margin_reward]", "reward.weights={margin:0.1}"],
         ["imports=[examples.margin_reward]", "+reward.weights.margin=0.1"],
     ],
