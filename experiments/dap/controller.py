@@ -21,6 +21,7 @@ from experiments.console.process import generator
 from experiments.data.bank import Bank
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
+from experiments.data.shifted_corpus import shifted_corpus
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, Calibration
 
@@ -184,10 +185,10 @@ def split_episodes(
     model: AlignmentModel,
     corpus: Corpus,
     indices: Tensor,
-    candidates: int,
+    config: RunConfig,
     device: torch.device,
     bank: Bank | None = None,
-) -> HardNegativeEpisodes:
+) -> list[HardNegativeEpisodes]:
     """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
     Args:
@@ -195,22 +196,32 @@ def split_episodes(
         model: Frozen from now on.
         corpus: The data.
         indices: The split's shapes.
-        candidates: ``C`` of an episode.
+        config: The run's settings: ``eval.candidates`` are in an episode.
         device: Where the model is.
         bank: Known pairs, none of them of the split.
+
+    Returns:
+        One source of episodes for each of the shifts in ``env.shift``: the same captions in the same order,
+        beside shapes that are shifted so.
     """
     texts = corpus.unique_texts(indices)
     text = embed_texts(model, corpus, texts, device)
-    shapes = embed_shapes(model, corpus, indices, device)
-    return HardNegativeEpisodes(
-        core,
-        model,
-        text,
-        shapes,
-        corpus.positives(texts, indices).to(device),
-        candidates,
-        library=None if bank is None else bank.library(model, shapes),
-    )
+    positives = corpus.positives(texts, indices).to(device)
+    sources = []
+    for shift in config.env.shift:
+        shapes = embed_shapes(model, shifted_corpus(corpus, indices, shift, config), indices, device)
+        sources.append(
+            HardNegativeEpisodes(
+                core,
+                model,
+                text,
+                shapes,
+                positives,
+                config.eval.candidates,
+                library=None if bank is None else bank.library(model, shapes),
+            )
+        )
+    return sources
 
 
 def original_place(episode: Episode) -> Tensor:

@@ -1,7 +1,8 @@
 """Batches of shapes and captions, a function of the seed and the step alone.
 
 Hence a resumed run goes on where it was. First come passes of random batches, then passes in which some
-groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own.
+groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own. In all of
+them a share of the shapes may be shown under a shift (``train.shift``), each epoch other ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,13 +52,21 @@ class Batches:
         config: Epochs and sizes.
         seed: Of the order and the choice of captions.
         device: Where batches are put.
+        shifted: The data once more for each shift in ``config.shift``, with every shape shifted.
 
     Attributes:
         neighbors: ``[n, G - 1]`` the look-alikes of each training shape by its place in the split; None
             before they were mined. Part of a checkpoint: they are of the weights at an epoch's start.
     """
 
-    def __init__(self, corpus: Corpus, config: TrainConfig, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: TrainConfig,
+        seed: int,
+        device: torch.device,
+        shifted: Sequence[Corpus] = (),
+    ) -> None:
         self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
         self.train = corpus.splits["train"]
         self.per_epoch = len(self.train) // config.batch_size
@@ -64,7 +74,8 @@ class Batches:
         self.total = self.random_steps + config.hard_epochs * self.per_epoch
         self.hard_groups = round(config.hard_share * (config.batch_size // config.group))
         self.neighbors: Tensor | None = None
-        self._labels = PartLabels(corpus, self.train) if config.grounding else None
+        self._versions = (corpus, *shifted)
+        self._labels = [PartLabels(each, self.train) for each in self._versions if config.grounding]
 
     def mines_at(self, step: int) -> bool:
         """Whether look-alikes are due to be mined before this step."""
@@ -99,14 +110,41 @@ class Batches:
         texts = own.gather(1, chosen.unsqueeze(1)).squeeze(1)
         rows = torch.arange(len(indices))
         candidates = (rows // group * group).unsqueeze(1) + torch.arange(group)
+        version = self._version(indices, epoch)
         return Batch(
             indices=indices,
-            shapes=corpus.shapes[indices].to(self.device),
+            shapes=self._shapes(indices, version).to(self.device),
             text=corpus.text.select(texts).to(self.device),
             positives=corpus.positives(texts, indices).to(self.device),
             candidates=candidates.to(self.device),
-            parts=None if self._labels is None else self._labels.of(indices, texts, self.device),
+            parts=self._parts(indices, texts, version) if self._labels else None,
         )
+
+    def _version(self, indices: Tensor, epoch: int) -> Tensor:
+        """What the shapes ``[B]`` are shown under in an epoch: number of the shift from 1, 0 for none."""
+        shifts, share = len(self._versions) - 1, self.config.shift_share
+        if not shifts or not share:
+            return torch.zeros_like(indices)
+        draws = torch.rand(len(self.corpus.dataset), generator=generator(self.seed, "shift", epoch))[indices]
+        number = 1 + (draws / share * shifts).long().clamp_max(shifts - 1)
+        return torch.where(draws < share, number, 0)
+
+    def _shapes(self, indices: Tensor, version: Tensor) -> ShapeBatch:
+        shapes = self.corpus.shapes[indices]
+        for number in version[version > 0].unique().tolist():
+            rows = (version == number).nonzero().squeeze(1)
+            shapes[rows] = self._versions[number].shapes[indices[rows]]
+        return shapes
+
+    def _parts(self, indices: Tensor, texts: Tensor, version: Tensor) -> NamedParts:
+        """Named parts, each on the points of its shape as it is shown."""
+        parts = []
+        for number in version.unique().tolist():
+            rows = (version == number).nonzero().squeeze(1)
+            found = self._labels[number].of(indices[rows], texts[rows], self.device)
+            parts.append(dataclasses.replace(found, rows=rows.to(self.device)[found.rows]))
+        columns = ([getattr(part, field.name) for part in parts] for field in dataclasses.fields(NamedParts))
+        return NamedParts(*map(torch.cat, columns))
 
 
 def fit(config: TrainConfig, shapes: int) -> TrainConfig:

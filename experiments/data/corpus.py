@@ -108,7 +108,7 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
         text = encoder.encode(captions, advance=tracker.advance)
     return Corpus(
         dataset=dataset,
-        shapes=_prepare(dataset, config.model, cache / "shapes"),
+        shapes=prepared_shapes(dataset, config.model, cache / "shapes"),
         captions=captions,
         text=text,
         texts_of=texts_of,
@@ -180,22 +180,38 @@ def _splits(dataset: ShapeDataset, data: DataConfig) -> dict[str, Tensor]:
     return splits
 
 
-def _prepare(dataset: ShapeDataset, config: ModelConfig, cache: Path) -> ShapeBatch:
-    """Prepared shapes, from the cache if these shapes were prepared by the same code before."""
-    path = cache / f"{_preparation_key(dataset, config)}.safetensors"
+def prepared_shapes(
+    dataset: ShapeDataset, config: ModelConfig, cache: Path, indices: Tensor | None = None
+) -> ShapeBatch:
+    """Prepared shapes, from the cache if these shapes were prepared by the same code before.
+
+    Args:
+        dataset: The records.
+        config: Sizes of the model that reads them.
+        cache: Folder of prepared shapes.
+        indices: ``[M]`` shapes; None for all.
+
+    Returns:
+        Batch ``[M]``.
+
+    Raises:
+        UserError: The clouds have too few points for the model.
+    """
+    path = cache / f"{_preparation_key(dataset, config, indices)}.safetensors"
+    rows = range(len(dataset)) if indices is None else indices.tolist()
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():  # else another run has prepared them meanwhile
-                _prepare_into(path, dataset, config)
-    return ShapeBatch(**load_file(path), batch_size=[len(dataset)])
+                _prepare_into(path, dataset, config, rows)
+    return ShapeBatch(**load_file(path), batch_size=[len(rows)])
 
 
-def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig) -> None:
+def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig, every: Sequence[int]) -> None:
     parts = []
-    with Tracker("preparing shapes", len(dataset), "shapes") as tracker, settings_of("model"):
-        for start in range(0, len(dataset), PREPARE_CHUNK):
-            rows = range(start, min(start + PREPARE_CHUNK, len(dataset)))
+    with Tracker("preparing shapes", len(every), "shapes") as tracker, settings_of("model"):
+        for start in range(0, len(every), PREPARE_CHUNK):
+            rows = every[start : start + PREPARE_CHUNK]
             points = torch.from_numpy(dataset.points(rows))
             colors = torch.from_numpy(dataset.colors(rows))
             size_m = torch.from_numpy(dataset.size_m(rows))
@@ -206,10 +222,12 @@ def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig) -> Non
     beside.rename(path)
 
 
-def _preparation_key(dataset: ShapeDataset, config: ModelConfig) -> str:
+def _preparation_key(dataset: ShapeDataset, config: ModelConfig, indices: Tensor | None) -> str:
     """Changes with the shapes, the settings that matter and the code that prepares."""
     settings = {name: dataclasses.asdict(config)[name] for name in SHAPE_SETTINGS}
     digest = hashlib.sha256(f"{dataset.hash} {sorted(settings.items())}".encode())
     for module in (models.shapes, models.geometry, models.fourier):
         digest.update(Path(str(module.__file__)).read_bytes())
+    if indices is not None:
+        digest.update(indices.numpy().tobytes())
     return digest.hexdigest()[:24]

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 import align3d.sources
 from agents import AGENTS, make_agent
-from align3d.errors import UserError, did_you_mean, settings_of
+from align3d.errors import DataError, UserError, did_you_mean, settings_of
+from align3d.shifts import CLEAN, parse_shift
 from envs import FAMILIES, STOP, ActionCatalogue, AttentionDims, EnvConfig, RewardConfig
 from models import OBJECT_NODES
 from models.config import SIZES, ModelConfig
@@ -31,6 +32,36 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _listed(value: Any) -> Any:
+    """Refuses a name where a list of names is wanted, in words that show one."""
+    if isinstance(value, str):
+        raise ValueError(f"a list: [{value}]")
+    return value
+
+
+def _shift(name: str) -> str:
+    """Refuses a shift that there is not."""
+    try:
+        parse_shift(name)
+    except DataError as error:
+        raise ValueError(str(error).partition("expected ")[2]) from error
+    return name
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuses shifts that are named twice, with their level and without."""
+    shifts = [parse_shift(name) for name in names]
+    if twice := [name for name, shift in zip(names, shifts, strict=True) if shifts.count(shift) > 1]:
+        raise ValueError(f"different shifts, but {twice[-1]} is named twice")
+    return names
+
+
+def _some(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError(f"at least one shift; [{CLEAN}] leaves shapes as they are")
+    return names
+
+
 Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=0), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), Number]  # what NumPy's and the libraries' generators take
@@ -39,6 +70,9 @@ Threads = Annotated[int, Field(ge=1, le=1024), Number]  # with too many the proc
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ShiftName = Annotated[str, AfterValidator(_shift)]
+Shifts = Annotated[tuple[ShiftName, ...], BeforeValidator(_listed), AfterValidator(_different)]
+SomeShifts = Annotated[Shifts, AfterValidator(_some)]
 
 T = TypeVar("T")
 
@@ -82,6 +116,8 @@ class TrainConfig:
         clip: Largest norm of the gradient.
         fine_weight: Weight of HAF's loss beside the global embeddings'.
         grounding: Weight of minus the log of the attention that words pay to the labeled part they name.
+        shift: Shifts that shapes of a batch may be shown under, such as [grey,jitter:3].
+        shift_share: Share of the shapes of a batch that are shown under one of these shifts.
         text_encoder: Frozen text encoder: minilm, or any sentence-transformers name.
         max_tokens: Tokens of a caption that are read.
         images_every: Steps between attention maps in TensorBoard; 0: only at the end.
@@ -101,6 +137,8 @@ class TrainConfig:
     clip: PositiveFloat = 1.0
     fine_weight: Weight = 1.0
     grounding: Weight = 1.0
+    shift: Shifts = ()
+    shift_share: Share = 0.5
     text_encoder: str = "minilm"
     max_tokens: Annotated[int, Field(ge=1, le=64)] = 32
     images_every: Count = 500
@@ -166,11 +204,24 @@ class EvalConfig:
         candidates: First candidates of the exact search that HAF re-ranks.
         batch_size: Queries at a time.
         grounding: Test shapes on which it is measured whether words look at the parts they name; 0: off.
+        shift: Shifts of the test shapes, each measured by itself.
     """
 
     candidates: Positive = 32
     batch_size: Positive = 32
     grounding: Count = 500
+    shift: SomeShifts = (CLEAN,)
+
+
+@dataclass(frozen=True)
+class EnvSettings(EnvConfig):
+    """Settings of the decision process.
+
+    Attributes:
+        shift: Shifts of the shapes that the agent learns on and is validated on, in equal shares.
+    """
+
+    shift: SomeShifts = (CLEAN,)
 
 
 @dataclass(frozen=True)
@@ -202,7 +253,7 @@ class RunConfig:
     agent: AgentConfig
     train: TrainConfig
     dap: DapConfig
-    env: EnvConfig
+    env: EnvSettings
     eval: EvalConfig
     plain: dict[str, Any]
     seed: Seed = 0
@@ -219,7 +270,7 @@ SECTIONS = {
     "model": ModelConfig,
     "train": TrainConfig,
     "dap": DapConfig,
-    "env": EnvConfig,
+    "env": EnvSettings,
     "reward": RewardConfig,
     "eval": EvalConfig,
     "agent": AgentConfig,
@@ -420,7 +471,7 @@ def _expected(error: ValidationError) -> str:
     return first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
 
 
-def _env(values: Mapping[str, Any], reward: RewardConfig) -> EnvConfig:
+def _env(values: Mapping[str, Any], reward: RewardConfig) -> EnvSettings:
     families = [*FAMILIES, STOP]
     named, steps = values.get("families"), values.get("steps") or {}
     if isinstance(named, str):
@@ -432,7 +483,7 @@ def _env(values: Mapping[str, Any], reward: RewardConfig) -> EnvConfig:
             close = did_you_mean(str(family), families)
             raise UserError(f"env.families has {family!r}{close} (known: {', '.join(families)})")
     _no_unknown(steps, FAMILIES, "env.steps")
-    return _typed(EnvConfig, {**values, "reward": reward}, "env")
+    return _typed(EnvSettings, {**values, "reward": reward}, "env")
 
 
 def _split(schema: type[Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,6 +6,8 @@ from. What is kept is its best state there, or nothing where it never surely gai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -55,45 +57,54 @@ def _learn(session: Session) -> None:
             if spent == 0:
                 break  # an agent that never acts would never be done
             tracker.advance(spent, note=f"return {values['reward/return']:.3f}")
-        show_search(session, validation)
+        show_search(session, validation[0])
 
 
-def sources(session: Session) -> tuple[list[HardNegativeEpisodes], HardNegativeEpisodes]:
+def sources(session: Session) -> tuple[list[HardNegativeEpisodes], list[HardNegativeEpisodes]]:
     """What the agent learns from, and what it is validated on: no query is in both.
 
     The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
-    train split.
+    train split. Of each there is one source for each shift in ``env.shift``, with the same queries.
     """
-    policy, config, corpus = session.policy, session.config, session.corpus
-    train, device, candidates = corpus.splits["train"], session.device, config.eval.candidates
-    reward = split_episodes(
-        policy.core, session.model, corpus, corpus.splits["reward"], candidates, device, session.bank
-    )
+    policy, config, corpus, device = session.policy, session.config, session.corpus, session.device
+    train, reward_split = corpus.splits["train"], corpus.splits["reward"]
+    reward = split_episodes(policy.core, session.model, corpus, reward_split, config, device, session.bank)
     if config.dap.folds:
         learning = []
         for model, shapes in fold_models(session):
             bank = session.known_pairs(model, train[~torch.isin(train, shapes)])
             core = policy.core_of(model)
-            learning.append(split_episodes(core, model, corpus, shapes, candidates, device, bank))
+            learning += split_episodes(core, model, corpus, shapes, config, device, bank)
         return learning, reward
-    order = torch.randperm(len(reward), generator=generator(0, "validation"))
-    count = max(1, round(config.dap.validation * len(reward)))
-    return [reward.only(order[count:])], reward.only(order[:count])
+    queries = len(reward[0])
+    order = torch.randperm(queries, generator=generator(0, "validation"))
+    count = max(1, round(config.dap.validation * queries))
+    return [one.only(order[count:]) for one in reward], [one.only(order[:count]) for one in reward]
 
 
-def validate(policy: DapController, episodes: HardNegativeEpisodes, batch_size: int) -> dict[str, float]:
-    """What the agent gains without labels, over all queries of ``episodes``."""
+def validate(
+    policy: DapController, sources: Sequence[HardNegativeEpisodes], batch_size: int
+) -> dict[str, float]:
+    """What the agent gains without labels, over all queries of the sources.
+
+    Args:
+        policy: The agent.
+        sources: Episodes of the same queries, one source for each shift, which count equally.
+        batch_size: Queries at a time.
+    """
     draws = generator(policy.config.seed, "validation")
     returns, before, after, acted = [], [], [], []
-    for rows in torch.arange(len(episodes)).split(batch_size):
-        episode = episodes.take(rows.to(episodes.candidates.device))
-        result = policy.calibrate(episodes.core, episode, draws)
-        changes = (result.actions >= 0) & (result.actions != _stop(policy))
-        returns.append(result.return_)
-        before.append(external_potential(episode.initial.score, episode.positives) == 1)
-        after.append(external_potential(result.state.evaluation.score, episode.positives) == 1)
-        acted.append(changes.any(1))
-    right, earned = _mean(after), torch.cat(returns)
+    for episodes in sources:
+        for rows in torch.arange(len(episodes)).split(batch_size):
+            episode = episodes.take(rows.to(episodes.candidates.device))
+            result = policy.calibrate(episodes.core, episode, draws)
+            changes = (result.actions >= 0) & (result.actions != _stop(policy))
+            returns.append(result.return_)
+            before.append(external_potential(episode.initial.score, episode.positives) == 1)
+            after.append(external_potential(result.state.evaluation.score, episode.positives) == 1)
+            acted.append(changes.any(1))
+    earned = torch.cat(returns).view(len(sources), -1).mean(0)  # [Q]; shifts of a query are no new queries
+    right = _mean(after)
     return {
         "validation/return": float(earned.mean()),
         "validation/return_error": float(earned.std(correction=0)) / len(earned) ** 0.5,

@@ -20,6 +20,7 @@ from experiments.dap.controller import DapController
 from experiments.data.bank import Bank, remember
 from experiments.data.batches import Batches, fit
 from experiments.data.corpus import Corpus
+from experiments.data.shifted_corpus import shifted_corpus
 from experiments.run_folder import checkpoint
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
@@ -49,7 +50,9 @@ class Session:
         self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
         self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
         self.policy = DapController(self.model, config)
-        self.batches = Batches(corpus, config.train, config.seed, device)
+        every = torch.arange(len(corpus.dataset))
+        shifted = [shifted_corpus(corpus, every, shift, config) for shift in config.train.shift]
+        self.batches = Batches(corpus, config.train, config.seed, device, shifted)
         self.step = 0
         self.reused_steps = 0
         self.seconds: dict[str, float] = {}

@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 import models
 from align3d import naming
 from align3d.pipeline import default_cache
-from experiments.data import attention_maps, batches, part_mentions
+from align3d.shifts import parse_shift
+from experiments.data import attention_maps, batches, part_mentions, shifted_corpus
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
 from experiments.settings.schema import RunConfig
@@ -31,7 +32,7 @@ from experiments.training import loss
 #: Settings of training that leave its numbers alone.
 FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
 #: Code that decides how a warm-up ends.
-_TRAINING = (batches, attention_maps, naming, part_mentions, loss)
+_TRAINING = (batches, attention_maps, naming, part_mentions, shifted_corpus, loss)
 CODE = (*sorted(Path(str(models.__file__)).parent.rglob("*.py")), *(module.__file__ for module in _TRAINING))
 
 
@@ -48,6 +49,7 @@ def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
         "shapes": hashlib.sha256(corpus.splits["train"].numpy().tobytes()).hexdigest(),
         "model": dataclasses.asdict(config.model),
         "train": train,
+        "shifts": [parse_shift(name).fingerprint for name in config.train.shift],
         "seed": config.seed,
         "steps": [steps, total],
         "threads": torch.get_num_threads(),

@@ -78,6 +78,8 @@ def test_another_agent_begins_from_the_same_warm_up(first: Path, cache: Path, tm
         ("dap.mode=off", True),
         ("reward.alpha=1", True),
         ("train.checkpoint_every=7", True),
+        ("env.shift=[grey]", True),
+        ("train.shift=[grey]", False),
         ("seed=1", False),
         ("train.learning_rate=5e-4", False),
         ("train.hard_epochs=2", False),

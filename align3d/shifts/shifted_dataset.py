@@ -1,0 +1,60 @@
+"""Dataset seen through a shift: the shapes of another dataset, shifted as they are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from align3d.dataset import ShapeDataset
+from align3d.hashing import hash_bytes
+from align3d.shifts.cloud import Cloud
+from align3d.shifts.shift_registry import Shift
+
+
+class ShiftedDataset(ShapeDataset):
+    """Some shapes of a dataset, shifted; the others, and all that is said of any, stay as they were.
+
+    Args:
+        dataset: The shapes, on disk.
+        shift: What happens to them.
+        seed: Seed of what the shift draws; each shape has numbers of its own, in whatever order it is read.
+        rows: Shapes to shift, i64 ``[n]``; None for all.
+    """
+
+    def __init__(
+        self, dataset: ShapeDataset, shift: Shift, seed: int = 0, rows: ArrayLike | None = None
+    ) -> None:
+        super().__init__(dataset.path, dataset.manifest, dataset._table)
+        self.original, self.shift, self.seed = dataset, shift, seed
+        self.shifted = np.zeros(len(dataset), dtype=bool)
+        """The shapes that are shifted, bool ``[n]``."""
+        self.shifted[slice(None) if rows is None else np.asarray(rows)] = True
+
+    @property
+    def hash(self) -> str:
+        """Hash of what it holds: of the original dataset, the shift, its seed, and which shapes it is for."""
+        parts = (self.original.hash, self.shift.fingerprint, str(self.seed))
+        return hash_bytes(*(part.encode() for part in parts), np.packbits(self.shifted).tobytes())
+
+    def _rows(self, column: str, indices: ArrayLike | range | slice) -> NDArray[Any]:
+        """Rows of a column, ``[n, width]``, where the shifted ones are made anew."""
+        if isinstance(indices, slice):
+            indices = range(*indices.indices(len(self)))
+        out = super()._rows(column, indices)
+        chosen = np.asarray(indices).reshape(-1)
+        for place in np.flatnonzero(self.shifted[chosen]):
+            out[place] = getattr(self.cloud(int(chosen[place])), column).reshape(-1)
+        return out
+
+    def cloud(self, index: int) -> Cloud:
+        """One shape, shifted."""
+        read = super()._rows
+        cloud = Cloud(
+            points=read("points", [index]).reshape(-1, 3).astype(np.float32),
+            colors=read("colors", [index]).reshape(-1, 3),
+            part=read("part", [index])[0],
+            size_m=read("size_m", [index])[0],
+        )
+        return self.shift(cloud, self.seed, self.content_hashes[index])

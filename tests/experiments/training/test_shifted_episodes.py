@@ -1,0 +1,65 @@
+"""Galleries of the agent's episodes under several shifts: one source each, with the same queries."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from envs import HardNegativeEpisodes
+from experiments.data.corpus import Corpus
+from experiments.settings.command import check
+from experiments.settings.schema import register_sizes
+from experiments.training.agent_training import sources, validate
+from experiments.training.session import Session
+
+register_sizes()
+
+
+def session_of(corpus: Corpus, folder: Path, *more: str) -> Session:
+    agent = ["imports=[examples.first_legal_agent]", "agent=custom", "agent.name=first_legal"]
+    sizes = ["model=tiny", "train.batch_size=4", "train.group=2", "dap.validation=0.4", f"cache={folder}"]
+    (config,) = check([*agent, *sizes, "eval.candidates=3", *more])
+    splits = {"train": torch.arange(4), "reward": torch.arange(4, 12), "test": torch.arange(12, 16)}
+    torch.manual_seed(0)
+    corpus = dataclasses.replace(corpus, splits=splits)
+    session = Session(config, folder / "run", corpus, torch.device("cpu"))
+    session.model.eval()
+    return session
+
+
+def queries_of(episodes: HardNegativeEpisodes) -> set[tuple[float, ...]]:
+    return {tuple(row.tolist()) for row in episodes.text.embedding}
+
+
+def test_every_shift_has_the_same_queries_and_shapes_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    session = session_of(corpus, tmp_path, "env.shift=[clean,unit,jitter:4]")
+    learning, validation = sources(session)
+    assert (len(learning), len(validation)) == (3, 3)
+    assert not queries_of(learning[0]) & queries_of(validation[0])
+    for group in (learning, validation):
+        assert len({frozenset(queries_of(one)) for one in group}) == 1
+        clean, unit, jitter = (one.shapes.extent for one in group)
+        torch.testing.assert_close(unit, clean + torch.full_like(clean, 25.4).log2())
+        assert torch.equal(jitter, clean)  # noise changes the points alone
+        assert not torch.equal(group[2].shapes.embedding, group[0].shapes.embedding)
+    (only,), _ = sources(session_of(corpus, tmp_path))
+    assert torch.equal(only.shapes.nodes, learning[0].shapes.nodes)
+    assert torch.equal(only.candidates, learning[0].candidates)
+
+
+def test_validation_is_over_the_mixture_of_shifts(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    session = session_of(corpus, tmp_path, "env.shift=[clean,partial:4]")
+    _, validation = sources(session)
+    together = validate(session.policy, validation, 4)
+    apart = [validate(session.policy, [one], 4) for one in validation]
+    assert apart[0]["validation/return"] != apart[1]["validation/return"]
+    for name in together.keys() - {"validation/return_error"}:
+        mean = (apart[0][name] + apart[1][name]) / 2
+        assert together[name] == pytest.approx(mean, abs=1e-6), name
+    twice = validate(session.policy, [validation[0], validation[0]], 4)
+    assert twice == pytest.approx(apart[0], abs=1e-6), "a query under two shifts is no second query"
