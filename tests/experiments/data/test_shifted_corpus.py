@@ -11,7 +11,7 @@ from align3d.shifts import SHIFTS, ShiftedDataset, parse_shift
 from experiments.data.corpus import SHAPE_FIELDS, Corpus
 from experiments.data.part_mentions import find_pairs
 from experiments.data.shifted_corpus import shifted_corpus, shifted_shapes
-from experiments.evaluation.retrieval_quality import Gallery, encode_split
+from experiments.evaluation.gallery import Gallery, encode_split
 from experiments.settings.command import check
 from experiments.settings.schema import RunConfig, register_sizes
 from models import AlignmentModel, ShapeBatch, prepare_shapes
