@@ -41,7 +41,7 @@ class EnvConfig:
         families: Families of actions, any subset of ``envs.actions.families.FAMILIES`` and ``stop``.
         horizon: Number of steps until an episode is truncated.
         token_groups: Number of groups that a query's tokens are split into, ``K``.
-        limit: Largest change of an entry of the calibration, a logarithm.
+        limit: Largest change of an entry of the calibration, a logarithm or a strength.
         steps: Sizes of steps by family, where they differ from the family's own.
         leading: Number of candidates whose maps and probabilities are observed.
         backend: Backend that computes steps: ``auto``, ``torch`` (any device) or ``numba`` (faster on a CPU).

@@ -17,6 +17,9 @@ from models import AttentionState, Calibration
 from models.attention_statistics import STATISTICS
 from models.memory import CONTEXT
 
+LEAST_SPREAD = 1e-6
+"""Standard deviation below which values count as equal."""
+
 BOUND = 4.0
 """Observations are clamped to this; most entries lie within [0, 1] or [-1, 1] by themselves."""
 
@@ -143,7 +146,7 @@ def observe_library(attention: AttentionState, score: Tensor, leading: int) -> T
     standard_score = _standardized(score)[0]
     first, second = recall.topk(min(2, recall.shape[1]), dim=-1).values[:, [0, -1]].unbind(-1)
     features = [
-        (recall[:, 0] == first) & (recall_spread > 0),
+        (recall[:, 0] == first) & (recall_spread > LEAST_SPREAD),
         _squash(first - second),
         _squash(recall_spread),
         _squash(hubness_spread),
@@ -159,7 +162,8 @@ def _standardized(values: Tensor) -> tuple[Tensor, Tensor]:
     """Values `[B, C]` less their mean, over their standard deviation, and that, `[B]`; 0 if all are equal."""
     centered = values - values.mean(1, keepdim=True)
     spread = centered.square().mean(1, keepdim=True).sqrt()
-    return torch.where(spread > 1e-6, centered / spread.clamp_min(1e-6), 0.0), spread.squeeze(1)
+    standard = torch.where(spread > LEAST_SPREAD, centered / spread.clamp_min(LEAST_SPREAD), 0.0)
+    return standard, spread.squeeze(1)
 
 
 def _score_features(score: Tensor, before: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ class Calibration(TensorClass):
         token: ``[B, T]``, added to the log of the weights by which the tokens' scores are pooled.
         association: ``[B, T, R]``, added to the attention logits of every point of region ``r`` for token
             ``t``, on the paired candidate alone (the paper's action on a token-point association).
+        memory: ``[B]``, the strength by which the library's recall is added to the scores, see
+            `models.library`.
+        hubness: ``[B]``, the strength by which candidates' hubness is subtracted from them.
     """
 
     level: Tensor

@@ -31,15 +31,25 @@ class Library:
 
     Attributes:
         memory: The known pairs.
-        shapes: ``[M, E]`` embeddings of the gallery.
+        shapes: ``[M, E]`` embeddings of the gallery, none of which are known.
         recalled: ``[M, E]`` what each shape recalls, see `AlignmentMemory.recall`.
         hubness: ``[M]`` logits: how readily each shape answers known texts.
+
+    Raises:
+        ValueError: Tensors of different numbers of shapes.
     """
 
     memory: AlignmentMemory
     shapes: Tensor
     recalled: Tensor
     hubness: Tensor
+
+    def __post_init__(self) -> None:
+        if self.recalled.shape != self.shapes.shape or self.hubness.shape != self.shapes.shape[:1]:
+            raise ValueError(
+                f"shapes {list(self.shapes.shape)}, recalled {list(self.recalled.shape)}, hubness "
+                f"{list(self.hubness.shape)}: expected [M, E], [M, E] and [M]"
+            )
 
     def evidence(
         self, text: Tensor, candidates: Tensor, scale: Tensor | float, keep: Tensor | None = None
@@ -51,6 +61,9 @@ class Library:
             candidates: ``[B, C]`` int64.
             scale: Logits of a cosine of 1.
             keep: Known texts that each text may recall, bool ``[B, K]``; all by default.
+
+        Returns:
+            Batch ``[B]``.
         """
         recalled = self.memory.recall(text, "text", keep)
         skew = skewness(self.hubness).expand(len(text), 1)
@@ -112,29 +125,36 @@ def fine_hubness(
     Returns:
         ``[M]`` logits, M candidates; 0 where none counts.
     """
-    similarity = text.embedding @ shapes.embedding.T
+    candidates, known = text.embedding, shapes.embedding
     if side == "shape":
-        similarity = similarity.T
-    if keep is not None:
-        similarity = similarity.masked_fill(~keep, -torch.inf)
-    near, asking = similarity.topk(min(NEAREST, similarity.shape[1]), dim=1)
+        candidates, known = known, candidates
+    if not len(known) or not len(candidates):
+        return candidates.new_zeros(len(candidates))
     if keys_values is None:
         keys_values = model.haf.project(shapes)
     found = []
-    for rows in torch.arange(len(asking), device=asking.device).split(CHUNK_PAIRS // NEAREST):
+    for rows in torch.arange(len(candidates), device=candidates.device).split(CHUNK_PAIRS // NEAREST):
+        similarity = candidates[rows] @ known.T
+        if keep is not None:
+            similarity = similarity.masked_fill(~keep[rows], -torch.inf)
+        near, asking = similarity.topk(min(NEAREST, len(known)), dim=1)
         if side == "text":
-            state = model.attend(text.select(rows), shapes, asking[rows], keys_values=keys_values)
+            state = model.attend(text.select(rows), shapes, asking, keys_values=keys_values)
             score = model.haf.fuse(state).score
         else:  # every pair is a text with one candidate
-            own = rows.unsqueeze(1).expand(-1, asking.shape[1]).reshape(-1, 1)
-            state = model.attend(text.select(asking[rows].flatten()), shapes, own, keys_values=keys_values)
-            score = model.haf.fuse(state).score.view(len(rows), -1)
-        found.append(log_mean_exp(score, FINE_BETA, near[rows] > -torch.inf))
-    return torch.cat(found) if found else similarity.new_zeros(0)
+            own = rows.unsqueeze(1).expand_as(asking).reshape(-1, 1)
+            state = model.attend(text.select(asking.flatten()), shapes, own, keys_values=keys_values)
+            score = model.haf.fuse(state).score.view_as(near)
+        found.append(log_mean_exp(score, FINE_BETA, near > -torch.inf))
+    return torch.cat(found)
 
 
 def skewness(values: Tensor) -> Tensor:
-    """Third standardized moment of ``[M]`` numbers, a scalar; 0 where all are equal."""
+    """Third standardized moment of ``[M]`` numbers, a scalar; 0 where all are equal, or there is none."""
+    if not len(values):
+        return values.new_zeros(())
     centered = values - values.mean()
     deviation = centered.square().mean().sqrt()
-    return (centered / deviation.clamp_min(1e-12)).pow(3).mean() if len(values) else values.new_zeros(())
+    rounding = 1e-6 * values.abs().amax()
+    skew = (centered / deviation.clamp_min(torch.finfo(values.dtype).tiny)).pow(3).mean()
+    return torch.where(deviation > rounding, skew, 0.0)

@@ -9,7 +9,9 @@ querybank normalisation", CVPR 2022). Both directions are alike: a text recalls 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -30,6 +32,9 @@ BETA = 30.0
 
 KNOWN = 3
 """How many of the nearest known texts a policy is shown the likeness of."""
+
+CHUNK_CELLS = 1 << 24
+"""Most cosines of queries and known ones that are held at a time."""
 
 CONTEXT = (*(f"likeness of known text {n + 1}" for n in range(KNOWN)), "skew of hubness in the gallery")
 """Names of the last axis of `LibraryEvidence.context`."""
@@ -61,14 +66,20 @@ def no_library(score: Tensor) -> LibraryEvidence:
 class AlignmentMemory:
     """Known pairs, as the embeddings of their texts and shapes. ``K`` texts, ``S`` shapes, ``P`` pairs.
 
-    A text may mean several shapes and a shape may have several texts. The pairs take ``4 E (K + S) + 16 P``
-    bytes, and what each text and shape means as many again.
+    A text may mean several shapes and a shape may have several texts. In single precision they take
+    ``4 E (K + S) + 16 P`` bytes, on disk as well, and ``4 E (K + S)`` more once both sides have been recalled
+    from: what each text and shape means is worked out at its first recall. A memory does not change: `add`
+    makes another one.
 
     Attributes:
-        text: ``[K, E]``, L2-normalized.
-        shape: ``[S, E]``, L2-normalized.
+        text: ``[K, E]``, finite, L2-normalized.
+        shape: ``[S, E]``, likewise.
         pairs: ``[P, 2]`` int64, a text and a shape.
         sharpness: Inverse temperature of a recall.
+
+    Raises:
+        ValueError: Tensors of other shapes, kinds or devices, numbers that are not finite, or pairs of rows
+            that there are not.
     """
 
     text: Tensor
@@ -81,6 +92,16 @@ class AlignmentMemory:
             raise ValueError(
                 f"text {list(self.text.shape)}, shape {list(self.shape.shape)}: expected [K, E] and [S, E]"
             )
+        if not self.text.is_floating_point() or self.text.dtype != self.shape.dtype:
+            raise ValueError(f"text {self.text.dtype}, shape {self.shape.dtype}: expected floats of one kind")
+        if not self.text.device == self.shape.device == self.pairs.device:
+            raise ValueError(
+                f"text {self.text.device}, shape {self.shape.device}, pairs {self.pairs.device}: expected "
+                "one device"
+            )
+        for name, embeddings in (("text", self.text), ("shape", self.shape)):
+            if not bool(embeddings.isfinite().all()):
+                raise ValueError(f"{name}: expected finite embeddings, got NaN or an infinity")
         if self.pairs.ndim != 2 or self.pairs.shape[1] != 2 or self.pairs.dtype != torch.int64:
             raise ValueError(f"pairs: expected int64 [P, 2], got {self.pairs.dtype} {list(self.pairs.shape)}")
         sizes = torch.tensor([len(self.text), len(self.shape)], device=self.pairs.device)
@@ -95,7 +116,7 @@ class AlignmentMemory:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of embeddings and pairs."""
+        """Bytes of embeddings and pairs; what they mean is not counted."""
         return sum(part.numel() * part.element_size() for part in (self.text, self.shape, self.pairs))
 
     def known(self, side: Side) -> Tensor:
@@ -107,11 +128,27 @@ class AlignmentMemory:
 
         Its length is below 1 where a text means shapes that differ.
         """
-        asks, answers = self.pairs.unbind(1) if side == "text" else self.pairs.flip(1).unbind(1)
+        return self._text_meanings if side == "text" else self._shape_meanings
+
+    @cached_property
+    def _text_meanings(self) -> Tensor:
+        return self._means("text")
+
+    @cached_property
+    def _shape_meanings(self) -> Tensor:
+        return self._means("shape")
+
+    def _means(self, side: Side) -> Tensor:
+        asks, answers = self._asked(side)
         own, other = self.known(side), self.known(_other(side))
         total = torch.zeros_like(own).index_add_(0, asks, other[answers])
         count = own.new_zeros(len(own)).index_add_(0, asks, own.new_ones(len(asks)))
         return total / count.clamp_min(1).unsqueeze(1)
+
+    def _asked(self, side: Side) -> tuple[Tensor, Tensor]:
+        """The pairs as rows of one side that asks and of the other that answers, ``[P]`` each."""
+        text, shape = self.pairs.unbind(1)
+        return (text, shape) if side == "text" else (shape, text)
 
     def recall(self, queries: Tensor, side: Side, keep: Tensor | None = None) -> Tensor:
         """What queries recall: the means of what known queries like them meant, weighed by likeness.
@@ -129,10 +166,16 @@ class AlignmentMemory:
         known = self.known(side)
         if not len(known):
             return torch.zeros_like(queries)
-        logits = self.sharpness * queries @ known.T
-        if keep is not None:
-            logits = logits.masked_fill(~keep, -torch.inf)
-        return logits.softmax(-1).nan_to_num(0.0) @ self.meanings(side)
+        parts = []
+        for rows in _pieces(len(queries), len(known)):
+            logits = self.sharpness * queries[rows] @ known.T
+            if keep is None:
+                weight = logits.softmax(-1)
+            else:
+                own = keep[rows]
+                weight = logits.masked_fill(~own & own.any(-1, keepdim=True), -torch.inf).softmax(-1) * own
+            parts.append(weight @ self.meanings(side))
+        return torch.cat(parts) if parts else torch.zeros_like(queries)
 
     def likeness(self, queries: Tensor, side: Side, count: int, keep: Tensor | None = None) -> Tensor:
         """Cosines of queries ``[Q, E]`` and the known ones nearest to each: ``[Q, count]``, best first.
@@ -161,7 +204,11 @@ class AlignmentMemory:
             ``[M]`` or ``[Q, M]``; 0 where no known query counts.
         """
         asking = self.known(_other(side))
-        return log_mean_exp(candidates @ asking.T, beta, keep)
+        parts = [
+            log_mean_exp(candidates[rows] @ asking.T, beta, None if keep is None else keep[..., rows, :])
+            for rows in _pieces(len(candidates), len(asking))
+        ]
+        return torch.cat(parts, dim=-1) if parts else candidates.new_zeros(0)
 
     def others(self, rows: Tensor, side: Side) -> Tensor:
         """For known queries that ask about themselves, the ones that may help them: bool ``[Q, K]``.
@@ -173,13 +220,13 @@ class AlignmentMemory:
             rows: ``[Q]`` rows of this side; -1 for a query that is not known, which all may help.
             side: What the queries are.
         """
-        asks, answers = self.pairs.unbind(1) if side == "text" else self.pairs.flip(1).unbind(1)
+        asks, answers = self._asked(side)
         count, answer_count = len(self.known(side)), len(self.known(_other(side)))
-        keep = torch.ones(len(rows), count, dtype=torch.bool, device=rows.device)
+        keep = torch.ones(len(rows), count, dtype=torch.bool, device=self.pairs.device)
         for number, row in enumerate(rows.tolist()):
             if row < 0:
                 continue
-            own = torch.zeros(answer_count, dtype=torch.bool, device=rows.device)
+            own = torch.zeros(answer_count, dtype=torch.bool, device=self.pairs.device)
             own[answers[asks == row]] = True
             keep[number, asks[own[answers]]] = False
             keep[number, row] = False
@@ -194,20 +241,30 @@ class AlignmentMemory:
             rows: ``[M]`` rows of the candidates' side; -1 for a candidate that is not known.
             side: What the candidates are.
         """
-        answers, asks = self.pairs.unbind(1) if side == "text" else self.pairs.flip(1).unbind(1)
-        keep = torch.ones(len(self.known(side)) + 1, len(self.known(_other(side))), dtype=torch.bool)
-        keep = keep.to(rows.device)
+        answers, asks = self._asked(side)
+        size = (len(self.known(side)) + 1, len(self.known(_other(side))))
+        keep = torch.ones(size, dtype=torch.bool, device=self.pairs.device)
         keep[answers, asks] = False
-        return keep[rows]  # row -1 is the one that answers nothing
+        return keep[rows.clamp_min(-1)]  # the last row is the one that answers nothing
 
     def add(self, text: Tensor, shape: Tensor) -> AlignmentMemory:
-        """The memory with further pairs ``text[i]``, ``shape[i]``, ``[n, E]`` each, as another memory."""
+        """The memory with further pairs ``text[i]``, ``shape[i]``, ``[n, E]`` each, as another memory.
+
+        A text that is known already becomes one more row, which is recalled as much as the first.
+
+        Raises:
+            ValueError: Not as many texts as shapes, or embeddings of another width or kind.
+        """
+        if text.shape != (len(text), self.text.shape[1]) or shape.shape != text.shape:
+            raise ValueError(
+                f"text {list(text.shape)}, shape {list(shape.shape)}: expected [n, {self.text.shape[1]}] each"
+            )
         rows = torch.arange(len(text), device=self.pairs.device)
         pairs = torch.stack([len(self.text) + rows, len(self.shape) + rows], dim=1)
         return replace(
             self,
-            text=torch.cat([self.text, text]),
-            shape=torch.cat([self.shape, shape]),
+            text=torch.cat([self.text, text.to(self.text)]),
+            shape=torch.cat([self.shape, shape.to(self.shape)]),
             pairs=torch.cat([self.pairs, pairs]),
         )
 
@@ -228,15 +285,16 @@ class AlignmentMemory:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: The file is missing, damaged or holds something else.
+            ValueError: The file is missing, damaged or holds something else, in one line that names it.
         """
         try:
             with safe_open(path, "pt") as file:
                 parts = {name: file.get_tensor(name) for name in ("text", "shape", "pairs")}
                 return cls(**parts, sharpness=float(file.metadata()["sharpness"]))
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"{path}: no alignment memory ({error}); give a file that one was saved in"
+                f"{path}: no alignment memory ({reason}); give a file that one was saved in"
             ) from error
 
 
@@ -248,19 +306,35 @@ def log_mean_exp(scores: Tensor, beta: float, keep: Tensor | None = None) -> Ten
 
     Args:
         scores: ``[..., K]``.
-        beta: Inverse temperature, positive.
-        keep: Those that count, bool, broadcastable to the scores; all by default.
+        beta: Inverse temperature.
+        keep: Those that count, bool, broadcast with the scores; all by default.
 
     Returns:
         ``[...]``, 0 where none counts.
+
+    Raises:
+        ValueError: ``beta`` is not positive and finite.
     """
+    if not (math.isfinite(beta) and beta > 0):
+        raise ValueError(f"beta={beta}: expected a positive number")
+    if not scores.shape[-1]:
+        shape = scores.shape if keep is None else torch.broadcast_shapes(scores.shape, keep.shape)
+        return scores.new_zeros(shape[:-1])
     if keep is None:
-        if not scores.shape[-1]:
-            return scores.new_zeros(scores.shape[:-1])
         return ((beta * scores).logsumexp(-1) - math.log(scores.shape[-1])) / beta
-    count = keep.sum(-1)
-    total = (beta * scores).masked_fill(~keep, -torch.inf).logsumexp(-1)
-    return torch.where(count > 0, (total - count.clamp_min(1).log()) / beta, 0.0)
+    scores, keep = torch.broadcast_tensors(scores, keep)
+    count = keep.sum(-1, keepdim=True)
+    left_out = ~keep & (count > 0)  # where none counts nothing is left out, so that no infinity comes about
+    total = (beta * scores).masked_fill(left_out, -torch.inf).logsumexp(-1)
+    mean = (total - count.squeeze(-1).clamp_min(1).to(scores.dtype).log()) / beta
+    return torch.where(count.squeeze(-1) > 0, mean, 0.0)
+
+
+def _pieces(queries: int, known: int) -> Iterator[slice]:
+    """Rows of queries in pieces of at most `CHUNK_CELLS` cosines with known ones."""
+    step = max(1, CHUNK_CELLS // max(known, 1))
+    for start in range(0, queries, step):
+        yield slice(start, start + step)
 
 
 def _other(side: Side) -> Side:

@@ -37,7 +37,7 @@ class ActionCatalogue:
     Args:
         families: Names of families, any subset of ``FAMILIES`` and ``"stop"``.
         dims: Numbers of levels, heads, regions and token groups to act on.
-        limit: Largest change of an entry, a logarithm.
+        limit: Largest change of an entry, a logarithm or a strength.
         steps: Sizes of steps by family, where they differ from the family's own, which are at most the limit.
 
     Attributes:

@@ -41,7 +41,7 @@ class HardNegativeEpisodes:
         candidates: Candidates of every text, i64 ``[Q, C]``, nearest first.
 
     Raises:
-        ValueError: Numbers out of range, or positives of another shape.
+        ValueError: Numbers out of range, positives of another shape, or a library of another gallery.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class HardNegativeEpisodes:
                 f"shortlist={shortlist}: must be at least candidates={candidates}, which are chosen from it; "
                 "None leaves the choice to the embeddings"
             )
+        if library is not None and len(library.shapes) != size:
+            raise ValueError(f"library: of {len(library.shapes)} shapes, expected one of these {size}")
         self.core, self.model = core, model
         self.text, self.shapes, self.positives, self.library = text, shapes, positives, library
         self._keys_values: tuple[Tensor, Tensor] | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from experiments.data.corpus import Corpus
 from models import AlignmentModel, PointHierarchy, TextEmbedding, TextFeatures
+
+if TYPE_CHECKING:
+    from experiments.data.corpus import Corpus
 
 CHUNK = 128
 

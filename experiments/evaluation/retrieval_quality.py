@@ -9,13 +9,16 @@ caption are right answers for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.evaluation.directions import Direction, Stage
-from experiments.evaluation.strengths import Choice
 from experiments.run_folder.names import BASELINE, CEILING, FINAL, FIXED, MEMORY, RERANKED
 from retrieval import summarize
+
+if TYPE_CHECKING:
+    from experiments.evaluation.directions import Direction, Stage
+    from experiments.evaluation.strengths import Choice
 
 Metrics = dict[str, float]
 
