@@ -116,5 +116,5 @@ def test_a_run_that_is_done_shows_its_table_again(uninterrupted: Path) -> None:
     before = (uninterrupted / "metrics.jsonl").read_bytes()
     done = run(uninterrupted, "resume=true")
     assert done.returncode == 0, done.stderr
-    assert "HAF re-ranking after DAP" in done.stdout
+    assert "HAF + agent" in done.stdout
     assert (uninterrupted / "metrics.jsonl").read_bytes() == before
