@@ -56,7 +56,12 @@ class Folding:
     @property
     def folded_width(self) -> int:
         """``D + 2``, filled up."""
-        return -(-(self.width + 2) // MULTIPLE) * MULTIPLE
+        return folded_width(self.width)
+
+
+def folded_width(width: int) -> int:
+    """Width of folded vectors: ``D + 2``, filled up."""
+    return -(-(width + 2) // MULTIPLE) * MULTIPLE
 
 
 def fold_vectors(vectors: NDArray[np.float32], hubness: NDArray[np.float32], folding: Folding) -> Floats:
