@@ -24,7 +24,7 @@ from experiments.run_folder.names import CONFIG
 from experiments.training.results import versions
 
 SCHEMA = 1
-WIDTH = 150
+WIDTH = 170
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from experiments.index_evaluation.strengths import (
     choose_strengths,
 )
 from models.rerank.late_interaction import LightHead
+from retrieval import KnownPairs
+from retrieval.memory.reranking import MemoryTerms
 
 PARTS = {"light": ("light",), "cascade": ("light", "haf"), "haf": ("haf",)}
 """Of each ranking, those that memory has strengths for."""
@@ -88,41 +91,64 @@ def memory_of(
     )
     positives = corpus.positives(texts, reward).numpy()
     first = torch.searchsorted(texts, corpus.first_texts(reward)).numpy()
-    parts = sorted({part for name in settings.rerank for part in PARTS[name]})
-    strengths: dict[Direction, dict[str, Strengths]] = {}
-    with Tracker("choosing strengths of memory", len(DIRECTIONS) * (1 + len(parts)), "rankings") as tracker:
+    asked: dict[Direction, Asked] = {
+        "text_to_shape": Asked(first, positives[first], bank.own_of_shapes(reward)),
+        "shape_to_text": Asked(np.arange(len(reward)), positives.T, bank.own_of_texts(texts)),
+    }
+    with Tracker("choosing strengths of memory", len(DIRECTIONS), "directions") as tracker:
+        strengths: dict[Direction, dict[str, Strengths]] = {}
         for direction in DIRECTIONS:
-            forth = direction == "text_to_shape"
-            rows, right = (first, positives[first]) if forth else (np.arange(len(reward)), positives.T)
-            queries, vectors = made.vectors(direction)
             pairs = bank.pairs[direction]
-            own = bank.own_of_shapes(reward) if forth else bank.own_of_texts(texts)
-            queries = queries[rows]
-            base, recalled = queries @ vectors.T, pairs.recall(queries) @ vectors.T
-            hubness = pairs.hubness(vectors, own)
-            chosen = choose_strengths(
-                base,
-                recalled,
-                hubness,
-                right,
-                recalls=RECALLS if settings.memory_recall is None else (settings.memory_recall,),
-                hubnesses=HUBNESSES if settings.memory_hubness is None else (settings.memory_hubness,),
-                seed=settings.seed,
-            )
-            found = strengths[direction] = {FIRST_STAGE: chosen}
+            terms = made.remember(direction, of_bank, pairs, asked[direction].own)
+            strengths[direction] = _chosen(direction, made, pairs, terms, asked[direction], settings)
             tracker.advance(note=direction)
-            order = np.argsort(-(base + chosen.recall * recalled - chosen.hubness * hubness), axis=1)
-            some = np.random.default_rng(settings.seed).permutation(len(rows))[:QUERIES]
-            plain = made.make(direction)
-            for part, term in made.remember(direction, of_bank, pairs, own).items():
-                if part in parts:
-                    ids = order[some, : CANDIDATES[part]]
-                    found[part] = choose_strengths(
-                        plain[part](rows[some], ids),
-                        term.evidence(rows[some], ids),
-                        term.hubness_of(ids),
-                        np.take_along_axis(right[some], ids, 1),
-                        seed=settings.seed,
-                    )
-                    tracker.advance(note=f"{direction}, {part}")
     return RunMemory(bank, of_bank, strengths)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One direction of a split.
+
+    Attributes:
+        rows: ``[Q]`` of what asks, among all texts or shapes.
+        right: ``[Q, N]`` bool.
+        own: ``[N, P]`` places of each candidate's own pairs.
+    """
+
+    rows: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    own: NDArray[np.int64] | None
+
+
+def _chosen(
+    direction: Direction,
+    made: Rerankers,
+    pairs: KnownPairs,
+    terms: Mapping[str, MemoryTerms],
+    asked: Asked,
+    settings: Settings,
+) -> dict[str, Strengths]:
+    """Strengths of the first stage, and of the re-rankers on what it then finds."""
+    everything, vectors = made.vectors(direction)
+    queries = everything[asked.rows]
+    base, recalled = queries @ vectors.T, pairs.recall(queries) @ vectors.T
+    hubness = pairs.hubness(vectors, asked.own)
+    recalls = RECALLS if settings.memory_recall is None else (settings.memory_recall,)
+    hubnesses = HUBNESSES if settings.memory_hubness is None else (settings.memory_hubness,)
+    first = choose_strengths(
+        base, recalled, hubness, asked.right, recalls=recalls, hubnesses=hubnesses, seed=settings.seed
+    )
+    found = {FIRST_STAGE: first}
+    order = np.argsort(-(base + first.recall * recalled - first.hubness * hubness), axis=1)
+    some = np.random.default_rng(settings.seed).permutation(len(asked.rows))[:QUERIES]
+    rows, right, rerankers = asked.rows[some], asked.right[some], made.make(direction)
+    for part in dict.fromkeys(part for name in settings.rerank for part in PARTS[name]):
+        ids = order[some, : CANDIDATES[part]]
+        found[part] = choose_strengths(
+            rerankers[part](rows, ids),
+            terms[part].evidence(rows, ids),
+            terms[part].hubness_of(ids),
+            np.take_along_axis(right, ids, 1),
+            seed=settings.seed,
+        )
+    return found

@@ -133,7 +133,7 @@ class Rerankers:
             terms: Of memory for ``light`` and ``haf``, see `remember`; the cascade has both.
         """
         coarse = Similarity(*self.vectors(direction), float(self._model.logit_scale))
-        parts = {
+        parts: dict[str, list[Reranker]] = {
             "light": [LightReranker(*self._light, direction), coarse],
             "haf": [HafReranker(self._model, *self._full, direction), coarse],
         }
@@ -158,14 +158,11 @@ class Rerankers:
         keys, _ = bank.vectors(direction)
         recalled, coarse = pairs.recall(queries), Similarity(vectors, keys, scale)
         # candidates look for the known queries that they answer best: the other direction, the bank's side
-        light, full = (
-            (theirs[0], ours[1]) if direction == "text_to_shape" else (ours[0], theirs[1])
-            for ours, theirs in ((self._light, bank._light), (self._full, bank._full))
-        )
+        texts, shapes = (bank, self) if direction == "text_to_shape" else (self, bank)
         back = OPPOSITE[direction]
         scores = {
-            "light": Sum(LightReranker(*light, back), coarse),
-            "haf": Sum(HafReranker(self._model, *full, back), coarse),
+            "light": Sum(LightReranker(texts._light[0], shapes._light[1], back), coarse),
+            "haf": Sum(HafReranker(self._model, texts._full[0], shapes._full[1], back), coarse),
         }
         return {
             name: MemoryTerms(

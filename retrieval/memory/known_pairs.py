@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from compiling import cached_njit
 from retrieval.storage import read_folder, save_folder
 from retrieval.validation import Checked, check_vectors, real
 
@@ -32,6 +33,8 @@ Ints = NDArray[np.int64]
 #: Chosen on the reward split of KiCad ``tiny``, see docs/retrieval.md.
 SHARPNESS, BETA = 60.0, 30.0
 FILE = "memory.safetensors"
+_NOTHING = 1e-8  # of the nearest key's weight, below which a key's value is not even read
+_FEW = 0.15  # share of the keys up to which adding their values one by one is faster than a matrix product
 _ROWS, _PAIRS = 512, 2048  # of a block of scores, 4 MB, which stays in the processor's cache
 
 
@@ -134,7 +137,10 @@ class KnownPairs:
             for part, scores in _blocks(some, keys, None if own is None else own[rows]):
                 weights, shrink = total.add(scores)
                 recalled[rows] *= shrink[:, None]
-                recalled[rows] += weights @ values[part]
+                if np.count_nonzero(weights > _NOTHING) < _FEW * weights.size:
+                    _add_weighted(weights, values[part], recalled[rows])
+                else:
+                    recalled[rows] += weights @ values[part]
             recalled[rows] /= np.where(total.sums > 0, total.sums, 1)[:, None]
         return recalled
 
@@ -312,6 +318,19 @@ def _blocks(rows: Floats, keys: Floats, own: Ints | None) -> Iterator[tuple[slic
             row, column = np.nonzero((own >= start) & (own < start + scores.shape[1]))
             scores[row, own[row, column] - start] = -np.inf
         yield part, scores
+
+
+@cached_njit(fastmath={"contract"})
+def _add_weighted(weights: Floats, values: Floats, sums: Floats) -> None:
+    """Adds values ``[m, D]`` to sums ``[n, D]`` by weights ``[n, m]``, those next to nothing aside."""
+    for row in range(weights.shape[0]):
+        total = sums[row]
+        for pair in range(weights.shape[1]):
+            weight = weights[row, pair]
+            if weight > _NOTHING:
+                value = values[pair]
+                for column in range(len(total)):
+                    total[column] += weight * value[column]
 
 
 def _read_only(array: Floats) -> Floats:
