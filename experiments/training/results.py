@@ -124,6 +124,8 @@ def write_results(
         "memory": None
         if session.bank is None or strengths is None
         else {
+            "source": config.memory,
+            "hash": None if session.memory_data is None else session.memory_data.dataset.hash,
             "pairs": len(session.bank.memory),
             "bytes": session.bank.memory.resident_bytes,
             "fixed": as_json(strengths),
