@@ -74,8 +74,8 @@ class RewardConfig:
             price, and null is for none.
     """
 
-    alpha: float = 0.1
-    kl_weight: float = 0.01
+    alpha: float = 0.0
+    kl_weight: float = 0.005
     weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:

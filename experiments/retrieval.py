@@ -16,7 +16,7 @@ from experiments.console.writable import writable_folder
 from experiments.index_evaluation import measured_tables
 from experiments.index_evaluation.generated_gallery import new_source
 from experiments.index_evaluation.load_run import check_run, open_run, read_config
-from experiments.index_evaluation.measure import Measured, Problem, engines_of, measure, pinned
+from experiments.index_evaluation.measure import WITH_MEMORY, Measured, Problem, engines_of, measure, pinned
 from experiments.index_evaluation.options import Settings, parse, usage
 from experiments.index_evaluation.problems import problem_of_mixture, problems_of_new, problems_of_run
 from experiments.index_evaluation.recall_plot import recall_plot
@@ -24,7 +24,7 @@ from experiments.run_folder.names import CONFIG
 from experiments.training.results import versions
 
 SCHEMA = 1
-WIDTH = 150
+WIDTH = 170
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,26 +58,47 @@ def run(settings: Settings, out: Path) -> None:
     by_size: dict[int, Mapping[str, Measured]] = {}
     header: dict[str, Any] = {}
     for problem in _problems(settings, out, header):
-        measured = measure(problem, settings)
-        by_size[len(problem.vectors)] = measured
         name = problem.name
         for direction, words in tables.DIRECTIONS.items():
             name = name.replace(direction, words)
+        if problem.memory is not None:
+            for line in measured_tables.memory_lines(name, problem.memory, len(problem.vectors)):
+                print(line)
+        measured = measure(problem, settings)
+        by_size[len(problem.vectors)] = {
+            engine: one for engine, one in measured.items() if not engine.endswith(WITH_MEMORY)
+        }
         title = f"{name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
         tables.show(measured_tables.quality_table(measured, title), WIDTH)
         wanted = f"{title}; the fastest setting with overlap ≥ {settings.recall}"
         tables.show(measured_tables.cost_table(measured, wanted), WIDTH)
-        plot = out / f"{_slug(problem.name)}.png"
-        recall_plot({name: one.points for name, one in measured.items()}, plot, title=title, k=settings.k)
         found[problem.name] = {
             "vectors": len(problem.vectors),
             "queries": len(problem.queries),
-            "plot": plot.name,
+            "plot": _plot(by_size[len(problem.vectors)], out, problem.name, title, settings.k),
             "engines": measured_tables.as_json(measured),
         }
+        if problem.memory is not None:
+            with_memory = {
+                engine.removesuffix(WITH_MEMORY): one
+                for engine, one in measured.items()
+                if engine.endswith(WITH_MEMORY)
+            }
+            slug = f"{problem.name}{WITH_MEMORY}"
+            found[problem.name] |= {
+                "plot_memory": _plot(with_memory, out, slug, f"{title}{WITH_MEMORY}", settings.k),
+                "memory": measured_tables.memory_json(problem.memory),
+            }
         _write(settings, out, header, found)
     if len(settings.size) > 1:  # of a mixture or of new shapes
         measured_tables.size_plot(by_size, out / "size.png", settings.recall, settings.k)
+
+
+def _plot(measured: Mapping[str, Measured], out: Path, name: str, title: str, k: int) -> str:
+    """Draws recall against speed; the file's name."""
+    path = out / f"{name.replace(',', '').replace(' × ', 'x').replace(' + ', '-').replace(' ', '-')}.png"
+    recall_plot({engine: one.points for engine, one in measured.items()}, path, title=title, k=k)
+    return path.name
 
 
 def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator[Problem]:
@@ -120,10 +141,6 @@ def _out(settings: Settings) -> Path:
     if out is None:
         out = Path("outputs") / "retrieval" if settings.run is None else settings.run / "retrieval"
     return writable_folder(f"out={out}", out)
-
-
-def _slug(name: str) -> str:
-    return name.replace(",", "").replace(" × ", "x").replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,9 @@ from experiments.console import process, tables
 from experiments.data.corpus import load_corpus
 from experiments.data.memory_data import load_memory_data
 from experiments.evaluation import grounding
-from experiments.evaluation.calibrate_gallery import calibrate
-from experiments.evaluation.directions import directions_of
-from experiments.evaluation.gallery import Gallery, encode_split
+from experiments.evaluation.gallery import Gallery
+from experiments.evaluation.held_out import measure_held_out
 from experiments.evaluation.pair_scores import Calibrations
-from experiments.evaluation.retrieval_quality import evaluate
-from experiments.evaluation.strengths import Choice, choose
 from experiments.run_folder.names import KNOWN_PAIRS
 from experiments.settings import command
 from experiments.settings.schema import RunConfig
@@ -47,39 +44,24 @@ def run(config: RunConfig) -> None:
         if session.bank is not None:
             session.bank.memory.save(folder / KNOWN_PAIRS)
         with session.timed("evaluate"):
-            strengths = fixed_strengths(session)
-            gallery = encode_split(session.model, corpus, corpus.splits["test"], device, session.bank)
-            made = calibrate(session.model, gallery, config.eval, session.policy)
-            asked = directions_of(session.model, gallery, config.eval, made)
-            metrics = evaluate(asked, strengths, calibrated=True)
-            found = measure_grounding(session, gallery, made)
+            held_out = measure_held_out(session.model, corpus, config, session.policy, session.bank, device)
+            found = measure_grounding(session, held_out.gallery, held_out.made)
             show_attention(session, folder / "attention.png")
-        gains = {name: float(values.mean()) for name, values in made.gains.items()}
-        curves = {f"test/{name}": value for name, value in gains.items()}
+        gains = {f"test/{name}": float(values.mean()) for name, values in held_out.gains.items()}
         session.journal.write(
-            session.step, "evaluate", results.flat(metrics) | grounding.flat(found) | curves
+            session.step, "evaluate", results.flat(held_out.metrics) | grounding.flat(found) | gains
         )
         session.journal.close()
-        error = results.standard_error(made.gains["return"])
-        outcome = results.write_results(session, metrics, found, gains, error, strengths)
+        outcome = results.write_results(session, held_out, found)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
-    rows = {
-        title: outcome["metrics"][name] for name, title in results.ROWS.items() if name in outcome["metrics"]
-    }
+    if shifts := outcome.get("metrics_by_shift"):
+        title += f", mean over {', '.join(shifts)}"
+    metrics = outcome["metrics"]
+    rows = {words: metrics[name] for name, words in results.ROWS.items() if name in metrics}
     tables.show(tables.retrieval_table(rows, title))
     if line := tables.agent_line(outcome["agent"], outcome["config"]["dap"]["margin"]):
         print(line)
     print(f"run folder: {folder}")
-
-
-def fixed_strengths(session: Session) -> Choice | None:
-    """Strengths of the memory that are alike for all queries, chosen on the reward split."""
-    if session.bank is None:
-        return None
-    config, model = session.config, session.model
-    rows = session.corpus.splits["reward"]
-    gallery = encode_split(model, session.corpus, rows, session.device, session.bank)
-    return choose(directions_of(model, gallery, config.eval), config.dap.margin)
 
 
 def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) -> dict[str, dict[str, float]]:

@@ -9,6 +9,8 @@ from retrieval.ers.hierarchy import SemanticHierarchy
 from retrieval.ers.index import ErsIndex
 from retrieval.ers.metadata import Between
 from retrieval.ers.node_labels import describe, name_nodes
+from retrieval.memory.known_pairs import KnownPairs
+from retrieval.memory.memory_index import MemoryIndex
 from retrieval.metrics import (
     mean_reciprocal_rank,
     ndcg_at_k,
@@ -25,6 +27,8 @@ __all__ = [
     "Between",
     "ErsIndex",
     "FlatIndex",
+    "KnownPairs",
+    "MemoryIndex",
     "MissingEngineError",
     "Reranker",
     "Retriever",

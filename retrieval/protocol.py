@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 class Retriever(Protocol):
     """An index of vectors by inner product."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What `retrieval.make_index` calls it; a plain attribute of the class will do."""
 
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Replaces the content of the index; what an error refuses leaves it as it was.
 
         Args:
             vectors: ``[N, D]``, at least one, of lengths from 1e-15 to 1e15; L2-normalized where cosine is
-                meant (``diskann`` takes no others, and needs two).
+                meant (``diskann`` takes vectors of one length only, and needs two).
             ids: ``[N]`` distinct whole numbers, 0 or more; what `search` returns.
 
         Raises:

@@ -29,7 +29,7 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
 
     Args:
         folder: Made if it is not there.
-        write: Puts the files into the empty folder that it is given.
+        write: Puts the files into the empty folder that it is given; they may lie in folders of it.
         header: Settings and sizes, JSON.
 
     Raises:
@@ -48,9 +48,11 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
         data.mkdir()
         write(data)
         files = {}
-        for path in sorted(data.iterdir()):
+        for path in sorted(data.rglob("*")):
             _sync(path)
-            files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            if path.is_file():
+                name = path.relative_to(data).as_posix()
+                files[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         _sync(data)
         beside = folder / f"{MANIFEST}.new"
         manifest = {"schema": SCHEMA, "data": data.name, "files": files, "header": header}

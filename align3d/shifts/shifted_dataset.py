@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from align3d.dataset import ShapeDataset
 from align3d.hashing import hash_bytes
 from align3d.shifts.cloud import Cloud
 from align3d.shifts.shift_registry import Shift
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Cloud))
 
 
 class ShiftedDataset(ShapeDataset):
@@ -31,6 +34,7 @@ class ShiftedDataset(ShapeDataset):
         self.shifted = np.zeros(len(dataset), dtype=bool)
         """The shapes that are shifted, bool ``[n]``."""
         self.shifted[slice(None) if rows is None else np.asarray(rows)] = True
+        self._last: tuple[NDArray[np.int64], list[Cloud]] = (np.zeros(0, np.int64), [])
 
     @property
     def hash(self) -> str:
@@ -43,18 +47,21 @@ class ShiftedDataset(ShapeDataset):
         if isinstance(indices, slice):
             indices = range(*indices.indices(len(self)))
         out = super()._rows(column, indices)
-        chosen = np.asarray(indices).reshape(-1)
-        for place in np.flatnonzero(self.shifted[chosen]):
-            out[place] = getattr(self.cloud(int(chosen[place])), column).reshape(-1)
+        chosen = np.asarray(indices, dtype=np.int64).reshape(-1)
+        places = np.flatnonzero(self.shifted[chosen])
+        for place, cloud in zip(places, self._clouds(chosen[places]), strict=True):
+            out[place] = getattr(cloud, column).reshape(-1)
         return out
 
-    def cloud(self, index: int) -> Cloud:
-        """One shape, shifted."""
-        read = super()._rows
-        cloud = Cloud(
-            points=read("points", [index]).reshape(-1, 3).astype(np.float32),
-            colors=read("colors", [index]).reshape(-1, 3),
-            part=read("part", [index])[0],
-            size_m=read("size_m", [index])[0],
-        )
-        return self.shift(cloud, self.seed, self.content_hashes[index])
+    def _clouds(self, rows: NDArray[np.int64]) -> list[Cloud]:
+        """Shapes, shifted; those of the last call are kept, as columns are read one after the other."""
+        if not np.array_equal(rows, self._last[0]):
+            points, colors, part, size_m = (super(ShiftedDataset, self)._rows(name, rows) for name in COLUMNS)
+            clouds = (
+                Cloud(xyz.reshape(-1, 3).astype(np.float32), rgb.reshape(-1, 3), labels, size)
+                for xyz, rgb, labels, size in zip(points, colors, part, size_m, strict=True)
+            )
+            names = (self.content_hashes[row] for row in rows)
+            made = [self.shift(cloud, self.seed, name) for cloud, name in zip(clouds, names, strict=True)]
+            self._last = (rows, made)
+        return self._last[1]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.evaluation.gallery import Gallery
+from experiments.evaluation.gallery import Gallery, Stage
 from experiments.evaluation.pair_scores import Calibrations, keys_of, score_pairs
 from experiments.settings.schema import EvalConfig
 from models import AlignmentModel
 from retrieval import ranks_from_scores
-
-Stage = Literal["search", "rerank"]
-STAGES: tuple[Stage, ...] = ("search", "rerank")
 
 Ranks = NDArray[np.int64]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,9 @@ from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from models import AlignmentModel, AttentionState, Library, PointHierarchy, TextEmbedding
 from models.library import pair_recall
 
-DIRECTIONS = ("text_to_shape", "shape_to_text")
+Stage = Literal["search", "rerank"]
+STAGES: tuple[Stage, ...] = ("search", "rerank")
+"""Exact search on global embeddings, and HAF on its first candidates."""
 
 
 @dataclass

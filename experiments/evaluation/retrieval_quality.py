@@ -17,7 +17,8 @@ from experiments.run_folder.names import BASELINE, CEILING, FINAL, FIXED, MEMORY
 from retrieval import summarize
 
 if TYPE_CHECKING:
-    from experiments.evaluation.directions import Direction, Stage
+    from experiments.evaluation.directions import Direction
+    from experiments.evaluation.gallery import Stage
     from experiments.evaluation.strengths import Choice
 
 Metrics = dict[str, float]

@@ -6,13 +6,17 @@ are of the reward split. Where none surely gains they are zero, and the library 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from experiments.evaluation.directions import STAGES, Direction, Ranks, Stage
+from experiments.evaluation.gallery import STAGES, Stage
+
+if TYPE_CHECKING:
+    from experiments.evaluation.directions import Direction
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
@@ -43,17 +47,18 @@ Choice = dict[tuple[Stage, str], Strengths]
 """Strengths by stage and direction."""
 
 
-def choose(directions: Mapping[str, Direction], margin: float) -> Choice:
+def choose(asked: Sequence[Mapping[str, Direction]], margin: float) -> Choice:
     """Chooses strengths for both stages of both directions.
 
     Args:
-        directions: Labeled queries, whose known pairs are those of others.
+        asked: Labeled queries in both directions, whose known pairs are those of others: the same queries in
+            one or more galleries, which count equally.
         margin: Standard errors that the best must gain, or it is zero.
     """
     return {
-        (stage, name): _best(direction, stage, margin)
+        (stage, name): _best([one[name] for one in asked], stage, margin)
         for stage in STAGES
-        for name, direction in directions.items()
+        for name in asked[0]
     }
 
 
@@ -65,12 +70,12 @@ def as_json(choice: Choice) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _best(direction: Direction, stage: Stage, margin: float) -> Strengths:
-    before = _reciprocal(direction.ranks(stage))
+def _best(directions: Sequence[Direction], stage: Stage, margin: float) -> Strengths:
+    before = _reciprocal(directions, stage)
     best, most = Strengths(0.0, 0.0, 0.0, 0.0), 0.0
     for recall in GRID:
         for hubness in GRID:
-            gain = _reciprocal(direction.ranks(stage, recall, hubness)) - before
+            gain = _reciprocal(directions, stage, recall, hubness) - before
             error = float(gain.std()) / len(gain) ** 0.5
             if gain.mean() > max(most, margin * error):
                 most = float(gain.mean())
@@ -78,5 +83,8 @@ def _best(direction: Direction, stage: Stage, margin: float) -> Strengths:
     return best
 
 
-def _reciprocal(ranks: Ranks) -> np.ndarray:
-    return 1.0 / ranks
+def _reciprocal(
+    directions: Sequence[Direction], stage: Stage, recall: float = 0.0, hubness: float = 0.0
+) -> NDArray[np.float64]:
+    """Reciprocal ranks ``[Q]``, the mean over galleries."""
+    return np.mean([1.0 / one.ranks(stage, recall, hubness) for one in directions], axis=0)

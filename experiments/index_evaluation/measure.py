@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import faiss
 import numba
@@ -19,16 +20,43 @@ from threadpoolctl import threadpool_limits
 from align3d.console.progress import Tracker
 from align3d.errors import UserError
 from experiments.index_evaluation.options import Settings
-from retrieval import FlatIndex, Retriever
+from experiments.index_evaluation.strengths import FIRST_STAGE, Strengths
+from retrieval import FlatIndex, KnownPairs, MemoryIndex, Retriever
 from retrieval.benchmark import curves
 from retrieval.benchmark.curves import GOALS, Cost, Point, Speed, Task
 from retrieval.engines import MissingEngineError, make_index
+from retrieval.memory.reranking import ScoreHubness
 from retrieval.metrics import ranks_from_ids
 from retrieval.reranker import Reranker, Timed, rerank
 
 EXACT = "flat"
+WITH_MEMORY = " + memory"
+"""Behind an engine's name."""
 LEAST_RECALL = 0.9
 """Points below are left untimed, but for each engine's nearest: nobody asks what they cost."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Memory for a problem.
+
+    Attributes:
+        pairs: The bank.
+        own: ``[N, P]`` places of the pairs that mean each vector, -1 for none.
+        strengths: Of the ``first stage`` and of re-rankers.
+        rerankers: By name, with memory.
+        hubness: Of re-rankers, which know what it took.
+    """
+
+    pairs: KnownPairs
+    own: NDArray[np.int64] | None
+    strengths: Mapping[str, Strengths]
+    rerankers: Mapping[str, Reranker]
+    hubness: Mapping[str, ScoreHubness]
+
+    def first(self, count: int) -> Remembered:
+        """Of the first so many vectors."""
+        return replace(self, own=None if self.own is None else self.own[:count])
 
 
 @dataclass(frozen=True)
@@ -42,6 +70,7 @@ class Problem:
         right: For each query the ids of its right answers.
         rows: ``[Q]`` by which re-rankers know the queries.
         rerankers: By name; none where there is nothing but vectors.
+        memory: With which all engines are measured once more.
     """
 
     name: str
@@ -50,6 +79,7 @@ class Problem:
     right: Sequence[NDArray[np.int64]]
     rows: NDArray[np.int64]
     rerankers: Mapping[str, Reranker] = field(default_factory=dict)
+    memory: Remembered | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +132,15 @@ class Measured:
         points: Over its search parameters.
         chosen: The fastest of them that reaches the wanted overlap with exact search, else the one with most.
         reranked: By the re-ranker's name.
+        gain: R@1 at the chosen point less that of exact search without memory, and the ends of its 95 %
+            interval.
     """
 
     cost: Cost
     points: list[Point]
     chosen: Point
     reranked: Mapping[str, Reranked]
+    gain: tuple[float, float, float]
 
 
 def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[[], Retriever]]:
@@ -135,37 +168,69 @@ def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[
 
 
 def measure(problem: Problem, settings: Settings) -> dict[str, Measured]:
-    """Measures all engines on a problem, by name."""
-    exact = FlatIndex(threads=settings.threads)
-    exact.build(problem.vectors, np.arange(len(problem.vectors)))
-    k = min(settings.k, len(problem.vectors))
-    task = Task(problem.queries, exact.search(problem.queries, k)[0], problem.right)
-    exact_hits = ranks_from_ids(task.exact, problem.right) == 1
+    """Measures all engines on a problem, by name, and those with memory behind `WITH_MEMORY`."""
+    count = len(problem.vectors)
+    ids, k = np.arange(count), min(settings.k, count)
     makers = engines_of(settings)
     made: dict[str, Retriever] = {}
     costs: dict[str, Cost] = {}
     points: dict[str, list[Point]] = {}
-    with Tracker(f"{problem.name}: building", len(makers), "engines") as tracker:
-        for name, maker in makers.items():
-            made[name] = maker()
-            costs[name] = curves.build(made[name], problem.vectors, np.arange(len(problem.vectors)))
-            points[name] = worth_timing(curves.curve(made[name], task))
-            tracker.advance(note=name)
+    found: dict[str, Measured] = {}
+    arms = ["", WITH_MEMORY] if problem.memory is not None else [""]
+    exact: dict[str, Retriever] = {}
+    tasks: dict[str, Task] = {}
+    for arm in arms:
+        exact[arm] = _armed(FlatIndex(threads=settings.threads), problem, arm)
+        exact[arm].build(problem.vectors, ids, **_own(problem, arm))
+        tasks[arm] = Task(problem.queries, exact[arm].search(problem.queries, k)[0], problem.right)
+    exact_hits = ranks_from_ids(tasks[""].exact, problem.right) == 1
+    arm_of = {f"{name}{arm}": (name, arm) for name in makers for arm in arms}
+    with Tracker(f"{problem.name}: building", len(arm_of), "engines") as tracker:
+        for title, (name, arm) in arm_of.items():
+            made[title] = _armed(makers[name](), problem, arm)
+            costs[title] = curves.build(made[title], problem.vectors, ids, **_own(problem, arm))
+            points[title] = worth_timing(curves.curve(made[title], tasks[arm]))
+            tracker.advance(note=title)
     points = _timed(problem, made, points, settings, k)
-    found = {}
+    wanted = {arm: exact[arm].search(problem.queries, min(settings.candidates, count))[0] for arm in arms}
     total = len(made) * len(problem.rerankers)
-    wanted = exact.search(problem.queries, min(settings.candidates, len(problem.vectors)))[0]
     with Tracker(f"{problem.name}: re-ranking", total, "rankings") as tracker:
-        for name, engine in made.items():
-            chosen = choose(points[name], settings.recall)
+        for title, (_, arm) in arm_of.items():
+            chosen = choose(points[title], settings.recall)
             reranked = {}
-            if problem.rerankers:
-                candidates = for_candidates(engine, problem.queries, wanted, points[name], settings.recall)
-            for title, reranker in problem.rerankers.items():
-                reranked[title] = _reranked(problem, reranker, candidates, settings, exact_hits)
-                tracker.advance(note=f"{name}, {title}")
-            found[name] = Measured(costs[name], points[name], chosen, reranked)
+            rerankers = problem.memory.rerankers if arm and problem.memory else problem.rerankers
+            if rerankers:
+                candidates = for_candidates(
+                    made[title], problem.queries, wanted[arm], points[title], settings.recall
+                )
+            for ranking, reranker in rerankers.items():
+                if arm:  # the hubness that is computed once a candidate is no part of a query's time
+                    reranker(problem.rows, candidates.ids)
+                reranked[ranking] = _reranked(problem, reranker, candidates, settings, exact_hits)
+                tracker.advance(note=f"{title}, {ranking}")
+            hits = ranks_from_ids(_found(made[title], problem, chosen, k), problem.right) == 1
+            gain = bootstrap(hits.astype(np.float64) - exact_hits, settings.resamples, settings.seed)
+            found[title] = Measured(costs[title], points[title], chosen, reranked, gain)
     return found
+
+
+def _armed(engine: Retriever, problem: Problem, arm: str) -> Any:
+    """The engine, in the arm with memory around its first stage."""
+    if not arm or problem.memory is None:
+        return engine
+    strengths = problem.memory.strengths[FIRST_STAGE]
+    return MemoryIndex(engine, problem.memory.pairs, recall=strengths.recall, hubness=strengths.hubness)
+
+
+def _own(problem: Problem, arm: str) -> dict[str, Any]:
+    """What building in the arm with memory needs besides vectors."""
+    return {"leave_out": problem.memory.own} if arm and problem.memory is not None else {}
+
+
+def _found(engine: Retriever, problem: Problem, point: Point, k: int) -> NDArray[np.int64]:
+    """What an engine finds at a point."""
+    curves.set_search_params(engine, point.search_params)
+    return engine.search(problem.queries, k)[0]
 
 
 def worth_timing(points: Sequence[Point]) -> list[Point]:

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from rich.table import Table
 
-from experiments.index_evaluation.measure import EXACT, Measured, Reranked
+from experiments.index_evaluation.measure import EXACT, WITH_MEMORY, Measured, Remembered, Reranked
 from experiments.index_evaluation.recall_plot import line_style
 from retrieval.benchmark import curves
 from retrieval.benchmark.curves import batched, single
+from retrieval.memory.folding import folded_width
 
 MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr@10": "MRR@10", "ndcg@5": "NDCG@5"}
 RANKINGS = {
@@ -37,16 +38,16 @@ def quality_table(measured: Mapping[str, Measured], title: str) -> Table:
     for name, found in measured.items():
         speed = found.chosen.speed
         once = "" if speed is None else f"{1e3 / speed.batched:.3f}"
-        table.add_row(_named(name), "–", *_percents(found.chosen.quality), once, "–", "–")
+        gain = "–" if name == EXACT else _interval(found.gain)
+        table.add_row(_named(name), "–", *_percents(found.chosen.quality), once, "–", gain)
         for title_, ranking in found.reranked.items():
-            mean, low, high = (100 * value for value in ranking.gain)
             table.add_row(
                 "",
                 RANKINGS.get(title_, title_),
                 *_percents(ranking.quality),
                 f"{ranking.search_milliseconds:.3f}",
                 f"{ranking.milliseconds:.3f} ({ranking.cpu_milliseconds:.3f})",
-                f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]",
+                _interval(ranking.gain),
             )
         table.add_section()
     return table
@@ -96,6 +97,7 @@ def as_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
             "chosen": curves.as_json(found.chosen),
             "points": [curves.as_json(point) for point in found.points],
             "reranked": {title: _ranking(one) for title, one in found.reranked.items()},
+            "gain": found.gain,
         }
         for name, found in measured.items()
     }
@@ -166,8 +168,44 @@ def _logarithmic(axis: Axes, sizes: Sequence[int]) -> None:
     axis.grid(alpha=0.25, linewidth=0.5)
 
 
+def memory_lines(name: str, memory: Remembered, vectors: int) -> list[str]:
+    """What memory a problem has: pairs, bytes, and the strengths that were chosen or given."""
+    pairs = memory.pairs
+    size, more = pairs.resident_bytes(), 4 * (folded_width(pairs.width) - pairs.width)
+    lines = [
+        f"{name}: memory of {len(pairs):,} known pairs, {size / 1e6:.1f} MB "
+        f"({size / vectors:,.0f} bytes a vector), and {more} bytes a vector for the two columns"
+    ]
+    lines += [f"{name}, memory, {stage}: {found}" for stage, found in memory.strengths.items()]
+    return lines
+
+
+def memory_json(memory: Remembered) -> dict[str, Any]:
+    """The same for a file, and what the hubness of re-rankers took."""
+    pairs = memory.pairs
+    return {
+        "pairs": len(pairs),
+        "bytes": pairs.resident_bytes(),
+        "bytes_per_vector": 4 * (folded_width(pairs.width) - pairs.width),
+        "sharpness": pairs.sharpness,
+        "beta": pairs.beta,
+        "strengths": {
+            stage: {**asdict(found), "rests": found.rests} for stage, found in memory.strengths.items()
+        },
+        "hubness": {
+            name: {"candidates": one.computed, "seconds": one.seconds} for name, one in memory.hubness.items()
+        },
+    }
+
+
+def _interval(gain: tuple[float, float, float]) -> str:
+    mean, low, high = (100 * value for value in gain)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def _named(name: str) -> str:
-    return "exact KNN (flat)" if name == EXACT else name
+    plain = name.removesuffix(WITH_MEMORY)
+    return f"{'exact KNN (flat)' if plain == EXACT else plain}{WITH_MEMORY if plain != name else ''}"
 
 
 def _percents(quality: Mapping[str, float]) -> list[str]:

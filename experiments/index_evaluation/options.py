@@ -21,6 +21,8 @@ from retrieval.ers.backend import Backend
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Strength = Annotated[float, Field(ge=0, le=1e6)]
+_OF_MEMORY = ("memory", "memory_recall", "memory_hubness")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Settings:
         candidates: Results of the engine that are re-ranked.
         keep: Results of the light re-ranker that HAF itself looks at in the cascade.
         precision: Precision of HAF's features.
+        memory: Known pairs with which every engine is measured once more: the train split, or none (off).
+        memory_recall: Strength of recall in the first stage; null: chosen on the reward split, as those of
+            the re-rankers are.
+        memory_hubness: Strength of hubness in the first stage; null: likewise.
         k: Neighbors that are asked for.
         recall: Overlap with exact search at which the engines are compared.
         queries: Queries of a mixture or of gallery=new.
@@ -64,6 +70,9 @@ class Settings:
     candidates: Positive = 100
     keep: Positive = 8
     precision: Precision = "int8"
+    memory: Literal["train", "off"] = "train"
+    memory_recall: Strength | None = None
+    memory_hubness: Strength | None = None
     k: Positive = 10
     recall: Annotated[float, Field(gt=0, le=1)] = 0.95
     queries: Positive = 1_000
@@ -95,9 +104,9 @@ def _check_together(settings: Settings, given: dict[str, Any]) -> None:
     if settings.run is None:
         _check_apart(
             given,
-            ("gallery", "rerank", "candidates", "keep", "precision"),
+            ("gallery", "rerank", "candidates", "keep", "precision", *_OF_MEMORY),
             "run=…",
-            "a mixture has no shapes to look at",
+            "a mixture has no shapes to look at and no known pairs",
         )
     elif settings.gallery == "new":
         _check_apart(given, ("dim",), "mixture=…", "a run's model has its width")
@@ -105,6 +114,8 @@ def _check_together(settings: Settings, given: dict[str, Any]) -> None:
         _check_apart(
             given, ("size", "dim", "queries"), "mixture=… or gallery=new", "a run has its own shapes"
         )
+    if settings.memory == "off":
+        _check_apart(given, _OF_MEMORY[1:], "memory=train", "memory is off")
     sized = settings.run is None or settings.gallery == "new"
     if sized and settings.queries > min(settings.size):
         raise UserError(

@@ -21,11 +21,12 @@ from experiments.index_evaluation.generated_gallery import Fresh, fresh_shapes
 from experiments.index_evaluation.load_run import Trained, shapes_of, texts_of
 from experiments.index_evaluation.measure import Problem
 from experiments.index_evaluation.options import Settings
-from experiments.index_evaluation.rerankers import Direction, Rerankers, compressed
-from models import PointHierarchy, TextEmbedding, TextEncoder
+from experiments.index_evaluation.remembering import RunMemory, memory_of
+from experiments.index_evaluation.rerankers import DIRECTIONS, Rerankers, compressed
+from experiments.index_evaluation.run_memory import bank_of
+from models import TextEncoder
+from models.rerank.late_interaction import LightHead
 from retrieval.benchmark.synthetic import BLOCK, MIXTURES, queries_of, vectors_of
-
-DIRECTIONS: tuple[Direction, ...] = ("text_to_shape", "shape_to_text")
 
 
 def problems_of_run(
@@ -56,11 +57,18 @@ def problems_of_run(
         keep=settings.keep,
         threads=settings.threads,
     )
+    memory = _memory(trained, head, settings, device)
     problems = []
     for direction in DIRECTIONS:
         rows = asked[direction]
-        queries, vectors = _sides(direction, text, shapes)
+        queries, vectors = made.vectors(direction)
         right = positives if direction == "text_to_shape" else positives.T
+        remembered = None
+        if memory is not None:
+            bank = memory.bank
+            forth = direction == "text_to_shape"
+            own = bank.own_of_shapes(indices) if forth else bank.own_of_texts(texts)
+            remembered = memory.of(direction, made, own, settings.rerank)
         problems.append(
             Problem(
                 name=direction,
@@ -69,6 +77,7 @@ def problems_of_run(
                 right=answers(right[rows]),
                 rows=rows.numpy(),
                 rerankers={name: made.make(direction)[name] for name in settings.rerank},
+                memory=remembered,
             )
         )
     return problems, {name: made.bytes_per_shape[name] for name in settings.rerank}
@@ -103,6 +112,11 @@ def problems_of_new(
     right = same_captions(asked, fresh.captions)
     rerankers = made.make("text_to_shape")
     queries = text.embedding.float().cpu().numpy()
+    memory = _memory(trained, head, settings, device)
+    remembered = None
+    if memory is not None:
+        own = memory.bank.own_of_shapes(_drawn_again(fresh, trained))
+        remembered = memory.of("text_to_shape", made, own, settings.rerank)
 
     def problems() -> Iterator[Problem]:
         for size in settings.size:
@@ -114,6 +128,7 @@ def problems_of_new(
                 right=[places[places < count] for places in right],
                 rows=np.arange(len(asked)),
                 rerankers={name: rerankers[name] for name in settings.rerank},
+                memory=None if remembered is None else remembered.first(count),
             )
 
     return problems(), {name: made.bytes_per_shape[name] for name in settings.rerank}
@@ -166,9 +181,14 @@ def answers(positives: Tensor) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(row) for row in positives.numpy()]
 
 
-def _sides(
-    direction: Direction, text: TextEmbedding, shapes: PointHierarchy
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The vectors that ask and those that are searched."""
-    texts, vectors = (part.embedding.float().cpu().numpy() for part in (text, shapes))
-    return (texts, vectors) if direction == "text_to_shape" else (vectors, texts)
+def _memory(trained: Trained, head: LightHead, settings: Settings, device: torch.device) -> RunMemory | None:
+    if settings.memory == "off":
+        return None
+    return memory_of(trained, bank_of(trained, device), head, settings, device)
+
+
+def _drawn_again(fresh: Fresh, trained: Trained) -> Tensor:
+    """``[N]``: the shape of the train split that each new shape is equal to, -1 for none."""
+    hashes = trained.corpus.dataset.content_hashes
+    known = {hashes[row]: row for row in trained.corpus.splits["train"].tolist()}
+    return torch.tensor([known.get(own, -1) for own in fresh.hashes])

@@ -1,9 +1,13 @@
-"""HAF as a re-ranker of ids, in both directions: whole, light, and the light one before the whole."""
+"""HAF as a re-ranker of ids, in both directions: whole, light, and the light one before the whole.
+
+Each may be given a memory of known pairs, whose hubness is that of its own scores: what answers any text
+well by single vectors need not do so by HAF.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +26,13 @@ from models.rerank.cached_haf import (
 )
 from models.rerank.late_interaction import LightHead, LightShapes, LightTexts
 from models.rerank.late_interaction_kernel import scores_of_shapes, scores_of_texts
+from retrieval.memory.known_pairs import KnownPairs
+from retrieval.memory.reranking import MemoryTerms, ScoreHubness
 from retrieval.reranker import Cascade, Reranker, Similarity, Sum, Threaded
 
 Direction = Literal["text_to_shape", "shape_to_text"]
+DIRECTIONS: tuple[Direction, ...] = ("text_to_shape", "shape_to_text")
+OPPOSITE: dict[Direction, Direction] = {"text_to_shape": "shape_to_text", "shape_to_text": "text_to_shape"}
 PAIRS = 128
 """(text, shape) pairs at a time: more leave the processor's cache."""
 
@@ -110,16 +118,58 @@ class Rerankers:
         light, full = self._light[1].bytes_per_shape, self._full[1].bytes_per_shape
         return {"light": light, "haf": full, "cascade": light + full}
 
-    def make(self, direction: Direction) -> dict[str, Reranker]:
-        """``light``, ``cascade`` and ``haf`` by name."""
-        scale = float(self._model.logit_scale)
-        queries, vectors = self._text_vectors, self._shape_vectors
-        if direction == "shape_to_text":
-            queries, vectors = vectors, queries
-        coarse = Similarity(queries, vectors, scale)
-        light = Threaded(Sum(LightReranker(*self._light, direction), coarse), self._threads)
-        full = Sum(HafReranker(self._model, *self._full, direction), coarse)
+    def vectors(self, direction: Direction) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The embeddings that ask ``[Q, D]`` and those that are searched ``[N, D]``."""
+        sides = self._text_vectors, self._shape_vectors
+        return sides if direction == "text_to_shape" else sides[::-1]
+
+    def make(
+        self, direction: Direction, terms: Mapping[str, MemoryTerms] | None = None
+    ) -> dict[str, Reranker]:
+        """``light``, ``cascade`` and ``haf`` by name.
+
+        Args:
+            direction: Which side asks.
+            terms: Of memory for ``light`` and ``haf``, see `remember`; the cascade has both.
+        """
+        coarse = Similarity(*self.vectors(direction), float(self._model.logit_scale))
+        parts: dict[str, list[Reranker]] = {
+            "light": [LightReranker(*self._light, direction), coarse],
+            "haf": [HafReranker(self._model, *self._full, direction), coarse],
+        }
+        for name, term in (terms or {}).items():
+            parts[name].append(term)
+        light, full = Threaded(Sum(*parts["light"]), self._threads), Sum(*parts["haf"])
         return {"light": light, "cascade": Cascade(light, full, self._keep), "haf": full}
+
+    def remember(
+        self, direction: Direction, bank: Rerankers, pairs: KnownPairs, own: NDArray[np.int64] | None
+    ) -> dict[str, MemoryTerms]:
+        """Recall and hubness for ``light`` and ``haf``, at strengths that are yet to be set.
+
+        Args:
+            direction: Which side asks.
+            bank: Re-rankers of the known pairs' captions and shapes.
+            pairs: The same pairs as embeddings, whose keys are the bank's side that asks.
+            own: ``[N, P]`` places of each candidate's own pairs, -1 for none.
+        """
+        scale = float(self._model.logit_scale)
+        queries, vectors = self.vectors(direction)
+        keys, _ = bank.vectors(direction)
+        recalled, coarse = pairs.recall(queries), Similarity(vectors, keys, scale)
+        # candidates look for the known queries that they answer best: the other direction, the bank's side
+        texts, shapes = (bank, self) if direction == "text_to_shape" else (self, bank)
+        back = OPPOSITE[direction]
+        scores = {
+            "light": Sum(LightReranker(texts._light[0], shapes._light[1], back), coarse),
+            "haf": Sum(HafReranker(self._model, texts._full[0], shapes._full[1], back), coarse),
+        }
+        return {
+            name: MemoryTerms(
+                recalled, vectors, ScoreHubness(score, vectors, pairs, leave_out=own), scale=scale
+            )
+            for name, score in scores.items()
+        }
 
 
 def compressed(

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.retrieval_quality import Metrics
-from experiments.evaluation.strengths import Choice, as_json
+from experiments.evaluation.strengths import as_json
 from experiments.run_folder.names import (
     BASELINE,
     CONFIG,
@@ -32,6 +32,9 @@ from experiments.run_folder.readers import read_results, read_yaml
 from experiments.settings.changes import differences, refuse
 from experiments.settings.schema import RunConfig
 from experiments.training.session import Session
+
+if TYPE_CHECKING:
+    from experiments.evaluation.held_out import HeldOut
 
 ROWS = {
     BASELINE: "exact KNN on global embeddings",
@@ -78,23 +81,13 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return read_results(folder) if (folder / RESULTS).exists() else None
 
 
-def write_results(
-    session: Session,
-    metrics: dict[str, Metrics],
-    grounding: dict[str, Metrics],
-    gains: Mapping[str, float],
-    return_error: float,
-    strengths: Choice | None,
-) -> dict[str, Any]:
+def write_results(session: Session, held_out: HeldOut, grounding: Mapping[str, Metrics]) -> dict[str, Any]:
     """Writes results.json, whole or not at all.
 
     Args:
         session: The run.
-        metrics: Of retrieval.
+        held_out: What was measured on the test split.
         grounding: Of attention.
-        gains: Means over the test queries of what the agent's calibration earned.
-        return_error: Standard error of the mean return among them.
-        strengths: Of the memory, alike for all queries; None without a memory.
     """
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {
@@ -108,7 +101,8 @@ def write_results(
             "hash": corpus.dataset.hash,
             **{name: len(indices) for name, indices in corpus.splits.items()},
         },
-        "metrics": metrics,
+        "metrics": held_out.metrics,
+        **({"metrics_by_shift": held_out.by_shift} if len(held_out.by_shift) > 1 else {}),
         "grounding": grounding,
         "agent": {
             "name": config.agent.name,
@@ -118,18 +112,10 @@ def write_results(
             "return_mean": policy.returns / policy.episodes if policy.episodes else None,
             "acts": policy.acts,
             "validation": policy.validation,
-            "test": dict(gains),
-            "test_return_error": return_error,
+            "test": {name: float(gain.mean()) for name, gain in held_out.gains.items()},
+            "test_return_error": standard_error(held_out.gains["return"]),
         },
-        "memory": None
-        if session.bank is None or strengths is None
-        else {
-            "source": config.memory,
-            "hash": None if session.memory_data is None else session.memory_data.dataset.hash,
-            "pairs": len(session.bank.memory),
-            "bytes": session.bank.memory.resident_bytes,
-            "fixed": as_json(strengths),
-        },
+        "memory": _memory(session, held_out),
         "steps": session.step,
         "reused_steps": session.reused_steps,
         "timing": {f"{phase}_seconds": round(seconds, 3) for phase, seconds in session.seconds.items()},
@@ -139,6 +125,20 @@ def write_results(
     beside.write_text(json.dumps(results, indent=1, default=str) + "\n")
     beside.rename(path)
     return results
+
+
+def _memory(session: Session, held_out: HeldOut) -> dict[str, Any] | None:
+    """The bank of known pairs, and the strengths that are the same for all queries."""
+    if session.bank is None or held_out.strengths is None:
+        return None
+    memory = session.bank.memory
+    return {
+        "source": session.config.memory,
+        "hash": None if session.memory_data is None else session.memory_data.dataset.hash,
+        "pairs": len(memory),
+        "bytes": memory.resident_bytes,
+        "fixed": as_json(held_out.strengths),
+    }
 
 
 def standard_error(values: Tensor) -> float:

@@ -137,10 +137,10 @@ def quality(found: NDArray[np.int64], right: Sequence[NDArray[np.int64]]) -> dic
     }
 
 
-def build(engine: Retriever, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> Cost:
-    """Builds an engine and says what that took."""
+def build(engine: Retriever, vectors: NDArray[np.float32], ids: NDArray[np.int64], **settings: Any) -> Cost:
+    """Builds an engine, with what else its ``build`` takes, and says what that took."""
     wall, cpu = time.perf_counter(), time.process_time()
-    engine.build(vectors, ids)
+    engine.build(vectors, ids, **settings)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     resident, disk = getattr(engine, "resident_bytes", None), getattr(engine, "disk_bytes", None)
     return Cost(wall, cpu, _bytes(resident), _bytes(disk) or 0)
@@ -155,7 +155,8 @@ def settings_of(engine: Retriever) -> list[dict[str, int]]:
 
 
 def set_search_params(engine: Retriever, search_params: Mapping[str, int]) -> None:
-    """Sets an engine's search parameters."""
+    """Sets an engine's search parameters, of one with memory those of the engine that it is around."""
+    engine = getattr(engine, "engine", engine)
     for name, value in search_params.items():
         setattr(engine, name, value)
 

@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 from retrieval.engines.base import MissingEngineError
 from retrieval.protocol import Retriever
 
-__all__ = ["ENGINES", "MissingEngineError", "make_index", "register_engine", "search_params_of"]
+__all__ = [
+    "ENGINES",
+    "MissingEngineError",
+    "engine_class",
+    "make_index",
+    "register_engine",
+    "search_params_of",
+]
 
 #: Module and class of every engine.
 ENGINES: dict[str, tuple[str, str]] = {
@@ -74,14 +81,7 @@ def make_index(name: str, **settings: object) -> Retriever:
         ValueError: No such engine, no such setting, or a value out of range.
         MissingEngineError: Its library is not installed; the message says what to type.
     """
-    if name not in ENGINES:
-        close = difflib.get_close_matches(name, ENGINES, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"{name}: no such engine{hint} (known: {', '.join(ENGINES)})")
-    module, attribute = ENGINES[name]
-    if importlib.util.find_spec(module) is None:
-        raise MissingEngineError(f"{name}: {module} is not part of this installation")
-    engine = getattr(importlib.import_module(module), attribute)
+    engine = engine_class(name)
     known = [key for key in inspect.signature(engine).parameters if key != "self"]
     for key in settings:
         if key not in known:
@@ -90,6 +90,24 @@ def make_index(name: str, **settings: object) -> Retriever:
             raise ValueError(f"{key}: {name} has no such setting{hint} (settings: {', '.join(known)})")
     made: Retriever = engine(**settings)
     return made
+
+
+def engine_class(name: str) -> type[Any]:
+    """The class of an engine, see `make_index`; its library may be missing all the same.
+
+    Raises:
+        ValueError: No such engine.
+        MissingEngineError: Its module is not installed.
+    """
+    if name not in ENGINES:
+        close = difflib.get_close_matches(name, ENGINES, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{name}: no such engine{hint} (known: {', '.join(ENGINES)})")
+    module, attribute = ENGINES[name]
+    if importlib.util.find_spec(module) is None:
+        raise MissingEngineError(f"{name}: {module} is not part of this installation")
+    found: type[Any] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def search_params_of(engine: Retriever) -> Mapping[str, tuple[int, ...]]:

@@ -23,7 +23,7 @@ FIX = "pip install --no-deps diskannpy==0.7.0 (its pin of NumPy contradicts this
 
 
 class DiskAnn(Engine):
-    """``StaticMemoryIndex`` by Euclidean distance, which orders unit vectors as the inner product does.
+    """``StaticMemoryIndex`` by Euclidean distance, which ranks vectors of one length as inner products do.
 
     Args:
         graph_degree: Links a node, ``R`` in the paper.
@@ -47,6 +47,7 @@ class DiskAnn(Engine):
         self.L = L
         self._index: Any = None
         self._bytes = 0
+        self._length = 1.0  # of all vectors
 
     def resident_bytes(self) -> int:
         """See `Engine.resident_bytes`."""
@@ -56,14 +57,16 @@ class DiskAnn(Engine):
         if len(vectors) < 2:
             raise ValueError("diskann: a graph of one vector has no links: expected at least 2; take flat")
         norms = np.linalg.norm(vectors, axis=1)
-        off = int(np.abs(norms - 1).argmax())
-        if abs(norms[off] - 1) > 1e-3:
+        length = float(np.median(norms))
+        off = int(np.abs(norms - length).argmax())
+        if abs(norms[off] - length) > 1e-3 * length:
             raise ValueError(
-                f"diskann: vectors[{off}] has length {norms[off]:.4g}: expected 1; normalize the vectors"
+                f"diskann: vectors[{off}] has length {norms[off]:.4g}, others {length:.4g}: expected one "
+                "length; normalize the vectors"
             )
         with tempfile.TemporaryDirectory() as folder, quiet():
             self._diskannpy.build_memory_index(
-                vectors,
+                vectors / np.float32(length),
                 "l2",
                 folder,
                 complexity=self.complexity,
@@ -74,15 +77,16 @@ class DiskAnn(Engine):
                 folder, num_threads=self.threads, initial_search_complexity=max(self.search_params["L"])
             )
             # graph and vectors; the folder holds a copy of the input besides
+            self._length = length
             self._bytes = sum((Path(folder) / name).stat().st_size for name in ("ann", "ann.data"))
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         breadth = max(self.L, k)
         answer = self._index.batch_search(queries, k, breadth, self.threads)
-        squares = (queries**2).sum(1, keepdims=True)  # |q|^2; |x|^2 is 1
+        squares = (queries**2).sum(1, keepdims=True)  # |q|^2; |x|^2 is 1 of what it holds
         rows = answer.identifiers.astype(np.int64)
         rows[rows >= len(self)] = -1  # its mark of nothing found is the largest uint32
-        return rows, (squares + 1 - answer.distances) / 2
+        return rows, self._length * (squares + 1 - answer.distances) / 2
 
 
 def refuse_old() -> None:

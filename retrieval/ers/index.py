@@ -349,6 +349,11 @@ class ErsIndex:
             ids, scores = content.search(queries, wanted, beam, depth, where)
         return (ids, scores) if reranker is None else reranked(np.arange(len(ids)), ids, reranker, k)
 
+    @property
+    def learning(self) -> bool:
+        """Whether feedback is counted, see `learn`."""
+        return self._learning
+
     def learn(self) -> None:
         """From now on feedback is counted and changes the order in which leaves are visited."""
         self._built("learn")

@@ -10,7 +10,7 @@ from retrieval.benchmark.curves import Cost, Point, Speed
 def measured(rate: float, recall: float, build: float) -> Measured:
     better = Point({}, 1.0, {}, Speed(rate / 4, rate / 8, 1, 1))
     point = Point({}, recall, {}, Speed(rate, rate / 2, 1, 1))
-    return Measured(Cost(build, build, 1, 0), [point, better], better, {})
+    return Measured(Cost(build, build, 1, 0), [point, better], better, {}, (0.0, 0.0, 0.0))
 
 
 def test_cost_is_read_off_at_the_recall_and_linear_growth_stands_beside_it(tmp_path: Path) -> None:
@@ -43,7 +43,10 @@ def test_exact_search_alone_has_nothing_to_build(tmp_path: Path) -> None:
 def test_an_engine_that_does_not_reach_the_recall_has_no_mark(tmp_path: Path) -> None:
     low = Point({}, 0.5, {}, Speed(9, 9, 1, 1))
     by_size = {
-        size: {"ers": Measured(Cost(1, 1, None, 0), [low], low, {}), "flat": measured(9, 1.0, 0)}
+        size: {
+            "ers": Measured(Cost(1, 1, None, 0), [low], low, {}, (0.0, 0.0, 0.0)),
+            "flat": measured(9, 1.0, 0),
+        }
         for size in (10, 100)
     }
     figure = size_plot(by_size, tmp_path / "size.png", 0.95, 10)

@@ -317,7 +317,7 @@ def test_every_part_of_the_reward_has_a_column(tmp_path: Path) -> None:
     """A reward term of one's own is shown behind the known ones; a run without it has a dash."""
     for seed in (0, 1):
         own = {"return": 0.01, "brevity": 0.25, "external": 0.5, "kl": 0.125, "acted": 1.0}
-        write_run(tmp_path / f"own-{seed}", seed=seed, earned=own, settings={"reward.alpha": 0.0})
+        write_run(tmp_path / f"own-{seed}", seed=seed, earned=own, settings={"reward.alpha": 0.3})
         write_run(tmp_path / f"plain-{seed}", seed=seed, earned={"return": 0.02, "internal": 0.5})
     report.main([str(tmp_path)])
     text = (tmp_path / "report" / "report.md").read_text()
