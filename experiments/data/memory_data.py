@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from align3d.captions import normalize_caption
 from align3d.console.progress import Tracker
-from align3d.dataset import ShapeDataset
-from align3d.errors import DataError, UserError, did_you_mean
+from align3d.errors import UserError
 from align3d.pipeline import default_cache
 from experiments.data.corpus import Corpus, prepared_shapes, unify
-from experiments.settings.schema import MEMORIES, RunConfig
+from experiments.settings.preflight import open_memory
+from experiments.settings.schema import RunConfig
 from models import TextEncoder
-
-
-def open_memory(config: RunConfig) -> ShapeDataset | None:
-    """The dataset whose pairs are the memory, None where ``memory`` names none.
-
-    Raises:
-        UserError: No dataset there, a damaged one, or clouds with too few points for the model.
-    """
-    if config.memory in MEMORIES:
-        return None
-    try:
-        dataset = ShapeDataset.load(Path(config.memory).expanduser())
-    except DataError as error:
-        close = did_you_mean(config.memory, MEMORIES)
-        raise UserError(f"memory={config.memory}: {error}{close}") from error
-    if dataset.num_points < config.model.points:
-        raise UserError(
-            f"memory={config.memory}: its shapes have {dataset.num_points} points, the model reads "
-            f"{config.model.points}; build it with points={config.model.points} or more"
-        )
-    return dataset
 
 
 def load_memory_data(config: RunConfig, corpus: Corpus, device: torch.device) -> Corpus | None:

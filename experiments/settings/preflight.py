@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
-from align3d.errors import settings_of
+from align3d.dataset import ShapeDataset
+from align3d.errors import DataError, UserError, did_you_mean, settings_of
 from align3d.pipeline import default_cache
 from align3d.sources import make_source
 from experiments.console import process
 from experiments.console.writable import writable_folder
-from experiments.data.memory_data import open_memory
-from experiments.settings.schema import RunConfig
+from experiments.settings.schema import MEMORIES, RunConfig
 from models import TextEncoder
 
 
@@ -39,3 +40,24 @@ def check_encoder(name: str) -> None:
     """
     with settings_of(f"train.text_encoder={name}"):
         TextEncoder(name).check()
+
+
+def open_memory(config: RunConfig) -> ShapeDataset | None:
+    """The dataset whose pairs are the memory, None where ``memory`` names none.
+
+    Raises:
+        UserError: No dataset there, a damaged one, or clouds with too few points for the model.
+    """
+    if config.memory in MEMORIES:
+        return None
+    try:
+        dataset = ShapeDataset.load(Path(config.memory).expanduser())
+    except DataError as error:
+        close = did_you_mean(config.memory, MEMORIES)
+        raise UserError(f"memory={config.memory}: {error}{close}") from error
+    if dataset.num_points < config.model.points:
+        raise UserError(
+            f"memory={config.memory}: its shapes have {dataset.num_points} points, the model reads "
+            f"{config.model.points}; build it with points={config.model.points} or more"
+        )
+    return dataset

@@ -12,9 +12,9 @@ from align3d import Item, Record
 from align3d.errors import UserError
 from align3d.pipeline import build
 from experiments.data.corpus import Corpus
-from experiments.data.memory_data import count_pairs, load_memory_data, open_memory, without_answers
+from experiments.data.memory_data import count_pairs, load_memory_data, without_answers
 from experiments.settings.command import check
-from experiments.settings.preflight import check_machine
+from experiments.settings.preflight import check_machine, open_memory
 from experiments.settings.schema import RunConfig, register_sizes
 from experiments.training.session import Session
 from tests.experiments.evaluation.masts import Masts
