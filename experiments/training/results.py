@@ -15,8 +15,8 @@ from torch import Tensor
 
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
+from experiments.evaluation.fixed_strengths import as_json
 from experiments.evaluation.retrieval_quality import Metrics
-from experiments.evaluation.strengths import as_json
 from experiments.run_folder.names import (
     BASELINE,
     CONFIG,
