@@ -9,10 +9,12 @@ from hydra.core.hydra_config import HydraConfig
 
 from experiments.console import process, tables
 from experiments.data.corpus import load_corpus
+from experiments.data.memory_data import load_memory_data
 from experiments.evaluation import grounding
 from experiments.evaluation.gallery import Gallery
 from experiments.evaluation.held_out import measure_held_out
 from experiments.evaluation.pair_scores import Calibrations
+from experiments.run_folder.names import KNOWN_PAIRS
 from experiments.settings import command
 from experiments.settings.schema import RunConfig
 from experiments.training import results
@@ -32,12 +34,15 @@ def run(config: RunConfig) -> None:
     if outcome is None:
         start = time.monotonic()
         corpus = load_corpus(config, device)
+        memory_data = load_memory_data(config, corpus, device)
         seconds = time.monotonic() - start
         process.seed_everything(config.seed)  # whether the data was built or found must not matter
-        session = Session(config, folder, corpus, device)
+        session = Session(config, folder, corpus, device, memory_data)
         session.spent("data", seconds)
         train(session)
         train_agent(session)
+        if session.bank is not None:
+            session.bank.memory.save(folder / KNOWN_PAIRS)
         with session.timed("evaluate"):
             held_out = measure_held_out(session.model, corpus, config, session.policy, session.bank, device)
             found = measure_grounding(session, held_out.gallery, held_out.made)

@@ -14,10 +14,10 @@ from experiments.data.corpus import Corpus
 from experiments.data.shifted_corpus import shifted_corpus
 from experiments.evaluation.calibrate_gallery import calibrate
 from experiments.evaluation.directions import Direction, directions_of
+from experiments.evaluation.fixed_strengths import Choice, choose
 from experiments.evaluation.gallery import Gallery, encode_split
 from experiments.evaluation.pair_scores import Calibrations
 from experiments.evaluation.retrieval_quality import Metrics, evaluate
-from experiments.evaluation.strengths import Choice, choose
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel
 

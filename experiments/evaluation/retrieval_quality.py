@@ -18,8 +18,8 @@ from retrieval import summarize
 
 if TYPE_CHECKING:
     from experiments.evaluation.directions import Direction
+    from experiments.evaluation.fixed_strengths import Choice
     from experiments.evaluation.gallery import Stage
-    from experiments.evaluation.strengths import Choice
 
 Metrics = dict[str, float]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 SCHEMA = 1
 RESULTS, CONFIG, JOURNAL, SEARCH = "results.json", "config.yaml", "metrics.jsonl", "search.png"
 CHECKPOINTS = "checkpoints"
+#: The alignment memory after training, see `models.AlignmentMemory`.
+KNOWN_PAIRS = "memory.safetensors"
 #: The rankings in results.json: exact search, the same with a memory of known pairs; HAF, HAF with the memory
 #: alike for all queries, HAF as the agent calibrates it; and a perfect re-ranking of the same candidates.
 BASELINE, MEMORY, RERANKED, FIXED, FINAL = "baseline", "memory", "reranked", "fixed", "final"

@@ -62,6 +62,19 @@ def _some(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+MEMORIES = ("train", "off")
+"""Values of ``memory`` that are no folders."""
+
+
+def _memory(value: Any) -> Any:
+    """Refuses what names no memory; YAML reads a bare off as false."""
+    if value is False:
+        return "off"
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{', '.join(MEMORIES)}, or the folder of a dataset")
+    return value
+
+
 Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=0), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), Number]  # what NumPy's and the libraries' generators take
@@ -243,7 +256,8 @@ class RunConfig:
         threads: Threads of PyTorch; null: OMP_NUM_THREADS, else every core. Sums depend on it in the last
             digits.
         cache: Folder of datasets and features; null: $ALIGN3D_CACHE, else ~/.cache/align3d.
-        memory: Known pairs that help queries to come: the train split's (train), or none (off).
+        memory: Known pairs that help queries to come: the train split's (train), none (off), or those of the
+            dataset in a folder that align3d.build wrote.
         imports: Modules to import first: they register sources, agents, families of your own.
         resume: Go on with the run in hydra.run.dir, from its last checkpoint, with its settings.
     """
@@ -260,7 +274,7 @@ class RunConfig:
     device: str = "auto"
     threads: Threads | None = None
     cache: Path | None = None
-    memory: Literal["train", "off"] = "train"
+    memory: Annotated[str, BeforeValidator(_memory)] = "train"
     imports: list[str] = field(default_factory=list)
     resume: bool = False
 

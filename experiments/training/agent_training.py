@@ -67,12 +67,13 @@ def sources(session: Session) -> tuple[list[HardNegativeEpisodes], list[HardNega
     train split. Of each there is one source for each shift in ``env.shift``, with the same queries.
     """
     policy, config, corpus, device = session.policy, session.config, session.corpus, session.device
-    train, reward_split = corpus.splits["train"], corpus.splits["reward"]
-    reward = split_episodes(policy.core, session.model, corpus, reward_split, config, device, session.bank)
+    reward = split_episodes(
+        policy.core, session.model, corpus, corpus.splits["reward"], config, device, session.bank
+    )
     if config.dap.folds:
         learning = []
         for model, shapes in fold_models(session):
-            bank = session.known_pairs(model, train[~torch.isin(train, shapes)])
+            bank = session.known_pairs(model, shapes)
             core = policy.core_of(model)
             learning += split_episodes(core, model, corpus, shapes, config, device, bank)
         return learning, reward

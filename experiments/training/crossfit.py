@@ -41,6 +41,7 @@ def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentMode
     config = dataclasses.replace(
         session.config,
         agent=AgentConfig(name="none", settings={}, budget=1),
+        memory="off",
         dap=dataclasses.replace(session.config.dap, mode="off"),
         train=dataclasses.replace(fit(session.config.train, len(shapes)), images_every=0),
     )

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
+from experiments.evaluation.fixed_strengths import as_json
 from experiments.evaluation.retrieval_quality import Metrics
-from experiments.evaluation.strengths import as_json
 from experiments.run_folder.names import (
     BASELINE,
     CONFIG,
@@ -133,6 +133,8 @@ def _memory(session: Session, held_out: HeldOut) -> dict[str, Any] | None:
         return None
     memory = session.bank.memory
     return {
+        "source": session.config.memory,
+        "hash": None if session.memory_data is None else session.memory_data.dataset.hash,
         "pairs": len(memory),
         "bytes": memory.resident_bytes,
         "fixed": as_json(held_out.strengths),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +17,17 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from align3d.console import interrupts
+from align3d.errors import UserError
 from experiments.dap.controller import DapController
 from experiments.data.bank import Bank, remember
 from experiments.data.batches import Batches, fit
 from experiments.data.corpus import Corpus
+from experiments.data.memory_data import count_pairs, without_answers
 from experiments.data.shifted_corpus import shifted_corpus
 from experiments.run_folder import checkpoint
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
-from experiments.settings.schema import RunConfig
+from experiments.settings.schema import MEMORIES, RunConfig
 from experiments.training.loss import AlignmentLoss
 from models import AlignmentModel
 
@@ -37,6 +40,7 @@ class Session:
         folder: The run's folder.
         corpus: The data.
         device: Where to train.
+        memory_data: Pairs of the dataset that ``memory`` names, if it names one.
 
     Attributes:
         step: Counts up over all phases; the step that comes next.
@@ -45,9 +49,19 @@ class Session:
             run; with the seconds that a reused warm-up took when it was trained.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, corpus: Corpus, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        corpus: Corpus,
+        device: torch.device,
+        memory_data: Corpus | None = None,
+    ) -> None:
+        if (config.memory in MEMORIES) != (memory_data is None):
+            raise ValueError(f"memory={config.memory}: expected its dataset as memory_data, and no other")
         config = dataclasses.replace(config, train=fit(config.train, len(corpus.splits["train"])))
         self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
+        self.memory_data = memory_data
         self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
         self.policy = DapController(self.model, config)
         every = torch.arange(len(corpus.dataset))
@@ -68,13 +82,36 @@ class Session:
     @cached_property
     def bank(self) -> Bank | None:
         """Known pairs under the model as it is at the first call; None with ``memory=off``."""
-        return self.known_pairs(self.model, self.corpus.splits["train"])
+        return self.known_pairs(self.model)
 
-    def known_pairs(self, model: AlignmentModel, shapes: Tensor) -> Bank | None:
-        """The bank of shapes ``[S]`` of the data, or of the dataset that ``memory`` names."""
-        if self.config.memory == "off":
+    def known_pairs(self, model: AlignmentModel, asked: Tensor | None = None) -> Bank | None:
+        """The bank of pairs that ``memory`` names, those of the reward and the test split never among them.
+
+        Args:
+            model: Embeds them.
+            asked: ``[M]`` further shapes of the data that are asked for, and whose pairs are left out.
+
+        Raises:
+            UserError: No pair is left.
+        """
+        splits, source = self.corpus.splits, self.config.memory
+        if source == "off":
             return None
-        return remember(model, self.corpus, shapes, self.device)
+        held_out = torch.cat([splits["reward"], splits["test"], *([] if asked is None else [asked])])
+        if self.memory_data is None:
+            train = splits["train"]
+            return remember(model, self.corpus, train[~torch.isin(train, held_out)], self.device)
+        known, every = without_answers(self.memory_data, self.corpus, held_out), count_pairs(self.memory_data)
+        if left_out := every - count_pairs(known):
+            print(
+                f"memory={source}: {left_out} of {every} pairs left out, as their shape or caption is among "
+                "those that are asked for",
+                file=sys.stderr,
+                flush=True,
+            )
+        if left_out == every:
+            raise UserError(f"memory={source}: no pair is left; name a dataset of other shapes")
+        return remember(model, known, known.splits["memory"], self.device)
 
     @property
     def checkpoints(self) -> Path:
@@ -169,15 +206,25 @@ class Session:
             "text_width": self.corpus.text.tokens.shape[-1],
             "up_axis": self.corpus.dataset.up_axis,
             "policy": self.policy.state(),
+            "memory_data": None if self.memory_data is None else self.memory_data.dataset.hash,
             "journal": self.journal.position,
             "reused_steps": self.reused_steps,
         }
 
     def _restore(self) -> int:
-        """Takes over the last checkpoint; the journal's position in it, 0 without one."""
+        """Takes over the last checkpoint; the journal's position in it, 0 without one.
+
+        Raises:
+            UserError: The dataset that ``memory`` names is no longer the one that the run was begun with.
+        """
         state = checkpoint.load_latest(self.checkpoints, self.device)
         if state is None:
             return 0
+        if self.memory_data is not None and (there := self.memory_data.dataset.hash) != state["memory_data"]:
+            raise UserError(
+                f"memory={self.config.memory}: the dataset there has changed, from hash "
+                f"{state['memory_data'][:12]} to {there[:12]}; put it back, or start anew in another folder"
+            )
         self._restore_training(state)
         self.policy.restore(state["policy"])
         self.reused_steps = state["reused_steps"]

@@ -5,7 +5,7 @@ import torch
 
 from envs import DemoSource, EnvConfig, demo_core
 
-CONFIG = EnvConfig(families=("level", "token", "association", "stop"), horizon=4)
+CONFIG = EnvConfig(families=("memory", "hubness", "level", "token", "association", "stop"), horizon=4)
 
 
 class Queue:

@@ -37,14 +37,14 @@ def lines_of(folder: Path) -> list[dict[str, object]]:
 
 def results_of(folder: Path) -> dict[str, object]:
     results = json.loads((folder / "results.json").read_text())
-    return {key: results[key] for key in ("schema", "seed", "dataset", "metrics", "agent", "steps")}
+    return {key: results[key] for key in ("schema", "seed", "dataset", "metrics", "agent", "memory", "steps")}
 
 
-def kill_after(folder: Path, lines: int, *more: str, by: signal.Signals = signal.SIGKILL) -> str:
-    """Starts the command and kills it as soon as it has written so many lines; what it told."""
+def kill_after(command: list[str], folder: Path, lines: int, by: signal.Signals = signal.SIGKILL) -> str:
+    """Starts a command and kills it as soon as its run has written so many lines; what it told."""
     path = folder / "metrics.jsonl"
     with subprocess.Popen(
-        command(folder, *more), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < lines):
             time.sleep(0.01)
@@ -70,10 +70,11 @@ def test_a_run_leaves_what_is_promised(uninterrupted: Path) -> None:
         "attention.png",
         "search.png",
         "checkpoints",
+        "memory.safetensors",
         "tensorboard",
     }
     metrics = json.loads((uninterrupted / "results.json").read_text())["metrics"]
-    assert {"baseline", "reranked", "final"} <= metrics.keys()
+    assert metrics.keys() == {"baseline", "memory", "reranked", "fixed", "final", "ceiling"}
     assert all(0 <= value <= 1 for row in metrics.values() for value in row.values())
     timing = json.loads((uninterrupted / "results.json").read_text())["timing"]
     assert timing.keys() == {f"{phase}_seconds" for phase in ("data", "train", "agent", "evaluate")}
@@ -89,8 +90,8 @@ def test_killed_and_resumed_ends_with_the_same_numbers(uninterrupted: Path, tmp_
     whole = lines_of(uninterrupted)
     training = sum(line["phase"] == "train" for line in whole)
     folder = tmp_path / "cut"
-    kill_after(folder, lines=training // 2 + 1)  # between two checkpoints of the training
-    kill_after(folder, training + 2, "resume=true")  # and again while the agent learns
+    kill_after(command(folder), folder, lines=training // 2 + 1)  # between two checkpoints of the training
+    kill_after(command(folder, "resume=true"), folder, lines=training + 2)  # and again while the agent learns
     done = run(folder, "resume=true")
     assert done.returncode == 0, done.stderr
     assert lines_of(folder) == whole
@@ -102,7 +103,7 @@ def test_an_interrupt_saves_the_step_and_says_so(uninterrupted: Path, tmp_path: 
     training = sum(line["phase"] == "train" for line in whole)
     folder, seldom = tmp_path / "cut", "train.checkpoint_every=0"
     for more, lines, by in (((), 4, signal.SIGINT), (("resume=true",), training + 2, signal.SIGTERM)):
-        told = kill_after(folder, lines, seldom, *more, by=by).splitlines()[-1]
+        told = kill_after(command(folder, seldom, *more), folder, lines, by).splitlines()[-1]
         step = len(lines_of(folder))
         assert step >= lines
         assert told.endswith(f"resume=true hydra.run.dir={folder} goes on from step {step}")
@@ -116,5 +117,6 @@ def test_a_run_that_is_done_shows_its_table_again(uninterrupted: Path) -> None:
     before = (uninterrupted / "metrics.jsonl").read_bytes()
     done = run(uninterrupted, "resume=true")
     assert done.returncode == 0, done.stderr
-    assert "HAF + agent" in done.stdout
+    for row in ("exact KNN on global embeddings", "exact KNN + memory", "HAF + memory, fixed", "HAF + agent"):
+        assert row in done.stdout
     assert (uninterrupted / "metrics.jsonl").read_bytes() == before
