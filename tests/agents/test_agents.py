@@ -199,7 +199,8 @@ def test_without_stop_a_plan_may_rest():
 def test_wrong_use_is_named(demo, tmp_path):
     core, episode = demo
     with pytest.raises(
-        ValueError, match=r"agent=mtcs: .* did you mean 'mcts'\? Known: a2c, dqn, greedy, mcts, none, ppo"
+        ValueError,
+        match=r"agent=mtcs: .* did you mean 'mcts'\? Known: a2c, dqn, fixed, greedy, mcts, none, ppo",
     ):
         make_agent("mtcs")
     with pytest.raises(ValueError, match=r"agent=mcts: .*'depth'"):
