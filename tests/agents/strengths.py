@@ -86,14 +86,14 @@ class Strengths:
             batch_size=state.batch_size,
         )
 
-    def potential(self, episode: Tensor, state: StrengthState) -> Tensor:
+    def gain(self, episode: Tensor, state: StrengthState) -> Tensor:
         best = episode[:, : self.strengths]
         return best.square().sum(-1) - (self.size * state.calibration - best).square().sum(-1)
 
     def reward(
         self, episode: Tensor, state: StrengthState, action: Tensor, next_state: StrengthState
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        reward = self.potential(episode, next_state) - self.potential(episode, state)
+        reward = self.gain(episode, next_state) - self.gain(episode, state)
         return reward, {"reward/all": reward}
 
     def observation(self, episode: Tensor, state: StrengthState) -> Tensor:
