@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,9 @@ class ConstantSearch(Protocol):
             ValueError: The shapes of the tensors do not fit together.
         """
         ...
+
+
+Search = TypeVar("Search", bound=ConstantSearch)
 
 
 class ConstantCalibrationAgent(Agent):
@@ -117,24 +121,42 @@ class ConstantCalibrationAgent(Agent):
 
     @override
     def export_state(self) -> dict[str, Tensor]:
-        if self._search is None:
-            return {}
-        search = self._search
-        sizes = torch.tensor([search.actions, search.horizon, -1 if search.stop is None else search.stop])
-        return flat(**{self.part: {"sizes": sizes} | search.tensors()})
+        return {} if self._search is None else flat(**{self.part: search_tensors(self._search)})
 
     @override
     def import_state(self, state: dict[str, Tensor]) -> None:
         self._search = None
         if state:
             tensors = by_part(state, self.name, self.part)[self.part]
-            try:
-                actions, horizon, stop = tensors["sizes"].tolist()
-                search = self.make_search(actions, horizon, None if stop < 0 else stop)
-                search.restore(tensors)
-            except (KeyError, ValueError) as error:
-                raise ValueError(f"{self.name}: the state does not fit ({error}); it is not whole") from error
-            self._search = search
+            self._search = restore_search(self.name, self.make_search, tensors)
+
+
+def search_tensors(search: ConstantSearch) -> dict[str, Tensor]:
+    """Everything of a search that is saved, and the sizes that it is made with, by name."""
+    sizes = torch.tensor([search.actions, search.horizon, -1 if search.stop is None else search.stop])
+    return {"sizes": sizes} | search.tensors()
+
+
+def restore_search(
+    agent: str, make: Callable[[int, int, int | None], Search], tensors: dict[str, Tensor]
+) -> Search:
+    """Make a search of what ``search_tensors`` returned.
+
+    Args:
+        agent: Name of the agent, for the message.
+        make: Maker of searches, by their numbers of actions and of steps and by their ``stop``.
+        tensors: Everything by name.
+
+    Raises:
+        ValueError: A tensor is missing, or the shapes do not fit together.
+    """
+    try:
+        actions, horizon, stop = tensors["sizes"].tolist()
+        search = make(actions, horizon, None if stop < 0 else stop)
+        search.restore({name: tensor.cpu().clone() for name, tensor in tensors.items()})
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{agent}: the state does not fit ({error}); it is not whole") from error
+    return search
 
 
 def make_actions(rollout: Rollout, sequence: Tensor) -> None:
