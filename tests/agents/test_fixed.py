@@ -5,7 +5,7 @@ import torch
 
 from agents import Rollout, make_agent
 from agents.baselines.paired_trials import FEWEST, NOTHING, PairedTrials
-from tests.agents.strengths import Strengths
+from tests.agents.strengths_toy import Strengths
 from tests.agents.toys import bandit, contexts
 
 

@@ -7,7 +7,7 @@ import torch
 from agents import make_agent
 from agents.mcts.agent import MctsAgent
 from agents.mcts.default_policy import DefaultPolicy
-from tests.agents.strengths import Strengths
+from tests.agents.strengths_toy import Strengths
 
 
 def seeded(seed: int = 0) -> torch.Generator:
