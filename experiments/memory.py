@@ -16,13 +16,20 @@ from align3d.console.help_page import show
 from align3d.errors import UserError
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
-from experiments.index_evaluation.load_run import check_run, open_run
-from experiments.memory_controls.bank_controls import by_caption, by_size, by_source, by_wrong_pairs
+from experiments.index_evaluation.load_run import check_run, open_run, read_config
+from experiments.memory_controls.bank_controls import (
+    by_caption,
+    by_size,
+    by_source,
+    by_wrong_pairs,
+    other_data,
+)
 from experiments.memory_controls.control_options import Control, Settings, parse, usage
 from experiments.memory_controls.control_tables import control_table, cost_table, summarize
 from experiments.memory_controls.examined_run import Case, Examined, examine
 from experiments.memory_controls.query_controls import by_popularity, transductive
 from experiments.memory_controls.query_costs import costs
+from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_results
 from experiments.training.results import versions
 
@@ -49,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = parse(arguments)
         _check_runs(settings.run)
+        if "source" in settings.controls:
+            other_data(settings, read_config(settings.run[0] / CONFIG))
         folder = settings.out or settings.run[0] / "memory"
         out = writable_folder(f"out={folder}", folder)
         run(settings, out)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import torch
 
 from align3d.console.progress import Tracker
 from align3d.errors import UserError
+from align3d.sources import source_class
 from experiments.console.process import generator
 from experiments.data.bank import Bank
 from experiments.data.corpus import load_corpus
 from experiments.evaluation.gallery import Gallery
+from experiments.index_evaluation.load_run import check_run, read_config
 from experiments.memory_controls.altered_banks import drawn_pairs, with_wrong_pairs
 from experiments.memory_controls.control_options import Settings
 from experiments.memory_controls.examined_run import Case, Examined, examine, forced
-from experiments.settings.schema import DataConfig
+from experiments.run_folder.names import CONFIG
+from experiments.settings.schema import DataConfig, RunConfig
 
 OTHER = "procedural"
 OTHER_SPLIT = 0.25
@@ -95,30 +99,18 @@ def _paired_anew(gallery: Gallery, bank: Bank) -> Gallery:
 def by_source(examined: Examined, settings: Settings) -> list[Case]:
     """Bank and gallery from the run's source and from another one, in all four ways, under the run's model.
 
-    Strengths are chosen on the reward split of the gallery's source, which the model was not trained on
-    either, and for comparison carried over from the run's own.
+    Strengths are chosen on the reward split of the gallery's source, and for comparison carried over from the
+    run's own.
 
     Raises:
-        UserError: There is no such source, or it is the run's own.
+        UserError: As `other_data`, or another axis points up there.
     """
     config, own = examined.config, examined.config.data.name
-    name = settings.other or OTHER
-    if name == own:
-        if settings.other is not None:
-            raise UserError(f"other={name}: the source of the run; name another one")
-        print(
-            f"the run is on data={own}: name another source by other=… for controls=source", file=sys.stderr
-        )
+    data = other_data(settings, config)
+    if data is None:
+        print(f"data={own}: controls=source needs other=…, another source", file=sys.stderr, flush=True)
         return []
-    data = DataConfig(
-        name=name,
-        settings={},
-        points=config.data.points,
-        test=OTHER_SPLIT,
-        reward=OTHER_SPLIT,
-        workers=config.data.workers,
-    )
-    corpus = load_corpus(dataclasses.replace(config, data=data), examined.device)
+    corpus, name = load_corpus(dataclasses.replace(config, data=data), examined.device), data.name
     if corpus.dataset.up_axis != (up := examined.corpus.dataset.up_axis):
         raise UserError(f"other={name}: {corpus.dataset.up_axis} points up there, {up} in data={own}")
     foreign = examine(examined.model, config, corpus, examined.device)
@@ -128,12 +120,31 @@ def by_source(examined: Examined, settings: Settings) -> list[Case]:
         tracker.advance()
         in_other = foreign.remembering(examined.bank)
         tracker.advance()
-    carried = f"strengths chosen on {own}"
     return [
         dataclasses.replace(examined.whole, name=f"bank {own}, gallery {own}"),
         examined.measured(f"bank {name}, gallery {own}", in_own),
-        examined.measured(f"bank {name}, gallery {own}, {carried} with its bank", in_own, strengths),
+        examined.measured(f"bank {name}, gallery {own}, strengths of bank {own}", in_own, strengths),
         dataclasses.replace(foreign.whole, name=f"bank {name}, gallery {name}"),
         foreign.measured(f"bank {own}, gallery {name}", in_other),
-        foreign.measured(f"bank {own}, gallery {name}, {carried}", in_other, strengths),
+        foreign.measured(f"bank {own}, gallery {name}, strengths of gallery {own}", in_other, strengths),
     ]
+
+
+def other_data(settings: Settings, config: RunConfig) -> DataConfig | None:
+    """The data of another source; None where none is named and the run is on the default one.
+
+    Raises:
+        UserError: There is no such source or run, or it is of the run's own source.
+    """
+    name, own = settings.other or OTHER, config.data
+    if settings.other is None and own.name == OTHER:
+        return None
+    if "/" in name:
+        check_run(Path(name))
+        data = read_config(Path(name) / CONFIG).data
+    else:
+        source_class(name)
+        data = DataConfig(name, {}, own.points, test=OTHER_SPLIT, reward=OTHER_SPLIT, workers=own.workers)
+    if data.name == own.name:
+        raise UserError(f"other={name}: the run is on data={own.name} as well; name another source")
+    return data

@@ -39,7 +39,8 @@ class Settings:
         sizes: Pairs of smaller banks, beside the bank of all pairs.
         forced: Strength of recall and of hubness where small banks do not rest.
         wrong: Shares of the bank's pairs that are given a wrong shape.
-        other: Source of the other gallery and bank; null: procedural, for a run on other data.
+        other: Source of the other gallery and bank (package.module:Class for one of your own), or the folder
+            of a run on its data, with a slash; null: procedural, for a run on other data.
         exponent: Exponent of Zipf's law.
         orders: Random orders of popularity.
         queries: Queries that are timed.
