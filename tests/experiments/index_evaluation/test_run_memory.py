@@ -132,6 +132,10 @@ def test_every_engine_is_measured_with_memory_as_well(trained: Trained, gallery:
         assert with_memory.cost.resident_bytes > memory.pairs.resident_bytes()  # type: ignore[operator]
         lines = measured_tables.memory_lines(problem.name, memory, len(vectors))
         assert "first stage: recall 1, hubness 0.5" in lines[1]
+        once = measured_tables.hubness_lines(problem.name, memory)
+        assert [line.split(": ")[0].split(", ")[-1] for line in once] == [
+            name for name in ("light", "haf") if memory.strengths[name].hubness
+        ]
         written = measured_tables.memory_json(memory)
         assert written["strengths"]["first stage"]["given"]
         assert written["pairs"] == len(memory.pairs)
