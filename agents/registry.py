@@ -48,6 +48,7 @@ AGENTS = Registry(
     {
         "a2c": "agents.sb3.on_policy",
         "dqn": "agents.sb3.dqn",
+        "fixed": "agents.baselines.fixed",
         "greedy": "agents.baselines.greedy",
         "mcts": "agents.mcts.agent",
         "none": "agents.baselines.none",

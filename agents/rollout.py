@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict
@@ -13,7 +13,19 @@ from typing_extensions import override
 
 from agents.base import DecisionProcess, PlanResult
 from envs import RepeatedEpisodeRunner
-from envs.runner import Step
+from envs.runner import Snapshot, Step
+
+
+class Bookmark(NamedTuple):
+    """A place in a play to which a rollout can go back.
+
+    Attributes:
+        snapshot: States of the rows.
+        played: What was done and earned up to there.
+    """
+
+    snapshot: Snapshot
+    played: TensorDict
 
 
 class Rollout(RepeatedEpisodeRunner):
@@ -102,6 +114,15 @@ class Rollout(RepeatedEpisodeRunner):
         self._record(action, moved, step.reward, step.parts)
         ended = step.terminated | step.truncated
         return replace(step, terminated=ended, truncated=torch.zeros_like(ended))
+
+    def bookmark(self) -> Bookmark:
+        """Where the play stands, to branch off from there later; it costs nothing."""
+        return Bookmark(self.snapshot(), self._played)
+
+    def go_back(self, bookmark: Bookmark) -> None:
+        """Go back to a bookmark of this rollout. What was evaluated since stays counted."""
+        self.restore(bookmark.snapshot)
+        self._played = bookmark.played
 
     def result(self, statistics: dict[str, float] | None = None) -> PlanResult:
         """Result of the episodes as they stand, or of the best of each.

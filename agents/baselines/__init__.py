@@ -1,1 +1,1 @@
-"""Control agents: none, random, greedy, random search."""
+"""Control agents: none, random, greedy, random search, fixed."""

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from agents.base import Agent, DecisionProcess, PlanResult
+from agents.base import DecisionProcess, PlanResult
+from agents.baselines.constant_calibration import ConstantCalibrationAgent, make_actions
 from agents.registry import register
-from agents.rollout import Rollout, roll_repeatedly
+from agents.rollout import Rollout
 from agents.seeding import uniform
 from agents.settings import at_least
-from agents.state_tensors import by_part, flat
 
 RACE = ("sequences", "count", "total", "squares", "running", "waiting")
 """Tensors of a race that are saved."""
 
 
 @register("random_search")
-class RandomSearchAgent(Agent):
+class RandomSearchAgent(ConstantCalibrationAgent):
     """Keeps the best of what it tries, and learns which fixed sequence of actions does best on average.
 
     Sequences are drawn at random and tried on whole batches of labeled episodes, illegal actions left out.
@@ -41,30 +41,23 @@ class RandomSearchAgent(Agent):
             means is more often lucky than good.
     """
 
-    acts_without_labels = True
+    part = "race"
 
     def __init__(self, budget: int = 32, *, candidates: int = 64, lcb_coef: float = 2.0) -> None:
-        super().__init__(budget)
+        super().__init__(budget, lcb_coef)
         at_least(2, candidates=candidates)
-        at_least(0, lcb_coef=lcb_coef)
-        self.candidates, self.lcb_coef = candidates, lcb_coef
-        self._race: _Race | None = None
+        self.candidates = candidates
 
     @override
-    def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        def draw(observation: Tensor, mask: Tensor) -> Tensor:
-            keys = uniform(tuple(mask.shape), generator, mask.device).masked_fill(~mask, -2.0)
-            if core.stop is not None:
-                keys[:, core.stop] -= 1.0  # only where nothing else is left: whole episodes
-            return keys.argmax(-1)
-
-        return roll_repeatedly(core, episode, draw, self.budget)
+    def make_search(self, actions: int, horizon: int, stop: int | None) -> Race:
+        return Race(actions, horizon, stop)
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         if self.budget == 0:
             return self.plan(core, episode, generator)
-        rollout, race = Rollout(core, episode, keep_best=True), self._bind(core)
+        rollout = Rollout(core, episode, keep_best=True)
+        race: Race = self.bind(core)
         for _ in range(self.budget):  # no more tries than that: what is illegal everywhere costs nothing
             if race.over:
                 race.begin(self.candidates, min(core.horizon, self.budget), generator)
@@ -72,57 +65,12 @@ class RandomSearchAgent(Agent):
             if chosen is None:
                 break
             rollout.reset()
-            _make(rollout, race.sequences[chosen])
+            make_actions(rollout, race.sequences[chosen])
             race.record(chosen, rollout.return_)
-        best, bound = race.best_bound(self.lcb_coef)
-        tries = int(race.count[best]) if len(race.count) else 0
-        return rollout.result({"search/surest_gain": bound, "search/episodes_of_surest": float(tries)})
-
-    @override
-    def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        rollout, race = Rollout(core, episode), self._bind(core)
-        best, bound = race.best_bound(self.lcb_coef)
-        if bound > 0:
-            _make(rollout, race.sequences[best][: self.budget])
-        if core.stop is not None and bool(rollout.alive.any()):
-            rollout.move(torch.full_like(rollout.evaluations, core.stop))
-        return rollout.result()
-
-    def _bind(self, core: DecisionProcess) -> _Race:
-        if self._race is None:
-            self._race = _Race(core.actions, core.horizon, core.stop)
-        if (self._race.actions, self._race.horizon) != (core.actions, core.horizon):
-            raise ValueError(
-                f"random_search: learned with {self._race.actions} actions and a horizon of "
-                f"{self._race.horizon}, but here they are {core.actions} and {core.horizon}"
-            )
-        return self._race
-
-    @override
-    def export_state(self) -> dict[str, Tensor]:
-        return {} if self._race is None else flat(race=self._race.tensors())
-
-    @override
-    def import_state(self, state: dict[str, Tensor]) -> None:
-        self._race = None
-        if state:
-            tensors = by_part(state, self.name, "race")["race"]
-            try:
-                actions, horizon, stop = tensors["sizes"].tolist()
-                race = _Race(actions, horizon, None if stop < 0 else stop)
-                race.restore(tensors)
-            except (KeyError, ValueError) as error:
-                raise ValueError(f"{self.name}: the state does not fit ({error}); it is not whole") from error
-            self._race = race
+        return rollout.result(self.search_statistics())
 
 
-def _make(rollout: Rollout, sequence: Tensor) -> None:
-    """Make the actions of a sequence, i64 ``[n]``, in every row, leaving out those that are illegal there."""
-    for action in sequence[sequence >= 0].tolist():
-        rollout.move(torch.where(rollout.mask()[:, action], action, -1))
-
-
-class _Race:
+class Race:
     """Race between sequences of actions: what each has gained, and which are still in it.
 
     Attributes:
@@ -187,21 +135,20 @@ class _Race:
         """Mean gain of each sequence, float64 ``[K]``; 0 if it is untried."""
         return self.total / self.count.clamp_min(1)
 
-    def best_bound(self, lcb_coef: float) -> tuple[int, float]:
-        """Index of the sequence with the highest lower confidence bound, and that bound; 0 if none."""
+    def surest(self, lcb_coef: float) -> tuple[Tensor, float, int]:
+        """Sequence with the highest lower confidence bound, the bound, and its episodes; none if untried."""
         if not bool((self.count > 1).any()):
-            return 0, 0.0
+            return torch.full((0,), -1), 0.0, 0
         mean, count = self.mean(), self.count.clamp_min(2)
         variance = (self.squares - count * mean.square()).clamp_min(0) / (count - 1)
         bound = mean - lcb_coef * (variance / count).sqrt()
         bound = bound.masked_fill(self.count < 2, -torch.inf)
         value, which = bound.max(0)
-        return int(which), float(value)
+        return self.sequences[which], float(value), int(self.count[which])
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is saved, by name."""
-        sizes = torch.tensor([self.actions, self.horizon, -1 if self.stop is None else self.stop])
-        return {"sizes": sizes} | {name: getattr(self, name) for name in RACE}
+        return {name: getattr(self, name) for name in RACE}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Restore what ``tensors`` returned.

@@ -4,8 +4,10 @@ Planning (3DAlign-DAER's Dynamic Attention Policy): UCT, PUCT or Gumbel search o
 batch of episodes at once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et
 al., 2017): a network learns from the visits and returns of the search what to try, and guides later searches.
 
-The network also learns what an action earns if labels are not looked at (see ``agents.mcts.targets``), and
-acts without them only where it expects a gain.
+The network also learns what an action earns if labels are not looked at (see ``agents.mcts.targets``).
+Without them, the agent makes the best fixed calibration (``agents.baselines.climb``), and departs from it
+only where the network is sure to gain more: what is the same for all queries takes far fewer evaluations to
+find than what depends on them, and a policy that has to learn both from observations stays behind.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from torch.nn.functional import one_hot
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult, check_sizes
+from agents.baselines.climb import Climb
+from agents.baselines.constant_calibration import restore_search, search_tensors
+from agents.mcts.default_policy import DefaultPolicy
 from agents.mcts.network import PolicyValueNetwork, Trainer
 from agents.mcts.problem import PlanningProblem
 from agents.mcts.targets import (
@@ -48,10 +53,14 @@ from agents.search import (
 )
 from agents.seeding import uniform
 from agents.settings import at_least, one_of, positive, shares
+from agents.state_tensors import flat
 
 SearchPolicy = Literal["uct", "puct", "gumbel"]
 
 FinalMove = Literal["best", "visits"]
+
+CLIMB_COEF = 1.0
+"""Number of standard errors by which a fixed calibration must lead another one to take over, as in fixed."""
 
 ROUNDING = 1e-6
 """Loss that counts as none: a line that loses no more is followed, as it may yet lead to a gain."""
@@ -90,11 +99,14 @@ class MctsAgent(Agent):
         updates: Number of gradient steps for each batch of episodes that is learned from.
         practice: Number of moves of the unlabeled rollout that goes with each episode that is learned from,
             out of the same budget (at most half of it); None is the horizon.
+        climb: Number of evaluations per episode, out of the same budget, that go to the search for the best
+            fixed calibration, which the agent makes where it is not sure of anything better; None is a
+            quarter of the budget, and 0 leaves the attention as it is there.
         ensemble_size: Number of networks in the ensemble that predicts gains, each trained on a bootstrap
             sample of its own.
         lcb_coef: Number of standard deviations of the ensemble that are subtracted from a predicted gain.
-            Without labels an action is made only if the rest is positive: the best of many predictions is
-            more often lucky than good.
+            Without labels an action is made in place of the fixed calibration's only if the rest of what it
+            gains more is positive: the best of many predictions is more often lucky than good.
         exploration_fraction: Share of the moves in unlabeled rollouts that are drawn from the search's
             policy.
         seed: Seed of the network's initial weights.
@@ -124,6 +136,7 @@ class MctsAgent(Agent):
         batch_size: int = 256,
         updates: int = 8,
         practice: int | None = None,
+        climb: int | None = None,
         exploration_fraction: float = 0.5,
         ensemble_size: int = 8,
         lcb_coef: float = 2.0,
@@ -136,7 +149,7 @@ class MctsAgent(Agent):
         at_least(1, num_searches=num_searches, hidden=hidden, ensemble_size=ensemble_size)
         at_least(1, replay=replay, batch_size=batch_size)
         at_least(0, exploration=exploration, gumbel_scale=gumbel_scale, mast_weight=mast_weight)
-        at_least(0, lcb_coef=lcb_coef, updates=updates, practice=practice)
+        at_least(0, lcb_coef=lcb_coef, updates=updates, practice=practice, climb=climb)
         positive(dirichlet_alpha=dirichlet_alpha, learning_rate=learning_rate)
         shares(dirichlet_fraction=dirichlet_fraction, discount=discount)
         shares(exploration_fraction=exploration_fraction)
@@ -147,9 +160,11 @@ class MctsAgent(Agent):
         self.max_children, self.mast_weight, self.guide = max_children, mast_weight, guide
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
+        self.climb = climb
         self.practice, self.exploration_fraction = practice, exploration_fraction
         self.ensemble_size, self.lcb_coef = ensemble_size, lcb_coef
         self._trainer: Trainer | None = None
+        self._climb: Climb | None = None
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -173,42 +188,67 @@ class MctsAgent(Agent):
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        return roll(core, episode, lambda observation, mask: self.act(core, observation, mask), self.budget)
+        default = self._default(core, len(episode), core.done(core.initial(episode)).device)
 
-    def act(self, core: DecisionProcess, observation: Tensor, mask: Tensor) -> Tensor:
-        """Choose the action with the highest lower confidence bound of its gain, if that is positive.
+        def choose(observation: Tensor, mask: Tensor) -> Tensor:
+            action = self.act(core, observation, mask, default.next(mask))
+            default.made(action)
+            return action
+
+        return roll(core, episode, choose, self.budget)
+
+    def act(
+        self, core: DecisionProcess, observation: Tensor, mask: Tensor, default: Tensor | None = None
+    ) -> Tensor:
+        """Choose the action that most surely gains more than the default, or the default if none does.
 
         Args:
             core: The decision process.
             observation: Observations ``[B, O]``.
             mask: Legal actions, bool ``[B, A]``.
+            default: Action to make where none is sure to gain more, i64 ``[B]``; -1 or None to end the
+                episode.
 
         Returns:
-            Actions, i64 ``[B]``. Where none is expected to gain, ``stop``, or -1 if the core has no ``stop``.
+            Actions, i64 ``[B]``; to end the episode is ``stop``, or -1 if the core has no ``stop``.
         """
         trainer = self._bind(core, observation.device)
+        default = torch.full_like(mask[:, 0], -1, dtype=torch.int64) if default is None else default
         with torch.no_grad():
-            prediction = trainer.network(observation)
-        lower = (prediction.gains - self.lcb_coef * prediction.std).masked_fill(~mask, -torch.inf)
-        gain, action = without_stop(core, lower).max(-1)
-        return torch.where(gain > 0, action, -1 if core.stop is None else core.stop)
+            mean, std = trainer.network.leads(observation, default)
+        lower = mean - self.lcb_coef * std
+        lower[:, :-1] = without_stop(core, lower[:, :-1].masked_fill(~mask, -torch.inf))
+        gain, action = lower.max(-1)
+        action = torch.where(gain > 0, action, default)
+        ends = (action < 0) | (action == core.actions)
+        return torch.where(ends, -1 if core.stop is None else core.stop, action)
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
         moves = min(core.horizon if self.practice is None else self.practice, self.budget // 2)
-        result, targets = self._plan(core, episode, generator, self.budget - moves)
+        climbing = min(self.budget // 4 if self.climb is None else self.climb, self.budget - moves)
+        result, targets = self._plan(core, episode, generator, self.budget - moves - climbing)
         trainer = self._bind(core, result.return_.device)
+        weights = trainer.bootstrap_weights(len(result.return_), generator)
         for learned, rows in targets:
-            trainer.remember(learned, generator, **rows)
+            trainer.remember(learned, bootstrap_weights=weights, **rows)
+
+        default = self._default(core, len(result.return_), result.return_.device)
+        if climbing > 0:
+            rollout = Rollout(core, episode)
+            self._climb_of(core).learn(rollout, climbing, CLIMB_COEF, self.lcb_coef, generator)
+            result.evaluations = result.evaluations + rollout.evaluations
 
         def act(observation: Tensor, mask: Tensor) -> Tensor:
-            return self.act(core, observation, mask)
+            return self.act(core, observation, mask, default.next(mask))
 
         result.evaluations = result.evaluations + collect_unlabeled_rollouts(
             core,
             episode,
             trainer,
             act,
+            default,
+            weights,
             generator,
             moves,
             exploration_fraction=self.exploration_fraction,
@@ -217,6 +257,16 @@ class MctsAgent(Agent):
         )
         result.statistics |= trainer.update(self.updates, self.batch_size, generator)
         return result
+
+    def _climb_of(self, core: DecisionProcess) -> Climb:
+        if self._climb is None:
+            self._climb = Climb(core.actions, core.horizon, core.stop)
+        return self._climb
+
+    def _default(self, core: DecisionProcess, rows: int, device: torch.device) -> DefaultPolicy:
+        """The best fixed calibration, if it is sure to gain anything; else nothing."""
+        sequence, bound, _ = self._climb_of(core).surest(self.lcb_coef)
+        return DefaultPolicy(sequence if bound > 0 else sequence[:0], core.actions, rows, device)
 
     def _plan(
         self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
@@ -348,11 +398,17 @@ class MctsAgent(Agent):
 
     @override
     def export_state(self) -> dict[str, Tensor]:
-        return {} if self._trainer is None else self._trainer.export_state()
+        network = {} if self._trainer is None else self._trainer.export_state()
+        climb = {} if self._climb is None else flat(climb=search_tensors(self._climb))
+        return network | climb
 
     @override
     def import_state(self, state: dict[str, Tensor]) -> None:
-        self._trainer = None
+        self._trainer = self._climb = None
+        climb = {name.removeprefix("climb/"): state[name] for name in state if name.startswith("climb/")}
+        state = {name: state[name] for name in state if not name.startswith("climb/")}
+        if climb:
+            self._climb = restore_search(self.name, Climb, climb)
         if not state:
             return
         try:

@@ -86,6 +86,25 @@ class PolicyValueNetwork(nn.Module):
         mean, std = returns.mean(0), returns.std(0, correction=0)
         return Prediction(self.policy(self.body(inputs)), mean[:, :-1], std[:, :-1], mean[:, -1], std[:, -1])
 
+    def leads(self, observation: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
+        """How much more each action gains than another one, mean and standard deviation of the ensemble.
+
+        Members that expect much of one action mostly expect much of the other as well, so that the deviation
+        of the difference is smaller than that of the gains.
+
+        Args:
+            observation: Observations ``[B, O]``.
+            default: Action to compare with, i64 ``[B]``; -1 to end the episode, which gains nothing.
+
+        Returns:
+            Both ``[B, A + 1]``, of which the last column is for ending the episode.
+        """
+        gains = self.scale * self.returns(self.standardize(observation))[..., :-1]  # [M, B, A]
+        gains = torch.cat([gains, torch.zeros_like(gains[..., :1])], dim=-1)
+        place = torch.where(default < 0, gains.shape[-1] - 1, default)
+        leads = gains - gains.gather(2, place.view(1, -1, 1).expand(len(gains), -1, 1))
+        return leads.mean(0), leads.std(0, correction=0)
+
     def standardize(self, observation: Tensor) -> Tensor:
         """Observations in standard deviations from the mean of those remembered, clipped at ``FAR``."""
         return ((observation - self.mean) / self.spread).clamp(-FAR, FAR)
@@ -131,15 +150,19 @@ class Trainer:
 
         self.replay = Replay(replay, network.observation_size, network.actions, network.ensemble_size)
 
-    def remember(self, which: Tensor, generator: torch.Generator, **rows: Tensor) -> None:
-        """Add to the replay buffer those of the rows ``[B, ...]`` that ``which``, bool ``[B]``, picks.
+    def bootstrap_weights(self, episodes: int, generator: torch.Generator) -> Tensor:
+        """How often the bootstrap sample of each member of the ensemble has each episode, ``[B, M]``.
 
-        The bootstrap sample of each member of the ensemble has a row as often as a Poisson number of mean 1
-        says: what a bootstrap sample of a stream amounts to (Oza & Russell, 2001).
+        As often as a Poisson number of mean 1 says: what a bootstrap sample of a stream amounts to (Oza &
+        Russell, 2001). Decisions of one episode share its luck, so a sample has all of them or none:
+        members that saw some of them each would agree on what was luck.
         """
-        ones = torch.ones(len(which), self.network.ensemble_size, device=generator.device)
-        weights = torch.poisson(ones, generator=generator).to(which.device)
-        self.replay.add(which, **rows, bootstrap_weights=weights)
+        ones = torch.ones(episodes, self.network.ensemble_size, device=generator.device)
+        return torch.poisson(ones, generator=generator).to(self.replay.device)
+
+    def remember(self, which: Tensor, **rows: Tensor) -> None:
+        """Add to the replay buffer those of the rows ``[B, ...]`` that ``which``, bool ``[B]``, picks."""
+        self.replay.add(which, **rows)
 
     def update(self, steps: int, batch_size: int, generator: torch.Generator) -> dict[str, float]:
         """Take gradient steps on the replay buffer; mean losses by name, none if it is empty."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from agents.base import DecisionProcess
+from agents.mcts.default_policy import DefaultPolicy
 from agents.mcts.network import PolicyValueNetwork, Trainer
 from agents.rollout import Rollout
 from agents.search import Summary, Tree, gumbel_noise
@@ -82,6 +83,8 @@ def collect_unlabeled_rollouts(
     episode: Any,
     trainer: Trainer,
     act: Callable[[Tensor, Tensor], Tensor],
+    default: DefaultPolicy,
+    weights: Tensor,
     generator: torch.Generator,
     moves: int,
     *,
@@ -99,6 +102,8 @@ def collect_unlabeled_rollouts(
         episode: ``B`` rows.
         trainer: Owner of the replay buffer that is filled.
         act: Function from observations ``[B, O]`` and masks ``[B, A]`` to actions ``[B]``, -1 for none.
+        default: Policy that ``act`` goes by, which is told what is made.
+        weights: Weights of the rows in the bootstrap samples of the ensemble, ``[B, M]``.
         generator: Source of all random draws.
         moves: Largest number of evaluations per row.
         exploration_fraction: Share of the moves that are drawn from the policy of the search.
@@ -126,6 +131,7 @@ def collect_unlabeled_rollouts(
         moving = rollout.alive & (draws | ~rests)
         if not bool(moving.any()):
             break
+        default.made(torch.where(moving, action, -1))
         played.append((observation, mask, action, moving, rollout.move(action)))
     gain = torch.zeros_like(rollout.return_)
     cut = rollout.alive & moving
@@ -136,13 +142,13 @@ def collect_unlabeled_rollouts(
         tried = one_hot(action.clamp_min(0), core.actions).bool()
         trainer.remember(
             moved,
-            generator,
             observation=observation,
             mask=mask,
             gains=gain.unsqueeze(1) * tried,
             tried=tried,
             value=gain,
             known=moved,
+            bootstrap_weights=weights,
         )
     return rollout.evaluations
 

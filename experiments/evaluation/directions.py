@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -79,9 +80,14 @@ class Direction:
 
     def reranked(self, score: Tensor) -> Ranks:
         """Ranks after the candidates were put in the order of scores ``[Q, C]``."""
-        return rerank(score.numpy(), self.right.numpy(), self.ranks("search"))
+        return rerank(score.numpy(), self.right.numpy(), self.known)
 
-    @property
+    @cached_property
+    def known(self) -> Ranks:
+        """Ranks in exact search, ``[Q]``."""
+        return self.ranks("search")
+
+    @cached_property
     def right(self) -> Tensor:
         """Which candidates are right, bool ``[Q, C]``."""
         return self.positives.gather(1, self.candidates)

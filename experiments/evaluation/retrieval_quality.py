@@ -43,7 +43,7 @@ def evaluate(
     """
     results: dict[str, Metrics] = {}
     for name, direction in directions.items():
-        known = direction.ranks("search")
+        known = direction.known
         _add(results, BASELINE, name, known)
         _add(results, RERANKED, name, direction.ranks("rerank"))
         if strengths is not None:

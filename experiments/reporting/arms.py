@@ -33,7 +33,7 @@ FREE = frozenset(
 MOST_NAMED = 3
 #: Values of reference arms, by the setting that differs.
 REFERENCES: dict[str, tuple[Any, ...]] = {
-    AGENT: ("none", "random_search"),
+    AGENT: ("none", "fixed", "random_search"),
     "agent.budget": (0,),
     "dap.mode": ("off",),
 }

@@ -36,6 +36,8 @@ READING = (
     "weights: what calibrating at query time brings.",
     "Difference: mean over equal seeds of this arm's final result minus the other's. Runs of equal seeds "
     "share everything up to where the arms begin to differ.",
+    "Against `fixed`: the one calibration for all queries that earned most on the queries learned from, at "
+    "the same budget. An agent that does not beat it has gained nothing by looking at each query.",
     "Return: the reward of an episode. Its parts are shown unweighted: the internal one is the fall of the "
     "contrastive loss, the external one the rise of the reciprocal rank, the divergence is that of the "
     "calibrated attention from the initial one.",

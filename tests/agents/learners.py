@@ -8,8 +8,9 @@ QUICK = {
     "dqn": {"learning_rate": 3e-3, "batch_size": 64, "learning_starts": 50, "exploration_steps": 1500}
     | {"target_update_interval": 100},
     "random_search": {"candidates": 8},
+    "fixed": {},
 }
 """Settings with which toys are solved in a few batches."""
 
-LEARNERS = sorted(set(QUICK) - {"random_search"})
+LEARNERS = sorted(set(QUICK) - {"random_search", "fixed"})
 LIBRARIES = ["a2c", "dqn", "ppo", "ppo_torchrl"]

@@ -6,7 +6,7 @@ import torch
 from agents import AGENTS, make_agent
 from agents.search import summarize
 from agents.search.views.plot import best_line
-from envs import DemoSource, EnvConfig, demo_core
+from envs import DemoSource, EnvConfig, RewardConfig, demo_core
 from tests.agents.toys import bandit, corridor, trap
 
 SEARCHES = [
@@ -103,8 +103,9 @@ def test_labels_are_not_needed_and_not_used(demo, name):
         assert bool((first.evaluations == 0).all())
 
 
-def test_planning_does_not_lose_and_more_budget_gains(demo):
-    core, episode = demo
+def test_planning_does_not_lose_and_more_budget_gains():
+    core = demo_core(EnvConfig(horizon=4, reward=RewardConfig(alpha=0.5)))
+    episode = DemoSource(core).sample(6, seeded())
     returns = [
         float(make_agent("mcts", budget=budget).plan(core, episode, seeded()).return_.mean())
         for budget in (4, 32, 128)
@@ -199,7 +200,8 @@ def test_without_stop_a_plan_may_rest():
 def test_wrong_use_is_named(demo, tmp_path):
     core, episode = demo
     with pytest.raises(
-        ValueError, match=r"agent=mtcs: .* did you mean 'mcts'\? Known: a2c, dqn, greedy, mcts, none, ppo"
+        ValueError,
+        match=r"agent=mtcs: .* did you mean 'mcts'\? Known: a2c, dqn, fixed, greedy, mcts, none, ppo",
     ):
         make_agent("mtcs")
     with pytest.raises(ValueError, match=r"agent=mcts: .*'depth'"):
@@ -242,7 +244,9 @@ def test_wrong_use_is_named(demo, tmp_path):
 
 
 def test_practice_that_is_cut_short_counts_what_would_have_followed():
-    agent = make_agent("mcts", budget=24, hidden=32, learning_rate=1e-2, exploration_fraction=1.0)
+    agent = make_agent(
+        "mcts", budget=24, hidden=32, learning_rate=1e-2, exploration_fraction=1.0, lcb_coef=0.0
+    )
     for seed in range(8):
         agent.learn(trap(), START, seeded(seed))
     first = trap().observation(START, trap().initial(START))

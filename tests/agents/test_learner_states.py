@@ -148,6 +148,8 @@ def test_wrong_settings_are_named():
         ("ppo_torchrl", "gae_lambda", -0.1),
         ("random_search", "candidates", 1),
         ("random_search", "lcb_coef", -1.0),
+        ("fixed", "climb_coef", -1.0),
+        ("fixed", "lcb_coef", -1.0),
         ("ppo", "gae_lambda", 3.0),
         ("ppo", "clip_range", -0.2),
         ("ppo", "net_arch", [0]),

@@ -85,6 +85,33 @@ def test_two_things_that_differ_are_both_named(tmp_path: Path) -> None:
     assert [arm.name for arm in comparison.references(first)] == ["none, dap.mode=both", "mcts, dap.mode=off"]
 
 
+def test_every_arm_is_compared_with_the_fixed_calibration(tmp_path: Path) -> None:
+    for seed in range(3):
+        for agent, gain in {"mcts": 0.03, "fixed": 0.02, "none": 0.0}.items():
+            final, earned = 0.5 + 0.1 * seed + gain, {"return": 2 * gain}
+            write_run(tmp_path / f"{agent}{seed}", agent=agent, seed=seed, final=final, earned=earned)
+    comparison = only(tmp_path)
+    names = [[other.name for other in comparison.references(arm)] for arm in comparison.arms]
+    assert dict(zip([arm.name for arm in comparison.arms], names, strict=True)) == {
+        "mcts": ["none", "fixed"],
+        "fixed": ["none"],
+        "none": ["fixed"],
+    }
+    report.main([str(tmp_path)])
+    folder = tmp_path / "report"
+    points, earned = "+1.00 [+1.00, +1.00]", "+0.0200 [+0.0200, +0.0200]"
+    assert (
+        f"| mcts | fixed | 0.67 [0.11, 1.00] | {points} | {points} | {earned} | 3 |"
+        in (folder / "report.md").read_text()
+    )
+    page = (folder / "report.html").read_text()
+    assert (
+        f'<td class="left">fixed</td><td class="right">0.67 [0.11, 1.00]</td><td class="right">{points}'
+        in page
+    )
+    assert "has gained nothing by looking at each query" in page
+
+
 def test_a_budget_of_nothing_is_a_reference(tmp_path: Path) -> None:
     for number, budget in enumerate((0, 8, 32)):
         write_run(tmp_path / str(number), settings={"agent.budget": budget})

@@ -19,7 +19,7 @@ register_sizes()
         (["agent=mtcs"], "agent=mtcs: no such agent; did you mean mcts?"),
         (
             ["agent=foo"],
-            "known: a2c, custom, dqn, greedy, mcts, none, ppo, ppo_torchrl, random",
+            "known: a2c, custom, dqn, fixed, greedy, mcts, none, ppo, ppo_torchrl, random",
         ),
         (["model=smal"], "did you mean small?"),
         (["reward.alpha=2"], "reward.alpha=2.0: must lie in [0, 1]"),

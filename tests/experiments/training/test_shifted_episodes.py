@@ -20,6 +20,7 @@ register_sizes()
 
 def session_of(corpus: Corpus, folder: Path, *more: str) -> Session:
     agent = ["imports=[examples.first_legal_agent]", "agent=custom", "agent.name=first_legal"]
+    agent.append("env.families=[temperature,stop]")  # so that the first legal action does something
     sizes = ["model=tiny", "train.batch_size=4", "train.group=2", "dap.validation=0.4", f"cache={folder}"]
     (config,) = check([*agent, *sizes, "eval.candidates=3", *more])
     splits = {"train": torch.arange(4), "reward": torch.arange(4, 12), "test": torch.arange(12, 16)}
