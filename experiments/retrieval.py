@@ -65,28 +65,30 @@ def run(settings: Settings, out: Path) -> None:
             for line in measured_tables.memory_lines(name, problem.memory, len(problem.vectors)):
                 print(line)
         measured = measure(problem, settings)
-        by_size[len(problem.vectors)] = {
-            engine: one for engine, one in measured.items() if not engine.endswith(WITH_MEMORY)
-        }
+        plain = {engine: one for engine, one in measured.items() if not engine.endswith(WITH_MEMORY)}
+        by_size[len(problem.vectors)] = plain
         title = f"{name}: {len(problem.queries):,} queries, {len(problem.vectors):,} vectors"
         tables.show(measured_tables.quality_table(measured, title), WIDTH)
         wanted = f"{title}; the fastest setting with overlap ≥ {settings.recall}"
         tables.show(measured_tables.cost_table(measured, wanted), WIDTH)
+        if problem.memory is not None:
+            for line in measured_tables.hubness_lines(name, problem.memory):
+                print(line)
         found[problem.name] = {
             "vectors": len(problem.vectors),
             "queries": len(problem.queries),
-            "plot": _plot(by_size[len(problem.vectors)], out, problem.name, title, settings.k),
+            "plot": _plot(plain, out, problem.name, title, settings.k),
             "engines": measured_tables.as_json(measured),
         }
         if problem.memory is not None:
             with_memory = {
                 engine.removesuffix(WITH_MEMORY): one
                 for engine, one in measured.items()
-                if engine.endswith(WITH_MEMORY)
+                if engine not in plain
             }
-            slug = f"{problem.name}{WITH_MEMORY}"
+            arm = problem.name + WITH_MEMORY, title + WITH_MEMORY
             found[problem.name] |= {
-                "plot_memory": _plot(with_memory, out, slug, f"{title}{WITH_MEMORY}", settings.k),
+                "plot_memory": _plot(with_memory, out, *arm, settings.k),
                 "memory": measured_tables.memory_json(problem.memory),
             }
         _write(settings, out, header, found)

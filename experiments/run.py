@@ -59,8 +59,13 @@ def run(config: RunConfig) -> None:
     metrics = outcome["metrics"]
     rows = {words: metrics[name] for name, words in results.ROWS.items() if name in metrics}
     tables.show(tables.retrieval_table(rows, title))
-    if line := tables.agent_line(outcome["agent"], outcome["config"]["dap"]["margin"]):
-        print(line)
+    margin = outcome["config"]["dap"]["margin"]
+    for line in (
+        tables.memory_line(outcome.get("memory"), margin),
+        tables.agent_line(outcome["agent"], margin),
+    ):
+        if line:
+            print(line)
     print(f"run folder: {folder}")
 
 

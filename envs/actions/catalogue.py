@@ -69,11 +69,11 @@ class ActionCatalogue:
         self._blocks: list[_Block] = []
         reach = [Invalidation.POOLING] * len(self.names)
         for name, family in FAMILIES.items():
-            if name not in families:
-                continue
             step = float((steps or {}).get(name, min(family.step, limit)))
             if not 0 < step <= limit:
                 raise ValueError(f"steps.{name}={step}: must be positive and at most the limit, {limit}")
+            if name not in families:
+                continue
             words = family.names(dims)
             self._blocks.append(_Block(family, len(self.names), len(words), step))
             self.names += [word for pair in words for word in pair]

@@ -56,6 +56,31 @@ def agent_line(agent: Mapping[str, Any], margin: float) -> str | None:
     return f"the agent acts on {test['acted']:.0%} of the queries: {gain} (mean return of a test query)"
 
 
+def memory_line(memory: Mapping[str, Any] | None, margin: float) -> str | None:
+    """One line on where a memory with strengths that are the same for all queries rests.
+
+    Args:
+        memory: The part ``memory`` of results.json.
+        margin: Standard errors that the best strengths had to gain.
+
+    Returns:
+        The line; None where it rests nowhere, or there is no memory.
+    """
+    stages = {"search": "exact KNN", "rerank": "HAF"}
+    resting = [
+        f"{stages[stage]} {DIRECTIONS[direction]}"
+        for stage, chosen in (memory or {}).get("fixed", {}).items()
+        for direction, strengths in chosen.items()
+        if not (strengths["recall"] or strengths["hubness"])
+    ]
+    if not memory or not resting:
+        return None
+    return (
+        f"the memory of {memory['pairs']} pairs rests in {', '.join(resting)}: no strengths gain "
+        f"{margin:g} standard errors on the reward split"
+    )
+
+
 def _gain(mean: float, error: float | None) -> str:
     return f"{mean:+.4f}".replace("-", "−") + ("" if error is None else f" ± {error:.4f}")
 

@@ -138,7 +138,7 @@ def directions_of(
     if calibrations is not None:
         strengths = torch.stack([calibrations.calibration.memory, calibrations.calibration.hubness], dim=1)
     found = {}
-    for name, places in zip(pairs, place.split(forward.numel()), strict=False):
+    for name, places in zip(pairs, place.split([forward.numel(), backward.numel()]), strict=True):
         by_text = name == "text_to_shape"
         plain, attended = (part[places].view(len(texts), -1) for part in (scores.plain, scores.attended))
         found[name] = Direction(

@@ -180,6 +180,16 @@ def memory_lines(name: str, memory: Remembered, vectors: int) -> list[str]:
     return lines
 
 
+def hubness_lines(name: str, memory: Remembered) -> list[str]:
+    """What the hubness of re-rankers' candidates took, which is computed once a candidate."""
+    return [
+        f"{name}, memory, {part}: hubness of {found.computed:,} candidates, "
+        f"{1e3 * found.seconds / found.computed:.2f} ms each, once"
+        for part, found in memory.hubness.items()
+        if found.computed
+    ]
+
+
 def memory_json(memory: Remembered) -> dict[str, Any]:
     """The same for a file, and what the hubness of re-rankers took."""
     pairs = memory.pairs

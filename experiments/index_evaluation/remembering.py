@@ -72,10 +72,17 @@ class RunMemory:
 def memory_of(
     trained: Trained, bank: Bank, head: LightHead, settings: Settings, device: torch.device
 ) -> RunMemory:
-    """Chooses the strengths for both directions; the test split is not looked at."""
+    """Chooses the strengths for both directions; the test split is not looked at.
+
+    The reward split asks, and is searched; with ``gallery=all`` the train split beside it. There the known
+    answers themselves stand in the gallery, and what resembles a known query finds these: as its right
+    answer in use, but never in such an evaluation, where recall is worth less than among shapes that are new.
+    """
     corpus, reward = trained.corpus, trained.corpus.splits["reward"].sort().values
-    texts = corpus.unique_texts(reward)
-    shapes, text = shapes_of(trained, reward, device), texts_of(trained, texts, device)
+    known = settings.gallery == "all"
+    gallery = torch.cat([corpus.splits["train"], reward]).sort().values if known else reward
+    texts = corpus.unique_texts(gallery)
+    shapes, text = shapes_of(trained, gallery, device), texts_of(trained, texts, device)
     sides = ((text, shapes), (bank.text, bank.shapes))
     made, of_bank = (
         Rerankers(
@@ -89,11 +96,12 @@ def memory_of(
         )
         for captions, own in sides
     )
-    positives = corpus.positives(texts, reward).numpy()
+    positives = corpus.positives(texts, gallery).numpy()
     first = torch.searchsorted(texts, corpus.first_texts(reward)).numpy()
+    places = torch.searchsorted(gallery, reward).numpy()
     asked: dict[Direction, Asked] = {
-        "text_to_shape": Asked(first, positives[first], bank.own_of_shapes(reward)),
-        "shape_to_text": Asked(np.arange(len(reward)), positives.T, bank.own_of_texts(texts)),
+        "text_to_shape": Asked(first, positives[first], bank.own_of_shapes(gallery)),
+        "shape_to_text": Asked(places, positives.T[places], bank.own_of_texts(texts)),
     }
     with Tracker("choosing strengths of memory", len(DIRECTIONS), "directions") as tracker:
         strengths: dict[Direction, dict[str, Strengths]] = {}

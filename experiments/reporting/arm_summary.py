@@ -19,7 +19,7 @@ from experiments.reporting.statistics import (
     interquartile_mean,
     mean,
 )
-from experiments.run_folder.names import BASELINE, FINAL, RERANKED
+from experiments.run_folder.names import BASELINE, FINAL, FIXED, MEMORY, RERANKED
 
 METRICS = ("text_to_shape/recall@1", "shape_to_text/recall@1")
 ALL = "all"
@@ -151,7 +151,7 @@ def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary
     estimates = {
         key: {
             row: estimate(scores(arm.runs, row, names), interquartile_mean, _draws(arm.name, key, row))
-            for row in (BASELINE, RERANKED, FINAL, GAIN)
+            for row in (BASELINE, *_memory_rows(arm), RERANKED, FINAL, GAIN)
         }
         for key, names in sets.items()
     }
@@ -176,6 +176,11 @@ def _arm(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> ArmSummary
         grounding=_grounding(arm),
         counts=_counts(arm),
     )
+
+
+def _memory_rows(arm: Arm) -> list[str]:
+    """The rows of the memory, which runs without one and older runs lack."""
+    return [row for row in (MEMORY, FIXED) if all(run.has(row) for run in arm.runs)]
 
 
 def _against(arm: Arm, other: Arm, metrics: Sequence[str]) -> PairwiseComparison:

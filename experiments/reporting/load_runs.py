@@ -44,11 +44,15 @@ class Run:
         """Return the seed of weights, batches and agent."""
         return int(self.results["seed"])
 
+    def has(self, row: str) -> bool:
+        """Whether the run has a row of retrieval metrics."""
+        return row in self.results["metrics"]
+
     def metric(self, row: str, name: str) -> float:
         """Return a metric of retrieval.
 
         Args:
-            row: One of ``baseline``, ``reranked`` and ``final``.
+            row: Such as ``baseline``, ``reranked`` and ``final``.
             name: Name of the metric, such as ``text_to_shape/recall@1``.
 
         Raises:

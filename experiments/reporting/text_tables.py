@@ -24,7 +24,7 @@ from experiments.reporting.formatting import (
 from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
 from experiments.reporting.statistics import REPETITIONS, Estimate
 from experiments.reporting.titles import title
-from experiments.run_folder.names import BASELINE, FINAL, RERANKED
+from experiments.run_folder.names import BASELINE, FINAL, FIXED, MEMORY, RERANKED
 
 READING = (
     "Figures are interquartile means over runs: the mean without the lowest and the highest quarter. In "
@@ -56,6 +56,16 @@ PROBABILITY_NOTE = (
 PART_TITLES = {"internal": "internal part", "external": "external part", "kl": "divergence, nats"}
 
 
+#: Headings of the rankings.
+RANKINGS = {
+    BASELINE: "exact KNN",
+    MEMORY: "KNN + memory",
+    RERANKED: "HAF, not calibrated",
+    FIXED: "HAF + memory, fixed",
+    FINAL: "HAF, calibrated",
+}
+
+
 def main_grids(summary: Summary) -> list[Grid]:
     """Build the tables that answer the question: the first metric (or all together), costs, grounding."""
     key = summary.keys[0]
@@ -79,20 +89,13 @@ def other_grids(summary: Summary) -> list[Grid]:
 
 def retrieval(summary: Summary, key: str) -> Grid:
     """Build the table of the arms' final results and gains."""
+    shown = [name for name in RANKINGS if any(name in arm.estimates[key] for arm in summary.arms)]
     rows = []
     for arm in summary.arms:
         figures = arm.estimates[key]
-        rows.append(
-            [
-                arm.arm.name,
-                str(len(arm.arm.runs)),
-                percent(figures[BASELINE]),
-                percent(figures[RERANKED]),
-                percent(figures[FINAL]),
-                points(figures[GAIN]),
-            ]
-        )
-    columns = ["arm", "runs", "exact KNN", "HAF, not calibrated", "HAF, calibrated", "gain, points"]
+        rankings = [percent(figures.get(name)) for name in shown]
+        rows.append([arm.arm.name, str(len(arm.arm.runs)), *rankings, points(figures[GAIN])])
+    columns = ["arm", "runs", *(RANKINGS[name] for name in shown), "gain, points"]
     return Grid(f"{title(summary, key)}, per cent", columns, rows)
 
 

@@ -231,9 +231,14 @@ class EnvSettings(EnvConfig):
     """Settings of the decision process.
 
     Attributes:
+        families: Families of actions, any subset of envs.actions.families.FAMILIES and stop. Without labels
+            memory and hubness alone have gained anything.
+        horizon: Number of steps until an episode is truncated.
         shift: Shifts of the shapes that the agent learns on and is validated on, in equal shares.
     """
 
+    families: tuple[str, ...] = ("memory", "hubness", STOP)
+    horizon: int = 8
     shift: SomeShifts = (CLEAN,)
 
 
@@ -278,6 +283,9 @@ class RunConfig:
     imports: list[str] = field(default_factory=list)
     resume: bool = False
 
+
+LIBRARY_FAMILIES = {"memory", "hubness", STOP}
+"""Families of actions that need known pairs, and ``stop``."""
 
 SECTIONS = {
     "data": DataConfig,
@@ -419,6 +427,11 @@ def _check_together(config: RunConfig) -> None:
             "or choose a smaller model"
         )
     model, env = config.model, config.env
+    if config.memory == "off" and config.agent.name != "none" and set(env.families) <= LIBRARY_FAMILIES:
+        raise UserError(
+            f"memory=off: without known pairs env.families=[{','.join(env.families)}] has nothing to act on; "
+            "name others too, as in env.families=[level,temperature,token,stop], or choose agent=none"
+        )
     layout = AttentionDims(
         (model.patches, model.regions, OBJECT_NODES), model.heads, model.regions, env.token_groups
     )

@@ -82,11 +82,11 @@ class DiskAnn(Engine):
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         breadth = max(self.L, k)
-        answer = self._index.batch_search(queries, k, breadth, self.threads)
-        squares = (queries**2).sum(1, keepdims=True)  # |q|^2; |x|^2 is 1 of what it holds
+        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        answer = self._index.batch_search(queries / norms, k, breadth, self.threads)
         rows = answer.identifiers.astype(np.int64)
         rows[rows >= len(self)] = -1  # its mark of nothing found is the largest uint32
-        return rows, self._length * (squares + 1 - answer.distances) / 2
+        return rows, self._length * norms * (2 - answer.distances) / 2  # of unit vectors: 2 - 2 cos
 
 
 def refuse_old() -> None:

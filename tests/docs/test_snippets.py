@@ -30,9 +30,12 @@ def test_a_part_by_itself(
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(code, title, "exec"), names)
-    assert capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said
     if title == "The environment":
         assert names["picture"].ndim == 3  # type: ignore[attr-defined]
+    if title == "The memory":
+        assert said == "without 0.25 with 0.97\n1100 pairs, 158400 bytes\n"
     if title == "The search":
         assert names["found"].action.tolist() == [1, 1]  # type: ignore[attr-defined]
         assert (tmp_path / "search.png").stat().st_size > 1000
@@ -44,6 +47,7 @@ def test_each_part_has_its_snippet() -> None:
         "The agents",
         "The search",
         "HAF on your own tensors",
+        "The memory",
     ]
 
 

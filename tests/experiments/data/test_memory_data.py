@@ -38,6 +38,7 @@ class OthersMasts(Masts):
 def config(folder: Path, **more: object) -> RunConfig:
     settings = {
         "memory": folder,
+        "agent": "none",
         "model": "tiny",
         "data.points": 512,
         "cache": folder.parent / "cache",

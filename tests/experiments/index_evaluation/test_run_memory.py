@@ -17,9 +17,10 @@ from experiments.index_evaluation.load_run import Trained
 from experiments.index_evaluation.measure import measure
 from experiments.index_evaluation.options import Settings, parse
 from experiments.index_evaluation.problems import problems_of_run
-from experiments.index_evaluation.rerankers import DIRECTIONS, Rerankers, compressed
+from experiments.index_evaluation.rerankers import DIRECTIONS, Direction, Rerankers, compressed
 from experiments.index_evaluation.run_memory import bank_of, grouped, means
-from models import AlignmentModel
+from models import AlignmentMemory, AlignmentModel
+from models.memory import Side
 from models.rerank.late_interaction import LightHead
 from retrieval.reranker import rerank
 from tests.experiments.run_folder.test_run_files import settings
@@ -80,6 +81,31 @@ def test_the_bank_is_the_train_split_in_both_directions(trained: Trained) -> Non
     assert bank.own_of_shapes(torch.tensor([12, 13])) is None
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 60.0])
+def test_an_index_remembers_what_the_model_does(trained: Trained, sharpness: float) -> None:
+    """`KnownPairs` beside `AlignmentMemory`, own pairs left out, in both directions."""
+    bank = bank_of(trained, CPU)
+    shape, column = np.nonzero(bank.texts_of >= 0)
+    pairs = torch.from_numpy(np.stack([bank.texts_of[shape, column], shape], axis=1))
+    text_vectors, shape_vectors = bank.text.embedding, bank.shapes.embedding
+    model = AlignmentMemory(text_vectors, shape_vectors, pairs, sharpness=sharpness)
+    known: list[tuple[Direction, Side, Side, torch.Tensor, torch.Tensor, np.ndarray]] = [
+        ("text_to_shape", "text", "shape", text_vectors, shape_vectors, bank.texts_of),
+        ("shape_to_text", "shape", "text", shape_vectors, text_vectors, bank.shapes_of),
+    ]
+    for direction, asks, answers, queries, candidates, own in known:
+        index = bank.pairs[direction]
+        index.sharpness = sharpness
+        moved = torch.nn.functional.normalize(queries + 0.1 * queries.roll(1, 0), dim=-1)
+        recalled = model.recall(moved, asks).numpy()
+        np.testing.assert_allclose(index.recall(moved.numpy()), recalled, atol=1e-5)
+        hubness = model.hubness(candidates, answers, index.beta).numpy()
+        np.testing.assert_allclose(index.hubness(candidates.numpy()), hubness, atol=1e-5)
+        keep = model.strangers(torch.arange(len(candidates)), answers)
+        hubness = model.hubness(candidates, answers, index.beta, keep).numpy()
+        np.testing.assert_allclose(index.hubness(candidates.numpy(), own), hubness, atol=1e-5)
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_rerankers_with_memory_score_by_the_formula(trained: Trained, direction) -> None:
     bank = bank_of(trained, CPU)
@@ -132,6 +158,10 @@ def test_every_engine_is_measured_with_memory_as_well(trained: Trained, gallery:
         assert with_memory.cost.resident_bytes > memory.pairs.resident_bytes()  # type: ignore[operator]
         lines = measured_tables.memory_lines(problem.name, memory, len(vectors))
         assert "first stage: recall 1, hubness 0.5" in lines[1]
+        once = measured_tables.hubness_lines(problem.name, memory)
+        assert [line.split(": ")[0].split(", ")[-1] for line in once] == [
+            name for name in ("light", "haf") if memory.strengths[name].hubness
+        ]
         written = measured_tables.memory_json(memory)
         assert written["strengths"]["first stage"]["given"]
         assert written["pairs"] == len(memory.pairs)

@@ -150,8 +150,6 @@ def test_two_vectors_are_told_apart(empty: Retriever) -> None:
 @pytest.mark.parametrize("length", [2e-15, 0.9e15])
 def test_vectors_of_any_length_that_is_taken_are_searched(empty: Retriever, length: float) -> None:
     """Without an error, a warning or the process's end; how well depends on the engine's codes."""
-    if empty.name == "diskann":
-        pytest.skip("takes vectors of length 1 only")
     vectors = unit(600)
     empty.build((vectors * length).astype(np.float32), np.arange(600))
     for own in (2e-15, 1, 0.9e15):
