@@ -1,4 +1,4 @@
-"""The command that measures controls of a memory, on a run of the real command, and what a mistake looks like."""
+"""The command that measures controls of a memory: on runs of the real command, and with mistakes."""
 
 from __future__ import annotations
 
