@@ -175,8 +175,8 @@ class DapConfig:
         weight: Weight of the distillation loss.
         score_weight: Weight at which HAF's scores are drawn to what they are with recall and hubness, in
             every step after the warm-up; 0: off.
-        recall: Strength of recall in these scores.
-        hubness: Strength of hubness in them.
+        score_recall: Strength of recall in these scores.
+        score_hubness: Strength of hubness in them.
         queries: Rows of a batch that are calibrated.
         candidates: Candidates of an episode in training, C: the right shape and hard negatives.
         agent_steps: Evaluations that the agent learns from after training, on queries HAF has not seen.
@@ -192,8 +192,8 @@ class DapConfig:
     warmup: Share = 0.7
     weight: Weight = 100.0
     score_weight: Weight = 0.0
-    recall: Weight = 1.0
-    hubness: Weight = 1.0
+    score_recall: Weight = 1.0
+    score_hubness: Weight = 1.0
     queries: Positive = 16
     candidates: Annotated[int, Field(ge=2)] = 8
     agent_steps: Count = 8000

@@ -105,8 +105,8 @@ class AlignmentLoss(nn.Module):
         scale, group = self.model.logit_scale.detach(), candidates.shape[1]
         recall = library.recall.gather(1, candidates).view(-1, group, group)
         same = library.same.gather(1, candidates).view(-1, group, group)
-        calibrated = score.detach() + scale * self.dap.recall * recall
-        strength = scale * self.dap.hubness
+        calibrated = score.detach() + scale * self.dap.score_recall * recall
+        strength = scale * self.dap.score_hubness
         shape_hubness = library.shape_hubness.view(-1, 1, group)
         text_hubness = library.text_hubness.view(-1, group, 1)
         by_text = score_divergence(calibrated - strength * shape_hubness, score, same)

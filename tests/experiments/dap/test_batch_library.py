@@ -169,7 +169,7 @@ def test_the_term_is_added_by_its_weight_and_rests_without_strengths(
     assert float(on["loss/scores"]) > 0
     expected = plain["loss/total"] + 3 * on["loss/scores"]
     torch.testing.assert_close(on["loss/total"], expected)
-    equal = terms_of(train, batch, library, "dap.score_weight=3", "dap.recall=0", "dap.hubness=0")
+    equal = terms_of(train, batch, library, "dap.score_weight=3", "dap.score_recall=0", "dap.score_hubness=0")
     assert float(equal["loss/scores"]) == pytest.approx(0, abs=1e-6)
 
 
