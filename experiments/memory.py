@@ -89,6 +89,8 @@ def run(settings: Settings, out: Path) -> None:
             found["cost"] = {"median": medians, "by_run": spent}
         _write(settings, out, place, found)
     for control, content in found.items():
+        if not content:  # it cannot be measured on these runs, and has said so
+            continue
         table = cost_table(content["median"]) if control == "cost" else control_table(control, content)
         tables.show(table, WIDTH)
 

@@ -61,7 +61,7 @@ def run(config: RunConfig) -> None:
     tables.show(tables.retrieval_table(rows, title))
     margin = outcome["config"]["dap"]["margin"]
     for line in (
-        tables.memory_line(outcome.get("memory"), margin),
+        tables.memory_line(outcome.get("memory")),
         tables.agent_line(outcome["agent"], margin),
     ):
         if line:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.memory import log_mean_exp
+
 
 def multi_positive_cross_entropy(logits: Tensor, positives: Tensor) -> Tensor:
     """InfoNCE in which a row may have several positives (Khosla et al. 2020, eq. 2, per row the mean).
@@ -20,19 +22,49 @@ def multi_positive_cross_entropy(logits: Tensor, positives: Tensor) -> Tensor:
     return -log_probability.sum(-1) / positives.sum(-1).clamp_min(1)
 
 
-def symmetric_contrastive_loss(logits: Tensor, positives: Tensor) -> Tensor:
+def symmetric_contrastive_loss(logits: Tensor, positives: Tensor, hubness: float = 0.0) -> Tensor:
     """Mean of both directions' InfoNCE.
+
+    With ``hubness`` each candidate's logits are shifted by that of the batch: how readily it answers queries
+    that are not its own. As a prior does in logit adjustment (Menon et al. 2021), what is added in training
+    is taken off the scores: a hub has to be told apart by more. What is subtracted is a querybank
+    normalization within the batch (Bogolin et al. 2022), which scores then rely on.
 
     Args:
         logits: ``[..., Q, C]`` texts x shapes.
         positives: ``[..., Q, C]`` bool.
+        hubness: Weight of the candidates' hubness, below 0 to subtract it.
 
     Returns:
         The scalar loss.
     """
-    rows = multi_positive_cross_entropy(logits, positives)
-    columns = multi_positive_cross_entropy(logits.transpose(-1, -2), positives.transpose(-1, -2))
-    return 0.5 * (rows.mean() + columns.mean())
+    losses = []
+    for scores, right in ((logits, positives), (logits.transpose(-1, -2), positives.transpose(-1, -2))):
+        if hubness:
+            asked = scores.detach().transpose(-1, -2)
+            shift = log_mean_exp(asked, 1.0, keep=~right.transpose(-1, -2))
+            scores = scores + hubness * shift.unsqueeze(-2)
+        losses.append(multi_positive_cross_entropy(scores, right).mean())
+    return 0.5 * (losses[0] + losses[1])
+
+
+def score_divergence(target: Tensor, logits: Tensor, among: Tensor | None = None) -> Tensor:
+    """KL(target || own) of distributions over candidates, through which only the own one learns.
+
+    Args:
+        target: ``[..., C]`` logits.
+        logits: ``[..., C]`` likewise, the own ones.
+        among: Candidates that a distribution is over, bool ``[..., C]``, at least one; all by default.
+
+    Returns:
+        The scalar mean over all leading axes, in nats.
+    """
+    target = target.detach()
+    if among is not None:
+        lowest = torch.finfo(logits.dtype).min
+        target, logits = target.masked_fill(~among, lowest), logits.masked_fill(~among, lowest)
+    wanted = target.log_softmax(-1)
+    return (wanted.exp() * (wanted - logits.log_softmax(-1))).sum(-1).mean()
 
 
 def attention_divergence(target: Tensor, attention: Tensor, weight: Tensor) -> Tensor:

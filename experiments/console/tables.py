@@ -56,12 +56,11 @@ def agent_line(agent: Mapping[str, Any], margin: float) -> str | None:
     return f"the agent acts on {test['acted']:.0%} of the queries: {gain} (mean return of a test query)"
 
 
-def memory_line(memory: Mapping[str, Any] | None, margin: float) -> str | None:
+def memory_line(memory: Mapping[str, Any] | None) -> str | None:
     """One line on where a memory with strengths that are the same for all queries rests.
 
     Args:
         memory: The part ``memory`` of results.json.
-        margin: Standard errors that the best strengths had to gain.
 
     Returns:
         The line; None where it rests nowhere, or there is no memory.
@@ -76,8 +75,8 @@ def memory_line(memory: Mapping[str, Any] | None, margin: float) -> str | None:
     if not memory or not resting:
         return None
     return (
-        f"the memory of {memory['pairs']} pairs rests in {', '.join(resting)}: no strengths gain "
-        f"{margin:g} standard errors on the reward split"
+        f"the memory of {memory['pairs']} pairs rests in {', '.join(resting)}: no strengths surely "
+        "gain on the reward split"
     )
 
 

@@ -23,9 +23,10 @@ from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.data.shifted_corpus import shifted_corpus
 from experiments.settings.schema import RunConfig
-from models import AlignmentModel, Calibration
+from models import AlignmentModel, Calibration, LibraryEvidence
 
 if TYPE_CHECKING:
+    from experiments.dap.batch_library import BatchLibrary
     from experiments.data.batches import Batch
 
 
@@ -39,6 +40,7 @@ class CalibratedRows:
         positives: ``[Q, C]`` bool.
         paired: ``[Q]`` the candidate, of C, whose associations were calibrated.
         calibration: Batch ``[Q]``.
+        library: What known pairs say of them; None without a memory.
         values: Rewards and search statistics, by TensorBoard's names.
     """
 
@@ -47,6 +49,7 @@ class CalibratedRows:
     positives: Tensor
     paired: Tensor
     calibration: Calibration
+    library: LibraryEvidence | None
     values: dict[str, float]
 
 
@@ -118,8 +121,13 @@ class DapController:
         values = {name.removeprefix("validation/"): value for name, value in self.best["values"].items()}
         return {**values, "evaluations": self.best["evaluations"]}
 
-    def on_batch(self, batch: Batch) -> CalibratedRows:
-        """Plans on some rows of a batch, and learns from it."""
+    def on_batch(self, batch: Batch, library: BatchLibrary | None = None) -> CalibratedRows:
+        """Plans on some rows of a batch, and learns from it.
+
+        Args:
+            batch: Of a training step.
+            library: What known pairs say of it; None without a memory.
+        """
         settings = self.config.dap
         size = len(batch.indices)
         device = batch.positives.device
@@ -127,10 +135,16 @@ class DapController:
         with frozen(self.model):
             text = self.model.encode_text(batch.text).select(rows)
             shapes = self.model.encode_shapes(batch.shapes)
+            similarity = text.embedding @ shapes.embedding.T
+            if library is not None:  # evidence can be compared within a half alone
+                similarity = similarity.masked_fill(~library.same[rows], -torch.inf)
             candidates = mine_hard_negatives(
-                text.embedding @ shapes.embedding.T, batch.positives[rows], min(settings.candidates, size)
+                similarity, batch.positives[rows], min(settings.candidates, size)
             )
-            attention = self.model.attend(text, shapes, candidates)
+            evidence = None
+            if library is not None:
+                evidence = library.evidence(rows, candidates, self.model.logit_scale)
+            attention = self.model.attend(text, shapes, candidates, library=evidence)
             positives = batch.positives[rows].gather(1, candidates)
             episode = self.core.episode(attention, positives)
         result = self.agent.learn(self.core, episode, self.generator)
@@ -140,6 +154,7 @@ class DapController:
             positives=positives,
             paired=original_place(episode),
             calibration=result.calibration,
+            library=evidence,
             values=self._count(result),
         )
 

@@ -29,6 +29,7 @@ class Batch:
 
     Attributes:
         indices: ``[B]`` shapes of the corpus.
+        texts: ``[B]`` captions of the corpus.
         shapes: Batch ``[B]``.
         text: ``[B, T, ...]``.
         positives: ``[B, B]`` bool, texts × shapes.
@@ -37,6 +38,7 @@ class Batch:
     """
 
     indices: Tensor
+    texts: Tensor
     shapes: ShapeBatch
     text: TextFeatures
     positives: Tensor
@@ -113,6 +115,7 @@ class Batches:
         version = self._version(indices, epoch)
         return Batch(
             indices=indices,
+            texts=texts,
             shapes=self._shapes(indices, version).to(self.device),
             text=corpus.text.select(texts).to(self.device),
             positives=corpus.positives(texts, indices).to(self.device),

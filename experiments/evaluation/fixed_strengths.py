@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.evaluation.gallery import STAGES, Stage
+from experiments.evaluation.grid_choice import best_of_grid
 
 if TYPE_CHECKING:
     from experiments.evaluation.directions import Direction
@@ -28,14 +29,14 @@ class Strengths:
     Attributes:
         recall: Of what the query recalls.
         hubness: Of the correction for hubness.
-        gain: Mean gain in reciprocal rank on the queries that it was chosen on.
-        error: Its standard error.
+        gain: In reciprocal rank on the queries that chose, see `best_of_grid`.
+        sure: What the gain is above with 95 % confidence.
     """
 
     recall: float
     hubness: float
     gain: float
-    error: float
+    sure: float
 
     @property
     def rest(self) -> bool:
@@ -47,18 +48,15 @@ Choice = dict[tuple[Stage, str], Strengths]
 """Strengths by stage and direction."""
 
 
-def choose(asked: Sequence[Mapping[str, Direction]], margin: float) -> Choice:
+def choose(asked: Sequence[Mapping[str, Direction]]) -> Choice:
     """Chooses strengths for both stages of both directions.
 
     Args:
         asked: Labeled queries in both directions, whose known pairs are those of others: the same queries in
             one or more galleries, which count equally.
-        margin: Standard errors that the best must gain, or it is zero.
     """
     return {
-        (stage, name): _best([one[name] for one in asked], stage, margin)
-        for stage in STAGES
-        for name in asked[0]
+        (stage, name): _best([one[name] for one in asked], stage) for stage in STAGES for name in asked[0]
     }
 
 
@@ -70,17 +68,13 @@ def as_json(choice: Choice) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _best(directions: Sequence[Direction], stage: Stage, margin: float) -> Strengths:
+def _best(directions: Sequence[Direction], stage: Stage) -> Strengths:
     before = _reciprocal(directions, stage)
-    best, most = Strengths(0.0, 0.0, 0.0, 0.0), 0.0
-    for recall in GRID:
-        for hubness in GRID:
-            gain = _reciprocal(directions, stage, recall, hubness) - before
-            error = float(gain.std()) / len(gain) ** 0.5
-            if gain.mean() > max(most, margin * error):
-                most = float(gain.mean())
-                best = Strengths(recall, hubness, most, error)
-    return best
+    grid = [(recall, hubness) for recall in GRID for hubness in GRID]
+    gains = np.stack([_reciprocal(directions, stage, *place) - before for place in grid])
+    chosen = best_of_grid(gains)
+    recall, hubness = grid[chosen.place] if chosen.sure > 0 else (0.0, 0.0)
+    return Strengths(recall, hubness, chosen.gain, chosen.sure)
 
 
 def _reciprocal(

@@ -94,7 +94,7 @@ def _fixed_strengths(
     for shift in config.env.shift:
         gallery = encode_split(model, shifted_corpus(corpus, rows, shift, config), rows, device, bank)
         asked.append(directions_of(model, gallery, config.eval))
-    return choose(asked, config.dap.margin)
+    return choose(asked)
 
 
 def _mean(metrics: Sequence[dict[str, Metrics]]) -> dict[str, Metrics]:

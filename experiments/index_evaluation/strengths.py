@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.evaluation.grid_choice import best_of_grid
+
 FIRST_STAGE = "first stage"
 RECALLS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 HUBNESSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,7 @@ def choose_strengths(
     hubnesses: tuple[float, ...] = HUBNESSES,
     seed: int = 0,
 ) -> Strengths:
-    """The strengths of most R@1; both 0 where they do not surely gain.
-
-    What is gained is measured on each half of the queries by the strengths that the other half would choose,
-    as the best of a grid is flattered by having been chosen.
+    """The strengths of most R@1; both 0 where they do not surely gain, see `best_of_grid`.
 
     Args:
         base: ``[Q, C]`` scores without memory, minus infinity where there is no candidate.
@@ -74,16 +72,9 @@ def choose_strengths(
     for number, (recall, weight) in enumerate(grid):
         best = (base + np.float32(recall) * recalled - np.float32(weight) * hubness).argmax(axis=1)
         hits[number] = right[rows, best]
-    draw = np.random.default_rng([seed, len(base)])
-    half = draw.permutation(len(base)) % 2 == 0
-    gains = np.empty(len(base))
-    for chooses, measured in ((half, ~half), (~half, half)):
-        best_there = int(hits[:, chooses].mean(axis=1).argmax()) if chooses.any() else 0
-        gains[measured] = hits[best_there, measured].astype(float) - plain[measured]
-    means = [gains[draw.integers(0, len(gains), len(gains))].mean() for _ in range(RESAMPLES)]
-    gain, sure = float(gains.mean()), float(np.quantile(means, 0.05))
+    chosen = best_of_grid(hits.astype(np.float64) - plain, seed)
     given = len(grid) == 1
-    recall, weight = grid[int(hits.mean(axis=1).argmax())]
-    if sure <= 0 and not given:
+    recall, weight = grid[chosen.place]
+    if chosen.sure <= 0 and not given:
         recall = weight = 0.0
-    return Strengths(recall, weight, gain, sure, given)
+    return Strengths(recall, weight, chosen.gain, chosen.sure, given)

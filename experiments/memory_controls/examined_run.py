@@ -115,8 +115,7 @@ class Examined:
         """
         reward, test = galleries
         if strengths is None:
-            asked = with_memory(self.model, reward, self.reward.plain)
-            strengths = choose([asked], self.config.dap.margin)
+            strengths = choose([with_memory(self.model, reward, self.reward.plain)])
         return case(name, with_memory(self.model, test, self.test.plain), strengths)
 
 

@@ -128,6 +128,8 @@ class TrainConfig:
         warmup: Share of the steps with a rising learning rate; then a cosine to zero.
         clip: Largest norm of the gradient.
         fine_weight: Weight of HAF's loss beside the global embeddings'.
+        hubness: Weight at which candidates' hubness in the batch is added to their logits in the embeddings'
+            loss, so that hubs are told apart by more; negative: subtracted; 0: off.
         grounding: Weight of minus the log of the attention that words pay to the labeled part they name.
         shift: Shifts that shapes of a batch may be shown under, such as [grey,jitter:3].
         shift_share: Share of the shapes of a batch that are shown under one of these shifts.
@@ -149,6 +151,7 @@ class TrainConfig:
     warmup: Share = 0.03
     clip: PositiveFloat = 1.0
     fine_weight: Weight = 1.0
+    hubness: Annotated[float, Field(allow_inf_nan=False), Number] = 0.0
     grounding: Weight = 1.0
     shift: Shifts = ()
     shift_share: Share = 0.5
@@ -170,6 +173,10 @@ class DapConfig:
         period: Steps between calibrated batches.
         warmup: Share of the steps before the first.
         weight: Weight of the distillation loss.
+        score_weight: Weight at which HAF's scores are drawn to what they are with recall and hubness, in
+            every step after the warm-up; 0: off.
+        score_recall: Strength of recall in these scores.
+        score_hubness: Strength of hubness in them.
         queries: Rows of a batch that are calibrated.
         candidates: Candidates of an episode in training, C: the right shape and hard negatives.
         agent_steps: Evaluations that the agent learns from after training, on queries HAF has not seen.
@@ -184,6 +191,9 @@ class DapConfig:
     period: Positive = 20
     warmup: Share = 0.7
     weight: Weight = 100.0
+    score_weight: Weight = 0.0
+    score_recall: Weight = 1.0
+    score_hubness: Weight = 1.0
     queries: Positive = 16
     candidates: Annotated[int, Field(ge=2)] = 8
     agent_steps: Count = 8000

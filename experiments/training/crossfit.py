@@ -37,7 +37,7 @@ def fold_models(session: Session) -> Iterator[tuple[AlignmentModel, torch.Tensor
 
 
 def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentModel:
-    """A model trained on ``shapes`` as the session's, without an agent; from the cache if it is there."""
+    """A model trained on ``shapes`` as the session's, without agent and memory; from the cache if there."""
     config = dataclasses.replace(
         session.config,
         agent=AgentConfig(name="none", settings={}, budget=1),

@@ -9,19 +9,24 @@ from torch import Tensor
 
 from align3d.console.progress import Tracker
 from align3d.errors import UserError
+from experiments.console.process import generator
+from experiments.dap.batch_library import TrainMemory
 from experiments.dap.distillation import Distillation
+from experiments.data.bank import remember
 from experiments.data.batches import look_alikes
 from experiments.data.encoding import embed_shapes, embed_texts
 from experiments.evaluation.attention_plots import attention_picture
 from experiments.training.loss import gradient_norm
 from experiments.training.session import Session
 from experiments.training.warmup import WarmupCache, first_calibrated, key
+from models import PointHierarchy
 
 
 def train(session: Session) -> None:
     """Trains the model from the session's step to the last: the warm-up, then with the agent in it."""
     warm_up(session)
     advance(session, session.batches.total)
+    session.known = None  # it is of training alone
     session.save()
 
 
@@ -58,16 +63,18 @@ def advance(session: Session, end: int, name: str = "training") -> None:
     with Tracker(name, batches.total, done=session.step) as tracker, session.stepping("train"):
         while session.step < end:
             step = session.step
+            shapes = embed_known(session) if remembers_at(session, step) else None
             if batches.mines_at(step):
-                batches.neighbors = mine(session)
+                batches.neighbors = mine(session, shapes)
             batch = batches.at(step)
+            library = None if session.known is None else session.known.library(batch)
             calibrated, distillation = None, None
             if calibrates_at(session, step):
-                calibrated = session.policy.on_batch(batch)
+                calibrated = session.policy.on_batch(batch, library)
                 distillation = Distillation(model, batch, calibrated)
             for group in optimizer.param_groups:
                 group["lr"] = batches.learning_rate(step)
-            terms = objective(batch, calibrated)
+            terms = objective(batch, calibrated, library)
             session.fabric.backward(terms["loss/total"])
             norm = gradient_norm(list(model.parameters()), config.clip)
             if not math.isfinite(norm):
@@ -97,12 +104,38 @@ def calibrates_at(session: Session, step: int) -> bool:
     return dap.mode != "off" and step >= first and step % dap.period == 0
 
 
-def mine(session: Session) -> Tensor:
-    """The look-alikes of each training shape under the weights of now: ``[n, G - 1]``."""
+def remembers_at(session: Session, step: int) -> bool:
+    """Whether the known pairs are due to be embedded before this step: as the warm-up ends and once an epoch.
+
+    They are of use to the agent and to HAF's scores, and to neither with ``memory=off``.
+    """
+    config, batches = session.config, session.batches
+    first = first_calibrated(config, batches.total)
+    wanted = config.memory != "off" and (config.dap.mode != "off" or config.dap.score_weight > 0)
+    return wanted and step >= first and (step == first or step % batches.per_epoch == 0)
+
+
+def embed_known(session: Session) -> PointHierarchy:
+    """Embeds the train split's pairs under the weights of now, and halves them; the shapes."""
+    corpus, shapes = session.corpus, session.batches.train
+    bank = remember(session.model, corpus, shapes, session.device)
+    draws = generator(session.config.seed, "halves", session.step)
+    session.known = TrainMemory.halved(bank.memory, corpus, shapes, draws)
+    return bank.shapes
+
+
+def mine(session: Session, shapes: PointHierarchy | None = None) -> Tensor:
+    """The look-alikes of each training shape under the weights of now: ``[n, G - 1]``.
+
+    Args:
+        session: The run.
+        shapes: The train split under these weights; None embeds it.
+    """
     corpus, indices = session.corpus, session.batches.train
     texts = corpus.first_texts(indices)
     text = embed_texts(session.model, corpus, texts, session.device)
-    shapes = embed_shapes(session.model, corpus, indices, session.device)
+    if shapes is None:
+        shapes = embed_shapes(session.model, corpus, indices, session.device)
     similarity = (text.embedding @ shapes.embedding.T).cpu()
     return look_alikes(similarity, corpus.positives(texts, indices), session.config.train.group - 1)
 

@@ -12,9 +12,15 @@ from experiments.data.batches import Batch
 from experiments.data.part_mentions import NamedParts
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, TextEmbedding
-from models.losses import attention_divergence, multi_positive_cross_entropy, symmetric_contrastive_loss
+from models.losses import (
+    attention_divergence,
+    multi_positive_cross_entropy,
+    score_divergence,
+    symmetric_contrastive_loss,
+)
 
 if TYPE_CHECKING:
+    from experiments.dap.batch_library import BatchLibrary
     from experiments.dap.controller import CalibratedRows
 
 _LEAST_MASS = 1e-6
@@ -33,20 +39,24 @@ class AlignmentLoss(nn.Module):
         self.model = model
         self.train_config, self.dap = config.train, config.dap
 
-    def forward(self, batch: Batch, calibrated: CalibratedRows | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, batch: Batch, calibrated: CalibratedRows | None = None, library: BatchLibrary | None = None
+    ) -> dict[str, Tensor]:
         """The terms by TensorBoard's names; ``loss/total`` is what is minimized.
 
         Args:
             batch: ``B`` pairs.
             calibrated: The agent's calibration of some rows, in a step in which it has one.
+            library: What known pairs say of the batch's, in the last part of training.
         """
         model = self.model
         text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
         logits = model.logit_scale * text.embedding @ shapes.embedding.T
-        terms = {"loss/global": symmetric_contrastive_loss(logits, batch.positives)}
+        hubness = self.train_config.hubness
+        terms = {"loss/global": symmetric_contrastive_loss(logits, batch.positives, hubness)}
         substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
         if not substitute:
-            terms |= self._fine(text, shapes, batch)
+            terms |= self._fine(text, shapes, batch, library)
         if calibrated is not None:
             terms |= self._calibrated(text, shapes, calibrated, substitute)
         haf = terms["loss/fine"] + terms.get("loss/alone", 0.0)
@@ -56,23 +66,52 @@ class AlignmentLoss(nn.Module):
             total = total + self.train_config.grounding * terms["loss/grounding"]
         if "loss/distill" in terms:
             total = total + self.dap.weight * terms["loss/distill"]
+        for name in ("loss/scores", "loss/calibrated_scores"):
+            if name in terms:
+                total = total + self.dap.score_weight * terms[name]
         return {"loss/total": total, **terms}
 
-    def _fine(self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch) -> dict[str, Tensor]:
+    def _fine(
+        self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch, library: BatchLibrary | None
+    ) -> dict[str, Tensor]:
         """HAF's loss on every pair within the groups: with the embeddings' score, and on its own.
 
         Where the embeddings have a group right already, the sum teaches attention nothing; on its own it must
-        earn every pair.
+        earn every pair. With a library the same scores are drawn to what they are with it.
         """
         state = self.model.attend(text, shapes, batch.candidates)
         score = self.model.haf.fuse(state).score  # [B, G]
         group = score.shape[1]
         positives = batch.positives.gather(1, batch.candidates).view(-1, group, group)
         alone = score - state.global_score
-        return {
+        terms = {
             "loss/fine": symmetric_contrastive_loss(score.view(-1, group, group), positives),
             "loss/alone": symmetric_contrastive_loss(alone.view(-1, group, group), positives),
         }
+        if library is not None and self.dap.score_weight:
+            terms["loss/scores"] = self._scores(score.view(-1, group, group), batch.candidates, library)
+        return terms
+
+    def _scores(self, score: Tensor, candidates: Tensor, library: BatchLibrary) -> Tensor:
+        """KL of HAF's distributions from those of its score with recall and hubness, in both directions.
+
+        A distribution is over the candidates of the query's half.
+
+        Args:
+            score: ``[groups, G, G]`` texts × shapes.
+            candidates: ``[B, G]`` the shapes, places in the batch.
+            library: Of the batch.
+        """
+        scale, group = self.model.logit_scale.detach(), candidates.shape[1]
+        recall = library.recall.gather(1, candidates).view(-1, group, group)
+        same = library.same.gather(1, candidates).view(-1, group, group)
+        calibrated = score.detach() + scale * self.dap.score_recall * recall
+        strength = scale * self.dap.score_hubness
+        shape_hubness = library.shape_hubness.view(-1, 1, group)
+        text_hubness = library.text_hubness.view(-1, group, 1)
+        by_text = score_divergence(calibrated - strength * shape_hubness, score, same)
+        by_shape = score_divergence((calibrated - strength * text_hubness).mT, score.mT, same.mT)
+        return 0.5 * (by_text + by_shape)
 
     def _grounding(self, text: TextEmbedding, shapes: PointHierarchy, parts: NamedParts) -> Tensor:
         """Minus the logarithm of the attention's share on the part that its words name, mean over pairs."""
@@ -89,7 +128,11 @@ class AlignmentLoss(nn.Module):
         """The calibrated attention in place of HAF's own, and as its target."""
         haf, terms = self.model.haf, {}
         state = self.model.attend(
-            text.select(calibrated.rows), shapes, calibrated.candidates, calibrated.paired
+            text.select(calibrated.rows),
+            shapes,
+            calibrated.candidates,
+            calibrated.paired,
+            library=calibrated.library,
         )
         target = haf.fuse(state, calibrated.calibration)
         if substitute:
@@ -98,6 +141,8 @@ class AlignmentLoss(nn.Module):
             own = haf.fuse(state)
             weight = own.token_weights.detach()[:, None, None, :]  # over candidates and heads
             terms["loss/distill"] = attention_divergence(target.attention.detach(), own.attention, weight)
+            if self.dap.score_weight:
+                terms["loss/calibrated_scores"] = score_divergence(target.score, own.score)
         return terms
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from align3d.console import interrupts
 from align3d.errors import UserError
+from experiments.dap.batch_library import TrainMemory
 from experiments.dap.controller import DapController
 from experiments.data.bank import Bank, remember
 from experiments.data.batches import Batches, fit
@@ -44,6 +45,7 @@ class Session:
 
     Attributes:
         step: Counts up over all phases; the step that comes next.
+        known: The train split's pairs as they were when they were last embedded in training; None before.
         reused_steps: Of the warm-up that were not trained here but found in the cache.
         seconds: Spent by each phase (data, train, agent, evaluate), over all the processes that worked on the
             run; with the seconds that a reused warm-up took when it was trained.
@@ -68,6 +70,7 @@ class Session:
         shifted = [shifted_corpus(corpus, every, shift, config) for shift in config.train.shift]
         self.batches = Batches(corpus, config.train, config.seed, device, shifted)
         self.step = 0
+        self.known: TrainMemory | None = None
         self.reused_steps = 0
         self.seconds: dict[str, float] = {}
         self.fabric = Fabric(accelerator=device.type, devices=1 if device.index is None else [device.index])
@@ -207,6 +210,7 @@ class Session:
             "up_axis": self.corpus.dataset.up_axis,
             "policy": self.policy.state(),
             "memory_data": None if self.memory_data is None else self.memory_data.dataset.hash,
+            "known": None if self.known is None else self.known.state(),
             "journal": self.journal.position,
             "reused_steps": self.reused_steps,
         }
@@ -227,5 +231,7 @@ class Session:
             )
         self._restore_training(state)
         self.policy.restore(state["policy"])
+        if state["known"] is not None:
+            self.known = TrainMemory.restored(state["known"], self.corpus, self.batches.train)
         self.reused_steps = state["reused_steps"]
         return int(state["journal"])

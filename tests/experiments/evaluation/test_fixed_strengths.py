@@ -63,21 +63,20 @@ def world(seed: int, *, useful: bool) -> Direction:
 def test_a_useful_memory_is_used(seed: int) -> None:
     learned = world(seed, useful=True)
     for stage in STAGES:
-        strengths = choose([{"one": learned}], 2.0)[stage, "one"]
+        strengths = choose([{"one": learned}])[stage, "one"]
         assert strengths.recall > 0
-        assert strengths.gain > 5 * strengths.error > 0
+        assert 0 < strengths.sure < strengths.gain
         gains = 1 / learned.ranks(stage, strengths.recall, strengths.hubness) - 1 / learned.ranks(stage)
-        assert strengths.gain == pytest.approx(gains.mean())
-        assert strengths.error == pytest.approx(gains.std() / len(gains) ** 0.5)
+        assert strengths.gain == pytest.approx(gains.mean(), abs=0.05)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_memory_of_random_pairs_rests(seed: int) -> None:
     direction = world(seed, useful=False)
     for stage in STAGES:
-        strengths = choose([{"one": direction}], 2.0)[stage, "one"]
+        strengths = choose([{"one": direction}])[stage, "one"]
         assert strengths.rest
-        assert (strengths.gain, strengths.error) == (0, 0)
+        assert strengths.sure <= 0
         harm = 1 / direction.ranks(stage, 2.0, 0.0) - 1 / direction.ranks(stage)
         assert harm.mean() < 0, "it would do harm"
 
@@ -85,33 +84,30 @@ def test_a_memory_of_random_pairs_rests(seed: int) -> None:
 def test_it_is_the_best_of_the_grid() -> None:
     direction = world(0, useful=True)
     for stage in STAGES:
-        strengths = choose([{"one": direction}], 2.0)[stage, "one"]
+        strengths = choose([{"one": direction}])[stage, "one"]
         before = 1 / direction.ranks(stage)
         gains = [(1 / direction.ranks(stage, r, h) - before).mean() for r in GRID for h in GRID]
-        assert strengths.gain == pytest.approx(max(gains))
-
-
-def test_a_margin_that_nothing_reaches_rests() -> None:
-    choice = choose([{"one": world(0, useful=True)}], 1e6)
-    assert all(strengths.rest for strengths in choice.values())
+        chosen = (1 / direction.ranks(stage, strengths.recall, strengths.hubness) - before).mean()
+        assert chosen == pytest.approx(max(gains))
 
 
 def test_galleries_count_equally() -> None:
     """Beside one that it harms, a memory counts for less than alone."""
     useful, useless = world(0, useful=True), world(0, useful=False)
-    alone = choose([{"one": useful}], 2.0)["search", "one"]
-    both = choose([{"one": useful}, {"one": useless}], 2.0)["search", "one"]
+    alone = choose([{"one": useful}])["search", "one"]
+    both = choose([{"one": useful}, {"one": useless}])["search", "one"]
     gains = [
         1 / one.ranks("search", both.recall, both.hubness) - 1 / one.ranks("search")
         for one in (useful, useless)
     ]
-    assert both.gain == pytest.approx(sum(gains).mean() / 2)  # type: ignore[attr-defined]
+    assert both.gain == pytest.approx(sum(gains).mean() / 2, abs=0.05)  # type: ignore[attr-defined]
     assert both.gain < alone.gain
 
 
 def test_results_hold_every_stage_and_direction() -> None:
-    said = as_json(choose([{"one": world(0, useful=True), "other": world(1, useful=False)}], 2.0))
+    said = as_json(choose([{"one": world(0, useful=True), "other": world(1, useful=False)}]))
     assert {stage: set(found) for stage, found in said.items()} == {
         stage: {"one", "other"} for stage in STAGES
     }
-    assert said["search"]["other"] == {"recall": 0.0, "hubness": 0.0, "gain": 0.0, "error": 0.0}
+    assert set(said["search"]["other"]) == {"recall", "hubness", "gain", "sure"}
+    assert (said["search"]["other"]["recall"], said["search"]["other"]["hubness"]) == (0, 0)

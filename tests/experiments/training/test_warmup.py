@@ -21,7 +21,7 @@ SETTINGS = shlex.split("""
     model=tiny device=cpu threads=1 data.size=96 data.points=256 data.test=24 data.reward=16
     agent.budget=8 env.horizon=3 eval.candidates=8 train.batch_size=16 train.group=8 train.epochs=3
     train.hard_epochs=1 train.images_every=0 dap.mode=distill dap.period=3 dap.warmup=0.6 dap.queries=4
-    dap.candidates=4 dap.agent_steps=100 dap.validations=2
+    dap.score_weight=1 dap.candidates=4 dap.agent_steps=100 dap.validations=2
 """)
 
 
@@ -76,6 +76,8 @@ def test_another_agent_begins_from_the_same_warm_up(first: Path, cache: Path, tm
     [
         ("agent=random", True),
         ("dap.mode=off", True),
+        ("dap.score_weight=1", True),
+        ("train.hubness=0.5", False),
         ("reward.alpha=1", True),
         ("train.checkpoint_every=7", True),
         ("env.shift=[grey]", True),
