@@ -187,7 +187,7 @@ class DapConfig:
         margin: Standard errors that its best validation must gain, or it rests.
     """
 
-    mode: Literal["off", "substitute", "distill", "both"] = "distill"
+    mode: Literal["off", "substitute", "distill", "both"] = "off"
     period: Positive = 20
     warmup: Share = 0.7
     weight: Weight = 100.0
@@ -441,6 +441,17 @@ def _check_together(config: RunConfig) -> None:
         raise UserError(
             f"memory=off: without known pairs env.families=[{','.join(env.families)}] has nothing to act on; "
             "name others too, as in env.families=[level,temperature,token,stop], or choose agent=none"
+        )
+    dap = config.dap
+    if (
+        dap.mode == "distill"
+        and not dap.score_weight
+        and config.agent.name != "none"
+        and set(env.families) <= LIBRARY_FAMILIES
+    ):
+        raise UserError(
+            f"dap.mode=distill: env.families=[{','.join(env.families)}] change no attention to distill; "
+            "name others too, as in env.families=[level,temperature,token,stop], or give dap.score_weight=1"
         )
     layout = AttentionDims(
         (model.patches, model.regions, OBJECT_NODES), model.heads, model.regions, env.token_groups

@@ -19,7 +19,7 @@ register_sizes()
         (["agent=none", "dap.mode=off", "dap.score_weight=1"], [15, 16, 20]),
         (["agent=none", "dap.mode=off", "dap.score_weight=1", "memory=off"], []),
         (["agent=none", "dap.mode=off", "dap.score_weight=1", "dap.warmup=1"], []),
-        (["agent=random", "dap.mode=distill"], [15, 16, 20]),
+        (["agent=random", "dap.mode=substitute"], [15, 16, 20]),
         (["agent=random", "dap.mode=distill", "memory=off", "env.families=[level,stop]"], []),
     ],
 )
