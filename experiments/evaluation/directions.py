@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -149,6 +150,21 @@ def directions_of(
             strengths=(strengths[texts] if by_text else strengths[backward].mean(1)).cpu(),
             library=_library(model, gallery, *pairs[name], by_text=by_text),
         )
+    return found
+
+
+def with_memory(
+    model: AlignmentModel, gallery: Gallery, directions: Mapping[str, Direction]
+) -> dict[str, Direction]:
+    """The directions of a gallery, scored before, with what the memory says that the gallery has now."""
+    found = {}
+    for name, direction in directions.items():
+        by_text = name == "text_to_shape"
+        candidates = direction.candidates.to(gallery.similarity.device)
+        queries = gallery.first if by_text else torch.arange(len(candidates))
+        queries = queries.to(candidates.device).unsqueeze(1).expand_as(candidates)
+        texts, shapes = (queries, candidates) if by_text else (candidates, queries)
+        found[name] = replace(direction, library=_library(model, gallery, texts, shapes, by_text=by_text))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -63,6 +63,15 @@ class Gallery:
     def nearest_texts(self, count: int) -> Tensor:
         """The captions nearest to each shape by global embeddings, ``[M, min(count, Q)]``, best first."""
         return self.similarity.topk(min(count, len(self.similarity)), dim=0).indices.T
+
+    def remembering(self, model: AlignmentModel, bank: Bank) -> Gallery:
+        """The same with what a bank says of it, none of whose pairs are in the gallery."""
+        memory = GalleryMemory(
+            library=bank.library(model, self.shapes),
+            recalled=bank.memory.recall(self.text.embedding, "text"),
+            caption_hubness=bank.caption_hubness(model, self.text),
+        )
+        return replace(self, memory=memory)
 
     def attend(
         self,
@@ -129,19 +138,12 @@ def encode_split(
     text = embed_texts(model, corpus, texts, device)
     with frozen(model):
         keys_values = model.haf.project(shapes)
-    memory = None
-    if bank is not None:
-        memory = GalleryMemory(
-            library=bank.library(model, shapes),
-            recalled=bank.memory.recall(text.embedding, "text"),
-            caption_hubness=bank.caption_hubness(model, text),
-        )
-    return Gallery(
+    gallery = Gallery(
         shapes=shapes,
         text=text,
         positives=corpus.positives(texts, indices),
         first=torch.searchsorted(texts, corpus.first_texts(indices)),
         similarity=text.embedding @ shapes.embedding.T,
         keys_values=keys_values,
-        memory=memory,
     )
+    return gallery if bank is None else gallery.remembering(model, bank)
