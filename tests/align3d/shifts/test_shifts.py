@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -225,6 +226,7 @@ def registered() -> Iterator[None]:
     yield
     SHIFTS.clear()
     SHIFTS.update(before)
+    sys.modules.pop("examples.faded_shift", None)  # so that it registers again for those who import it
 
 
 @pytest.mark.usefixtures("registered")

@@ -193,7 +193,7 @@ def test_the_term_draws_the_scores_to_the_target(bank: Bank, train: Corpus, batc
 def test_the_agent_acts_with_memory_on_a_batch(bank: Bank, train: Corpus, batch: Batch) -> None:
     torch.manual_seed(1)
     model = AlignmentModel(CONFIG, text_width=12)
-    config = settings("dap.score_weight=1")
+    config = settings("dap.mode=distill", "dap.score_weight=1")
     right = library_of(bank.memory, train, batch)
     right.recall = batch.positives.float()
     with_memory = DapController(model, config).on_batch(batch, right)
