@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import re
 import shutil
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -48,7 +47,6 @@ from align3d.store import (
 
 _PLAN = "plan.json"
 _MIN_SHARD, _MAX_SHARD, _SHARDS = 128, 4096, 64
-_INTERRUPT_SECONDS = 0.2
 
 
 def default_workers() -> int:
@@ -238,7 +236,6 @@ def _run_parallel(
                 results[index] = future.result()[1]
                 bar.advance(len(shards[index]))
     except BrokenProcessPool as error:
-        time.sleep(_INTERRUPT_SECONDS)  # an interrupt that has ended the workers may still be on its way here
         first = shards[min(running.values(), default=0)][0].id
         raise DataError(
             f"data={task.source.name}: a worker process died (out of memory, or a crash in a reader), among "

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -162,6 +163,7 @@ def test_interrupted_workers_say_nothing(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which a shell's `&` ignores
     )
     while process.poll() is None and not (tmp_path / "importing").exists():
         time.sleep(0.001)
