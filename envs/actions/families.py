@@ -70,59 +70,54 @@ def _everywhere(flags: list[bool], like: Tensor) -> Tensor:
     return torch.tensor(flags, device=like.device).expand(like.shape[0], -1)
 
 
-def _differs(evidence: Tensor) -> Tensor:
-    """Rows of ``[B, C]`` whose candidates are not all alike, bool ``[B, 1]``: else no ranking changes."""
-    return evidence.amax(1, keepdim=True) > evidence.amin(1, keepdim=True)
+class LibraryFamily(Family):
+    """Strength of one kind of evidence of the library, see `models.library`: a single entry.
+
+    Attributes:
+        evidence: Field of ``AttentionState`` that the strength weighs.
+        words: The step up and the step down.
+    """
+
+    reach = Invalidation.POOLING
+    step = 0.5
+    evidence: ClassVar[str]
+    words: ClassVar[tuple[str, str]]
+
+    @override
+    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
+        return [self.words]
+
+    @override
+    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
+        strength: Tensor = calibration.get(self.name)
+        return strength.unsqueeze(1)
+
+    @override
+    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
+        calibration.get(self.name).add_(change.squeeze(1))
+
+    @override
+    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
+        evidence: Tensor = episode.attention.get(self.evidence)
+        return evidence.amax(1, keepdim=True) > evidence.amin(1, keepdim=True)
 
 
 @register
-class MemoryFamily(Family):
-    """How much what a memory of known pairs recalls counts, see `models.library`."""
+class MemoryFamily(LibraryFamily):
+    """Weight of what a memory of known pairs recalls."""
 
     name = "memory"
-    reach = Invalidation.POOLING
-    step = 0.5
-
-    @override
-    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
-        return [("recall more", "recall less")]
-
-    @override
-    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
-        return calibration.memory.unsqueeze(1)
-
-    @override
-    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
-        calibration.memory += change.squeeze(1)
-
-    @override
-    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
-        return _differs(episode.attention.recall)
+    evidence = "recall"
+    words = ("recall more", "recall less")
 
 
 @register
-class HubnessFamily(Family):
-    """How much of a candidate's hubness is subtracted, see `models.library`."""
+class HubnessFamily(LibraryFamily):
+    """Weight of the correction for a candidate's hubness."""
 
     name = "hubness"
-    reach = Invalidation.POOLING
-    step = 0.5
-
-    @override
-    def names(self, dims: AttentionDims) -> list[tuple[str, str]]:
-        return [("subtract more hubness", "subtract less hubness")]
-
-    @override
-    def value(self, calibration: Calibration, episode: Episode) -> Tensor:
-        return calibration.hubness.unsqueeze(1)
-
-    @override
-    def add(self, calibration: Calibration, episode: Episode, change: Tensor) -> None:
-        calibration.hubness += change.squeeze(1)
-
-    @override
-    def useful(self, episode: Episode, dims: AttentionDims) -> Tensor:
-        return _differs(episode.attention.hubness)
+    evidence = "hubness"
+    words = ("subtract more hubness", "subtract less hubness")
 
 
 @register

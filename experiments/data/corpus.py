@@ -103,12 +103,33 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
             f"dap.folds={config.dap.folds}: a fold has at least 2 of the {len(splits['train'])} shapes to "
             f"train on, so expected at most {most}"
         )
+    return encoded_corpus(dataset, splits, encoder, config.model, cache, "encoding captions")
+
+
+def encoded_corpus(
+    dataset: ShapeDataset,
+    splits: dict[str, Tensor],
+    encoder: TextEncoder,
+    config: ModelConfig,
+    cache: Path,
+    title: str,
+) -> Corpus:
+    """Encodes the captions of a dataset and prepares its shapes, or takes both from the cache.
+
+    Args:
+        dataset: The records.
+        splits: Indices of shapes by the name of the split.
+        encoder: Of the captions.
+        config: What the shapes are prepared for.
+        cache: Folder of all caches.
+        title: Stands before the progress.
+    """
     captions, texts_of = unify(dataset.captions)
-    with Tracker("encoding captions", len(captions), "captions") as tracker:
+    with Tracker(title, len(captions), "captions") as tracker:
         text = encoder.encode(captions, advance=tracker.advance)
     return Corpus(
         dataset=dataset,
-        shapes=prepared_shapes(dataset, config.model, cache / "shapes"),
+        shapes=prepared_shapes(dataset, config, cache / "shapes"),
         captions=captions,
         text=text,
         texts_of=texts_of,

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from align3d.captions import normalize_caption
-from align3d.console.progress import Tracker
 from align3d.errors import UserError
 from align3d.pipeline import default_cache
-from experiments.data.corpus import Corpus, prepared_shapes, unify
+from experiments.data.corpus import Corpus, encoded_corpus
 from experiments.settings.preflight import open_memory
 from experiments.settings.schema import RunConfig
 from models import TextEncoder
@@ -37,20 +36,12 @@ def load_memory_data(config: RunConfig, corpus: Corpus, device: torch.device) ->
             f"data={corpus.dataset.name}; build it with shapes that are turned"
         )
     cache = (config.cache or default_cache()).expanduser()
-    captions, texts_of = unify(dataset.captions)
     encoder = TextEncoder(
         config.train.text_encoder, cache=cache / "text", device=device, max_tokens=config.train.max_tokens
     )
-    with Tracker("encoding captions of the memory", len(captions), "captions") as tracker:
-        text = encoder.encode(captions, advance=tracker.advance)
-    return Corpus(
-        dataset=dataset,
-        shapes=prepared_shapes(dataset, config.model, cache / "shapes"),
-        captions=captions,
-        text=text,
-        texts_of=texts_of,
-        splits={"memory": torch.arange(len(dataset))},
-    )
+    splits = {"memory": torch.arange(len(dataset))}
+    title = "encoding captions of the memory"
+    return encoded_corpus(dataset, splits, encoder, config.model, cache, title)
 
 
 def without_answers(known: Corpus, corpus: Corpus, asked: Tensor) -> Corpus:

@@ -1,4 +1,4 @@
-"""What a memory costs: time of a query with it and without, bytes, seconds to build the library."""
+"""Costs of a memory: time of a query with it and without, bytes, seconds to build the library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which known pairs mean which vectors: what a vector's hubness leaves out."""
+"""Table of the known pairs that mean each vector: what a vector's hubness leaves out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a memory recalls, who is a hub, and what is left out where a known pair asks about itself."""
+"""Recall and hubness of an alignment memory, and what is left out where a known pair asks about itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the controls find where known pairs are all that helps, and where they are wrong."""
+"""Findings of the controls where known pairs are all that helps, and where they are wrong."""
 
 from __future__ import annotations
 
