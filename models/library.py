@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.alignment import AlignmentModel, TextEmbedding
-from models.memory import KNOWN, AlignmentMemory, LibraryEvidence, Side, log_mean_exp
+from models.memory import GALLERY_CONTEXT, KNOWN, AlignmentMemory, LibraryEvidence, Side, log_mean_exp
 from models.points import PointHierarchy
 
 NEAREST = 32
@@ -34,6 +34,7 @@ class Library:
         shapes: ``[M, E]`` embeddings of the gallery, none of which are known.
         recalled: ``[M, E]`` what each shape recalls, see `AlignmentMemory.recall`.
         hubness: ``[M]`` logits: how readily each shape answers known texts.
+        likeness: ``[M]`` cosines of the shapes and the known ones nearest to each.
 
     Raises:
         ValueError: Tensors of different numbers of shapes.
@@ -43,12 +44,16 @@ class Library:
     shapes: Tensor
     recalled: Tensor
     hubness: Tensor
+    likeness: Tensor
 
     def __post_init__(self) -> None:
-        if self.recalled.shape != self.shapes.shape or self.hubness.shape != self.shapes.shape[:1]:
+        one_each = self.shapes.shape[:1]
+        of_shapes = (self.hubness.shape, self.likeness.shape) == (one_each, one_each)
+        if self.recalled.shape != self.shapes.shape or not of_shapes:
             raise ValueError(
                 f"shapes {list(self.shapes.shape)}, recalled {list(self.recalled.shape)}, hubness "
-                f"{list(self.hubness.shape)}: expected [M, E], [M, E] and [M]"
+                f"{list(self.hubness.shape)}, likeness {list(self.likeness.shape)}: expected [M, E], [M, E], "
+                "[M] and [M]"
             )
 
     def evidence(
@@ -66,7 +71,7 @@ class Library:
             Batch ``[B]``.
         """
         recalled = self.memory.recall(text, "text", keep)
-        skew = skewness(self.hubness).expand(len(text), 1)
+        gallery = gallery_context(self.likeness, self.hubness).expand(len(text), -1)
         return LibraryEvidence(
             recall=pair_recall(
                 text.unsqueeze(1),
@@ -76,7 +81,7 @@ class Library:
                 scale,
             ),
             hubness=self.hubness[candidates],
-            context=torch.cat([self.memory.likeness(text, "text", KNOWN, keep), skew], dim=1),
+            context=torch.cat([self.memory.likeness(text, "text", KNOWN, keep), gallery], dim=1),
             batch_size=[len(text)],
         )
 
@@ -147,6 +152,19 @@ def fine_hubness(
             score = model.haf.fuse(state).score.view_as(near)
         found.append(log_mean_exp(score, FINE_BETA, near > -torch.inf))
     return torch.cat(found)
+
+
+def gallery_context(likeness: Tensor, hubness: Tensor) -> Tensor:
+    """What is shown of a gallery as a whole, float ``[len(GALLERY_CONTEXT)]``: how far it is from known shapes.
+
+    Args:
+        likeness: ``[M]`` cosines of its shapes and the known ones nearest to each.
+        hubness: ``[M]`` logits.
+    """
+    if not len(hubness):
+        return hubness.new_zeros(len(GALLERY_CONTEXT))
+    spread = hubness.std(correction=0)
+    return torch.stack([likeness.mean(), spread / (1 + spread), skewness(hubness)])
 
 
 def skewness(values: Tensor) -> Tensor:

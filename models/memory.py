@@ -36,7 +36,14 @@ KNOWN = 3
 CHUNK_CELLS = 1 << 24
 """Most cosines of queries and known ones that are held at a time."""
 
-CONTEXT = (*(f"likeness of known text {n + 1}" for n in range(KNOWN)), "skew of hubness in the gallery")
+GALLERY_CONTEXT = (
+    "likeness of the gallery to known shapes",
+    "spread of hubness in the gallery",
+    "skew of hubness in the gallery",
+)
+"""Names of what is shown of a gallery as a whole, alike for all that is asked of it."""
+
+CONTEXT = (*(f"likeness of known text {n + 1}" for n in range(KNOWN)), *GALLERY_CONTEXT)
 """Names of the last axis of `LibraryEvidence.context`."""
 
 
@@ -182,12 +189,15 @@ class AlignmentMemory:
 
         0 where fewer are known, or kept; the other arguments are those of `recall`.
         """
-        cosine = queries @ self.known(side).T
-        if keep is not None:
-            cosine = cosine.masked_fill(~keep, -torch.inf)
-        near = cosine.topk(min(count, cosine.shape[1]), dim=1).values
-        near = torch.nn.functional.pad(near, (0, count - near.shape[1]), value=-torch.inf)
-        return near.masked_fill(near == -torch.inf, 0.0)
+        known = self.known(side)
+        most = min(count, len(known))
+        found = queries.new_full((len(queries), count), -torch.inf)
+        for rows in _pieces(len(queries), len(known)):
+            cosine = queries[rows] @ known.T
+            if keep is not None:
+                cosine = cosine.masked_fill(~keep[rows], -torch.inf)
+            found[rows, :most] = cosine.topk(most, dim=1).values
+        return found.masked_fill(found == -torch.inf, 0.0)
 
     def hubness(
         self, candidates: Tensor, side: Side, beta: float = BETA, keep: Tensor | None = None

@@ -23,7 +23,7 @@ from torch import Tensor
 from experiments.data.batches import Batch
 from experiments.data.corpus import Corpus
 from models import AlignmentMemory
-from models.library import pair_recall, skewness
+from models.library import gallery_context, pair_recall
 from models.memory import KNOWN, LibraryEvidence
 
 HALVES = 2
@@ -38,14 +38,16 @@ class BatchLibrary:
         recall: ``[B, B]`` cosines, texts × shapes, see `models.library.pair_recall`.
         text_hubness: ``[B]`` cosines: how readily each text answers known shapes.
         shape_hubness: ``[B]`` cosines: how readily each shape answers known texts.
-        likeness: ``[B, KNOWN]`` cosines of the texts and the known ones nearest to each.
+        text_likeness: ``[B, KNOWN]`` cosines of the texts and the known ones nearest to each.
+        shape_likeness: ``[B]`` cosines of the shapes and the known ones nearest to each.
     """
 
     same: Tensor
     recall: Tensor
     text_hubness: Tensor
     shape_hubness: Tensor
-    likeness: Tensor
+    text_likeness: Tensor
+    shape_likeness: Tensor
 
     def evidence(self, rows: Tensor, candidates: Tensor, scale: Tensor | float) -> LibraryEvidence:
         """Evidence on texts ``[Q]`` and their candidates ``[Q, C]``, both places in the batch.
@@ -55,11 +57,11 @@ class BatchLibrary:
             candidates: The shapes beside each, of its half.
             scale: Logits of a cosine of 1.
         """
-        skew = skewness(self.shape_hubness).expand(len(rows), 1)
+        gallery = gallery_context(self.shape_likeness, scale * self.shape_hubness)
         return LibraryEvidence(
             recall=scale * self.recall[rows].gather(1, candidates),
             hubness=scale * self.shape_hubness[candidates],
-            context=torch.cat([self.likeness[rows], skew], dim=1),
+            context=torch.cat([self.text_likeness[rows], gallery.expand(len(rows), -1)], dim=1),
             batch_size=[len(rows)],
         )
 
@@ -82,11 +84,13 @@ class TrainMemory:
         known = [_without(memory, half == number) for number in range(HALVES)]
         self._text_recalls = torch.stack([part.recall(memory.text, "text") for part in known])  # [2, K, E]
         self._text_hubness = torch.stack([part.hubness(memory.text, "text") for part in known])  # [2, K]
-        self._likeness = torch.stack([part.likeness(memory.text, "text", KNOWN) for part in known])
+        self._text_likeness = torch.stack([part.likeness(memory.text, "text", KNOWN) for part in known])
         recalls = torch.stack([part.recall(memory.shape, "shape") for part in known])
         hubness = torch.stack([part.hubness(memory.shape, "shape") for part in known])
         rows = torch.arange(len(half), device=device)
+        likeness = torch.stack([part.likeness(memory.shape, "shape", 1).squeeze(1) for part in known])
         self._shape_recalls, self._shape_hubness = recalls[half, rows], hubness[half, rows]
+        self._shape_likeness = likeness[half, rows]
 
     @classmethod
     def halved(
@@ -113,7 +117,8 @@ class TrainMemory:
             ),
             text_hubness=self._text_hubness[half, texts],
             shape_hubness=self._shape_hubness[shapes],
-            likeness=self._likeness[half, texts],
+            text_likeness=self._text_likeness[half, texts],
+            shape_likeness=self._shape_likeness[shapes],
         )
 
     def state(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Bank:
                 memory=self.memory,
                 shapes=shapes.embedding,
                 recalled=self.memory.recall(shapes.embedding, "shape"),
+                likeness=self.memory.likeness(shapes.embedding, "shape", 1).squeeze(1),
                 hubness=fine_hubness(model, self.text, shapes, "shape"),
             )
 

@@ -220,7 +220,8 @@ def library_of(text, shapes, keep=slice(None)):
     memory = AlignmentMemory(near(text.embedding), near(shapes.embedding), torch.stack([rows, rows], dim=1))
     embedding = shapes.embedding[keep]
     hubness = torch.randn(SHAPES, generator=draws)[keep]
-    return Library(memory, embedding, memory.recall(embedding, "shape"), hubness)
+    likeness = memory.likeness(embedding, "shape", 1).squeeze(1)
+    return Library(memory, embedding, memory.recall(embedding, "shape"), hubness, likeness)
 
 
 def test_episodes_bring_the_evidence_of_their_candidates(given):

@@ -23,7 +23,7 @@ from models import (
     prepare_shapes,
 )
 from models.library import FINE_BETA, pair_recall, skewness
-from models.memory import KNOWN, Side
+from models.memory import CONTEXT, KNOWN, Side
 
 CONFIG = dataclasses.replace(SIZES["tiny"], dropout=0.0, color_dropout=0.0, token_dropout=0.0)
 TEXTS, SHAPES = 7, 6
@@ -74,6 +74,7 @@ def library(model: AlignmentModel, encoded: tuple[TextEmbedding, PointHierarchy]
         shapes.embedding,
         memory.recall(shapes.embedding, "shape"),
         fine_hubness(model, text, shapes, "shape"),
+        memory.likeness(shapes.embedding, "shape", 1).squeeze(1),
     )
 
 
@@ -152,8 +153,12 @@ def test_evidence_has_a_context(
     evidence = library.evidence(text, CANDIDATES, 1.0, keep)
     torch.testing.assert_close(evidence.context[1:, :KNOWN], library.memory.likeness(text[1:], "text", KNOWN))
     assert (evidence.context[0, :KNOWN] == 0).all()
-    skew = torch.tensor(float(skewness(library.hubness)))
-    torch.testing.assert_close(evidence.context[:, KNOWN], skew.expand(3))
+    known = library.memory.shape
+    near = torch.stack([(shape @ known.T).max() for shape in library.shapes])
+    spread = library.hubness.std(correction=0)
+    expected = torch.stack([near.mean(), spread / (1 + spread), skewness(library.hubness)])
+    torch.testing.assert_close(evidence.context[:, KNOWN:], expected.expand(3, -1))
+    assert len(CONTEXT) == KNOWN + len(expected)
     alone = pair_recall(
         text[0],
         library.shapes[CANDIDATES[0]],
@@ -226,8 +231,10 @@ def test_an_empty_bank_makes_no_hubs(
 
 
 def test_a_library_of_another_gallery_is_refused(library: Library) -> None:
-    with pytest.raises(ValueError, match=r"shapes \[6, \d+\], recalled \[6, \d+\], hubness \[5\]: expected"):
+    with pytest.raises(ValueError, match=r"shapes \[6, \d+\], recalled \[6, \d+\], hubness \[5\], like"):
         dataclasses.replace(library, hubness=library.hubness[:5])
+    with pytest.raises(ValueError, match=r"likeness \[4\]: expected \[M, E\], \[M, E\], \[M\] and \[M\]"):
+        dataclasses.replace(library, likeness=library.likeness[:4])
 
 
 def test_evidence_holds_rows(library: Library, encoded: tuple[TextEmbedding, PointHierarchy]) -> None:

@@ -17,7 +17,7 @@ from experiments.settings.command import check
 from experiments.settings.schema import RunConfig, register_sizes
 from experiments.training.loss import AlignmentLoss
 from models import AlignmentMemory, AlignmentModel
-from models.library import pair_recall
+from models.library import gallery_context, pair_recall
 from tests.experiments.evaluation.masts import CONFIG
 
 register_sizes()
@@ -102,7 +102,8 @@ def test_a_half_is_as_if_it_had_never_been_seen(bank: Bank, train: Corpus, batch
     torch.testing.assert_close(library.recall, recall)
     torch.testing.assert_close(library.shape_hubness, never.hubness(shape, "shape"))
     torch.testing.assert_close(library.text_hubness, never.hubness(text, "text"))
-    torch.testing.assert_close(library.likeness, never.likeness(text, "text", 3))
+    torch.testing.assert_close(library.text_likeness, never.likeness(text, "text", 3))
+    torch.testing.assert_close(library.shape_likeness, never.likeness(shape, "shape", 1).squeeze(1))
 
 
 def test_poison_in_the_pairs_of_a_batch_moves_nothing(bank: Bank, train: Corpus, batch: Batch) -> None:
@@ -143,7 +144,9 @@ def test_evidence_is_of_the_rows_and_candidates_asked_for(bank: Bank, train: Cor
     assert float(found.recall[0, 1]) == pytest.approx(10 * float(library.recall[2, 1]))
     assert float(found.recall[1, 2]) == pytest.approx(10 * float(library.recall[0, 3]))
     assert float(found.hubness[0, 0]) == pytest.approx(10 * float(library.shape_hubness[3]))
-    torch.testing.assert_close(found.context[:, :3], library.likeness[rows])
+    torch.testing.assert_close(found.context[:, :3], library.text_likeness[rows])
+    gallery = gallery_context(library.shape_likeness, 10 * library.shape_hubness)
+    torch.testing.assert_close(found.context[:, 3:], gallery.expand(2, -1))
 
 
 def terms_of(train: Corpus, batch: Batch, library: BatchLibrary | None, *more: str) -> dict[str, Tensor]:
