@@ -164,6 +164,13 @@ class Rollout(RepeatedEpisodeRunner):
         return reward
 
 
+def make_actions(rollout: Rollout, sequences: Tensor) -> None:
+    """Make the actions of a sequence in each row, i64 ``[B, n]``, -1 for none, unless illegal there."""
+    for action in sequences.to(rollout.device).unbind(1):
+        legal = rollout.mask().gather(1, action.clamp_min(0).unsqueeze(1)).squeeze(1)
+        rollout.move(torch.where(legal, action, -1))
+
+
 def roll(
     core: DecisionProcess, episode: Any, choose: Callable[[Tensor, Tensor], Tensor], budget: int
 ) -> PlanResult:

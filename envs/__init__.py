@@ -21,6 +21,7 @@ from envs.reward import (
 from envs.runner import EpisodeRunner, RepeatedEpisodeRunner, Snapshot, Step
 from envs.sources.demo import DemoSource, demo_core
 from envs.sources.hard_negatives import HardNegativeEpisodes, mine_hard_negatives
+from envs.sources.mixed import MixedEpisodes
 
 register()
 
@@ -45,6 +46,7 @@ __all__ = [
     "FunctionalEnv",
     "HardNegativeEpisodes",
     "Invalidation",
+    "MixedEpisodes",
     "RepeatedEpisodeRunner",
     "RewardConfig",
     "Snapshot",

@@ -155,7 +155,7 @@ def fine_hubness(
 
 
 def gallery_context(likeness: Tensor, hubness: Tensor) -> Tensor:
-    """What is shown of a gallery as a whole, float ``[len(GALLERY_CONTEXT)]``: how far it is from known shapes.
+    """What is shown of a gallery as a whole, ``[len(GALLERY_CONTEXT)]``: how far it is from known shapes.
 
     Args:
         likeness: ``[M]`` cosines of its shapes and the known ones nearest to each.

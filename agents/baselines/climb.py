@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from agents.baselines.paired_trials import FEWEST, NOTHING, Lead, Multiset, PairedTrials, moments, summarize
-from agents.rollout import Bookmark, Rollout
+from agents.baselines.paired_trials import FEWEST, Lead, PairedTrials, moments, summarize
+from agents.multisets import NOTHING, Multiset, Reached, changed, in_order, padded, unpadded, without
+from agents.rollout import Rollout
 from agents.seeding import uniform
 
 EXCHANGED = 2
@@ -56,8 +56,8 @@ class Climb:
             generator: Source of all random draws.
         """
         longest = min(self.horizon, budget)
-        batch = _Batch(rollout, self)
-        batch.reach(self.champion[:longest])
+        batch = Reached(rollout)
+        self._reach(batch, self.champion[:longest])
         self.confirm(batch.gains[self.champion[:longest]])
         waiting = self.challengers(longest, lcb_coef, generator)
         while True:
@@ -66,10 +66,17 @@ class Climb:
             challenger = next(affordable, None)
             if challenger is None:
                 break
-            batch.reach(challenger)
+            self._reach(batch, challenger)
             if self.crown(batch.gains, climb_coef, lcb_coef):
                 waiting = self.challengers(longest, lcb_coef, generator)
         self.forget()
+
+    def _reach(self, batch: Reached, multiset: Multiset) -> None:
+        """Try a multiset, and record all on the way to it."""
+        for arrival in batch.reach(multiset):
+            self.effects[:, arrival.action] += moments(arrival.reward)
+            others = {known: gain for known, gain in batch.gains.items() if known != arrival.multiset}
+            self.trials.record(arrival.multiset, batch.gains[arrival.multiset], others)
 
     def confirm(self, gain: Tensor) -> None:
         """Record what the champion has earned on episodes that it was not chosen by, ``[B]``."""
@@ -93,7 +100,7 @@ class Climb:
         ]
         order = sorted(range(len(found)), key=keys.__getitem__, reverse=True)
         hopeful = [place for place in order if bounds[place] >= 0] or order[:1]
-        return [_changed(self.champion, *found[place]) for place in hopeful]
+        return [changed(self.champion, *found[place]) for place in hopeful]
 
     def crown(self, tried: Iterable[Multiset], climb_coef: float, lcb_coef: float) -> bool:
         """Let the surest of those that surely earn more take over; whether one did."""
@@ -121,8 +128,7 @@ class Climb:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is saved, by name."""
-        rows = [[*known, *[-1] * (self.horizon - len(known))] for known in (self.champion, self.former)]
-        champions = torch.tensor(rows, dtype=torch.int64).view(2, self.horizon)
+        champions = padded([self.champion, self.former], self.horizon)
         return {"champions": champions, "gains": self.gains, "effects": self.effects} | self.trials.tensors()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -138,9 +144,7 @@ class Climb:
                 raise ValueError(f"{name}: expected {shape}, got {list(tensors[name].shape)}")
         self.trials.restore(tensors)
         self.gains, self.effects = tensors["gains"], tensors["effects"]
-        self.champion, self.former = (
-            tuple(action for action in row if action >= 0) for row in tensors["champions"].tolist()
-        )
+        self.champion, self.former = unpadded(tensors["champions"])
 
     def _neighbors(self, longest: int) -> Iterator[tuple[Multiset, Multiset]]:
         """Changes of the champion: what is added, and what is removed."""
@@ -153,15 +157,15 @@ class Climb:
 
     def _expected(self, added: Multiset, removed: Multiset) -> Lead:
         """Lead that a change of the champion has had, or may be expected to have by what its parts have."""
-        known = self.trials.lead(_changed(self.champion, added, removed), self.champion)
+        known = self.trials.lead(changed(self.champion, added, removed), self.champion)
         if known.pairs >= FEWEST or not added:
             return known
         effect = self._effect(added[0])
         if not removed:
             return effect
-        more = self.trials.lead(_changed(self.champion, added, NOTHING), self.champion)
+        more = self.trials.lead(changed(self.champion, added, NOTHING), self.champion)
         more = more if more.pairs >= FEWEST else effect
-        less = self.trials.lead(_changed(self.champion, NOTHING, removed), self.champion)
+        less = self.trials.lead(changed(self.champion, NOTHING, removed), self.champion)
         pairs = min(more.pairs, less.pairs)
         return Lead(more.mean + less.mean, math.hypot(more.error, less.error), pairs)
 
@@ -174,59 +178,6 @@ class Climb:
         return summarize(*self.gains[which].tolist())
 
 
-class _Batch:
-    """Multisets that were reached on the episodes of one batch.
-
-    Attributes:
-        gains: What each has earned, float64 ``[B]``.
-    """
-
-    def __init__(self, rollout: Rollout, climb: Climb) -> None:
-        self.rollout, self.climb = rollout, climb
-        zero = torch.zeros(rollout.count, dtype=torch.float64)
-        self.gains: dict[Multiset, Tensor] = {NOTHING: zero}
-        self._bookmarks: dict[Multiset, Bookmark] = {NOTHING: rollout.bookmark()}
-
-    def cost(self, multiset: Multiset) -> int:
-        """Number of evaluations per row that it takes to reach a multiset."""
-        return len(multiset) - len(self._nearest(multiset))
-
-    def reach(self, multiset: Multiset) -> None:
-        """Try a multiset, from the nearest one that was reached, and record all on the way to it."""
-        rollout, climb = self.rollout, self.climb
-        now = self._nearest(multiset)
-        rollout.go_back(self._bookmarks[now])
-        for action in in_order(_without(multiset, now)):
-            reward = rollout.move(torch.where(rollout.mask()[:, action], action, -1)).double().cpu()
-            climb.effects[:, action] += moments(reward)
-            now = _changed(now, (action,), NOTHING)
-            gain = rollout.return_.double().cpu()
-            climb.trials.record(now, gain, self.gains)
-            self.gains[now], self._bookmarks[now] = gain, rollout.bookmark()
-
-    def _nearest(self, multiset: Multiset) -> Multiset:
-        """Largest multiset that was reached and is part of this one."""
-        wanted = Counter(multiset)
-        return max((known for known in self._bookmarks if Counter(known) <= wanted), key=len)
-
-
-def in_order(multiset: Multiset) -> list[int]:
-    """Sequence of a multiset's actions, whose end has each action once.
-
-    So a multiset with one action less is never far from a state on the way.
-    """
-    once = sorted(set(multiset))
-    return [*_without(multiset, tuple(once)), *once]
-
-
-def _changed(multiset: Multiset, added: Multiset, removed: Multiset) -> Multiset:
-    return tuple(sorted((*_without(multiset, removed), *added)))
-
-
-def _without(multiset: Multiset, removed: Multiset) -> Multiset:
-    return tuple(sorted((Counter(multiset) - Counter(removed)).elements()))
-
-
 def _distance(one: Multiset, other: Multiset) -> int:
     """Number of actions that only one of two multisets has."""
-    return len(_without(one, other)) + len(_without(other, one))
+    return len(without(one, other)) + len(without(other, one))

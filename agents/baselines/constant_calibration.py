@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult
-from agents.rollout import Rollout, roll_repeatedly
+from agents.rollout import Rollout, make_actions, roll_repeatedly
 from agents.seeding import uniform
 from agents.settings import at_least
 from agents.state_tensors import by_part, flat
@@ -92,7 +92,7 @@ class ConstantCalibrationAgent(Agent):
         rollout = Rollout(core, episode)
         sequence, bound, _ = self.bind(core).surest(self.lcb_coef)
         if bound > 0:
-            make_actions(rollout, sequence[: self.budget])
+            make_actions(rollout, sequence[: self.budget].expand(rollout.count, -1))
         if core.stop is not None and bool(rollout.alive.any()):
             rollout.move(torch.full_like(rollout.evaluations, core.stop))
         return rollout.result()
@@ -157,9 +157,3 @@ def restore_search(
     except (KeyError, ValueError) as error:
         raise ValueError(f"{agent}: the state does not fit ({error}); it is not whole") from error
     return search
-
-
-def make_actions(rollout: Rollout, sequence: Tensor) -> None:
-    """Make the actions of a sequence, i64 ``[n]``, in every row, leaving out those that are illegal there."""
-    for action in sequence[sequence >= 0].tolist():
-        rollout.move(torch.where(rollout.mask()[:, action], action, -1))

@@ -8,10 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-Multiset = tuple[int, ...]
-"""Numbers of actions in ascending order. Steps add up, so their order does not matter."""
-
-NOTHING: Multiset = ()
+from agents.multisets import NOTHING, Multiset, padded, unpadded
 
 FEWEST = 8
 """Number of pairs below which a lead is not judged: the spread of so few is often far too small."""
@@ -105,8 +102,7 @@ class PairedTrials:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is saved, by name."""
-        padded = [[*known, *[-1] * (self.longest - len(known))] for known in self.multisets]
-        multisets = torch.tensor(padded, dtype=torch.int64).view(len(padded), self.longest)
+        multisets = padded(list(self.multisets), self.longest)
         return {"multisets": multisets, "count": self.count, "total": self.total, "squares": self.squares}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -120,8 +116,7 @@ class PairedTrials:
         for name in ("count", "total", "squares"):
             if list(tensors[name].shape) != [size, size]:
                 raise ValueError(f"{name}: expected {[size, size]}, got {list(tensors[name].shape)}")
-        rows = tensors["multisets"].tolist()
-        self.multisets = {tuple(a for a in row if a >= 0): place for place, row in enumerate(rows)}
+        self.multisets = {known: place for place, known in enumerate(unpadded(tensors["multisets"]))}
         self.count, self.total, self.squares = (tensors[name] for name in ("count", "total", "squares"))
 
     def _index(self, multiset: Multiset) -> int:

@@ -14,9 +14,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from agents.base import DecisionProcess, PlanResult
-from agents.baselines.constant_calibration import ConstantCalibrationAgent, make_actions
+from agents.baselines.constant_calibration import ConstantCalibrationAgent
 from agents.registry import register
-from agents.rollout import Rollout
+from agents.rollout import Rollout, make_actions
 from agents.seeding import uniform
 from agents.settings import at_least
 
@@ -65,7 +65,7 @@ class RandomSearchAgent(ConstantCalibrationAgent):
             if chosen is None:
                 break
             rollout.reset()
-            make_actions(rollout, race.sequences[chosen])
+            make_actions(rollout, race.sequences[chosen].expand(rollout.count, -1))
             race.record(chosen, rollout.return_)
         return rollout.result(self.search_statistics())
 

@@ -1,13 +1,13 @@
-"""Monte Carlo tree search agent, and the network that learns to act without the labels that it plans with.
+"""Monte Carlo tree search agent: it plans with labels, and acts by a tree that all queries share without.
 
 Planning (3DAlign-DAER's Dynamic Attention Policy): UCT, PUCT or Gumbel search over calibrations, for a whole
 batch of episodes at once, rewarded by what the labels say. Expert iteration (Anthony et al., 2017; Silver et
 al., 2017): a network learns from the visits and returns of the search what to try, and guides later searches.
 
-The network also learns what an action earns if labels are not looked at (see ``agents.mcts.targets``).
-Without them, the agent makes the best fixed calibration (``agents.baselines.climb``), and departs from it
-only where the network is sure to gain more: what is the same for all queries takes far fewer evaluations to
-find than what depends on them, and a policy that has to learn both from observations stays behind.
+To imitate such a search is not enough at query time. It knows the labels, so its choice is the luckiest of
+many tries, and imitating it without them does harm on average. So the agent also grows a tree that all
+queries share, whose values depend on what is observed of a query and on nothing else (see
+``agents.mcts.shared_tree``), and makes the calibration that is expected to earn most.
 """
 
 from __future__ import annotations
@@ -20,20 +20,12 @@ from torch.nn.functional import one_hot
 from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult, check_sizes
-from agents.baselines.climb import Climb
-from agents.baselines.constant_calibration import restore_search, search_tensors
-from agents.mcts.default_policy import DefaultPolicy
-from agents.mcts.network import PolicyValueNetwork, Trainer
+from agents.mcts.network import PolicyNetwork, Trainer
 from agents.mcts.problem import PlanningProblem
-from agents.mcts.targets import (
-    SearchTarget,
-    collect_unlabeled_rollouts,
-    root_expansion_returns,
-    visits_by_return,
-    without_stop,
-)
+from agents.mcts.shared_tree import SharedTree
+from agents.mcts.targets import SearchTarget, visits_by_return
 from agents.registry import register
-from agents.rollout import Rollout, roll, split_budget
+from agents.rollout import Rollout, make_actions, split_budget
 from agents.search import (
     Policy,
     Summary,
@@ -59,16 +51,13 @@ SearchPolicy = Literal["uct", "puct", "gumbel"]
 
 FinalMove = Literal["best", "visits"]
 
-CLIMB_COEF = 1.0
-"""Number of standard errors by which a fixed calibration must lead another one to take over, as in fixed."""
-
 ROUNDING = 1e-6
 """Loss that counts as none: a line that loses no more is followed, as it may yet lead to a gain."""
 
 
 @register("mcts")
 class MctsAgent(Agent):
-    """Plans by tree search, learns by expert iteration, acts by its network where there are no labels.
+    """Plans by tree search, learns by expert iteration, acts by the shared tree where there are no labels.
 
     Args:
         budget: Largest number of evaluations per episode, over all its moves.
@@ -97,18 +86,13 @@ class MctsAgent(Agent):
         replay: Capacity of the replay buffer, in decisions.
         batch_size: Number of decisions per gradient step.
         updates: Number of gradient steps for each batch of episodes that is learned from.
-        practice: Number of moves of the unlabeled rollout that goes with each episode that is learned from,
-            out of the same budget (at most half of it); None is the horizon.
-        climb: Number of evaluations per episode, out of the same budget, that go to the search for the best
-            fixed calibration, which the agent makes where it is not sure of anything better; None is a
-            quarter of the budget, and 0 leaves the attention as it is there.
-        ensemble_size: Number of networks in the ensemble that predicts gains, each trained on a bootstrap
-            sample of its own.
-        lcb_coef: Number of standard deviations of the ensemble that are subtracted from a predicted gain.
-            Without labels an action is made in place of the fixed calibration's only if the rest of what it
-            gains more is positive: the best of many predictions is more often lucky than good.
-        exploration_fraction: Share of the moves in unlabeled rollouts that are drawn from the search's
-            policy.
+        explore: Number of evaluations per episode, out of the same budget, that grow the tree that all
+            queries share; None is half of the budget, and with 0 the agent rests without labels. When it
+            learns, the search has a quarter of the budget, or what is left of it.
+        episodes: Number of episodes that this tree is grown from, the last ones.
+        lcb_coef: Number of standard errors that are subtracted from how far a calibration is expected to be
+            ahead of the best fixed one, in whose place it is made if the rest is positive: the best of many
+            predictions is more often lucky than good.
         seed: Seed of the network's initial weights.
     """
 
@@ -135,24 +119,21 @@ class MctsAgent(Agent):
         replay: int = 8192,
         batch_size: int = 256,
         updates: int = 8,
-        practice: int | None = None,
-        climb: int | None = None,
-        exploration_fraction: float = 0.5,
-        ensemble_size: int = 8,
-        lcb_coef: float = 2.0,
+        explore: int | None = None,
+        episodes: int = 8192,
+        lcb_coef: float = 0.5,
         seed: int = 0,
     ) -> None:
         super().__init__(budget)
         one_of(get_args(SearchPolicy), policy=policy)
         one_of(get_args(FinalMove), final_move=final_move)
         at_least(1, max_num_considered_actions=max_num_considered_actions, max_children=max_children)
-        at_least(1, num_searches=num_searches, hidden=hidden, ensemble_size=ensemble_size)
-        at_least(1, replay=replay, batch_size=batch_size)
+        at_least(1, num_searches=num_searches, hidden=hidden)
+        at_least(1, replay=replay, batch_size=batch_size, episodes=episodes)
         at_least(0, exploration=exploration, gumbel_scale=gumbel_scale, mast_weight=mast_weight)
-        at_least(0, lcb_coef=lcb_coef, updates=updates, practice=practice, climb=climb)
+        at_least(0, updates=updates, explore=explore, lcb_coef=lcb_coef)
         positive(dirichlet_alpha=dirichlet_alpha, learning_rate=learning_rate)
         shares(dirichlet_fraction=dirichlet_fraction, discount=discount)
-        shares(exploration_fraction=exploration_fraction)
         self.policy, self.exploration, self.gumbel_scale = policy, exploration, gumbel_scale
         self.max_num_considered_actions = max_num_considered_actions
         self.dirichlet_fraction, self.dirichlet_alpha = dirichlet_fraction, dirichlet_alpha
@@ -160,11 +141,9 @@ class MctsAgent(Agent):
         self.max_children, self.mast_weight, self.guide = max_children, mast_weight, guide
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
-        self.climb = climb
-        self.practice, self.exploration_fraction = practice, exploration_fraction
-        self.ensemble_size, self.lcb_coef = ensemble_size, lcb_coef
+        self.explore, self.episodes, self.lcb_coef = explore, episodes, lcb_coef
         self._trainer: Trainer | None = None
-        self._climb: Climb | None = None
+        self._shared: SharedTree | None = None
 
     @override
     def plan(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
@@ -188,85 +167,34 @@ class MctsAgent(Agent):
 
     @override
     def calibrate(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        default = self._default(core, len(episode), core.done(core.initial(episode)).device)
-
-        def choose(observation: Tensor, mask: Tensor) -> Tensor:
-            action = self.act(core, observation, mask, default.next(mask))
-            default.made(action)
-            return action
-
-        return roll(core, episode, choose, self.budget)
-
-    def act(
-        self, core: DecisionProcess, observation: Tensor, mask: Tensor, default: Tensor | None = None
-    ) -> Tensor:
-        """Choose the action that most surely gains more than the default, or the default if none does.
-
-        Args:
-            core: The decision process.
-            observation: Observations ``[B, O]``.
-            mask: Legal actions, bool ``[B, A]``.
-            default: Action to make where none is sure to gain more, i64 ``[B]``; -1 or None to end the
-                episode.
-
-        Returns:
-            Actions, i64 ``[B]``; to end the episode is ``stop``, or -1 if the core has no ``stop``.
-        """
-        trainer = self._bind(core, observation.device)
-        default = torch.full_like(mask[:, 0], -1, dtype=torch.int64) if default is None else default
-        with torch.no_grad():
-            mean, std = trainer.network.leads(observation, default)
-        lower = mean - self.lcb_coef * std
-        lower[:, :-1] = without_stop(core, lower[:, :-1].masked_fill(~mask, -torch.inf))
-        gain, action = lower.max(-1)
-        action = torch.where(gain > 0, action, default)
-        ends = (action < 0) | (action == core.actions)
-        return torch.where(ends, -1 if core.stop is None else core.stop, action)
+        rollout, shared = Rollout(core, episode), self._shared_tree(core)
+        make_actions(rollout, shared.sequences(rollout.observation())[:, : self.budget])
+        if core.stop is not None and bool(rollout.alive.any()):
+            rollout.move(torch.full_like(rollout.evaluations, core.stop))
+        return rollout.result()
 
     @override
     def learn(self, core: DecisionProcess, episode: Any, generator: torch.Generator) -> PlanResult:
-        moves = min(core.horizon if self.practice is None else self.practice, self.budget // 2)
-        climbing = min(self.budget // 4 if self.climb is None else self.climb, self.budget - moves)
-        result, targets = self._plan(core, episode, generator, self.budget - moves - climbing)
-        trainer = self._bind(core, result.return_.device)
-        weights = trainer.bootstrap_weights(len(result.return_), generator)
+        exploring = min(self.budget // 2 if self.explore is None else self.explore, self.budget)
+        searching = min(max(self.budget // 4, 1), self.budget - exploring)
+        result, targets = self._plan(core, episode, generator, searching)
+        trainer, shared = self._bind(core, result.return_.device), self._shared_tree(core)
         for learned, rows in targets:
-            trainer.remember(learned, bootstrap_weights=weights, **rows)
-
-        default = self._default(core, len(result.return_), result.return_.device)
-        if climbing > 0:
-            rollout = Rollout(core, episode)
-            self._climb_of(core).learn(rollout, climbing, CLIMB_COEF, self.lcb_coef, generator)
-            result.evaluations = result.evaluations + rollout.evaluations
-
-        def act(observation: Tensor, mask: Tensor) -> Tensor:
-            return self.act(core, observation, mask, default.next(mask))
-
-        result.evaluations = result.evaluations + collect_unlabeled_rollouts(
-            core,
-            episode,
-            trainer,
-            act,
-            default,
-            weights,
-            generator,
-            moves,
-            exploration_fraction=self.exploration_fraction,
-            discount=self.discount,
-            lcb_coef=self.lcb_coef,
-        )
+            trainer.remember(learned, **rows)
         result.statistics |= trainer.update(self.updates, self.batch_size, generator)
+        if exploring > 0:
+            rollout = Rollout(core, episode)
+            shared.grow(rollout, exploring, generator)
+            result.evaluations = result.evaluations + rollout.evaluations
+            result.statistics["search/shared_calibrations"] = float(len(shared.values.fitted) - 1)
         return result
 
-    def _climb_of(self, core: DecisionProcess) -> Climb:
-        if self._climb is None:
-            self._climb = Climb(core.actions, core.horizon, core.stop)
-        return self._climb
-
-    def _default(self, core: DecisionProcess, rows: int, device: torch.device) -> DefaultPolicy:
-        """The best fixed calibration, if it is sure to gain anything; else nothing."""
-        sequence, bound, _ = self._climb_of(core).surest(self.lcb_coef)
-        return DefaultPolicy(sequence if bound > 0 else sequence[:0], core.actions, rows, device)
+    def _shared_tree(self, core: DecisionProcess) -> SharedTree:
+        """The tree that all queries share, which is made when it is first needed."""
+        if self._shared is None:
+            self._shared = SharedTree(core.actions, core.horizon, core.stop, self.episodes, self.lcb_coef)
+        check_sizes(self.name, (core.observation_size, self._shared.actions), core)
+        return self._shared
 
     def _plan(
         self, core: DecisionProcess, episode: Any, generator: torch.Generator, budget: int
@@ -309,11 +237,6 @@ class MctsAgent(Agent):
                 weights = torch.where(stops.unsqueeze(-1), one_hot(stop, core.actions).to(weights), weights)
             rollout.move(action, next_state)
             target = {"observation": observation, "mask": mask, "policy": weights}
-            if not targets:
-                network = self._bind(core, rows.device).network
-                target |= root_expansion_returns(
-                    core, episode, tree, network, discount=self.discount, lcb_coef=self.lcb_coef
-                )
             targets.append(SearchTarget(learned, target))
         statistics = {"search/depth": float(edges.sum() / rollout.evaluations.sum().clamp_min(1))}
         if first is not None:
@@ -393,34 +316,38 @@ class MctsAgent(Agent):
         return self._trainer
 
     def _new(self, observation_size: int, actions: int) -> Trainer:
-        network = PolicyValueNetwork(observation_size, actions, self.hidden, self.ensemble_size, self.seed)
+        network = PolicyNetwork(observation_size, actions, self.hidden, self.seed)
         return Trainer(network, self.learning_rate, self.replay_size)
 
     @override
     def export_state(self) -> dict[str, Tensor]:
         network = {} if self._trainer is None else self._trainer.export_state()
-        climb = {} if self._climb is None else flat(climb=search_tensors(self._climb))
-        return network | climb
+        shared = {} if self._shared is None else flat(shared=self._shared.tensors())
+        return network | shared
 
     @override
     def import_state(self, state: dict[str, Tensor]) -> None:
-        self._trainer = self._climb = None
-        climb = {name.removeprefix("climb/"): state[name] for name in state if name.startswith("climb/")}
-        state = {name: state[name] for name in state if not name.startswith("climb/")}
-        if climb:
-            self._climb = restore_search(self.name, Climb, climb)
+        self._trainer = self._shared = None
+        shared = {name.removeprefix("shared/"): state[name] for name in state if name.startswith("shared/")}
+        state = {name: state[name] for name in state if not name.startswith("shared/")}
+        if shared:
+            try:
+                shared = {name: tensor.cpu().clone() for name, tensor in shared.items()}
+                self._shared = SharedTree.restored(shared, self.episodes, self.lcb_coef)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"mcts: the state does not fit ({error}); it is not whole") from error
         if not state:
             return
         try:
             body, policy = state["network/body.0.weight"], state["network/policy.weight"]
-            theirs = (len(body), len(state["network/returns.weights.0"]), int(state["learner/replay"]))
+            theirs = (len(body), int(state["learner/replay"]))
         except KeyError as error:
             raise ValueError(f"mcts: the state has no {error.args[0]}; it is of another agent") from error
-        ours = (self.hidden, self.ensemble_size, self.replay_size)
+        ours = (self.hidden, self.replay_size)
         if theirs != ours:
             raise ValueError(
-                f"mcts: the state is of agent.hidden, agent.ensemble_size, agent.replay = {theirs}, but here "
-                f"they are {ours}; use equal settings"
+                f"mcts: the state is of agent.hidden, agent.replay = {theirs}, but here they are {ours}; use "
+                "equal settings"
             )
         trainer = self._new(body.shape[1], len(policy))
         try:

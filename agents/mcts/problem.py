@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.base import DecisionProcess
-from agents.mcts.network import PolicyValueNetwork
+from agents.mcts.network import PolicyNetwork
 from agents.search import Root, Step, Tree
 from envs.protocol import transition_legal
 
@@ -42,7 +42,7 @@ class PlanningProblem:
         self,
         core: DecisionProcess,
         episode: Any,
-        guide: PolicyValueNetwork | None,
+        guide: PolicyNetwork | None,
         *,
         max_children: int | None,
         mast_weight: float,
@@ -93,7 +93,7 @@ class PlanningProblem:
         self._drawn += 1
         if self.guide is not None:
             with torch.no_grad():
-                prior = prior + self.guide(self.core.observation(self.episode, state)).logits
+                prior = prior + self.guide(self.core.observation(self.episode, state))
         if self.max_children is not None and self.max_children < mask.shape[1]:
             ranked = (noise + prior).masked_fill(~mask, -torch.inf)
             least = ranked.topk(self.max_children, dim=-1).values[:, -1:]

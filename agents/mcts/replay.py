@@ -33,16 +33,12 @@ class GeneratorSampler(RandomSampler):
 class Replay:
     """Ring buffer of the last ``capacity`` decisions.
 
-    Each row has ``observation`` ``[O]``, the ``mask`` of legal actions bool ``[A]``, the ``policy`` ``[A]``
-    (zero where there is none), the ``gains`` ``[A]`` of the actions ``tried`` bool ``[A]``, the ``value``
-    where it is ``known``, and the ``bootstrap_weights`` ``[M]``: how often the bootstrap sample of each
-    member of the ensemble has it.
+    A row has ``observation`` ``[O]``, the ``mask`` of legal actions bool ``[A]`` and the ``policy`` ``[A]``.
 
     Args:
         capacity: Number of decisions that are kept.
         observation_size: Length of an observation, ``O``.
         actions: Number of actions, ``A``.
-        ensemble_size: Number of networks in the ensemble, ``M``.
         device: Device of the storage; None is the CPU.
     """
 
@@ -51,7 +47,6 @@ class Replay:
         capacity: int,
         observation_size: int,
         actions: int,
-        ensemble_size: int,
         device: torch.device | None = None,
     ) -> None:
         self.capacity = capacity
@@ -61,11 +56,6 @@ class Replay:
                 "observation": torch.zeros(observation_size),
                 "mask": torch.zeros(actions, dtype=torch.bool),
                 "policy": torch.zeros(actions),
-                "gains": torch.zeros(actions),
-                "tried": torch.zeros(actions, dtype=torch.bool),
-                "value": torch.zeros(()),
-                "known": torch.zeros((), dtype=torch.bool),
-                "bootstrap_weights": torch.zeros(ensemble_size),
             },
             device=self.device,
         )
@@ -78,10 +68,7 @@ class Replay:
         return len(self._buffer)
 
     def add(self, which: Tensor, **rows: Tensor) -> None:
-        """Add those of the rows ``[B, ...]`` that ``which``, bool ``[B]``, picks; the oldest ones make room.
-
-        Rows have no target for the tensors that are left out.
-        """
+        """Add those of the rows ``[B, ...]`` that ``which``, bool ``[B]``, picks; the oldest make room."""
         count = min(int(which.sum()), self.capacity)
         if count == 0:
             return
@@ -89,12 +76,6 @@ class Replay:
         for name, value in rows.items():
             new[name] = value[which][-count:].to(new[name].dtype)
         self._buffer.extend(new)
-
-    def scale(self) -> Tensor:
-        """Root mean square of the gains that were tried, a scalar; 1 if all of them are zero."""
-        kept = self._kept()
-        scale = (kept["gains"].square().sum() / kept["tried"].sum().clamp_min(1)).sqrt()
-        return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the observations, ``[O]`` each; there must be at least one.
@@ -112,10 +93,8 @@ class Replay:
 
     def to(self, device: torch.device) -> Replay:
         """A copy on another device."""
-        observation, actions, members = (
-            len(self._empty[name]) for name in ("observation", "mask", "bootstrap_weights")
-        )
-        moved = Replay(self.capacity, observation, actions, members, device)
+        observation, actions = (len(self._empty[name]) for name in ("observation", "mask"))
+        moved = Replay(self.capacity, observation, actions, device)
         moved.restore({name: value.to(device) for name, value in self.tensors().items()})
         return moved
 
@@ -132,8 +111,8 @@ class Replay:
             RuntimeError: The tensors have different lengths.
         """
         rows = {name: tensors[name] for name in self._empty.keys()}  # noqa: SIM118 - of a tensordict
-        if len(rows["value"]) > 0:
-            self._buffer.extend(TensorDict(rows, batch_size=[len(rows["value"])], device=self.device))
+        if len(rows["policy"]) > 0:
+            self._buffer.extend(TensorDict(rows, batch_size=[len(rows["policy"])], device=self.device))
         state = self._buffer.writer.state_dict()
         self._buffer.writer.load_state_dict(state | {"_cursor": int(tensors["next"])})
 

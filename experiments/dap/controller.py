@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents import Agent, PlanResult, make_agent
 from align3d.errors import settings_of
-from envs import CalibrationCore, Episode, HardNegativeEpisodes, mine_hard_negatives
+from envs import CalibrationCore, Episode, HardNegativeEpisodes, MixedEpisodes, mine_hard_negatives
 from experiments.console.process import generator
 from experiments.data.bank import Bank
 from experiments.data.corpus import Corpus
@@ -95,12 +95,27 @@ class DapController:
         agent = self.agent if self.acts else make_agent("none")
         return agent.calibrate(core, episode, draws)
 
-    def keep_if_best(self, values: Mapping[str, float]) -> None:
-        """Remembers the agent as it is now, if it gained more in validation than ever before."""
-        validation = {name: value for name, value in values.items() if name.startswith("validation/")}
-        if self.best is None or values["validation/return"] > self.best["values"]["validation/return"]:
-            agent = self.agent.export_state()
-            self.best = {"values": validation, "evaluations": self.learnt_evaluations, "agent": agent}
+    def keep_if_best(self, values: Mapping[str, float], earned: Tensor) -> None:
+        """Remembers the agent as it is now, unless it earned less in validation than at its best.
+
+        The best of several validations is often the luckiest. An agent has learned more than it had before,
+        so the latest one counts whose mean return is within one standard error of the highest, over the
+        differences of the same queries (as the rule of one standard error; Breiman et al., 1984).
+
+        Args:
+            values: Of the validation.
+            earned: Return of each query, ``[Q]``.
+        """
+        highest = earned if self.best is None else self.best["highest"]
+        behind = highest - earned
+        if float(behind.mean()) > float(behind.std(correction=0)) / len(behind) ** 0.5:
+            return
+        self.best = {
+            "values": dict(values),
+            "evaluations": self.learnt_evaluations,
+            "agent": self.agent.export_state(),
+            "highest": earned if float(behind.mean()) < 0 else highest,
+        }
 
     def go_back_to_best(self) -> None:
         """Puts the agent back to what was remembered; it rests if even that did not surely gain.
@@ -166,7 +181,7 @@ class DapController:
         values["reward/return"] = float(result.return_.mean())
         return values | {_in_group(name): value for name, value in result.statistics.items()}
 
-    def on_split(self, episodes: HardNegativeEpisodes, count: int) -> dict[str, float]:
+    def on_split(self, episodes: MixedEpisodes, count: int) -> dict[str, float]:
         """Plays ``count`` episodes of a split, and learns from them."""
         episode = episodes.sample(count, self.generator)
         result = self.agent.learn(episodes.core, episode, self.generator)

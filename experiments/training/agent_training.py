@@ -14,7 +14,7 @@ from torch import Tensor
 from agents.mcts.agent import MctsAgent
 from agents.search.views.plot import draw_search
 from align3d.console.progress import Tracker
-from envs import HardNegativeEpisodes, external_potential
+from envs import HardNegativeEpisodes, MixedEpisodes, external_potential
 from experiments.console.process import generator
 from experiments.dap.controller import DapController, split_episodes
 from experiments.run_folder.names import SEARCH
@@ -50,8 +50,9 @@ def _learn(session: Session) -> None:
             before = policy.learnt_evaluations
             values = policy.on_split(_pick(learning, policy.generator), dap.queries)
             if _due(session, before):
-                values |= validate(policy, validation, session.config.eval.batch_size)
-                policy.keep_if_best(values)
+                found, earned = validate(policy, validation, session.config.eval.batch_size)
+                policy.keep_if_best(found, earned)
+                values |= found
             session.write("agent", values)
             spent = policy.learnt_evaluations - before
             if spent == 0:
@@ -60,11 +61,12 @@ def _learn(session: Session) -> None:
         show_search(session, validation[0])
 
 
-def sources(session: Session) -> tuple[list[HardNegativeEpisodes], list[HardNegativeEpisodes]]:
+def sources(session: Session) -> tuple[list[MixedEpisodes], list[HardNegativeEpisodes]]:
     """What the agent learns from, and what it is validated on: no query is in both.
 
     The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
-    train split. Of each there is one source for each shift in ``env.shift``, with the same queries.
+    train split, by one mixture for each fold. In a mixture, and for validation, there is one source for each
+    shift in ``env.shift``, with the same queries.
     """
     policy, config, corpus, device = session.policy, session.config, session.corpus, session.device
     reward = split_episodes(
@@ -75,23 +77,27 @@ def sources(session: Session) -> tuple[list[HardNegativeEpisodes], list[HardNega
         for model, shapes in fold_models(session):
             bank = session.known_pairs(model, shapes)
             core = policy.core_of(model)
-            learning += split_episodes(core, model, corpus, shapes, config, device, bank)
+            learning.append(MixedEpisodes(split_episodes(core, model, corpus, shapes, config, device, bank)))
         return learning, reward
     queries = len(reward[0])
     order = torch.randperm(queries, generator=generator(0, "validation"))
     count = max(1, round(config.dap.validation * queries))
-    return [one.only(order[count:]) for one in reward], [one.only(order[:count]) for one in reward]
+    mixture = MixedEpisodes([one.only(order[count:]) for one in reward])
+    return [mixture], [one.only(order[:count]) for one in reward]
 
 
 def validate(
     policy: DapController, sources: Sequence[HardNegativeEpisodes], batch_size: int
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Tensor]:
     """What the agent gains without labels, over all queries of the sources.
 
     Args:
         policy: The agent.
         sources: Episodes of the same queries, one source for each shift, which count equally.
         batch_size: Queries at a time.
+
+    Returns:
+        Means over the queries, by TensorBoard's names, and the return of each query, ``[Q]``.
     """
     draws = generator(policy.config.seed, "validation")
     returns, before, after, acted = [], [], [], []
@@ -106,13 +112,14 @@ def validate(
             acted.append(changes.any(1))
     earned = torch.cat(returns).view(len(sources), -1).mean(0)  # [Q]; shifts of a query are no new queries
     right = _mean(after)
-    return {
+    values = {
         "validation/return": float(earned.mean()),
         "validation/return_error": float(earned.std(correction=0)) / len(earned) ** 0.5,
         "validation/recall@1": right,
         "validation/recall@1_gain": right - _mean(before),
         "validation/acted": _mean(acted),
     }
+    return values, earned
 
 
 def show_search(session: Session, episodes: HardNegativeEpisodes) -> None:
@@ -138,7 +145,7 @@ def _due(session: Session, before: int) -> bool:
     return now // every > before // every or now >= dap.agent_steps
 
 
-def _pick(learning: list[HardNegativeEpisodes], draws: torch.Generator) -> HardNegativeEpisodes:
+def _pick(learning: list[MixedEpisodes], draws: torch.Generator) -> MixedEpisodes:
     """One of the sources, by their numbers of queries."""
     sizes = torch.tensor([float(len(episodes)) for episodes in learning])
     return learning[int(torch.multinomial(sizes, 1, generator=draws))]

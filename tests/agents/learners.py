@@ -1,7 +1,7 @@
 """Agents that learn to act without labels, with settings for small problems."""
 
 QUICK = {
-    "mcts": {"hidden": 32, "learning_rate": 1e-2},
+    "mcts": {},
     "ppo": {"learning_rate": 3e-3, "batch_size": 64, "seed": 3},
     "ppo_torchrl": {"learning_rate": 3e-3, "batch_size": 64, "seed": 1},
     "a2c": {"learning_rate": 3e-3, "seed": 3},
@@ -12,5 +12,5 @@ QUICK = {
 }
 """Settings with which toys are solved in a few batches."""
 
-LEARNERS = sorted(set(QUICK) - {"random_search", "fixed"})
 LIBRARIES = ["a2c", "dqn", "ppo", "ppo_torchrl"]
+"""Those that learn from every observation on the way; the others from the first one, or from none."""

@@ -217,13 +217,13 @@ def test_wrong_use_is_named(demo, tmp_path):
     with pytest.raises(ValueError, match=r"agent\.final_move=first"):
         make_agent("mcts", final_move="first")
     for setting, value in (
-        ("practice", -3),  # would be added to the budget
+        ("explore", -3),  # would be added to the budget
+        ("episodes", 0),
         ("updates", -1),
         ("batch_size", 0),
         ("hidden", 0),
-        ("exploration_fraction", 2.0),
         ("discount", 1.5),
-        ("lcb_coef", float("nan")),
+        ("exploration", float("nan")),
         ("learning_rate", 0.0),
     ):
         with pytest.raises(ValueError, match=rf"agent\.{setting}={value}: must"):
@@ -237,30 +237,7 @@ def test_wrong_use_is_named(demo, tmp_path):
         make_agent("mcts").load(tmp_path, demo_core(EnvConfig(families=("level", "stop"))))
     with pytest.raises(ValueError, match="saved with agent 'mcts', but here it is 'none'"):
         make_agent("none").load(tmp_path, core)
-    with pytest.raises(ValueError, match=r"agent.hidden, .* = \(128, 8, 8192\), but here they are \(64"):
+    with pytest.raises(ValueError, match=r"agent.hidden, .* = \(128, 8192\), but here they are \(64"):
         make_agent("mcts", hidden=64).load(tmp_path, core)
     with pytest.raises(ValueError, match="learned with actions of size 73, but here it is 7"):
         agent.calibrate(demo_core(EnvConfig(families=("level", "stop"))), episode, seeded())
-
-
-def test_practice_that_is_cut_short_counts_what_would_have_followed():
-    agent = make_agent(
-        "mcts", budget=24, hidden=32, learning_rate=1e-2, exploration_fraction=1.0, lcb_coef=0.0
-    )
-    for seed in range(8):
-        agent.learn(trap(), START, seeded(seed))
-    first = trap().observation(START, trap().initial(START))
-    assert bool((agent.act(trap(), first, torch.ones(6, 3, dtype=torch.bool)) == 2).all())
-    agent.practice = 1  # move 2 alone costs 1; 5 are to be had afterwards
-    before = len(agent.export_state()["replay/value"])
-    agent.learn(trap(), START, seeded(9))
-    state = {
-        name: value[before:]
-        for name, value in agent.export_state().items()
-        if "replay/" in name and value.dim()
-    }
-    moved = state["replay/tried"][:, 2] & state["replay/known"]
-    assert bool(moved.any())
-    torch.testing.assert_close(
-        state["replay/gains"][moved, 2], torch.full((int(moved.sum()),), 4.0), atol=0.3, rtol=0
-    )

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from agents import Rollout, make_agent
-from agents.baselines.paired_trials import FEWEST, NOTHING, PairedTrials
+from agents.baselines.paired_trials import FEWEST, PairedTrials
+from agents.multisets import NOTHING
 from tests.agents.strengths_toy import Strengths
 from tests.agents.toys import bandit, contexts
 

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from agents import AGENTS, make_agent
 from agents.torchrl.ppo_learner import ReturnScale
 from envs import DemoSource, EnvConfig, RepeatedEpisodeRunner, demo_core
-from tests.agents.learners import LEARNERS, LIBRARIES, QUICK
+from tests.agents.learners import LIBRARIES, QUICK
 from tests.agents.toys import bandit, contexts, corridor, trap
 
 START = torch.zeros(8, dtype=torch.int64)
@@ -25,7 +25,7 @@ def demo():
     return core, DemoSource(core).sample(4, seeded())
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LIBRARIES)
 @pytest.mark.parametrize(
     ("make", "places", "answer"),
     [(contexts, torch.arange(8) % 4, 1.0), (trap, START, 4.0), (corridor, START, 1.0)],
@@ -41,7 +41,7 @@ def test_it_learns_what_is_known_to_be_right(name, make, places, answer):
     assert float(learned.return_.mean()) == pytest.approx(answer, abs=0.01)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_it_stops_where_everything_costs(name):
     core, generator = bandit([-1.0, -0.5, -0.7]), seeded()
     agent = make_agent(name, budget=24, **QUICK[name])
@@ -60,7 +60,7 @@ def test_what_is_spent_is_within_the_budget_and_not_far_below(demo, name):
         result = agent.learn(core, episode, seeded(seed))
         assert bool((result.evaluations <= 16).all())
         if name in QUICK:
-            assert float(result.evaluations.float().mean()) > 8
+            assert float(result.evaluations.float().mean()) > 0.4 * 16
     table = corridor()
     learned = make_agent(name, budget=5, **QUICK.get(name, {})).learn(table, START, seeded())
     assert table.transitions == int(learned.evaluations.sum())

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import hydra
 import pytest
+import torch
 
 from experiments.dap.controller import DapController
 from experiments.settings.command import CONF
@@ -24,7 +25,8 @@ def config() -> RunConfig:
 def validated(policy: DapController, *means: float) -> DapController:
     for number, mean in enumerate(means):
         policy.learnt_evaluations = 100 * (number + 1)
-        policy.keep_if_best({"validation/return": mean, "validation/return_error": 0.01})
+        values = {"validation/return": mean, "validation/return_error": 0.01}
+        policy.keep_if_best(values, mean + torch.tensor([0.1, -0.1, 0.05, -0.05]))
     policy.go_back_to_best()
     return policy
 
@@ -41,3 +43,15 @@ def test_only_a_sure_gain_is_acted_on(
     assert policy.acts == acts
     assert policy.validation is not None
     assert policy.validation["evaluations"] == best
+
+
+def test_the_latest_counts_that_is_not_surely_behind_the_best(config: RunConfig) -> None:
+    model = cast(Any, SimpleNamespace(haf=AlignmentModel(CONFIG, text_width=12).haf))
+    policy = DapController(model, config)
+    luck = torch.tensor([1.0, -1.0]).repeat(50)  # differences have a standard error of 0.1 of their size
+    for number, (mean, spread) in enumerate([(0.5, 0.0), (0.45, 1.0), (0.35, 1.0), (0.42, 1.0), (0.1, 1.0)]):
+        policy.learnt_evaluations = number
+        earned = mean + spread * luck
+        policy.keep_if_best({"validation/return": mean, "validation/return_error": 0.0}, earned)
+    assert policy.validation is not None
+    assert policy.validation["evaluations"] == 3  # 0.35 and 0.1 are behind 0.5 by more than 0.1

@@ -58,7 +58,7 @@ register_sizes()
         (["agent=random_search", "agent.candidates=1"], "agent.candidates=1: must be 2 or more"),
         (["seed=true"], "seed=True: expected a number"),
         (["threads=99999"], "threads=99999: expected less than or equal to 1024"),
-        (["agent.exploration_fraction=nan"], "agent.exploration_fraction=nan: expected a number"),
+        (["agent.exploration=nan"], "agent.exploration=nan: expected a number"),
         (["agent=ppo", "agent.learning_rate=nan"], "agent.learning_rate=nan: expected a number"),
         (["agent.seed=-1"], "agent.seed=-1: expected greater than or equal to 0"),
         (["data=folder", "data.root=~/parts"], """quotes keep such a value whole: 'data.root="~/parts"' """),

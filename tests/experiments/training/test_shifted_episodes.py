@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs import HardNegativeEpisodes
+from envs import HardNegativeEpisodes, MixedEpisodes
 from experiments.data.corpus import Corpus
 from experiments.settings.command import check
 from experiments.settings.schema import register_sizes
@@ -38,7 +38,8 @@ def queries_of(episodes: HardNegativeEpisodes) -> set[tuple[float, ...]]:
 def test_every_shift_has_the_same_queries_and_shapes_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     session = session_of(corpus, tmp_path, "env.shift=[clean,unit,jitter:4]")
-    learning, validation = sources(session)
+    (mixture,), validation = sources(session)
+    learning = mixture.parts
     assert (len(learning), len(validation)) == (3, 3)
     assert not queries_of(learning[0]) & queries_of(validation[0])
     for group in (learning, validation):
@@ -48,19 +49,51 @@ def test_every_shift_has_the_same_queries_and_shapes_of_its_own(corpus: Corpus, 
         assert torch.equal(jitter, clean)  # noise changes the points alone
         assert not torch.equal(group[2].shapes.embedding, group[0].shapes.embedding)
     (only,), _ = sources(session_of(corpus, tmp_path))
-    assert torch.equal(only.shapes.nodes, learning[0].shapes.nodes)
-    assert torch.equal(only.candidates, learning[0].candidates)
+    assert torch.equal(only.parts[0].shapes.nodes, learning[0].shapes.nodes)
+    assert torch.equal(only.parts[0].candidates, learning[0].candidates)
 
 
 def test_validation_is_over_the_mixture_of_shifts(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     session = session_of(corpus, tmp_path, "env.shift=[clean,partial:4]")
     _, validation = sources(session)
-    together = validate(session.policy, validation, 4)
-    apart = [validate(session.policy, [one], 4) for one in validation]
+    together, earned = validate(session.policy, validation, 4)
+    assert float(earned.mean()) == pytest.approx(together["validation/return"])
+    apart = [validate(session.policy, [one], 4)[0] for one in validation]
     assert apart[0]["validation/return"] != apart[1]["validation/return"]
     for name in together.keys() - {"validation/return_error"}:
         mean = (apart[0][name] + apart[1][name]) / 2
         assert together[name] == pytest.approx(mean, abs=1e-6), name
-    twice = validate(session.policy, [validation[0], validation[0]], 4)
+    twice, _ = validate(session.policy, [validation[0], validation[0]], 4)
     assert twice == pytest.approx(apart[0], abs=1e-6), "a query under two shifts is no second query"
+
+
+def test_a_batch_has_episodes_of_every_shift(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    session = session_of(corpus, tmp_path, "env.shift=[clean,unit]")
+    (mixture,), _ = sources(session)
+    clean, unit = mixture.parts
+    assert len(mixture) == len(clean) + len(unit)
+    drawn = mixture.sample(40, torch.Generator().manual_seed(0))
+    place = torch.randint(len(mixture), (40,), generator=torch.Generator().manual_seed(0))
+    own, other = place[place < len(clean)], place[place >= len(clean)] - len(clean)
+    assert min(len(own), len(other)) > 10
+    expected = torch.cat([clean.take(own).initial.score, unit.take(other).initial.score])
+    torch.testing.assert_close(drawn.initial.score, expected)
+    alone = MixedEpisodes([unit]).sample(7, torch.Generator().manual_seed(1))
+    as_before = unit.sample(7, torch.Generator().manual_seed(1))
+    assert torch.equal(alone.initial.score, as_before.initial.score)
+
+
+def test_parts_that_do_not_fit_together_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    session = session_of(corpus, tmp_path)
+    (mixture,), _ = sources(session)
+    (narrow,), _ = sources(session_of(corpus, tmp_path, "eval.candidates=2"))
+    with pytest.raises(ValueError, match="one decision process"):
+        MixedEpisodes([*mixture.parts, *narrow.parts])
+    narrow.parts[0].core = mixture.core
+    with pytest.raises(ValueError, match=r"equal numbers of candidates, got \[2, 3\]"):
+        MixedEpisodes([*mixture.parts, *narrow.parts])
+    with pytest.raises(ValueError, match="one source or more"):
+        MixedEpisodes([])
