@@ -56,7 +56,7 @@ class ProceduralSource:
     name: ClassVar[str] = "procedural"
 
     def __init__(
-        self, size: int = 2000, seed: int = 0, twins: float = 0.5, families: Sequence[str] | str | None = None
+        self, size: int = 2400, seed: int = 0, twins: float = 0.5, families: Sequence[str] | str | None = None
     ) -> None:
         if size < 1:
             raise DataError(f"data.size={size}: expected at least 1")
