@@ -13,9 +13,10 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from align3d.console.arguments import HELP, values_by
+from align3d.console.arguments import values_by
+from align3d.console.command_frame import run_command
 from align3d.console.declarations import Setting, declared, summary
-from align3d.console.help_page import Section, page, setting_line, settings_of, show
+from align3d.console.help_page import Section, page, setting_line, settings_of
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError
 from align3d.pipeline import build
@@ -37,27 +38,22 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0, or 2 for a mistake, which is one line on stderr.
     """
-    if not {*HELP}.isdisjoint(arguments):
-        show(usage())
-        return 0
+    again = "interrupted; run the same command to go on from here"
+    return run_command(arguments, usage, run, bare=True, interrupted=again)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Build the dataset, and report it."""
     started = time.monotonic()
-    try:
-        settings = parse(arguments)
-        own = {key: settings.pop(key) for key in OWN if key in settings}
-        out = str(own.pop("out"))
-        name = str(own.pop("source"))
-        if "seed" in declared(source_class(name)) and "seed" in own:
-            settings["seed"] = own["seed"]  # one seed for what a source draws and for the sampling
-        source = make_source(name, **settings)
-        dataset = build(source, out, **{key: value for key, value in own.items() if value is not None})
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; run the same command to go on from here", file=sys.stderr)
-        return 130
+    settings = parse(arguments)
+    own = {key: settings.pop(key) for key in OWN if key in settings}
+    out = str(own.pop("out"))
+    name = str(own.pop("source"))
+    if "seed" in declared(source_class(name)) and "seed" in own:
+        settings["seed"] = own["seed"]  # one seed for what a source draws and for the sampling
+    source = make_source(name, **settings)
+    dataset = build(source, out, **{key: value for key, value in own.items() if value is not None})
     report(dataset, time.monotonic() - started)
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:

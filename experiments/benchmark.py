@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 import experiments.benchmarks
-from align3d.console.arguments import HELP, values_by
+from align3d.console.arguments import values_by
+from align3d.console.command_frame import run_command
 from align3d.console.declarations import declared, summary
-from align3d.console.help_page import Section, page, settings_of, show
+from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError, did_you_mean
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.console import process, tables
@@ -28,22 +29,17 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the benchmark that the arguments name; the exit code."""
     for module in pkgutil.iter_modules(experiments.benchmarks.__path__):
         importlib.import_module(f"experiments.benchmarks.{module.name}")
-    if not arguments or not {*HELP}.isdisjoint(arguments):
-        show(usage())
-        return 0
-    try:
-        process.keep_memory()
-        run, settings, out = parse(arguments)
-        rows = measured(arguments[0], run(**settings))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return run_command(arguments, usage, run)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs the benchmark, prints its table, and writes the file."""
+    process.keep_memory()
+    benchmark, settings, out = parse(arguments)
+    rows = measured(arguments[0], benchmark(**settings))
     tables.show(TABLES.get(arguments[0], table)(rows), width=130)
     if out is not None:
         out.write_text(json.dumps([as_json(row) for row in rows], indent=1) + "\n")
-    return 0
 
 
 def measured(name: str, rows: Iterable[Row]) -> list[Row]:

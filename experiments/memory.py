@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from align3d.console.arguments import HELP
-from align3d.console.help_page import show
+from align3d.console.command_frame import run_command
 from align3d.errors import UserError
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
@@ -48,29 +47,24 @@ MEASURES: dict[Control, Callable[[Examined, Settings], list[Case]]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints the tables, writes the file; the exit code."""
-    if not arguments or not {*HELP}.isdisjoint(arguments):
-        show(usage())
-        return 0
+    return run_command(arguments, usage, run)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Checks the settings, and measures."""
     process.keep_memory()
     process.use_threads(None)
-    try:
-        settings = parse(arguments)
-        _check_runs(settings.run)
-        if "source" in settings.controls:
-            other_data(settings, read_config(settings.run[0] / CONFIG))
-        folder = settings.out or settings.run[0] / "memory"
-        out = writable_folder(f"out={folder}", folder)
-        run(settings, out)
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    settings = parse(arguments)
+    _check_runs(settings.run)
+    if "source" in settings.controls:
+        other_data(settings, read_config(settings.run[0] / CONFIG))
+    folder = settings.out or settings.run[0] / "memory"
+    out = writable_folder(f"out={folder}", folder)
+    measure_runs(settings, out)
     print(f"memory: {out / 'memory.json'}")
-    return 0
 
 
-def run(settings: Settings, out: Path) -> None:
+def measure_runs(settings: Settings, out: Path) -> None:
     """Measures one run after the other; prints and writes what was found in those that are done."""
     device = process.pick_device(settings.device)
     cases: dict[Control, list[list[Case]]] = {name: [] for name in settings.controls if name in MEASURES}

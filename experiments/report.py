@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from align3d.console.arguments import HELP, values_of
-from align3d.console.help_page import Line, Section, page, settings_of, show
+from align3d.console.arguments import values_of
+from align3d.console.command_frame import run_command
+from align3d.console.help_page import Line, Section, page, settings_of
 from align3d.errors import UserError
 from experiments.console import tables
 from experiments.console.writable import writable_folder
@@ -34,20 +35,16 @@ WIDTH = 200  # columns of output that goes to no terminal: wide enough to break 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read the runs, write the report, print its tables, and return the exit code."""
-    if not arguments or not {*HELP}.isdisjoint(arguments):
-        show(usage())
-        return 0
-    try:
-        root, out, metrics = parse(arguments)
-        runs, unfinished = find_runs(root)
-        report = Report(str(root), [summarize(group, metrics) for group in compare(runs)], unfinished)
-        paths = write(report, writable_folder(f"out={out}", out))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    """Write the report and return the exit code."""
+    return run_command(arguments, usage, run)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Read the runs, write the report, and print its tables."""
+    root, out, metrics = parse(arguments)
+    runs, unfinished = find_runs(root)
+    report = Report(str(root), [summarize(group, metrics) for group in compare(runs)], unfinished)
+    paths = write(report, writable_folder(f"out={out}", out))
     for table in report_tables(report, tables.columns(WIDTH)):
         tables.show(table, WIDTH)
     for summary in report.summaries:
@@ -55,10 +52,9 @@ def main(arguments: Sequence[str]) -> int:
             print(f"note: {note}")
     for text in report.warnings:
         print(f"note: {text}")
-    for run in unfinished:
-        print(f"not finished: {run.folder}: {run.reason}")
+    for one in unfinished:
+        print(f"not finished: {one.folder}: {one.reason}")
     print(f"report: {', '.join(map(str, paths))}")
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:

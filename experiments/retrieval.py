@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from align3d.console.arguments import HELP
-from align3d.console.help_page import show
-from align3d.errors import UserError
+from align3d.console.command_frame import run_command
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
 from experiments.index_evaluation import measured_tables
@@ -29,30 +27,25 @@ WIDTH = 170
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints the tables, writes the files; the exit code."""
-    if not arguments or not {*HELP}.isdisjoint(arguments):
-        show(usage())
-        return 0
+    return run_command(arguments, usage, run)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Checks the settings, and measures."""
     process.keep_memory()
-    try:
-        settings = parse(arguments)
-        if settings.run is not None:
-            check_run(settings.run)
-            if settings.gallery == "new":
-                new_source(read_config(settings.run / CONFIG), max(settings.size))
-        out = _out(settings)
-        engines_of(settings, tell=True)  # before anything slow
-        with pinned(settings.threads):
-            run(settings, out)
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    settings = parse(arguments)
+    if settings.run is not None:
+        check_run(settings.run)
+        if settings.gallery == "new":
+            new_source(read_config(settings.run / CONFIG), max(settings.size))
+    out = _out(settings)
+    engines_of(settings, tell=True)  # before anything slow
+    with pinned(settings.threads):
+        measure_problems(settings, out)
     print(f"retrieval: {out / 'retrieval.json'}")
-    return 0
 
 
-def run(settings: Settings, out: Path) -> None:
+def measure_problems(settings: Settings, out: Path) -> None:
     """Measures every problem; tables are printed and plots drawn as each is done."""
     found: dict[str, dict[str, Any]] = {}
     by_size: dict[int, Mapping[str, Measured]] = {}

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from align3d.console import help_page
-from align3d.console.arguments import HELP, values_of
+from align3d.console.arguments import values_of
+from align3d.console.command_frame import run_command
 from align3d.console.help_page import Section, page, show
 from align3d.errors import UserError, settings_of
 from experiments.console import process
@@ -59,17 +60,7 @@ def usage() -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the tree; the exit code."""
-    if not arguments or not {*HELP}.isdisjoint(arguments):
-        show(usage())
-        return 0
-    try:
-        show(tree(parse(arguments)))
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(arguments, usage, lambda words: show(tree(parse(words))))
 
 
 def parse(arguments: Sequence[str]) -> Settings:

@@ -1,0 +1,45 @@
+"""What every command does around its work: its help page, mistakes in one line, its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from align3d.console.arguments import HELP
+from align3d.console.help_page import show
+from align3d.errors import UserError
+
+
+def run_command(
+    arguments: Sequence[str],
+    usage: Callable[[], str],
+    work: Callable[[Sequence[str]], None],
+    *,
+    bare: bool = False,
+    interrupted: str = "",
+) -> int:
+    """Run a command, or show its help page.
+
+    Args:
+        arguments: Words of the command line.
+        usage: Maker of the help page, which is shown if it is asked for.
+        work: What the command does, by the arguments. A `UserError` is one line on stderr.
+        bare: Whether the command runs without arguments, instead of showing its help page.
+        interrupted: Line on stderr after an interrupt; none if empty.
+
+    Returns:
+        The exit code: 0, 2 for a mistake of the user, 130 for an interrupt.
+    """
+    if not {*HELP}.isdisjoint(arguments) or not (arguments or bare):
+        show(usage())
+        return 0
+    try:
+        work(arguments)
+    except UserError as error:
+        print(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if interrupted:
+            print(interrupted, file=sys.stderr)
+        return 130
+    return 0
