@@ -193,7 +193,8 @@ class MctsAgent(Agent):
         """The tree that all queries share, which is made when it is first needed."""
         if self._shared is None:
             self._shared = SharedTree(core.actions, core.horizon, core.stop, self.episodes, self.lcb_coef)
-        check_sizes(self.name, (core.observation_size, self._shared.actions), core)
+        seen = self._shared.values.observations.shape[1] or core.observation_size
+        check_sizes(self.name, (seen, self._shared.actions), core)
         return self._shared
 
     def _plan(

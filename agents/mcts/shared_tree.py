@@ -108,7 +108,8 @@ class SharedTree:
     def _promising(self, shares: Mapping[Multiset, float], generator: torch.Generator) -> list[Multiset]:
         """Calibrations to try, the most promising one first."""
         found = {multiset: share for multiset, share in shares.items() if multiset != NOTHING}
-        for parent in {NOTHING: 0.0} | {one: share for one, share in shares.items() if share > 0}:
+        serving = (one for one, share in shares.items() if share > 0)
+        for parent in dict.fromkeys([NOTHING, *serving]):
             for child in self._children(parent):
                 if child not in shares:
                     found[child] = max(found.get(child, 0.0), shares.get(parent, 0.0))
