@@ -64,7 +64,7 @@ class Rollout(RepeatedEpisodeRunner):
 
     @property
     def state(self) -> Any:
-        """Where the rows stand, batch size ``[B]``."""
+        """State of the rows, batch size ``[B]``."""
         return self.now.state
 
     @property
@@ -116,7 +116,7 @@ class Rollout(RepeatedEpisodeRunner):
         return replace(step, terminated=ended, truncated=torch.zeros_like(ended))
 
     def bookmark(self) -> Bookmark:
-        """Where the play stands, to branch off from there later; it costs nothing."""
+        """Bookmark of the play as it stands, to branch off from there later; it costs nothing."""
         return Bookmark(self.snapshot(), self._played)
 
     def go_back(self, bookmark: Bookmark) -> None:

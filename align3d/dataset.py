@@ -117,7 +117,7 @@ class ShapeDataset:
 
     @cached_property
     def rejections(self) -> list[Rejection]:
-        """What the build left out, and why."""
+        """Items that the build left out, and why."""
         with open(self.path / REJECTIONS, encoding="utf-8") as file:
             return [Rejection(**json.loads(line)) for line in file]
 

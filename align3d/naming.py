@@ -99,7 +99,7 @@ def singular(word: str) -> str:
 
 
 def _forms(name: str) -> set[str]:
-    """What a caption may write for a part, blanks left out: the whole name, or each word of a code."""
+    """Forms of a part's name in captions, blanks left out: the whole name, or each word of a code."""
     words = [_plain(word) for word in _split(name)]
     if not words:
         return set()

@@ -40,7 +40,7 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset's folder holds.
+    """Contents of a dataset's folder.
 
     Attributes:
         schema: Version of this layout.

@@ -160,7 +160,7 @@ class CalibrationCore:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.haf.head.device
 
     def episode(

@@ -44,7 +44,7 @@ LIBRARY_FEATURES = (
 
 
 def observation_names(dims: AttentionDims, leading: int) -> list[str]:
-    """What each entry of an observation is, in order.
+    """Names of the entries of an observation, in order.
 
     Args:
         dims: What there is to act on.
@@ -129,7 +129,7 @@ def observe(
 
 
 def observe_library(attention: AttentionState, score: Tensor, leading: int) -> Tensor:
-    """What is observed of the library: recall and hubness of the leading candidates, and `LIBRARY_FEATURES`.
+    """Features observed of the library: recall and hubness of the leading candidates, and `LIBRARY_FEATURES`.
 
     No change of the attention changes it, so it is worked out once per episode.
 

@@ -91,7 +91,7 @@ class EpisodeRunner:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device of the tensors."""
         return self.now.ended.device if self.started else device_of(self.core)
 
     def reset(self, generator: torch.Generator) -> None:
@@ -226,7 +226,7 @@ class RepeatedEpisodeRunner(EpisodeRunner):
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device of the tensors."""
         return self.core.done(self.first).device
 
     def reset(self, generator: torch.Generator | None = None) -> None:

@@ -97,7 +97,7 @@ def _plot(measured: Mapping[str, Measured], out: Path, name: str, title: str, k:
 
 
 def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator[Problem]:
-    """What is to be measured, one at a time; what is known of all of it goes into the header."""
+    """Problems to be measured, one at a time; what is known of all of them goes into the header."""
     if settings.run is None:
         for size in settings.size:
             yield problem_of_mixture(settings, size)

@@ -13,7 +13,7 @@ STATISTICS = ("entropy", "peak", "top4_mass", "spread", "agreement")
 """Names of the last axis of `attention_statistics`."""
 
 TOP = 4
-"""How many of the largest entries of a map `top4_mass` adds up."""
+"""Number of the largest entries of a map that `top4_mass` adds up."""
 
 
 def attention_statistics(

@@ -42,7 +42,7 @@ CANDIDATE_FIELDS = (
 
 
 class AttentionState(TensorClass):
-    """What is fixed while the attention of ``B`` texts over ``C`` candidates each is calibrated.
+    """Quantities that stay fixed while the attention of ``B`` texts over ``C`` candidates each is calibrated.
 
     Batch size ``[B]``.
 
@@ -221,7 +221,7 @@ class HierarchicalAttentionFusion(TokenScorer):
         return AttentionOutput(score, attention, gates, token_weights, token_scores)
 
     def level_head_weights(self, gate_logits: Tensor, head_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """How much what each level and head has gathered counts.
+        """Weights of what each level and head has gathered.
 
         Args:
             gate_logits: ``[B, T, L]``.
@@ -253,7 +253,7 @@ class HierarchicalAttentionFusion(TokenScorer):
 
 
 def library_score(state: AttentionState, calibration: Calibration) -> Tensor:
-    """What the library adds to the scores, ``[B, C]`` logits: recall for a candidate, hubness against it."""
+    """Score term of the library, ``[B, C]`` logits: recall for a candidate, hubness against it."""
     recall, hubness = calibration.memory.unsqueeze(1), calibration.hubness.unsqueeze(1)
     return recall * state.recall - hubness * state.hubness
 

@@ -89,7 +89,7 @@ class Library:
 def pair_recall(
     text: Tensor, shape: Tensor, text_recalls: Tensor, shape_recalls: Tensor, scale: Tensor | float
 ) -> Tensor:
-    """How far pairs agree with what both sides recall: ``scale / 2 (recall(t)·s + t·recall(s))``, in logits.
+    """Agreement of pairs with what both sides recall: ``scale / 2 (recall(t)·s + t·recall(s))``, in logits.
 
     It is the same for a text that asks and a shape that asks.
 
@@ -115,7 +115,7 @@ def fine_hubness(
     keys_values: tuple[Tensor, Tensor] | None = None,
     keep: Tensor | None = None,
 ) -> Tensor:
-    """How readily candidates answer known queries by HAF's own score, see `models.memory.log_mean_exp`.
+    """Hubness of candidates for known queries by HAF's own score, see `models.memory.log_mean_exp`.
 
     Over the `NEAREST` known queries by embedding of each candidate, as the rest does not come near.
 
@@ -155,7 +155,7 @@ def fine_hubness(
 
 
 def gallery_context(likeness: Tensor, hubness: Tensor) -> Tensor:
-    """What is shown of a gallery as a whole, ``[len(GALLERY_CONTEXT)]``: how far it is from known shapes.
+    """Features of a gallery as a whole, ``[len(GALLERY_CONTEXT)]``: how far it is from known shapes.
 
     Args:
         likeness: ``[M]`` cosines of its shapes and the known ones nearest to each.

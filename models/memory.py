@@ -31,7 +31,7 @@ BETA = 30.0
 """Inverse temperature of the hubness of embeddings, of cosines."""
 
 KNOWN = 3
-"""How many of the nearest known texts a policy is shown the likeness of."""
+"""Number of the nearest known texts whose likeness a policy is shown."""
 
 CHUNK_CELLS = 1 << 24
 """Most cosines of queries and known ones that are held at a time."""
@@ -48,7 +48,7 @@ CONTEXT = (*(f"likeness of known text {n + 1}" for n in range(KNOWN)), *GALLERY_
 
 
 class LibraryEvidence(TensorClass):
-    """What a memory says of ``B`` texts and their ``C`` candidates, batch size ``[B]``. It reads no label.
+    """Evidence of a memory on ``B`` texts and their ``C`` candidates, batch size ``[B]``. It reads no label.
 
     Attributes:
         recall: ``[B, C]`` logits: how far each pair agrees with what its text and its shape recall.
@@ -158,7 +158,7 @@ class AlignmentMemory:
         return (text, shape) if side == "text" else (shape, text)
 
     def recall(self, queries: Tensor, side: Side, keep: Tensor | None = None) -> Tensor:
-        """What queries recall: the means of what known queries like them meant, weighed by likeness.
+        """Embeddings that queries recall: means of what known queries like them meant, weighed by likeness.
 
         ``recall(q) = Σ_b softmax_b(γ q·k_b) m_b`` over known queries ``k_b`` and their `meanings` ``m_b``.
 
@@ -202,7 +202,7 @@ class AlignmentMemory:
     def hubness(
         self, candidates: Tensor, side: Side, beta: float = BETA, keep: Tensor | None = None
     ) -> Tensor:
-        """How readily candidates answer known queries, as cosines: see `log_mean_exp`.
+        """Hubness of candidates for known queries, as cosines: see `log_mean_exp`.
 
         Args:
             candidates: ``[M, E]``, L2-normalized.

@@ -48,7 +48,7 @@ class ShapeBatch(TensorClass):
 
 
 def axis_profiles(xyz: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """What a shape looks like along each axis: its profile, and how strongly it repeats.
+    """Profile and spectrum of a shape along each axis: what it looks like, and how strongly it repeats.
 
     The density of the points (channel 0) and their brightness about its mean (channel 1) over the bounding
     box, and the magnitudes of the Fourier transforms of both by number of repetitions: a row of n equal pins

@@ -13,7 +13,7 @@ class Retriever(Protocol):
 
     @property
     def name(self) -> str:
-        """What `retrieval.make_index` calls it; a plain attribute of the class will do."""
+        """Name of the index in `retrieval.make_index`; a plain attribute of the class will do."""
 
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Replaces the content of the index; what an error refuses leaves it as it was.

@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 
 class Reranker(Protocol):
-    """What scores candidates."""
+    """Scoring function of candidates."""
 
     def __call__(self, query_rows: Ints, candidate_ids: Ints) -> Floats:
         """Scores ``[B, C]``, higher is better.

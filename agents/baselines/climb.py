@@ -170,7 +170,7 @@ class Climb:
         return Lead(more.mean + less.mean, math.hypot(more.error, less.error), pairs)
 
     def _effect(self, action: int) -> Lead:
-        """What an action has earned, wherever it was made."""
+        """Mean reward of an action, wherever it was made."""
         return summarize(*self.effects[:, action].tolist())
 
     def _gain(self, which: int) -> Lead:

@@ -85,7 +85,7 @@ class PairedTrials:
                 self.squares[row, column] += change.square().sum()
 
     def lead(self, multiset: Multiset, other: Multiset = NOTHING) -> Lead:
-        """How much more a multiset has earned than another one."""
+        """Lead of a multiset over another one in what they have earned."""
         if multiset not in self.multisets or other not in self.multisets:
             return Lead(0.0, torch.inf, 0)
         at = self._index(multiset), self._index(other)

@@ -1,4 +1,4 @@
-"""What calibrations earn in a context: linear in what is observed, and smooth over calibrations.
+"""Model of returns of calibrations in a context: linear in what is observed, and smooth over calibrations.
 
 What an episode would have earned by calibrations that it has not tried is filled in
 (`agents.mcts.response_surface`), and the returns of all of them are regressed on its first observation

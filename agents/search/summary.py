@@ -14,7 +14,7 @@ from agents.search.tree import Tree
 
 @dataclass(frozen=True)
 class Summary:
-    """What a search says about its roots.
+    """Statistics of a search at its roots.
 
     Attributes:
         action: Action to make, i64 `[B]`; 0 in rows with a terminal root.

@@ -1,4 +1,4 @@
-"""What every command does around its work: its help page, mistakes in one line, its exit code."""
+"""Frame of every command around its work: its help page, mistakes in one line, its exit code."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 @dataclass
 class Entry:
-    """What the rows of one path say together."""
+    """Combined contents of the rows of one path."""
 
     captions: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ def _text(value: Any) -> str:
 
 
 def _misshapen(row: Mapping[Any, Any], where: str) -> str:
-    """What is wrong with the cells of a row; empty where nothing is."""
+    """Problem with the cells of a row; empty where there is none."""
     if row.get(None):  # where the csv module puts what stands behind the last column
         return f"more values than columns: put quotes around a caption that has commas ({where})"
     for key in (*REQUIRED, *OPTIONAL):

@@ -90,7 +90,7 @@ class AttentionCalibrationEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return to_numpy(self._current().mask()[0])
 
     def get_state(self) -> Snapshot:
-        """Where the episode stands, batch ``[1]``, to come back to with ``set_state``.
+        """Snapshot of the episode, batch ``[1]``, to come back to with ``set_state``.
 
         The same actions will then give the same numbers. It has the episode and its state, not the random
         numbers: what the next ``reset`` draws does not depend on it. Later steps leave it as it is; treat it

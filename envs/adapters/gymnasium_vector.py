@@ -131,7 +131,7 @@ class AttentionCalibrationVectorEnv(VectorEnv[Floats, NDArray[np.int64], NDArray
         return to_numpy(self._current().mask())
 
     def get_state(self) -> Snapshot:
-        """Where all episodes stand, batch ``[B]``, to come back to with ``set_state``.
+        """Snapshot of all episodes, batch ``[B]``, to come back to with ``set_state``.
 
         The same actions will then give the same numbers, until new episodes are drawn: those depend on the
         random numbers of that time. Later steps leave it as it is; treat it as read-only.

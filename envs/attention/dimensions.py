@@ -14,7 +14,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 class Invalidation(IntEnum):
-    """How much of the attention an action touches, and so how much has to be evaluated again."""
+    """Scope of the attention that an action touches, and so of what has to be evaluated again."""
 
     POOLING = 0  # the weights of the tokens at most: no map changes
     PAIRED = 1  # the maps of the paired candidate
@@ -23,7 +23,7 @@ class Invalidation(IntEnum):
 
 @dataclass(frozen=True)
 class AttentionDims:
-    """What there is to act on.
+    """Dimensions of the attention to act on.
 
     Attributes:
         level_sizes: Nodes at each level, fine to coarse, `N_l`.
@@ -44,7 +44,7 @@ class AttentionDims:
 
     @property
     def slices(self) -> list[slice]:
-        """Where each level's nodes are among all `N`."""
+        """Slice of each level's nodes among all `N`."""
         ends = [sum(self.level_sizes[: level + 1]) for level in range(self.levels)]
         return [slice(end - size, end) for end, size in zip(ends, self.level_sizes, strict=True)]
 

@@ -35,7 +35,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better ours is: above 1 it wins."""
+        """Ratio of ours to the peer's, inverted where lower is better: above 1 ours wins."""
         if self.peer is None or 0.0 in (self.peer, self.ours):
             return None
         return self.ours / self.peer if self.higher_is_better else self.peer / self.ours

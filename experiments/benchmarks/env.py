@@ -144,7 +144,7 @@ class _Play:
 
 
 def _plays(core: CalibrationCore, source: Source, count: int, moves: int, seed: int) -> dict[str, _Play]:
-    """What is played, by case."""
+    """Plays by case."""
     generator = torch.Generator().manual_seed(seed)
     episode = source.sample(count, generator)
     first = core.initial(episode)

@@ -19,7 +19,7 @@ FLOAT = 4
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured.
+    """Measured rates of the machine.
 
     Attributes:
         flops: Floating-point operations of a matrix product a second.
@@ -54,7 +54,7 @@ class Machine:
 
 
 def work(core: CalibrationCore, episode: Episode, actions: Tensor) -> tuple[float, float]:
-    """What the actions need, each from the initial state: floating-point operations, bytes.
+    """Work of the actions, each from the initial state: floating-point operations, bytes.
 
     Only products count, of real tokens, and only those that an update cannot do without given what is
     fixed in an episode: the maps before any change and what they gathered, level by level. Queries and keys

@@ -31,7 +31,7 @@ def feedback(
     queries: int = 5_000,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """What feedback gives: targets found among ten on a later stream, by the terms of its score."""
+    """Gain by feedback: targets found among ten on a later stream, by the terms of its score."""
     recipe = MIXTURES[mixture]
     with settings_of("retrieval"):
         recipe = replace(recipe, width=width, rank=min(recipe.rank, width))

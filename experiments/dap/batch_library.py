@@ -31,7 +31,7 @@ HALVES = 2
 
 @dataclass
 class BatchLibrary:
-    """What known pairs say of ``B`` texts and ``B`` shapes that are not among them.
+    """Evidence of known pairs on ``B`` texts and ``B`` shapes that are not among them.
 
     Attributes:
         same: ``[B, B]`` bool, texts × shapes: of one half, so that the evidence on them may be compared.
@@ -101,7 +101,7 @@ class TrainMemory:
         return cls(memory, half.to(memory.pairs.device), corpus, shapes)
 
     def library(self, batch: Batch) -> BatchLibrary:
-        """What the pairs of each half say of those of the other in a batch of the same split."""
+        """Evidence of the pairs of each half on those of the other in a batch of the same split."""
         device = self.half.device
         texts = self._text_row[batch.texts.to(device)]
         shapes = self._shape_row[batch.indices.to(device)]
@@ -152,7 +152,7 @@ def _without(memory: AlignmentMemory, inside: Tensor) -> AlignmentMemory:
 
 
 def _places(numbers: Tensor, count: int) -> Tensor:
-    """Where each of ``count`` numbers stands among ``numbers``; -1 if nowhere."""
+    """Place of each of ``count`` numbers among ``numbers``; -1 if it has none."""
     places = torch.full((count,), -1)
     places[numbers] = torch.arange(len(numbers))
     return places

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class CalibratedRows:
-    """What the agent made of some rows of a batch.
+    """Result of the agent's calibration of some rows of a batch.
 
     Attributes:
         rows: ``[Q]`` rows of the batch.
@@ -255,7 +255,7 @@ def split_episodes(
 
 
 def original_place(episode: Episode) -> Tensor:
-    """Where the paired candidate stood before the episode put its candidates in order: ``[B]``."""
+    """Place of the paired candidate before the episode put its candidates in order: ``[B]``."""
     return episode.candidates.gather(1, episode.attention.paired.unsqueeze(1)).squeeze(1)
 
 

@@ -33,7 +33,7 @@ def token_maps(
 
 
 def points_of_patches(patch_of_point: Tensor, patches: int, chosen: Tensor | None = None) -> Tensor:
-    """How many points each patch has.
+    """Number of points in each patch.
 
     Args:
         patch_of_point: ``[..., P]`` int64, the patch of each point.

@@ -38,7 +38,7 @@ class Bank:
             )
 
     def caption_hubness(self, model: AlignmentModel, text: TextEmbedding) -> Tensor:
-        """How readily captions ``[Q]`` answer known shapes, ``[Q]`` logits."""
+        """Hubness of captions ``[Q]`` for known shapes, ``[Q]`` logits."""
         with frozen(model):
             return fine_hubness(model, text, self.shapes, "text")
 

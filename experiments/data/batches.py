@@ -124,7 +124,7 @@ class Batches:
         )
 
     def _version(self, indices: Tensor, epoch: int) -> Tensor:
-        """What the shapes ``[B]`` are shown under in an epoch: number of the shift from 1, 0 for none."""
+        """Version of the shapes ``[B]`` shown in an epoch: number of the shift from 1, 0 for none."""
         shifts, share = len(self._versions) - 1, self.config.shift_share
         if not shifts or not share:
             return torch.zeros_like(indices)

@@ -22,7 +22,7 @@ Ranks = NDArray[np.int64]
 
 @dataclass
 class Library:
-    """What a memory says in one direction. ``Q`` queries, ``N`` in the gallery, ``C`` re-ranked.
+    """Evidence of a memory in one direction. ``Q`` queries, ``N`` in the gallery, ``C`` re-ranked.
 
     Attributes:
         recalled: ``[Q, N]`` cosines of what the queries recall.
@@ -172,7 +172,7 @@ def with_memory(
 def _library(
     model: AlignmentModel, gallery: Gallery, texts: Tensor, shapes: Tensor, *, by_text: bool
 ) -> Library | None:
-    """What the memory says of one direction, whose candidates are pairs ``[Q, C]`` of texts and shapes."""
+    """Evidence of the memory in one direction, whose candidates are pairs ``[Q, C]`` of texts and shapes."""
     known = gallery.memory
     if known is None:
         return None

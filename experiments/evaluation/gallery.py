@@ -21,7 +21,7 @@ STAGES: tuple[Stage, ...] = ("search", "rerank")
 
 @dataclass
 class GalleryMemory:
-    """What a bank says of a gallery in both directions. ``M`` shapes, ``Q`` captions.
+    """Evidence of a bank on a gallery in both directions. ``M`` shapes, ``Q`` captions.
 
     Attributes:
         library: Of the shapes.
@@ -109,7 +109,7 @@ class Gallery:
         )
 
     def recall(self, scale: Tensor | float, texts: Tensor, shapes: Tensor) -> Tensor:
-        """How far pairs ``[...]`` agree with what is recalled, ``[...]`` logits; 0 without a memory."""
+        """Agreement of pairs ``[...]`` with what is recalled, ``[...]`` logits; 0 without a memory."""
         if self.memory is None:
             return torch.zeros(texts.shape, device=self.similarity.device)
         return pair_recall(

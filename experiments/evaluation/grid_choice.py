@@ -12,7 +12,7 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class GridChoice:
-    """What was chosen.
+    """Chosen place of a grid, and its gain.
 
     Attributes:
         place: In the grid.

@@ -150,7 +150,7 @@ def measure(
 def figures(
     lifted: Tensor, mask: Tensor, words: Tensor, points: Tensor, on_part: Tensor
 ) -> dict[str, Tensor]:
-    """What the attention on points says of each pair.
+    """Figures of the attention on points for each pair.
 
     Args:
         lifted: ``[B, T, N_0]`` attention of tokens to one point of each patch, see `lift`.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class HeldOut:
-    """What was measured on the test split.
+    """Measurements on the test split.
 
     Attributes:
         metrics: Of retrieval by ranking, see `evaluate`: the mean over the shifts of ``eval.shift``.

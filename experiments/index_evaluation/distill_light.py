@@ -158,7 +158,7 @@ def fingerprint(model: AlignmentModel) -> list[float]:
 
 
 def key_of(path: Path) -> str | None:
-    """What the file at ``path`` was trained for; None if there is none, or it cannot be read."""
+    """Key of what the file at ``path`` was trained for; None if there is none, or it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get("key")

@@ -84,7 +84,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What an engine found to be re-ranked.
+    """Candidates that an engine found, to be re-ranked.
 
     Attributes:
         search_params: Its setting.
@@ -223,12 +223,12 @@ def _armed(engine: Retriever, problem: Problem, arm: str) -> Any:
 
 
 def _own(problem: Problem, arm: str) -> dict[str, Any]:
-    """What building in the arm with memory needs besides vectors."""
+    """Arguments that building in the arm with memory needs besides vectors."""
     return {"leave_out": problem.memory.own} if arm and problem.memory is not None else {}
 
 
 def _found(engine: Retriever, problem: Problem, point: Point, k: int) -> NDArray[np.int64]:
-    """What an engine finds at a point."""
+    """Ids that an engine finds at a point."""
     curves.set_search_params(engine, point.search_params)
     return engine.search(problem.queries, k)[0]
 

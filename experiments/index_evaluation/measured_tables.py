@@ -54,7 +54,7 @@ def quality_table(measured: Mapping[str, Measured], title: str) -> Table:
 
 
 def cost_table(measured: Mapping[str, Measured], title: str) -> Table:
-    """What each engine costs at its chosen setting."""
+    """Table of each engine's cost at its chosen setting."""
     table = Table(title=title)
     for name in ("engine", "setting"):
         table.add_column(name, no_wrap=True)
@@ -169,7 +169,7 @@ def _logarithmic(axis: Axes, sizes: Sequence[int]) -> None:
 
 
 def memory_lines(name: str, memory: Remembered, vectors: int) -> list[str]:
-    """What memory a problem has: pairs, bytes, and the strengths that were chosen or given."""
+    """Lines on the memory of a problem: pairs, bytes, and the strengths that were chosen or given."""
     pairs = memory.pairs
     size, more = pairs.resident_bytes(), 4 * (folded_width(pairs.width) - pairs.width)
     lines = [
@@ -181,7 +181,7 @@ def memory_lines(name: str, memory: Remembered, vectors: int) -> list[str]:
 
 
 def hubness_lines(name: str, memory: Remembered) -> list[str]:
-    """What the hubness of re-rankers' candidates took, which is computed once a candidate."""
+    """Lines on the cost of the hubness of re-rankers' candidates, which is computed once a candidate."""
     return [
         f"{name}, memory, {part}: hubness of {found.computed:,} candidates, "
         f"{1e3 * found.seconds / found.computed:.2f} ms each, once"

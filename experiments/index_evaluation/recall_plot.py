@@ -75,7 +75,7 @@ def recall_plot(curves: Mapping[str, Sequence[Point]], path: Path, *, title: str
 
 
 def line_style(name: str) -> dict[str, Any]:
-    """How an engine is drawn, the same in every plot: ours thick, exact search black."""
+    """Line style of an engine, the same in every plot: ours thick, exact search black."""
     style: dict[str, Any] = {"linewidth": 1.3, "linestyle": "solid", "marker": "o", "markersize": 3.5}
     if name == OURS:
         return style | {"color": COLORS[0], "linewidth": 2.8, "zorder": 3}

@@ -114,7 +114,7 @@ class Rerankers:
 
     @property
     def bytes_per_shape(self) -> dict[str, int]:
-        """What a shape takes for each, beside its embedding."""
+        """Bytes that a shape takes for each re-ranker, beside its embedding."""
         light, full = self._light[1].bytes_per_shape, self._full[1].bytes_per_shape
         return {"light": light, "haf": full, "cascade": light + full}
 
@@ -180,7 +180,7 @@ def compressed(
     device: torch.device,
     precision: Precision = "int8",
 ) -> tuple[LightShapes, CompactShapes]:
-    """What re-rankers keep of a gallery, made piece by piece: nothing else of it need fit in memory.
+    """Compressed gallery that re-rankers keep, made piece by piece: nothing else of it need fit in memory.
 
     Args:
         model: A trained model.

@@ -16,7 +16,7 @@ HUBNESSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 @dataclass(frozen=True)
 class Strengths:
-    """What was chosen.
+    """Chosen strengths of memory, and their gain.
 
     Attributes:
         recall: Strength ``a``.

@@ -27,7 +27,7 @@ TITLES = {
 
 
 def summarize(runs: Sequence[Sequence[Case]], resamples: int, seed: int) -> list[dict[str, Any]]:
-    """What each case gained over runs and queries.
+    """Gain of each case over runs and queries.
 
     Args:
         runs: The same cases of each run.
@@ -112,7 +112,7 @@ def strengths_words(strengths: Sequence[Mapping[str, Any]], stage: str, directio
 
 
 def cost_table(costs: Mapping[str, float]) -> Table:
-    """What was measured of time and room, the medians over runs."""
+    """Table of measured time and space, the medians over runs."""
     table = Table(title=TITLES["cost"])
     table.add_column("what")
     table.add_column("", justify="right")

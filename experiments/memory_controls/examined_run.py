@@ -33,7 +33,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """What was measured in one case of a control.
+    """Measurements in one case of a control.
 
     Attributes:
         name: Of the case.
@@ -106,7 +106,7 @@ class Examined:
     def measured(
         self, name: str, galleries: tuple[Gallery, Gallery], strengths: Choice | None = None
     ) -> Case:
-        """What the test split gains by a bank.
+        """Gain by a bank on the test split.
 
         Args:
             name: Of the case.

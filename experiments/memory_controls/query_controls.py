@@ -51,7 +51,7 @@ def zipf(count: int, exponent: float) -> NDArray[np.float64]:
 
 
 def transductive(examined: Examined, settings: Settings) -> list[Case]:
-    """What all test queries at hand would give. They are no results: a query does not wait for the others.
+    """Cases with all test queries at hand. They are no results: a query does not wait for the others.
 
     Hubness over the test queries themselves instead of known ones; a softmax over the test queries (inverted
     softmax, Smith et al., ICLR 2017); Sinkhorn's normalization of the test matrix. Strengths and inverse

@@ -54,7 +54,7 @@ def one_thread() -> Iterator[None]:
 def rankings(
     model: AlignmentModel, gallery: Gallery, candidates: int, strength: float = 1.0
 ) -> dict[str, Callable[[Tensor], Tensor]]:
-    """How each of `ROWS` ranks shapes for texts ``[B]`` of the gallery: functions to ids ``[B, C]``.
+    """Ranking of shapes for texts ``[B]`` of the gallery by each of `ROWS`: functions to ids ``[B, C]``.
 
     Args:
         model: A trained model.

@@ -54,7 +54,7 @@ def check(overrides: list[str], config_name: str = "config", *, multirun: bool =
 
 
 def output_of(overrides: list[str], config_name: str, multirun: bool) -> tuple[str, Path]:
-    """Where a command writes.
+    """Output folder of a command.
 
     Returns:
         The setting that names the folder, and what of the folder's name is known by now.

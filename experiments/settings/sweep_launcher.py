@@ -66,7 +66,7 @@ class Arm:
 
     @property
     def log(self) -> Path:
-        """What it prints goes there, beside its folder."""
+        """Log file of the job's output, beside its folder."""
         return self.folder.with_name(self.folder.name + ".log")
 
     @property
@@ -295,7 +295,7 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
 
 
 def _figures(arm: Arm) -> str:
-    """What came out, in half a line."""
+    """Result of a job, in half a line."""
     from experiments.run_folder.readers import read_json
 
     metrics: dict[str, Any] = read_json(arm.folder / RESULTS).get("metrics", {})

@@ -62,7 +62,7 @@ def _learn(session: Session) -> None:
 
 
 def sources(session: Session) -> tuple[list[MixedEpisodes], list[HardNegativeEpisodes]]:
-    """What the agent learns from, and what it is validated on: no query is in both.
+    """Sources of the agent's training and validation episodes: no query is in both.
 
     The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
     train split, by one mixture for each fold. In a mixture, and for validation, there is one source for each
@@ -89,7 +89,7 @@ def sources(session: Session) -> tuple[list[MixedEpisodes], list[HardNegativeEpi
 def validate(
     policy: DapController, sources: Sequence[HardNegativeEpisodes], batch_size: int
 ) -> tuple[dict[str, float], Tensor]:
-    """What the agent gains without labels, over all queries of the sources.
+    """Gain of the agent without labels, over all queries of the sources.
 
     Args:
         policy: The agent.

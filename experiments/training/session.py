@@ -118,7 +118,7 @@ class Session:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints are."""
+        """Folder of the checkpoints."""
         return self.folder / CHECKPOINTS
 
     def write(self, phase: str, values: Mapping[str, float]) -> None:
@@ -172,7 +172,7 @@ class Session:
     _phase: tuple[str, float, float] | None = None
 
     def warm_state(self) -> dict[str, Any]:
-        """What a run that has the same warm-up needs to go on from here."""
+        """State that a run with the same warm-up needs to go on from here."""
         return {**self._training_state(), "lines": self.journal.lines()}
 
     def adopt(self, state: dict[str, Any]) -> None:

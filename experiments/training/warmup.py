@@ -85,7 +85,7 @@ class WarmupCache:
 
     @staticmethod
     def load(place: Path, device: torch.device) -> dict[str, Any] | None:
-        """What was kept there, None if nothing was."""
+        """State that was kept there, None if there is none."""
         return checkpoint.load_latest(place, device)
 
     @staticmethod

@@ -53,7 +53,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast an engine answers, in the process and with the threads that it has.
+    """Query speed of an engine, in the process and with the threads that it has.
 
     Attributes:
         batched: Queries a second, given all at once.
@@ -87,7 +87,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an engine needs.
+    """Resources that an engine needs.
 
     Attributes:
         build_seconds: Wall-clock seconds of `Retriever.build`.

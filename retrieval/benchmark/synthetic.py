@@ -186,7 +186,7 @@ def write(folder: Path, recipe: Mixture, count: int, queries: int, seed: int = 0
 
 
 class _World:
-    """What all vectors of a mixture share: centroids, subspaces, sizes of kinds."""
+    """Parameters that all vectors of a mixture share: centroids, subspaces, sizes of kinds."""
 
     def __init__(self, recipe: Mixture, seed: int) -> None:
         if seed < 0:

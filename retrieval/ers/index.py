@@ -145,7 +145,7 @@ class ErsIndex:
             return self._content.ids.living()
 
     def get(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
-        """What the index has under some ids.
+        """Vectors and metadata of some ids.
 
         Args:
             ids: ``[n]`` distinct, all of them in the index.

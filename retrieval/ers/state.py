@@ -24,7 +24,7 @@ _KEPT_FILTERS = 4
 
 @dataclass(frozen=True)
 class Selection:
-    """What a filter lets through.
+    """Rows and tree nodes that a filter lets through.
 
     Attributes:
         rows: ``[m]`` the living rows that match, ascending.

@@ -35,7 +35,7 @@ MULTIPLE = 4
 
 @dataclass(frozen=True)
 class Folding:
-    """How vectors of one index are folded.
+    """Parameters by which vectors of one index are folded.
 
     Attributes:
         width: D of what is folded.

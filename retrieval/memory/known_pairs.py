@@ -114,7 +114,7 @@ class KnownPairs:
         return sum(part.nbytes for part in self._spare)
 
     def recall(self, queries: NDArray[np.float32], leave_out: NDArray[np.integer] | None = None) -> Floats:
-        """What the known pairs recall for queries, in the space of the vectors: ``[Q, D]``.
+        """Values that the known pairs recall for queries, in the space of the vectors: ``[Q, D]``.
 
         Args:
             queries: ``[Q, D]``, of unit length.
@@ -145,7 +145,7 @@ class KnownPairs:
         return recalled
 
     def hubness(self, vectors: NDArray[np.float32], leave_out: NDArray[np.integer] | None = None) -> Floats:
-        """How readily each vector answers known queries whatever they ask: ``[N]``.
+        """Hubness of each vector, its readiness to answer known queries whatever they ask: ``[N]``.
 
         A vector that known queries mean is rightly near to these: where it is in the bank itself, name its
         own pairs, or it looks like a hub.

@@ -32,7 +32,7 @@ class OwnPairs:
         return self._ids.nbytes + self._places.nbytes
 
     def arrays(self) -> dict[str, Ints]:
-        """What the constructor takes, by name."""
+        """Arguments of the constructor, by name."""
         return {"ids": self._ids, "places": self._places}
 
     def of(self, ids: NDArray[np.integer]) -> Ints | None:

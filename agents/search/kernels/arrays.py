@@ -42,7 +42,7 @@ class TreeArrays(NamedTuple):
 
 
 class WalkArrays(NamedTuple):
-    """Where the walks from the roots ended, and what they took.
+    """Ends of the walks from the roots, and their cost in steps and edges.
 
     Attributes:
         node: Last node that was passed, i64 `[B]`.

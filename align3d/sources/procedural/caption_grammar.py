@@ -197,7 +197,7 @@ def _missing(d: Description, named: Named) -> list[str]:
 
 
 def _with(d: Description, named: Named) -> str:
-    """What follows the noun: with its parts and without what is missing, or nothing."""
+    """Phrase after the noun: with its parts and without what is missing, or nothing."""
     parts, gone = _parts(d, named), _missing(d, named)
     text = f" with {join(parts)}" if parts else ""
     if gone:
@@ -276,7 +276,7 @@ def parts_first(d: Description, named: Named, *, number: bool) -> str:
 
 
 def relation_first(d: Description, named: Named, *, number: bool) -> str:
-    """How two parts lie, then what it is: "a blue top on three splayed legs: a round table, 45 cm tall"."""
+    """Two related parts, then the whole: "a blue top on three splayed legs: a round table, 45 cm tall"."""
     found = [(a, how, b) for a, how, b in d.relations if (a.attributes & named) and (b.attributes & named)]
     if not found:
         return parts_first(d, named, number=number)

@@ -24,7 +24,7 @@ LICENSE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class Specification:
-    """What is decided about one record before anything is built.
+    """Specification of one record, decided before anything is built.
 
     Attributes:
         parameters: Family and attribute values.

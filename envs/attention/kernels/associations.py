@@ -110,7 +110,7 @@ def lay_out(
 def divergences(
     tokens: Array, logits: Array, begin: int, share: Array, mass: Array, found: Array
 ) -> np.float32:
-    """What has been added to the KL of one level, mean over heads.
+    """Change in the KL of one level, mean over heads.
 
     Args:
         tokens: i64 `[G]`.
@@ -158,7 +158,7 @@ def weigh(tokens: Array, begin: int, weight: Array, mass: Array, total: Array, m
 
 @inner
 def gather(maps: Array, values: Array, gathered: Array, lines: Array) -> None:
-    """What tokens gather by maps `[H, G or more, N]` out of values `[H, N, d]`: `lines` `[G or more, D]`.
+    """Attention output of tokens by maps `[H, G or more, N]` of values `[H, N, d]`: `lines` `[G or more, D]`.
 
     `gathered` is room for `[G, d]`.
     """

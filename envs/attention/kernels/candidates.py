@@ -42,7 +42,7 @@ def gather(
     lines: Array,
     place: int,
 ) -> np.float32:
-    """What one level of one candidate gathers, weighed, written or added to its lines, one a token.
+    """Weighed attention output of one level of one candidate, written or added to its lines, one a token.
 
     Args:
         tokens: How many of the `T` are worked out.

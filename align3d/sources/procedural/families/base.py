@@ -75,7 +75,7 @@ class Family(ABC):
         return shape
 
     def description(self, p: Parameters) -> Description:
-        """What can be said of the shape of these parameters."""
+        """Description of all that can be said of the shape of these parameters."""
         d = Description(self.noun or self.name, p, self.attributes, synonyms=self.synonyms)
         self.describe(p, d)
         return d

@@ -96,7 +96,7 @@ class Truck(Family):
     def _load(
         style: str, shape: Builder, middle: float, room: float, wide: float, floor: float, u: float
     ) -> None:
-        """What stands on the chassis between the cab and the rear end."""
+        """Load on the chassis between the cab and the rear end."""
         if style == "box":
             shape.add("load", box(room, wide, 2.1 * u), (middle, 0, floor))
         elif style == "tank":

@@ -46,7 +46,7 @@ def slab(shape: str, width: float) -> tuple[Floats, float]:
 
 
 def places_under(shape: str, count: int, width: float) -> Floats:
-    """Where legs meet a slab, f64[count, 3]: its corners if it is angular and they are four, else a ring."""
+    """Leg positions at a slab, f64[count, 3]: its corners if it is angular and they are four, else a ring."""
     _, reach = slab(shape, width)
     if count == 4 and shape in ("square", "rectangular"):
         deep = 0.6 * width / 2 - (width / 2 - reach) if shape == "rectangular" else reach
