@@ -78,11 +78,13 @@ class ContextValues:
             return
         columns = [self.columns[multiset] for multiset in used]
         rows = tried[:, columns].any(1)
+        known = tried[rows][:, columns]
         returns = (self.total[rows] / self.count[rows].clamp_min(1))[:, columns]
-        returns = complete(returns, tried[rows][:, columns], step_kernel(used, self.actions))
+        returns = complete(returns, known, step_kernel(used, self.actions))
         observations = self.observations[rows]
         self._mean, self._spread = observations.mean(0), observations.std(0, correction=0) + SMALL
-        self._fit = fit_ridge(self._inputs(observations), torch.nn.functional.pad(returns, (1, 0)))
+        episodes = torch.nn.functional.pad(known.sum(0), (1, 0), value=len(observations))
+        self._fit = fit_ridge(self._inputs(observations), torch.nn.functional.pad(returns, (1, 0)), episodes)
         self.fitted = [NOTHING, *used]
 
     def predict(self, observation: Tensor) -> Tensor:
@@ -143,7 +145,11 @@ class ContextValues:
         shapes = {"total": [rows, len(known)], "count": [rows, len(known)]}
         if len(fitted) > 1:
             shapes |= {"mean": [size], "spread": [size], "fit_center": [size], "fit_level": [len(fitted)]}
-            shapes |= {"fit_slopes": [len(fitted), size], "fit_covariance": [len(fitted)] * 2, "fit_rows": []}
+            shapes |= {
+                "fit_slopes": [len(fitted), size],
+                "fit_covariance": [len(fitted)] * 2,
+                "fit_rows": [len(fitted)],
+            }
             shapes |= {"fit_factor": [len(tensors["fit_factor"]), size]}
         for name, shape in shapes.items():
             if list(tensors[name].shape) != shape:

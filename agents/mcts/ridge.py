@@ -21,7 +21,7 @@ class RidgeFit:
         level: Mean of the targets, ``[K]``.
         slopes: Coefficients, ``[K, O]``.
         factor: ``[R, O]``, whose products with inputs are the roots of their leverages.
-        rows: Number of rows that were fitted, a scalar.
+        rows: Number of rows on which each target was known, ``[K]``.
         covariance: Of the residuals of the targets, ``[K, K]``.
     """
 
@@ -39,24 +39,33 @@ class RidgeFit:
     def leads(self, inputs: Tensor, rival: int, coef: float) -> Tensor:
         """Lower bounds of how far each target is ahead of another one, ``[B, K]``; 0 for that one itself.
 
+        The standard error of a target is as large as if its known rows were all there are.
+
         Args:
             inputs: ``[B, O]``.
             rival: The other target.
             coef: Number of standard errors that are subtracted.
         """
         predicted = self.predict(inputs)
-        leverage = 1 / self.rows + ((inputs - self.center) @ self.factor.T).square().sum(1, keepdim=True)
+        rows = self.rows.amax()
+        leverage = 1 / rows + ((inputs - self.center) @ self.factor.T).square().sum(1, keepdim=True)
         own = self.covariance.diagonal()
         variance = (own + own[rival] - 2 * self.covariance[rival]).clamp_min(0)
-        return predicted - predicted[:, rival : rival + 1] - coef * (leverage * variance).sqrt()
+        return (
+            predicted
+            - predicted[:, rival : rival + 1]
+            - coef * (leverage * variance * rows / self.rows).sqrt()
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def fit_ridge(inputs: Tensor, targets: Tensor) -> RidgeFit:
+def fit_ridge(inputs: Tensor, targets: Tensor, rows: Tensor) -> RidgeFit:
     """Fit targets ``[N, K]`` to inputs ``[N, O]``, with one strength for all of them.
+
+    Of each target ``rows`` ``[K]`` are known; the rest was filled in.
 
     The strength is that of the smallest error in generalized cross-validation (Golub, Heath & Wahba, 1979)
     among those that leave half the degrees of freedom: the criterion is not to be trusted beyond.
@@ -82,6 +91,6 @@ def fit_ridge(inputs: Tensor, targets: Tensor) -> RidgeFit:
         level=level,
         slopes=(moments.T * (values / scale)) @ right,
         factor=right / scale.sqrt().unsqueeze(1),
-        rows=torch.tensor(float(count), dtype=inputs.dtype),
+        rows=rows.to(inputs.dtype),
         covariance=residual.T @ residual / count,
     )

@@ -90,6 +90,6 @@ def test_few_episodes_are_not_judged_and_old_ones_make_room() -> None:
 
 def test_a_state_whose_parts_do_not_fit_is_refused() -> None:
     state = recorded(40).tensors()
-    for name in state.keys() - {"multisets", "observations", "fitted", "fit_rows"}:
+    for name in state.keys() - {"multisets", "observations", "fitted"}:
         with pytest.raises(ValueError, match=r": expected \["):
             ContextValues(8, 2, 100).restore(state | {name: state[name][..., :-1]})
