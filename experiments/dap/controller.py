@@ -221,6 +221,9 @@ def split_episodes(
 ) -> list[HardNegativeEpisodes]:
     """Episodes of a split under a frozen model: all its captions, beside their nearest shapes of the split.
 
+    They are as at query time: where the right shape is not among the nearest, nothing can be earned. An agent
+    that learned to find it there, at the end of the list, would do so in vain.
+
     Args:
         core: The decision process.
         model: Frozen from now on.
@@ -248,6 +251,7 @@ def split_episodes(
                 shapes,
                 positives,
                 config.eval.candidates,
+                keep_true=False,
                 library=None if bank is None else bank.library(model, shapes),
             )
         )
