@@ -183,8 +183,9 @@ class DapConfig:
         folds: Folds of the train split for cross-fitting, with a model trained without each; 0: none.
         validation: Share of the reward split's queries that the agent is validated on (with folds: all).
         validations: Times that the agent is validated, without labels.
-        keep: Which state of the agent is kept: its best in validation, or its last.
-        margin: Standard errors that its best validation must gain, or it rests.
+        keep: Which state of the agent is kept: the latest that is not surely behind its best in validation
+            (best), or its last.
+        margin: Standard errors that it must gain in validation, or it rests.
     """
 
     mode: Literal["off", "substitute", "distill", "both"] = "off"
