@@ -71,7 +71,7 @@ def test_help_shows_every_setting_within_the_width(width: int) -> None:
     for words in (
         "train.epochs=3",
         "agent.clip_range=0.2",
-        "data.reward=200",
+        "data.reward=600",
         "agent=ppo",
         "[off | substitute",
     ):
