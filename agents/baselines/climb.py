@@ -99,8 +99,8 @@ class Climb:
             for bound, (added, removed), luck in zip(bounds, found, chance, strict=True)
         ]
         order = sorted(range(len(found)), key=keys.__getitem__, reverse=True)
-        hopeful = [place for place in order if bounds[place] >= 0] or order[:1]
-        return [changed(self.champion, *found[place]) for place in hopeful]
+        promising = [place for place in order if bounds[place] >= 0] or order[:1]
+        return [changed(self.champion, *found[place]) for place in promising]
 
     def crown(self, tried: Iterable[Multiset], climb_coef: float, lcb_coef: float) -> bool:
         """Let the surest of those that surely earn more take over; whether one did."""

@@ -143,7 +143,7 @@ def case(name: str, directions: Mapping[str, Direction], strengths: Choice) -> C
 
 
 def hits(direction: Direction, name: str, strengths: Choice) -> dict[str, Values]:
-    """Whether the first answer is right, ``[Q]`` of 0 and 1 for each of `ROWS`."""
+    """Recall at 1 of each query, ``[Q]`` of 0 and 1 for each of `ROWS`."""
     found = {}
     for row, (stage, remembers) in ROWS.items():
         own = strengths[stage, name]

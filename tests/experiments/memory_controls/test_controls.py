@@ -66,7 +66,7 @@ def test_wrong_pairs_help_less_and_not_at_all_where_all_are_wrong(world: Examine
 
 
 def test_hubness_is_that_of_the_same_texts_and_shapes(world: Examined) -> None:
-    """What `by_wrong_pairs` takes over from the right pairs is what a bank of wrong ones would make."""
+    """A bank of wrong pairs would make the hubness that `by_wrong_pairs` takes over from the right ones."""
     bank = with_wrong_pairs(world.bank, 0.5, generator(world.config.seed, "memory", "wrong"))
     plainly = world.measured("50% wrong", world.remembering(bank))
     quickly = by_wrong_pairs(world, asked("wrong=0.5"))[1]
