@@ -14,7 +14,8 @@ from align3d.record import AXES, Record
 from align3d.sampling import normalize, rotate_up
 from align3d.sources import Item, register
 from align3d.sources.caption_file import Entry, find_captions_file, read_captions
-from align3d.sources.surface import formats, read_points
+from align3d.sources.meshes.scene_readers import MODULES, formats
+from align3d.sources.surface import read_points
 
 #: glTF fixes its up axis (glTF 2.0, section 3.4); other formats leave it open.
 _UP_OF_FORMAT = {".glb": "y", ".gltf": "y"}
@@ -69,7 +70,11 @@ class FolderSource:
         captions = self._captions_file()
         lines = [
             f"folder {self.unit_m!r} {self.up} {self.size}",
-            hash_code("align3d.sources.folder", "align3d.sources.surface"),
+            hash_code(
+                "align3d.sources.folder",
+                "align3d.sources.surface",
+                *(f"align3d.sources.meshes.{name}" for name in MODULES),
+            ),
         ]
         try:
             lines.append(hash_bytes(captions.read_bytes()))
@@ -122,7 +127,7 @@ class FolderSource:
         if values.get("up", "z") not in AXES:
             raise RejectedItem(f"up={values['up']!r} in the captions file, expected x, y or z")
         up = values.get("up") or self.up or _UP_OF_FORMAT.get(path.suffix.lower(), "z")
-        found = read_points(path, points, item_generator(seed, item.id))
+        found = read_points(path, points, item_generator(seed, item.id), self.root)
         extent = np.abs(rotate_up(found.corners[1] - found.corners[0], up)) * self.unit_m
         return Record(
             id=item.id,

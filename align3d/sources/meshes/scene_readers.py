@@ -1,0 +1,45 @@
+"""Readers of mesh files by suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from align3d.errors import RejectedItem
+from align3d.sources.meshes import trimesh_reader
+from align3d.sources.meshes.scene import Scene
+
+READERS: dict[str, Callable[[Path, Path], Scene]] = {}
+"""Readers of the formats that have one of their own, by suffix; trimesh reads all others.
+
+Arguments: the path, and the root that files which it names must lie below."""
+
+MODULES = ("scene", "scene_readers", "texture_images", "linked_files", "trimesh_reader")
+"""Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
+
+
+def formats() -> frozenset[str]:
+    """Suffixes of the mesh formats that can be read here, such as ".glb"."""
+    return trimesh_reader.formats() | frozenset(READERS)
+
+
+def read_scene(path: Path, root: Path) -> Scene:
+    """Read a mesh, scene or point cloud.
+
+    Args:
+        path: The file.
+        root: Folder that files which this one names must lie below.
+
+    Raises:
+        RejectedItem: The file cannot be read.
+    """
+    reader = READERS.get(path.suffix.lower(), trimesh_reader.read_with_trimesh)
+    try:
+        return reader(path, root)
+    except RejectedItem:
+        raise
+    except Exception as error:  # readers raise whatever a broken file makes their code stumble over
+        reason = " ".join(str(error).split())[:200]
+        raise RejectedItem(
+            f"cannot be read: damaged or truncated? ({type(error).__name__}: {reason})"
+        ) from error
