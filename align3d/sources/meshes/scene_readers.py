@@ -7,14 +7,15 @@ from pathlib import Path
 
 from align3d.errors import RejectedItem
 from align3d.sources.meshes import trimesh_reader
+from align3d.sources.meshes.gltf_reader import read_gltf
 from align3d.sources.meshes.scene import Scene
 
-READERS: dict[str, Callable[[Path, Path], Scene]] = {}
+READERS: dict[str, Callable[[Path, Path], Scene]] = {".glb": read_gltf, ".gltf": read_gltf}
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
 Arguments: the path, and the root that files which it names must lie below."""
 
-MODULES = ("scene", "scene_readers", "texture_images", "linked_files", "trimesh_reader")
+MODULES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
 """Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
 
 
