@@ -151,6 +151,7 @@ class FolderSource:
             up_axis="z",
             license=values.get("license", ""),
             content_hash=content_hash,
+            lost_colors=found.lost,
         )
 
     def _captions_file(self) -> Path:
