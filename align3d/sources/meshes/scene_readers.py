@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from align3d.errors import RejectedItem
+from align3d.hashing import hash_code, hash_lines
 from align3d.sources.meshes import trimesh_reader
 from align3d.sources.meshes.gltf_reader import read_gltf
 from align3d.sources.meshes.scene import Scene
+from align3d.sources.meshes.texture_images import KTX2_READER
 
 READERS: dict[str, Callable[[Path, Path], Scene]] = {".glb": read_gltf, ".gltf": read_gltf}
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
 Arguments: the path, and the root that files which it names must lie below."""
 
-MODULES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
-"""Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
-
 
 def formats() -> frozenset[str]:
     """Suffixes of the mesh formats that can be read here, such as ".glb"."""
     return trimesh_reader.formats() | frozenset(READERS)
+
+
+def readers_fingerprint() -> str:
+    """Sha256 of what decides, besides the files, what their scenes hold: code, formats, optional decoders."""
+    folder = Path(__file__).parent
+    modules = [f"{__package__}.{path.stem}" for path in sorted(folder.glob("*.py"))]
+    return hash_lines([hash_code(*modules), *sorted(formats()), f"ktx2 {find_spec(KTX2_READER) is not None}"])
 
 
 def read_scene(path: Path, root: Path) -> Scene:
