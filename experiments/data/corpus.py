@@ -252,7 +252,8 @@ def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig, every:
 def _preparation_key(dataset: ShapeDataset, config: ModelConfig, indices: Tensor | None) -> str:
     """Changes with the shapes, the settings that matter and the code that prepares."""
     settings = {name: dataclasses.asdict(config)[name] for name in SHAPE_SETTINGS}
-    digest = hashlib.sha256(f"{dataset.hash} {sorted(settings.items())}".encode())
+    built_from = dataset.manifest.key  # other units, or other readers, of the same files
+    digest = hashlib.sha256(f"{dataset.hash} {built_from} {sorted(settings.items())}".encode())
     for module in (models.shapes, models.geometry, models.fourier):
         digest.update(Path(str(module.__file__)).read_bytes())
     if indices is not None:
