@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
-from align3d.record import Record, Rejection, check_record
+from align3d.record import Record, Rejection, check_record, in_plain_text
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard, write_text
 
@@ -48,7 +48,7 @@ class ShardTask:
         rejections: list[Rejection] = []
         for item in items:
             try:
-                record = self.source.read(item, self.points, self.seed)
+                record = in_plain_text(self.source.read(item, self.points, self.seed))
                 check_record(record, self.points)
                 records.append(record)
             except RejectedItem as rejected:
