@@ -95,5 +95,5 @@ def test_nothing_to_find() -> None:
 
 
 def test_names_of_any_script_are_found() -> None:
-    assert mentions("लाल कुर्सी".split(), ["मेज", "कुर्सी"]) == [Mention(words=(1,), parts=(1,))]
-    assert mentions("लाल कुर्सी".split(), ["कुर"]) == []
+    assert mentions(["लाल", "कुर्सी"], ["मेज", "कुर्सी"]) == [Mention(words=(1,), parts=(1,))]
+    assert mentions(["लाल", "कुर्सी"], ["कुर"]) == []
