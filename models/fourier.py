@@ -11,8 +11,9 @@ import math
 import torch
 from torch import Tensor
 
+SMALLEST, LARGEST = 1e-9, 1e12
+"""Least and greatest value, and length in millimeters, that enter a network."""
 OCTAVE_FREQUENCIES = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # cycles per doubling of the value
-SMALLEST, LARGEST_VALUE = 1e-9, 1e12  # beyond them a float's sine is noise, and its logarithm may be infinite
 COUNTS = 64  # whole numbers up to this have a feature each, like the repetitions in a shape's spectrum
 
 LOG_FEATURES = 1 + 2 * len(OCTAVE_FREQUENCIES)
@@ -23,13 +24,13 @@ def log_features(value: Tensor) -> Tensor:
     """Log-scale Fourier features.
 
     Args:
-        value: ``[...]`` positive quantities in any fixed unit; taken for `SMALLEST` or `LARGEST_VALUE` beyond
+        value: ``[...]`` positive quantities in any fixed unit; taken for `SMALLEST` or `LARGEST` beyond
             them.
 
     Returns:
         ``[..., LOG_FEATURES]``: the binary logarithm divided by 8, then sines and cosines of it.
     """
-    octaves = value.clamp(SMALLEST, LARGEST_VALUE).log2()
+    octaves = value.clamp(SMALLEST, LARGEST).log2()
     frequency = torch.tensor(OCTAVE_FREQUENCIES, device=value.device, dtype=value.dtype)
     angle = 2 * math.pi * octaves.unsqueeze(-1) * frequency
     return torch.cat([octaves.unsqueeze(-1) / 8, angle.sin(), angle.cos()], dim=-1)
@@ -46,7 +47,7 @@ def number_features(value: Tensor) -> Tensor:
         count from 1 to `COUNTS` how near the value is to it; all zero where there is no number.
     """
     is_number = ~value.isnan()
-    safe = torch.where(is_number, value.abs().clamp_max(LARGEST_VALUE), torch.ones_like(value))
+    safe = torch.where(is_number, value.abs().clamp_max(LARGEST), torch.ones_like(value))
     counts = torch.arange(1, COUNTS + 1, device=value.device, dtype=value.dtype)
     features = torch.cat(
         [

@@ -14,12 +14,11 @@ import regex
 import torch
 from torch import Tensor
 
+from models.fourier import LARGEST
 from models.number_units import SHARES_OF_UNITS, SHARING, share_of_unit, unit_of
 from models.units import FOOT, INCH
 from models.words import RANGE_MARKS, TEENS, TENS, UNITS_TO_TEN, tokenize
 
-LARGEST = 1e12
-"""Largest value and length in millimeters: what is larger, such as a serial number, counts as this large."""
 NUMBER_WORDS = {
     **{word: float(value) for value, word in enumerate([*UNITS_TO_TEN, *TEENS], start=1)},
     **{word: 10.0 * value for value, word in enumerate(TENS, start=2)},
@@ -47,7 +46,7 @@ def read_quantities(tokens: Sequence[str], decimal_comma: bool = False) -> Tenso
     Returns:
         ``[len(tokens), 2]``: the value, and the length in millimeters, which is never negative. A number
         without a unit is taken for millimeters; one with a unit of something else has the length NaN. Both
-        are NaN where a token is not a number, and neither is larger than `LARGEST`.
+        are NaN where a token is not a number, and neither is larger than `models.fourier.LARGEST`.
     """
     said = _commas(tokens)
     comma = decimal_comma if said == 0 else said > 0

@@ -10,11 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.fourier import LARGEST, SMALLEST
+
 COUNT_OFFSETS = (-1.0, 0.0, 1.0)  # the last gap of a row may be missing, so neighbors of a count tell too
 WIDTHS = (0.02, 0.08, 0.3)  # octaves within which two lengths count as equal
 LARGEST_OCTAVE = 12.0  # 4096 repetitions: far beyond any spectrum
 SPECTRUM_GAIN = 10.0  # peaks of a spectrum are about a tenth
-LARGEST_QUANTITY = 1e12  # of values and of millimeters: floats of 32 bits hold it and its square
 NO_LENGTH = 64.0  # binary logarithm that stands for what is no length: beyond that of any
 CHANNELS = 2
 EVIDENCE = CHANNELS * (len(COUNT_OFFSETS) + 1) + len(WIDTHS) + 1
@@ -59,8 +60,8 @@ def value_and_log_length(quantities: Tensor) -> tuple[Tensor, Tensor]:
     Signs do not count. `NO_LENGTH` is the logarithm of what is no length.
     """
     value, length = quantities.unbind(-1)
-    log = length.abs().clamp(1 / LARGEST_QUANTITY, LARGEST_QUANTITY).log2()
-    return value.nan_to_num(1.0).abs().clamp(1e-9, LARGEST_QUANTITY), log.nan_to_num(NO_LENGTH)
+    log = length.abs().clamp(SMALLEST, LARGEST).log2()
+    return value.nan_to_num(1.0).abs().clamp(SMALLEST, LARGEST), log.nan_to_num(NO_LENGTH)
 
 
 def _look_up(spectrum: Tensor, repetitions: Tensor) -> Tensor:

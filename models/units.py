@@ -55,8 +55,8 @@ _PREFIXES = {
     "Ah": ("", "m"),
     "bit": ("", "k", "M", "G"),
 }
-_BARE = ("kN", "VA", "dB", "dBi", "dBm", "lb", "lbs", "oz", "ml", "mL", "min", "rpm", "lm", "cd", "lx", "psi")
-_BARE += ("bar", "mbar", "deg", "rad", "%", "‰", "°", "°C", "°F", "°K", "℃", "℉")
+_BARE: tuple[str, ...] = ("kN", "VA", "dB", "dBi", "dBm", "lb", "lbs", "oz", "ml", "mL", "min", "rpm", "lm")
+_BARE += ("cd", "lx", "psi", "bar", "mbar", "deg", "rad", "%", "‰", "°", "°C", "°F", "°K", "℃", "℉")
 _WRITTEN = (
     "volt amp ampere watt ohm kilohm megohm farad henry hertz kilohertz megahertz gigahertz pascal newton "
     "joule gram kilogram kilo tonne ton pound ounce liter litre milliliter millilitre second minute hour day "

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.quantities import LARGEST, prefers_decimal_comma, read_quantities
+from models.fourier import LARGEST
+from models.quantities import prefers_decimal_comma, read_quantities
 from models.words import plain_text, tokenize
 
 NO = math.nan
