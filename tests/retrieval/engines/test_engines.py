@@ -110,13 +110,14 @@ def test_more_threads_give_the_same_answers(name, data):
 
 def test_a_missing_library_says_what_to_type(monkeypatch):
     def absent(name: str) -> object:
-        if name.split(".")[0] in ("hnswlib", "usearch", "scann", "diskannpy"):
+        if name.split(".")[0] in ("hnswlib", "usearch", "scann", "rabitqlib", "svs", "diskannpy"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name)
 
     real = importlib.import_module
     monkeypatch.setattr(importlib, "import_module", absent)
-    for name in ("hnswlib", "usearch", "scann", "diskann"):
+    optional = ("hnswlib", "usearch", "scann", "scann_soar", "symphonyqg", "ivf_rabitq", "svs", "diskann")
+    for name in optional:
         with pytest.raises(MissingEngineError, match=f"{name}: .*pip install"):
             make_index(name)
 
