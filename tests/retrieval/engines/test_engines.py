@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 
 import faiss
 import numpy as np
@@ -106,6 +107,21 @@ def test_more_threads_give_the_same_answers(name, data):
             setattr(engine, param, values[-1])
         found.append(engine.search(data[0][:300], 5)[0])
     assert (found[0] == found[1]).mean() >= 0.97  # a graph built by two threads is another graph
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_one_thread_is_one_thread(name):
+    """Engines are compared with equal threads: processor time beyond the clock's would be another's."""
+    engine, vectors = make(name), clustered(20_000)
+    queries = np.tile(vectors[:2_000], (4, 1))
+    for param, values in search_params_of(engine).items():
+        setattr(engine, param, values[len(values) // 2])
+    works = [lambda: engine.build(vectors, np.arange(len(vectors))), lambda: engine.search(queries, 10)]
+    for work in works:
+        clock, processor = time.perf_counter(), time.process_time()
+        work()
+        clock, processor = time.perf_counter() - clock, time.process_time() - processor
+        assert processor <= 1.1 * clock + 0.05
 
 
 def test_a_missing_library_says_what_to_type(monkeypatch):
