@@ -20,6 +20,7 @@ FREE = frozenset(
         "seed",
         "agent.seed",
         "resume",
+        "accept_changes",
         "device",
         "cache",
         "threads",

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from experiments.run_folder.names import (
     is_begun,
 )
 from experiments.run_folder.readers import read_results, read_yaml
+from experiments.run_folder.versions import versions
 from experiments.settings.changes import differences, refuse
 from experiments.settings.schema import RunConfig
 from experiments.training.session import Session
@@ -144,18 +144,6 @@ def _memory(session: Session, held_out: HeldOut) -> dict[str, Any] | None:
 def standard_error(values: Tensor) -> float:
     """Standard error of the mean of ``[Q]`` values; 0 for a single one."""
     return float(values.double().std(correction=0)) / len(values) ** 0.5
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    names = ("align3d", "torch", "numpy", "tensordict", "faiss-cpu", "sentence-transformers", "fpsample")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def flat(metrics: dict[str, Metrics]) -> dict[str, float]:
