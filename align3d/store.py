@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ class Manifest:
         except FileNotFoundError as error:
             raise DataError(
                 f"no dataset at {folder} (no {MANIFEST}); build one with "
-                f"`python -m align3d.build source=... out={folder}`"
+                f"python -m align3d.build source=NAME {shlex.quote(f'out={folder}')}"
             ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(

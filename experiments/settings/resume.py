@@ -10,10 +10,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError, closest, did_you_mean
 from experiments.run_folder.names import CONFIG, FREE
 from experiments.run_folder.readers import read_yaml
-from experiments.settings.changes import RUN_DIR, Change, differences, refuse, setting
+from experiments.settings.changes import RUN_DIR, Change, differences, refuse
 from experiments.settings.reading import outdated
 
 

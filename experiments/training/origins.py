@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.data.corpus import Corpus
 from experiments.run_folder.versions import versions
-from experiments.settings.changes import RUN_DIR, setting
+from experiments.settings.changes import RUN_DIR
 from experiments.settings.schema import RunConfig
 
 ACCEPT = "accept_changes"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.fixed_strengths import as_json
@@ -29,7 +30,7 @@ from experiments.run_folder.names import (
 )
 from experiments.run_folder.readers import read_results, read_yaml
 from experiments.run_folder.versions import versions
-from experiments.settings.changes import differences, refuse
+from experiments.settings.changes import RUN_DIR, differences, refuse
 from experiments.settings.schema import RunConfig
 from experiments.training.session import Session
 
@@ -53,20 +54,18 @@ def open_folder(folder: Path, config: RunConfig) -> None:
     Raises:
         UserError: A run is there and was not asked to be resumed, or its settings were others.
     """
-    writable_folder(f"hydra.run.dir={folder}", folder)
+    run_dir = setting(RUN_DIR, folder)
+    writable_folder(run_dir, folder)
     path = folder / CONFIG
     if path.exists() and is_begun(folder):
         if not config.resume:
             raise UserError(
-                f"hydra.run.dir={folder}: a run is there already; add resume=true to go on with it, "
-                "or name another folder"
+                f"{run_dir}: a run is there already; add resume=true to go on with it, or name another folder"
             )
         refuse(differences(read_yaml(path), config.plain), folder)
         return
     if config.resume and any(found != path for found in folder.iterdir()):
-        raise UserError(
-            f"hydra.run.dir={folder}: no {CONFIG} there, so no run to resume; leave out resume=true"
-        )
+        raise UserError(f"{run_dir}: no {CONFIG} there, so no run to resume; leave out resume=true")
     beside = path.with_suffix(".partial")
     beside.write_text(OmegaConf.to_yaml(OmegaConf.create(config.plain)))
     beside.rename(path)
