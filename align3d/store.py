@@ -82,7 +82,7 @@ class Manifest:
             DataError: No dataset, a newer schema, a damaged manifest, or files missing or cut short.
         """
         try:
-            text = (folder / MANIFEST).read_text(encoding="utf-8")
+            text = (folder / MANIFEST).read_text(encoding="utf-8-sig")
         except FileNotFoundError as error:
             raise DataError(
                 f"no dataset at {folder} (no {MANIFEST}); build one with "

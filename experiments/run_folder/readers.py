@@ -25,7 +25,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: There is no such file, it is damaged, or it holds something else.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise _unreadable(path, error) from error
     return _mapping(path, found)
