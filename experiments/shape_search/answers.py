@@ -92,7 +92,10 @@ class Answers(Sequence[Answer]):
         plain = asdict(self)
         return {
             "schema": SCHEMA,
-            **{name: plain[name] for name in ("query", "where", "score", "calibration", "calibrated", "library")},
+            **{
+                name: plain[name]
+                for name in ("query", "where", "score", "calibration", "calibrated", "library")
+            },
             "answers": list(plain["found"]),
             "captions": list(plain["captions"]),
             "seconds": {name: round(spent, 6) for name, spent in self.seconds.items()},

@@ -29,7 +29,7 @@ SHAPES, TEXTS, MEMORY, HEADER, INDEX = (
     "library.json",
     "index",
 )
-CLOUD_POINTS = 1024
+CLOUD_POINTS = 2048
 """Points of a shape that are kept to draw it."""
 
 
@@ -157,7 +157,9 @@ def write_library(
         beside.rename(folder)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-        raise UserError(f"{folder}: the library cannot be kept there ({reason}); free space, or copy the run") from error
+        raise UserError(
+            f"{folder}: the library cannot be kept there ({reason}); free space, or copy the run"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -125,8 +125,8 @@ def _other_corpus(trained: Trained, folder: Path, device: torch.device) -> Corpu
         raise UserError(f"dataset={folder}: {error}") from error
     if dataset.up_axis != own.up_axis:
         raise UserError(
-            f"dataset={folder}: {dataset.up_axis} points up there, {own.up_axis} in the run's data={own.name}; "
-            "build it with shapes that are turned"
+            f"dataset={folder}: {dataset.up_axis} points up there, {own.up_axis} in the run's "
+            f"data={own.name}; build it with shapes that are turned"
         )
     if dataset.num_points < config.model.points:
         raise UserError(

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -40,7 +42,9 @@ class MiniLm(nn.Module):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         sizes = json.loads((folder / "config.json").read_text())
-        self.max_seq_length = int(json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"])
+        self.max_seq_length = int(
+            json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
+        )
         self._width = int(sizes["hidden_size"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
@@ -55,7 +59,10 @@ class MiniLm(nn.Module):
             batch_first=True,
         )
         self.layers = nn.TransformerEncoder(layer, sizes["num_hidden_layers"], enable_nested_tensor=False)
-        weights = {name.removeprefix("bert."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+        weights = {
+            name.removeprefix("bert."): tensor
+            for name, tensor in load_file(folder / "model.safetensors").items()
+        }
         self._words, self._places, self._kinds = (
             weights[f"{_EMBEDDINGS}.{kind}_embeddings.weight"] for kind in ("word", "position", "token_type")
         )
@@ -93,6 +100,15 @@ class QueryEncoder(TextEncoder):
 
             self._model = MiniLm(Path(str(get_model_path())))
         return super()._load()
+
+
+class SentenceEncoder(TextEncoder):
+    """Encoder of whole texts, as sentence-transformers pools them."""
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One vector for each text, ``[n, D]``."""
+        found = self._load().encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
+        return np.asarray(found, np.float32)
 
 
 def _part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:

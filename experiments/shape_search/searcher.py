@@ -208,7 +208,9 @@ class Searcher:
                 index.freeze()
                 index.save(folder)
         except OSError as error:
-            raise UserError(f"{folder}: cannot be taught, it cannot be written to ({error.strerror})") from error
+            raise UserError(
+                f"{folder}: cannot be taught, it cannot be written to ({error.strerror})"
+            ) from error
         self.index = index
 
     def clouds(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -226,7 +228,9 @@ class Searcher:
             UserError: k is out of range, or nothing fits.
         """
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(self):
-            raise UserError(f"k={k}: expected a whole number from 1 to {len(self):,}, the shapes that there are")
+            raise UserError(
+                f"k={k}: expected a whole number from 1 to {len(self):,}, the shapes that there are"
+            )
         if where is None:
             return None, min(k, len(self) - len(set(unlike)))
         values = matching(where, self._columns)
@@ -338,7 +342,9 @@ def _opened(
     if found is not None:
         return found
     if not os.access(run, os.W_OK):
-        raise UserError(f"run={run}: its library cannot be kept there; copy the folder to where you may write")
+        raise UserError(
+            f"run={run}: its library cannot be kept there; copy the folder to where you may write"
+        )
     from experiments.shape_search.make_library import make_library  # what trains a model is slow to load
 
     (run / SEARCH).mkdir(exist_ok=True)
@@ -365,5 +371,3 @@ def _dataset_hash(folder: Path) -> str:
     if not isinstance(found, str):
         raise UserError(f"dataset={folder}: its manifest.json names no hash; build it again")
     return found
-
-
