@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from align3d.console.command_frame import run_command
 from align3d.console.help_page import show as write
 from align3d.errors import UserError
-from experiments.console import tables
 from experiments.console.writable import writable_file
 from experiments.shape_search.answer_sheet import answer_sheet, strip
 from experiments.shape_search.answers import Answers
@@ -130,7 +130,7 @@ def _protocol(settings: Settings) -> Protocol | None:
 
 def _text_pictures(points: NDArray[np.float32], colors: NDArray[np.uint8]) -> str:
     """The first answers side by side in half blocks, as many as fit, with their numbers below."""
-    some = max(1, min(len(points), tables.columns(90) // STRIP_COLUMNS))
+    some = max(1, min(len(points), shutil.get_terminal_size((90, 24)).columns // STRIP_COLUMNS))
     if not len(points) or not np.isfinite(points[:some]).any():
         return ""
     small = strip(points[:some], colors[:some], STRIP_PIXELS)

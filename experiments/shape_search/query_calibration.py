@@ -75,10 +75,9 @@ def calibration_of(
         strengths = fixed_strengths(results, direction)
         if strengths is not None and remembers and any(strengths):
             return _fixed(model, *strengths)
-        if choice == "fixed":
+        if choice == "fixed" and direction == "text_to_shape":
             raise UserError(
-                f"calibration=fixed: the run has no strengths of known pairs for {direction}; "
-                "expected auto or none"
+                "calibration=fixed: known pairs have no strengths in this run; expected auto or none"
             )
     return QueryCalibration("none", "HAF as it is", lambda attention: model.haf.fuse(attention).score)
 

@@ -46,8 +46,8 @@ class Searches(Protocol):
         """Answers to words."""
         ...
 
-    def teach(self, query: str, row: int) -> None:
-        """Learns that a shape was meant."""
+    def teach(self, query: str, row: int) -> str:
+        """Learns that a shape was meant; one line on what is kept of it."""
         ...
 
 
@@ -134,10 +134,9 @@ class Session:
     def _more_like(self, rows: list[int]) -> None:
         self.unlike = [row for row in self.unlike if row not in rows]
         self.like += [row for row in rows if row not in self.like]
-        for row in rows:
-            self.searcher.teach(self.query, row)
+        kept = [self.searcher.teach(self.query, row) for row in rows]
         self._search(self.query)
-        print("ERS has learned that; it is kept for later searches")
+        print(kept[-1])
 
     def _not(self, rows: list[int]) -> None:
         self.like = [row for row in self.like if row not in rows]

@@ -35,7 +35,10 @@ from models import (
 from models.library import pair_recall
 from models.memory import CONTEXT
 from retrieval import ErsIndex
+from retrieval.ers.backend import Backend
 
+COMPILED_FROM = 50_000
+"""Shapes of a library from which on ERS searches with compiled code."""
 SEARCH = "search"
 """Folder of a run's libraries."""
 VERSION = 1
@@ -85,7 +88,7 @@ class Searcher:
         self.model.load_state_dict(state["model"])
         self.model.eval().requires_grad_(False)
         self._encoder = QueryEncoder(header.encoder, max_tokens=header.max_tokens)
-        self.index = ErsIndex.load(self.library.folder / INDEX, verify=False)
+        self.index = self._loaded()
         self._candidates = candidates or header.candidates
         shapes, memory = self.library.shapes, self.library.memory
         self._known = None
@@ -190,10 +193,19 @@ class Searcher:
             str(path), "cosine", kind, words, where or "", found, len(self), captions, watch.seconds
         )
 
-    def teach(self, query: str, row: int) -> None:
+    def _loaded(self) -> ErsIndex:
+        """The library's index, with what it has been taught."""
+        # below some size what faiss does at once is faster than loading compiled code
+        backend: Backend = "faiss" if len(self) < COMPILED_FROM else "auto"
+        return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend)
+
+    def teach(self, query: str, row: int) -> str:
         """Has ERS learn that a shape was meant by a query; what it learned is kept in the library's index.
 
         Leaves that held right answers are visited sooner from then on (`retrieval.ers.feedback`).
+
+        Returns:
+            One line on what is kept.
 
         Raises:
             UserError: The index cannot be written to.
@@ -202,7 +214,7 @@ class Searcher:
         embedding = self._encoded(query).embedding[0].numpy()
         try:
             with FileLock(self.library.folder / ".index.lock"):
-                index = ErsIndex.load(folder, verify=False)  # with what other sessions have taught it
+                index = self._loaded()  # with what other sessions have taught it
                 index.learn()
                 index.feedback(embedding, row)
                 index.freeze()
@@ -212,6 +224,7 @@ class Searcher:
                 f"{folder}: cannot be taught, it cannot be written to ({error.strerror})"
             ) from error
         self.index = index
+        return f"ERS has learned that; it is kept in {folder}"
 
     def clouds(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Points ``[n, P, 3]`` of shapes, z up, and their colors ``[n, P, 3]``, to draw them by."""

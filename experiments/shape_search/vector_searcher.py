@@ -12,9 +12,10 @@ from align3d.errors import UserError, settings_of
 from experiments.shape_search.answers import Answer, Answers, Stopwatch
 from experiments.shape_search.outside_vectors import read_outside, unit_vectors
 from experiments.shape_search.query_encoder import SentenceEncoder
-from experiments.shape_search.searcher import AWAY, TOWARDS
+from experiments.shape_search.searcher import AWAY, COMPILED_FROM, TOWARDS
 from experiments.shape_search.where_filters import matching, rows_matching
 from retrieval import ErsIndex
+from retrieval.ers.backend import Backend
 
 DRAWN_POINTS = 2048
 
@@ -37,7 +38,8 @@ class VectorSearcher:
     def __init__(self, embeddings: str | Path, encoder: str | None = None) -> None:
         self._path = Path(embeddings)
         self.outside = read_outside(self._path)
-        self.index = ErsIndex()
+        backend: Backend = "faiss" if len(self) < COMPILED_FROM else "auto"
+        self.index = ErsIndex(backend=backend)
         rows = np.arange(len(self.outside.ids))
         self._columns: dict[str, Sequence[str]] = {
             "category": self.outside.texts["category"],
@@ -117,11 +119,16 @@ class VectorSearcher:
         words = "vectors of another model have none"
         return Answers(said, "cosine", "none", words, where or "", found, len(self), (), watch.seconds)
 
-    def teach(self, query: str, row: int) -> None:
-        """Has ERS learn that a shape was meant by words; for as long as this searcher is there."""
+    def teach(self, query: str, row: int) -> str:
+        """Has ERS learn that a shape was meant by words, for as long as this searcher is there.
+
+        Returns:
+            One line on what is kept.
+        """
         self.index.learn()
         self.index.feedback(self._vector(query)[0], row)
         self.index.freeze()
+        return "ERS has learned that, for as long as this search stands"
 
     def clouds(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Points ``[n, P, 3]`` of the shapes whose files can be read, NaN elsewhere, and their colors."""

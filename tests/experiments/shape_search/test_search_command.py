@@ -1,0 +1,275 @@
+"""The search command: JSON, filters, calibrations, shapes that ask, a prompt that learns, mistakes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import search as command
+from experiments.data.encoding import embed_features
+from experiments.evaluation.directions import directions_of
+from experiments.evaluation.gallery import encode_split
+from experiments.index_evaluation.load_run import open_run
+from experiments.search import Searcher
+from models.text import TextEncoder
+from retrieval.ers.inspect import read_outline
+from tests.experiments.shape_search.searched_run import ROOT, Searched
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def searcher(searched: Searched) -> Searcher:
+    return Searcher(searched.run)
+
+
+def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    """The JSON that a search prints, alone on stdout."""
+    assert command.main([*words, "json=true"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_holds_all_that_programs_need(searched: Searched, capsys) -> None:
+    found = asked(capsys, "a red ring", f"run={searched.run}", "k=4")
+    assert list(found) == [
+        *["schema", "query", "where", "score", "calibration", "calibrated", "library"],
+        *["answers", "captions", "seconds", "sheet"],
+    ]
+    assert found["schema"] == 1
+    assert found["library"] == 60
+    assert [answer["rank"] for answer in found["answers"]] == [1, 2, 3, 4]
+    assert set(found["answers"][0]) == {"rank", "score", "id", "caption", "category", "file", "row"}
+    scores = [answer["score"] for answer in found["answers"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(Path(answer["file"]).is_file() for answer in found["answers"])
+    assert set(found["seconds"]) == {"encode", "ers", "memory", "rerank"}
+    assert Path(found["sheet"]) == searched.run / "search" / "answers.png"
+    assert Path(found["sheet"]).stat().st_size > 1000
+
+
+def test_people_read_captions_categories_files_and_times(searched: Searched, capsys) -> None:
+    assert command.main(["a", "red", "ring", f"run={searched.run}", "k=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "a red ring" in shown
+    assert f"[ring] {searched.meshes / 'ring_red.glb'}" in shown
+    for words in ("1 of 60 shapes", "calibration: ", "encode ", "ERS ", "memory ", "re-rank ", "pictures: "):
+        assert words in shown
+    assert "\x1b" not in shown  # no pictures where there is no terminal
+
+
+@pytest.mark.parametrize(
+    ("protocol", "begins"), [("kitty", "\x1b_G"), ("sixel", "\x1bP"), ("text", "\x1b[38;2")]
+)
+def test_pictures_are_written_where_they_are_asked_for(
+    searched: Searched, capsys, protocol: str, begins: str
+) -> None:
+    assert command.main(["a red ring", f"run={searched.run}", "k=2", f"pictures={protocol}"]) == 0
+    assert begins in capsys.readouterr().out
+
+
+def test_patterns_filter(searched: Searched, capsys) -> None:
+    found = asked(capsys, "a red ring", f"run={searched.run}", "where=category=C*,disc,caption=*blue*")
+    kinds = {"capsule", "cone", "corner bracket", "cross", "cube", "disc"}
+    assert {answer["category"] for answer in found["answers"]} == kinds  # fewer than the ten asked for
+    assert all("blue" in answer["caption"] for answer in found["answers"])
+
+
+def test_without_calibration_answers_are_those_of_hafs_evaluation(searched: Searched) -> None:
+    trained = open_run(searched.run, CPU)
+    every = torch.arange(len(trained.corpus.dataset))
+    gallery = encode_split(trained.model, trained.corpus, every, CPU)
+    direction = directions_of(trained.model, gallery, trained.config.eval)["text_to_shape"]
+    plain = Searcher(searched.run, calibration="none")
+    for row in (0, 17, 33, 59):
+        query = trained.corpus.captions[int(trained.corpus.first_texts(every[row : row + 1]))]
+        found = plain.search(query, k=5)
+        scores = direction.plain[row]
+        best = scores.argsort(descending=True)[:5]
+        assert [one.score for one in found] == pytest.approx(scores[best].tolist(), abs=0.05)
+        assert found[0].row == int(direction.candidates[row, best[0]])
+        assert found.calibration == "none"
+
+
+def test_queries_are_encoded_as_captions_are(searched: Searched, searcher: Searcher) -> None:
+    texts = ["a red ring", "2.54 mm pitch, 1x13 naïve Stühle", "x"]
+    ours, theirs = searcher._encoder.encode(texts), TextEncoder(max_tokens=32).encode(texts)
+    assert ours.strings == theirs.strings
+    torch.testing.assert_close(ours.tokens, theirs.tokens, atol=2e-3, rtol=1e-3)
+    same = [embed_features(searcher.model, own, CPU).embedding for own in (ours, theirs)]
+    torch.testing.assert_close(*same, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ring_red.glb", "cone_gray.stl", "board_gray.off", "pipe_blue.ply"])
+def test_a_shape_finds_itself_and_its_caption(searched: Searched, searcher: Searcher, name: str) -> None:
+    found = searcher.search_shape(searched.meshes / name, k=3)
+    assert found[0].file == str(searched.meshes / name)
+    assert found[0].score == pytest.approx(1, abs=0.05)
+    kind = name.partition("_")[0]
+    assert any(kind in own.caption for own in found.captions)
+    assert len(found.captions) == 3
+    assert found.score == "cosine"
+
+
+def test_a_built_dataset_is_searched_by_a_run(searched: Searched, capsys) -> None:
+    found = asked(capsys, "a red ring", f"run={searched.run}", f"dataset={searched.dataset}", "k=2")
+    assert found["answers"][0]["id"] == "ring_red.glb"
+    assert found["library"] == 60
+
+
+def test_a_prompt_takes_feedback_and_ers_keeps_it(
+    searched: Searched, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched.run, run)
+    lines = [
+        "a red ring",
+        "not 1",
+        "more like 2 and 3",
+        "more like 9",
+        "k 2",
+        "where category=cube",
+        "help",
+        "quit",
+    ]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join([*lines, "a ball"]) + "\n"))
+    assert command.main([f"run={run}", "interactive=true", "k=3"]) == 0
+    shown = capsys.readouterr()
+    answers = [line.split()[1:] for line in shown.out.splitlines() if line[:4].strip().isdecimal()]
+    assert len(answers) == 3 + 3 + 3 + 2 + 2
+    first, without = answers[:3], answers[3:6]
+    assert without[0][1:] != first[0][1:]
+    assert shown.err == "error: 9: expected 1 to 3, an answer of the last search\n"
+    assert "ERS has learned that; it is kept in " in shown.out
+    assert "more like 3" in shown.out  # of the help
+    assert "a ball" not in "".join(shown.out.splitlines()[-4:])  # nothing is read after quit
+    index = next((run / "search").glob("*/index"))
+    outline = read_outline(index)
+    assert outline.visits is not None
+    taught = Searcher(run)
+    again = taught.search("a red ring", k=3)
+    assert [one.row for one in again] == [one.row for one in Searcher(searched.run).search("a red ring", k=3)]
+
+
+def test_feedback_moves_a_query(searcher: Searcher) -> None:
+    plain = searcher.search("a red thing", k=60)
+    last = plain[-1].row
+    ranks = {one.row: one.rank for one in searcher.search("a red thing", k=60, like=[last])}
+    assert ranks[last] < 60
+    left_out = searcher.search("a red thing", k=60, unlike=[last, plain[0].row])
+    assert len(left_out) == 58
+    assert not {last, plain[0].row} & {one.row for one in left_out}
+
+
+def test_a_library_is_made_anew_for_other_weights(searched: Searched, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched.run, run)
+    library = next((run / "search").glob("*/library.json"))
+    plain = json.loads(library.read_text())
+    library.write_text(json.dumps(plain | {"key": "of other weights"}))
+    Searcher(run)
+    assert "encoding shapes" in capsys.readouterr().err
+    assert json.loads(library.read_text())["key"] == plain["key"]
+    (library.parent / "shapes.safetensors").write_bytes(b"cut")
+    assert len(Searcher(run).search("a ring", k=60)) == 60
+
+
+def test_an_agent_of_another_version_is_told_of(searched: Searched, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched.run, run)
+    results = json.loads((run / "results.json").read_text())
+    results["agent"]["acts"] = True
+    results["config"]["agent"]["former_setting"] = 3
+    (run / "results.json").write_text(json.dumps(results))
+    assert command.main(["a ring", f"run={run}", "k=1"]) == 0
+    assert "the run's agent cannot act here" in capsys.readouterr().err
+    assert command.main(["a ring", f"run={run}", "k=1", "calibration=agent"]) == 2
+    assert "mcts is of another version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("acts", [True, False])
+def test_the_calibration_is_the_runs(searched: Searched, tmp_path: Path, acts: bool) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched.run, run)
+    results = json.loads((run / "results.json").read_text())
+    results["agent"]["acts"] = acts
+    strengths = results["memory"]["fixed"]["rerank"]["text_to_shape"]
+    strengths |= {"recall": 0.5, "hubness": 0.25}
+    (run / "results.json").write_text(json.dumps(results))
+    found = Searcher(run).search("a red ring", k=3)
+    assert found.calibration == ("agent" if acts else "fixed")
+    plain = Searcher(run, calibration="none").search("a red ring", k=60)
+    fixed = Searcher(run, calibration="fixed").search("a red ring", k=60)
+    assert fixed.calibrated == "the same for all queries: recall 0.5, hubness 0.25"
+    by_row = {one.row: one.score for one in plain}
+    assert any(abs(one.score - by_row[one.row]) > 1e-3 for one in fixed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run={run}"], "give words to search for"),
+        (["a ring"], "give one of run=FOLDER"),
+        (["a ring", "run=/nowhere"], "run=/nowhere: no config.yaml there"),
+        (["a ring", "rnu={run}"], "rnu: no such setting; did you mean run?"),
+        (["a ring", "run={run}", "k=61"], "k=61: expected a whole number from 1 to 60"),
+        (["a ring", "run={run}", "k=0"], "k=0: expected greater than"),
+        (["a ring", "run={run}", "where=catgory=cube"], "no column 'catgory'; did you mean category?"),
+        (["a ring", "run={run}", "where=category=cuube"], "no category fits 'cuube'; did you mean cube?"),
+        (["a ring", "run={run}", "where=cube"], "expected COLUMN=PATTERN"),
+        (["a ring", "run={run}", "where=category=cube,caption=*ring*"], "no shape fits all of it"),
+        (["a ring", "run={run}", "calibration=agents"], "calibration=agents: expected 'auto'"),
+        (["a ring", "run={run}", "dataset=/nowhere"], "dataset=/nowhere: no dataset there"),
+        (["a ring", "run={run}", "sheet=/proc/nowhere/a.png"], "sheet=/proc/nowhere/a.png: "),
+        (["...", "run={run}"], "no word or number to search for"),
+        (["a ring", "query=a cube", "run={run}"], "expected one query"),
+        (["a ring", "shape=a.ply", "run={run}"], "expected one query"),
+        (["shape=/nowhere.glb", "run={run}"], "shape=/nowhere.glb: no such file"),
+        (["shape={run}/config.yaml", "run={run}"], "format '.yaml' is not read; known: "),
+        (["interactive=true", "json=true", "run={run}"], "belongs to single searches"),
+        (["a ring", "embeddings=a.npz"], "words need encoder=MODEL"),
+        (["a ring", "run={run}", "encoder=minilm"], "encoder=minilm: belongs to embeddings"),
+    ],
+)
+def test_a_mistake_is_one_line(searched: Searched, capsys, arguments: list[str], words: str) -> None:
+    Searcher(searched.run)
+    capsys.readouterr()
+    assert command.main([text.format(run=searched.run) for text in arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert words in shown.err
+
+
+def test_a_broken_mesh_is_one_line(searched: Searched, tmp_path: Path, capsys) -> None:
+    broken = tmp_path / "cut.glb"
+    broken.write_bytes((searched.meshes / "ring_red.glb").read_bytes()[:200])
+    assert command.main([f"shape={broken}", f"run={searched.run}"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert f"shape={broken}: " in shown
+
+
+def test_the_help_page_names_every_setting() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.search"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0
+    for name in ("where=null", "interactive=false", "calibration=auto", "embeddings=null"):
+        assert name in done.stdout, done.stdout
+
+
+def test_clouds_are_upright_and_finite(searcher: Searcher) -> None:
+    pillar = searcher.search("a gray pillar", k=1)
+    points, colors = searcher.clouds([pillar[0].row])
+    assert np.isfinite(points).all()
+    assert colors.shape == points.shape
+    assert np.ptp(points[0], axis=0).argmax() == 2
