@@ -16,9 +16,10 @@ import trimesh
 ROOT = Path(__file__).parents[3]
 FORMATS = ("glb", "obj", "ply", "stl", "off")
 COLORED = {"glb": ("red", (220, 30, 30)), "ply": ("blue", (30, 60, 220))}
-SETTINGS = """data=folder data.points=512 data.test=12 data.reward=8 model=tiny device=cpu threads=1 agent=mcts
-    dap.agent_steps=300 dap.validations=2 train.epochs=70 train.hard_epochs=0 train.batch_size=16 train.group=8
-    train.images_every=0 train.reuse=false dap.mode=off eval.candidates=16"""
+SETTINGS = """data=folder data.points=512 data.test=6 data.reward=6 model=tiny device=cpu threads=1
+    agent=mcts dap.agent_steps=300 dap.validations=2 dap.mode=off eval.candidates=16
+    train.epochs=90 train.hard_epochs=0 train.batch_size=16 train.group=8
+    train.images_every=0 train.reuse=false"""
 
 
 @dataclass(frozen=True)
@@ -115,5 +116,5 @@ def trained(base: Path) -> Searched:
 
 @pytest.fixture(scope="session")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
-    """The folder, the dataset and the run."""
+    """The folder, the dataset and the run, made once for all tests."""
     return trained(tmp_path_factory.mktemp("searched"))

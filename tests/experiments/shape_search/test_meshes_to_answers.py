@@ -10,7 +10,7 @@ from PIL import Image
 from align3d.dataset import ShapeDataset
 from experiments import search as command
 from experiments.search import Searcher
-from tests.experiments.shape_search.searched_run import FORMATS, Searched, shapes
+from tests.experiments.shape_search.searched_run import COLORED, FORMATS, Searched, shapes
 
 
 def test_from_sixty_meshes_to_the_right_answer(searched: Searched, tmp_path: Path, capsys) -> None:
@@ -26,7 +26,10 @@ def test_from_sixty_meshes_to_the_right_answer(searched: Searched, tmp_path: Pat
     searcher = Searcher(searched.run)
     first = {kind: searcher.search(f"a gray {kind}", k=1)[0].category for kind in shapes()}
     assert sum(found == kind for kind, found in first.items()) >= len(first) - 1, first
-    files = {
-        kind: Path(searcher.search(f"a blue {kind}", k=1)[0].file).name for kind in ("ball", "pipe", "board")
+    wanted = {
+        f"a {word} {kind}": f"{kind.replace(' ', '_')}_{word}.{suffix}"
+        for suffix, (word, _) in COLORED.items()
+        for kind in shapes()
     }
-    assert files == {kind: f"{kind}_blue.ply" for kind in files}
+    right = sum(searcher.search(query, k=1)[0].id == name for query, name in wanted.items())
+    assert right >= 0.75 * len(wanted)  # those that were not trained on among them

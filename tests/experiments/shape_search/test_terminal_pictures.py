@@ -104,8 +104,8 @@ def test_nearer_points_hide_farther_ones() -> None:
     points = np.stack([-0.5 * ahead, 0.5 * ahead, aside, -aside]).astype(np.float32)
     colors = np.array([GREEN, RED, BLUE, BLUE], np.uint8)
     for order in ([0, 1, 2, 3], [1, 0, 2, 3]):
-        picture = shape_picture(points[order], colors[order], 55)
-        assert picture[27, 27].tolist() == [*RED]
+        picture = shape_picture(points[order], colors[order], 56)
+        assert picture[28, 28].tolist() == [*RED]
         assert not (picture.argmax(-1) == 1)[(picture < 255).any(-1)].any()  # no green
 
 
