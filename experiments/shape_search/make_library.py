@@ -25,14 +25,12 @@ from experiments.data.corpus import Corpus, encoded_corpus
 from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
 from experiments.data.memory_data import load_memory_data, without_answers
 from experiments.index_evaluation.load_run import Trained, open_run
-from experiments.index_evaluation.run_index import CAPTION, CATEGORY
 from experiments.shape_search.file_origins import files_of
 from experiments.shape_search.library_files import CLOUD_POINTS, LibraryHeader, half, write_library
+from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID
 from models import PointHierarchy, TextEmbedding, TextEncoder, fine_hubness
 from retrieval import ErsIndex
 
-ID = "id"
-"""Column of the index's metadata, beside those of `experiments.index_evaluation.run_index`."""
 _PIECE = 4 * CHUNK
 _SMALL = 255
 

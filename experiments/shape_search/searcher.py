@@ -23,7 +23,8 @@ from experiments.shape_search.answers import Answer, Answers, FittingCaption, St
 from experiments.shape_search.library_files import INDEX, LibraryFiles, open_library
 from experiments.shape_search.query_calibration import Choice, calibration_of
 from experiments.shape_search.query_encoder import QueryEncoder
-from experiments.shape_search.where_filters import matching, rows_matching
+from experiments.shape_search.relevance import backend_for, moved
+from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID, matching, rows_matching
 from models import (
     AlignmentModel,
     Library,
@@ -35,16 +36,10 @@ from models import (
 from models.library import pair_recall
 from models.memory import CONTEXT
 from retrieval import ErsIndex
-from retrieval.ers.backend import Backend
 
-COMPILED_FROM = 50_000
-"""Shapes of a library from which on ERS searches with compiled code."""
 SEARCH = "search"
 """Folder of a run's libraries."""
 VERSION = 1
-TOWARDS, AWAY = 0.5, 0.25
-"""Weights of the mean of liked and of disliked shapes beside the query (Rocchio, 1971): a half of the query's
-own, and a half of that for what is only known not to be meant."""
 
 
 class Searcher:
@@ -58,7 +53,7 @@ class Searcher:
         calibration: Of HAF: ``auto`` is the agent's where it acts, else the one that is the same for all
             queries, if known pairs gain anything.
         candidates: Shapes that HAF re-ranks; None for as many as in the run's evaluation.
-        device: Where the library is made and queries are computed.
+        device: Where the library is made; queries are computed on the CPU.
 
     Attributes:
         library: What is searched.
@@ -103,9 +98,9 @@ class Searcher:
             for direction in ("text_to_shape", "shape_to_text")
         )
         self._columns: dict[str, Sequence[str]] = {
-            "category": header.categories,
-            "caption": [own[0] for own in header.captions],
-            "id": header.ids,
+            CATEGORY: header.categories,
+            CAPTION: [own[0] for own in header.captions],
+            ID: header.ids,
         }
 
     def __len__(self) -> int:
@@ -138,7 +133,9 @@ class Searcher:
         chosen, count = self._filtered(where, k, unlike)
         with watch.stage("encode"):
             text = self._encoded(query)
-            text.embedding = self._moved(text.embedding, like, unlike)
+            if like or unlike:
+                vectors = self.library.shapes["embedding"].numpy()
+                text.embedding = torch.from_numpy(moved(text.embedding.numpy(), vectors, like, unlike))
         with watch.stage("ers"):
             rows = self._nearest(text.embedding, max(count, self._candidates), chosen, unlike)
         with watch.stage("memory"):
@@ -195,9 +192,7 @@ class Searcher:
 
     def _loaded(self) -> ErsIndex:
         """The library's index, with what it has been taught."""
-        # below some size what faiss does at once is faster than loading compiled code
-        backend: Backend = "faiss" if len(self) < COMPILED_FROM else "auto"
-        return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend)
+        return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend_for(len(self)))
 
     def teach(self, query: str, row: int) -> str:
         """Has ERS learn that a shape was meant by a query; what it learned is kept in the library's index.
@@ -257,14 +252,6 @@ class Searcher:
         if not features.strings[0]:
             raise UserError(f"{query!r}: no word or number to search for")
         return self.model.encode_text(features)
-
-    def _moved(self, embedding: Tensor, like: Sequence[int], unlike: Sequence[int]) -> Tensor:
-        """The query ``[1, E]`` towards and away from shapes, of length 1."""
-        shapes = self.library.shapes["embedding"]
-        for rows, weight in ((like, TOWARDS), (unlike, -AWAY)):
-            if rows:
-                embedding = embedding + weight * shapes[torch.tensor(list(rows))].mean(0)
-        return torch.nn.functional.normalize(embedding, dim=-1)
 
     def _nearest(
         self, query: Tensor, count: int, chosen: dict[str, list[str]] | None, unlike: Sequence[int]

@@ -48,9 +48,9 @@ def encoded_shape(
     points[:, [(axis + 1) % 3, (axis + 2) % 3, axis]] = record.points
     size = np.empty_like(record.size_m)
     size[[(axis + 1) % 3, (axis + 2) % 3, axis]] = record.size_m
-    parts = (torch.from_numpy(part[None].copy()) for part in (points, record.colors, size))
+    cloud, colors, extent = (torch.from_numpy(part[None].copy()) for part in (points, record.colors, size))
     with torch.no_grad():
-        return model.encode_shapes(prepare_shapes(*parts, ModelConfig(**header.model)))
+        return model.encode_shapes(prepare_shapes(cloud, colors, extent, ModelConfig(**header.model)))
 
 
 def read_shape(path: Path, points: int, *, unit_m: float | None = None, up: str | None = None) -> Record:

@@ -12,10 +12,9 @@ from align3d.errors import UserError, settings_of
 from experiments.shape_search.answers import Answer, Answers, Stopwatch
 from experiments.shape_search.outside_vectors import read_outside, unit_vectors
 from experiments.shape_search.query_encoder import SentenceEncoder
-from experiments.shape_search.searcher import AWAY, COMPILED_FROM, TOWARDS
-from experiments.shape_search.where_filters import matching, rows_matching
+from experiments.shape_search.relevance import backend_for, moved
+from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID, matching, rows_matching
 from retrieval import ErsIndex
-from retrieval.ers.backend import Backend
 
 DRAWN_POINTS = 2048
 
@@ -38,13 +37,12 @@ class VectorSearcher:
     def __init__(self, embeddings: str | Path, encoder: str | None = None) -> None:
         self._path = Path(embeddings)
         self.outside = read_outside(self._path)
-        backend: Backend = "faiss" if len(self) < COMPILED_FROM else "auto"
-        self.index = ErsIndex(backend=backend)
+        self.index = ErsIndex(backend=backend_for(len(self)))
         rows = np.arange(len(self.outside.ids))
         self._columns: dict[str, Sequence[str]] = {
-            "category": self.outside.texts["category"],
-            "caption": self.outside.texts["caption"],
-            "id": self.outside.ids,
+            CATEGORY: self.outside.texts["category"],
+            CAPTION: self.outside.texts["caption"],
+            ID: self.outside.ids,
         }
         with settings_of(f"embeddings={embeddings}"):
             self.index.build(
@@ -93,10 +91,7 @@ class VectorSearcher:
         if not count:
             raise UserError(f"where={where}: no shape fits all of it")
         with watch.stage("encode"):
-            vector = self._vector(query)
-            for rows, weight in ((like, TOWARDS), (unlike, -AWAY)):
-                if rows:
-                    vector = vector + np.float32(weight) * self.outside.vectors[list(rows)].mean(0)
+            vector = moved(self._vector(query), self.outside.vectors, like, unlike)
         with watch.stage("ers"):
             wanted = min(count + len(unlike), len(self))
             ids, scores = self.index.search(vector, wanted, where=values)

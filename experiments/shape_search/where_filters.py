@@ -12,6 +12,8 @@ from fnmatch import translate
 
 from align3d.errors import UserError, did_you_mean
 
+CAPTION, CATEGORY, ID = "caption", "category", "id"
+"""Columns of a library's index."""
 _NAME = re.compile(r"\s*(\w+)\s*=")
 
 
