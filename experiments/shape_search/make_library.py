@@ -31,6 +31,8 @@ from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID
 from models import PointHierarchy, TextEmbedding, TextEncoder, fine_hubness
 from retrieval import ErsIndex
 
+TUNED = 0.99
+"""Share of the exact ten nearest shapes that ERS is to find for captions."""
 _PIECE = 4 * CHUNK
 _SMALL = 255
 
@@ -81,6 +83,7 @@ def make_library(run: Path, dataset: Path | None, folder: Path, key: str, device
     index = ErsIndex(seed=config.seed)
     metadata = {CAPTION: [own[0] for own in data.captions], CATEGORY: data.categories, ID: data.ids}
     index.build(shapes["embedding"].numpy(), np.arange(len(data)), metadata)
+    index.tune(TUNED, texts["embedding"].numpy())  # texts ask, which lie elsewhere than shapes
     header = LibraryHeader(
         key=key,
         name=data.name,

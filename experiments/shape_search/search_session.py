@@ -30,6 +30,7 @@ help, quit"""
 HISTORY_LENGTH = 1000
 _MORE = re.compile(r"more\s+like\b(.*)", re.IGNORECASE)
 _NOT = re.compile(r"not((?:\s|,|and|\d)+)", re.IGNORECASE)
+_FILE = re.compile(r".*\.[A-Za-z]\w*")
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -108,7 +109,7 @@ class Session:
         elif command == "where" and (not rest or "=" in rest):
             self.where = rest or None
             self._again()
-        elif command == "shape" and hasattr(self.searcher, "search_shape") and Path(rest).suffix:
+        elif command == "shape" and hasattr(self.searcher, "search_shape") and _FILE.fullmatch(rest):
             self.query, self.last = "", self.searcher.search_shape(rest, self.k, self.where)
             self.show(self.last)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from models import (
 )
 from models.library import pair_recall
 from models.memory import CONTEXT
+from models.text import tokenize
 from retrieval import ErsIndex
 
 SEARCH = "search"
@@ -251,6 +253,10 @@ class Searcher:
         features = self._encoder.encode([query])
         if not features.strings[0]:
             raise UserError(f"{query!r}: no word or number to search for")
+        if (said := len(tokenize(query))) > (read := self.library.header.max_tokens):
+            print(
+                f"the model reads the first {read} of the query's {said} words and numbers", file=sys.stderr
+            )
         return self.model.encode_text(features)
 
     def _nearest(

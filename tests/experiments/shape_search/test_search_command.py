@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from align3d.pipeline import build
+from align3d.sources.folder import FolderSource
 from experiments import search as command
 from experiments.data.encoding import embed_features
 from experiments.evaluation.directions import directions_of
@@ -118,10 +120,28 @@ def test_a_shape_finds_itself_and_its_caption(searched: Searched, searcher: Sear
     assert found.score == "cosine"
 
 
-def test_a_built_dataset_is_searched_by_a_run(searched: Searched, capsys) -> None:
-    found = asked(capsys, "a red ring", f"run={searched.run}", f"dataset={searched.dataset}", "k=2")
-    assert found["answers"][0]["id"] == "ring_red.glb"
-    assert found["library"] == 60
+def test_a_built_dataset_is_searched_by_a_run(searched: Searched, tmp_path: Path, capsys) -> None:
+    dataset = build(FolderSource(searched.meshes, size=20), tmp_path / "twenty", points=512, workers=1)
+    asks = [f"run={searched.run}", f"dataset={dataset.path}"]
+    found = asked(capsys, dataset.captions[7][0], *asks, "k=20")
+    assert found["library"] == 20
+    assert {answer["id"] for answer in found["answers"]} == {*dataset.ids}
+    assert {answer["category"] for answer in found["answers"][:1]} == {dataset.categories[7]}
+    (dataset.path / "manifest.json").write_text("{}")
+    assert command.main(["a ring", *asks]) == 2
+    assert "names no hash; build it again" in capsys.readouterr().err
+
+
+def test_a_dataset_of_few_points_is_refused(searched: Searched, tmp_path: Path, capsys) -> None:
+    dataset = build(FolderSource(searched.meshes, size=5), tmp_path / "coarse", points=64, workers=1)
+    assert command.main(["a ring", f"run={searched.run}", f"dataset={dataset.path}"]) == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert "its shapes have 64 points, the run's model reads 256; build it with points=256 or more" in shown
+
+
+def test_a_query_that_is_cut_is_told_of(searcher: Searcher, capsys) -> None:
+    searcher.search("a red ring " * 20, k=1)
+    assert capsys.readouterr().err == "the model reads the first 32 of the query's 60 words and numbers\n"
 
 
 def test_a_prompt_takes_feedback_and_ers_keeps_it(
