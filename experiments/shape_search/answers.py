@@ -130,8 +130,6 @@ def lines_of(answers: Answers) -> list[str]:
         category = f"[{own.category}] " if own.category else ""
         lines.append(f"{own.rank:>4}  {own.score:7.2f}  {own.caption or own.id}")
         lines.append(f"{'':15}{category}{own.file}")
-    if answers.where and not answers.found:
-        lines.append("nothing else fits the filter")
     lines += [how_found(answers), timing(answers)]
     return lines
 

@@ -70,18 +70,23 @@ def read_shape(path: Path, points: int, *, unit_m: float | None = None, up: str 
     suffix, readable = path.suffix.lower(), formats()
     if suffix in STEP and importlib.util.find_spec("cascadio") is None:
         raise UserError(
-            f"shape={path}: STEP is read by cascadio, which is not installed: pip install cascadio"
+            f"shape={path}: STEP is read by cascadio, which is not installed; pip install cascadio, "
+            "or give a mesh or a cloud (.glb, .obj, .ply, .stl, .off)"
         )
     if suffix not in readable and suffix != VRML:
         known = ", ".join(sorted({*readable, VRML}))
         raise UserError(f"shape={path}: format {suffix!r} is not read; known: {known}")
+    given: dict[str, Any] = {"unit_m": unit_m, "up": up}
+    given = {name: own for name, own in given.items() if own is not None}
+    by_kicad = suffix == VRML and suffix not in readable
+    if by_kicad and given:
+        raise UserError(f"shape={path}: read in KiCad's unit with z up; leave out {' and '.join(given)}")
     try:
-        if suffix == VRML and suffix not in readable:
+        if by_kicad:
             return KicadSource().read(
                 Item(path.name, (str(path), (path.stem,), (1.0, 1.0, 1.0), "")), points, 0
             )
-        given: dict[str, Any] = {"unit_m": unit_m, "up": up}
-        source = FolderSource(path.parent, **{name: own for name, own in given.items() if own is not None})
+        source = FolderSource(path.parent, **given)
         return source.read(Item(path.name, ((path.stem,), {}, "")), points, 0)
     except RejectedItem as error:
         raise UserError(f"shape={path}: {error.reason}") from error

@@ -24,7 +24,7 @@ ESCAPE, END = "\x1b", "\x1b\\"
 CHUNK = 4096
 """Characters of kitty's chunks, at most."""
 PALETTE = 64
-ANSWER_SECONDS = 0.2
+ANSWER_SECONDS = 0.5
 """How long a terminal may take to say what it can."""
 _SIXEL_ROWS = 6
 _ASK, _SIXELS = "\x1b[c", "4"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -21,9 +24,11 @@ from experiments.evaluation.directions import directions_of
 from experiments.evaluation.gallery import encode_split
 from experiments.index_evaluation.load_run import open_run
 from experiments.search import Searcher
+from experiments.shape_search.shape_query import read_shape
 from models.text import TextEncoder
 from retrieval.ers.inspect import read_outline
 from tests.experiments.shape_search.searched_run import ROOT, Searched
+from tests.experiments.shape_search.step_box import step_box
 
 CPU = torch.device("cpu")
 
@@ -277,13 +282,70 @@ def test_a_broken_mesh_is_one_line(searched: Searched, tmp_path: Path, capsys) -
     assert f"shape={broken}: " in shown
 
 
-def test_the_help_page_names_every_setting() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.search"], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0
+def test_a_step_file_asks_where_it_can_be_read(
+    searched: Searched, searcher: Searcher, tmp_path: Path
+) -> None:
+    pytest.importorskip("cascadio")
+    path = tmp_path / "board.step"
+    path.write_text(step_box(60, 40, 3))
+    np.testing.assert_allclose(read_shape(path, 256).size_m, [0.06, 0.04, 0.003], rtol=1e-4)
+    found = searcher.search_shape(path, k=3)
+    assert found[0].category == "board"
+
+
+def test_a_step_file_is_one_line_where_it_cannot(
+    searched: Searched, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cascadio", None)
+    path = tmp_path / "board.stp"
+    path.write_text(step_box(60, 40, 3))
+    assert command.main([f"shape={path}", f"run={searched.run}"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert f"shape={path}: STEP is read by cascadio, which is not installed; pip install cascadio" in shown
+
+
+def test_the_help_page_names_every_setting(capsys) -> None:
+    assert command.main([]) == 0
+    shown = capsys.readouterr().out
     for name in ("where=null", "interactive=false", "calibration=auto", "embeddings=null"):
-        assert name in done.stdout, done.stdout
+        assert name in shown
+
+
+def test_a_terminal_is_asked_for_sixels_and_its_prompt_has_a_history(
+    searched: Searched, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched.run, run)
+    hidden = ("TMUX", "KITTY_WINDOW_ID", "TERM_PROGRAM", "LC_TERMINAL")
+    known = {name: value for name, value in os.environ.items() if name not in hidden}
+    terminal, inner = pty.openpty()
+    words = [sys.executable, "-m", "experiments.search", f"run={run}", "interactive=true", "k=2"]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdin=inner, stdout=inner, stderr=inner, env=known | {"TERM": "xterm-256color"}
+    ) as process:
+        os.close(inner)
+        said = b""
+
+        def wait_for(words: bytes) -> bytes:
+            nonlocal said
+            while words not in said:
+                assert select.select([terminal], [], [], 120)[0], said
+                said += os.read(terminal, 65536)
+            before, _, said = said.partition(words)
+            return before
+
+        wait_for(b"\x1b[c")
+        os.write(terminal, b"\x1b[?62;4;22c")  # a VT220 with sixels
+        wait_for(b"search> ")
+        os.write(terminal, b"a red ring\n")
+        shown = wait_for(b"search> ")
+        assert b"ring_red.glb" in shown
+        assert b"\x1bP9;1q" in shown
+        os.write(terminal, b"quit\n")
+        assert process.wait(60) == 0
+    os.close(terminal)
+    assert (run / "search" / "history").read_text().split("\n")[:2] == ["a red ring", "quit"]
 
 
 def test_clouds_are_upright_and_finite(searcher: Searcher) -> None:
