@@ -115,16 +115,16 @@ def _agents(
 
     if not _acts(results):
         raise UserError("calibration=agent: the run's agent rests; expected auto, fixed or none")
-    for module in header.imports:
-        importlib.import_module(module)
     settings = {**results["config"]["agent"]}
     name = settings.pop("name")
     try:
+        for module in header.imports:
+            importlib.import_module(module)
         env = {**header.env, "families": tuple(header.env["families"])}
         core = CalibrationCore(model.haf, EnvConfig(**env, reward=RewardConfig(**header.reward)))
         agent = make_agent(name, **settings)
         agent.import_state(state["policy"]["agent"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ImportError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"calibration=agent: {name} is of another version: {reason[:160]}") from error
 

@@ -15,13 +15,13 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
-from align3d.errors import UserError
+from align3d.errors import UserError, settings_of
 from experiments.console.process import pick_device
 from experiments.run_folder import checkpoint
 from experiments.run_folder.finished_run import check_run
 from experiments.run_folder.readers import read_json, read_results
 from experiments.shape_search.answers import Answer, Answers, FittingCaption, Stopwatch
-from experiments.shape_search.library_files import INDEX, LibraryFiles, open_library
+from experiments.shape_search.library_files import INDEX, LibraryFiles, LibraryHeader, open_library
 from experiments.shape_search.query_calibration import Choice, calibration_of
 from experiments.shape_search.query_encoder import QueryEncoder
 from experiments.shape_search.relevance import backend_for, moved
@@ -81,10 +81,10 @@ class Searcher:
         self.library = _opened(run, other, place, results, self._device)
         header = self.library.header
         state = checkpoint.load(place)
-        self.model = AlignmentModel(ModelConfig(**header.model), state["text_width"])
-        self.model.load_state_dict(state["model"])
-        self.model.eval().requires_grad_(False)
+        self.model = _model(run, header, state)
         self._encoder = QueryEncoder(header.encoder, max_tokens=header.max_tokens)
+        with settings_of(f"train.text_encoder={header.encoder}"):
+            self._encoder.check()
         self.index = self._loaded()
         self._candidates = candidates or header.candidates
         shapes, memory = self.library.shapes, self.library.memory
@@ -193,8 +193,13 @@ class Searcher:
         )
 
     def _loaded(self) -> ErsIndex:
-        """The library's index, with what it has been taught."""
-        return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend_for(len(self)))
+        """The library's index, with what it has been taught.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        with settings_of(f"{self.library.folder}, which may be deleted and is then made anew"):
+            return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend_for(len(self)))
 
     def teach(self, query: str, row: int) -> str:
         """Has ERS learn that a shape was meant by a query; what it learned is kept in the library's index.
@@ -242,6 +247,8 @@ class Searcher:
                 f"k={k}: expected a whole number from 1 to {len(self):,}, the shapes that there are"
             )
         if where is None:
+            if len(set(unlike)) == len(self):
+                raise UserError("no shape is left: all of them are not meant")
             return None, min(k, len(self) - len(set(unlike)))
         values = matching(where, self._columns)
         rows = set(rows_matching(values, self._columns)) - set(unlike)
@@ -333,6 +340,21 @@ class Searcher:
         hubness = texts["hubness"][rows] if "hubness" in texts else torch.zeros_like(recall)
         context = torch.zeros(len(rows), len(CONTEXT))
         return LibraryEvidence(recall.unsqueeze(1), hubness.unsqueeze(1), context, batch_size=[len(rows)])
+
+
+def _model(run: Path, header: LibraryHeader, state: dict[str, Any]) -> AlignmentModel:
+    """The run's model, in evaluation mode.
+
+    Raises:
+        UserError: Its code has changed.
+    """
+    model = AlignmentModel(ModelConfig(**header.model), state["text_width"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"run={run}: the model's code has changed since ({line[:120]}…)") from error
+    return model.eval().requires_grad_(False)
 
 
 def _opened(

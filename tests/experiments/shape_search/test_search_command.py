@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import torch
 
+from align3d.errors import UserError
 from align3d.pipeline import build
 from align3d.sources.folder import FolderSource
 from experiments import search as command
+from experiments.data.bank import remember
 from experiments.data.encoding import embed_features
 from experiments.evaluation.directions import directions_of
 from experiments.evaluation.gallery import encode_split
@@ -103,6 +105,21 @@ def test_without_calibration_answers_are_those_of_hafs_evaluation(searched: Sear
         assert [one.score for one in found] == pytest.approx(scores[best].tolist(), abs=0.05)
         assert found[0].row == int(direction.candidates[row, best[0]])
         assert found.calibration == "none"
+
+
+def test_known_pairs_say_what_they_say_in_the_evaluation(searched: Searched, searcher: Searcher) -> None:
+    trained = open_run(searched.run, CPU)
+    splits = trained.corpus.splits
+    bank = remember(trained.model, trained.corpus, splits["train"], CPU)
+    shapes, same = searcher.library.shapes, dict(atol=5e-3, rtol=5e-3)
+    for split in ("reward", "test"):  # of which nothing is known
+        memory = encode_split(trained.model, trained.corpus, splits[split], CPU, bank).memory
+        assert memory is not None
+        for name in ("recalled", "hubness", "likeness"):
+            torch.testing.assert_close(shapes[name][splits[split]], getattr(memory.library, name), **same)
+    known = bank.library(trained.model, bank.shapes)  # as if a known shape could recall itself
+    assert float(known.likeness.min()) > 0.999
+    assert float(shapes["likeness"][splits["train"]].max()) < 0.999
 
 
 def test_queries_are_encoded_as_captions_are(searched: Searched, searcher: Searcher) -> None:
@@ -190,6 +207,8 @@ def test_feedback_moves_a_query(searcher: Searcher) -> None:
     left_out = searcher.search("a red thing", k=60, unlike=[last, plain[0].row])
     assert len(left_out) == 58
     assert not {last, plain[0].row} & {one.row for one in left_out}
+    with pytest.raises(UserError, match="no shape is left"):
+        searcher.search("a red thing", unlike=range(60))
 
 
 def test_a_library_is_made_anew_for_other_weights(searched: Searched, tmp_path: Path, capsys) -> None:
@@ -203,6 +222,12 @@ def test_a_library_is_made_anew_for_other_weights(searched: Searched, tmp_path: 
     assert json.loads(library.read_text())["key"] == plain["key"]
     (library.parent / "shapes.safetensors").write_bytes(b"cut")
     assert len(Searcher(run).search("a ring", k=60)) == 60
+    capsys.readouterr()
+    (library.parent / "index" / "manifest.json").write_text("{}")
+    assert command.main(["a ring", f"run={run}"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert f"{library.parent}, which may be deleted and is then made anew" in shown
 
 
 def test_an_agent_of_another_version_is_told_of(searched: Searched, tmp_path: Path, capsys) -> None:
