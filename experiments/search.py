@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from experiments.shape_search import import_pause
+
+# isort: split
 import json
 import os
 import shutil
@@ -24,6 +27,8 @@ from experiments.shape_search.search_session import HELP, Session, prompt
 from experiments.shape_search.searcher import SEARCH, Searcher
 from experiments.shape_search.terminal_pictures import Protocol, encoded, protocol_of
 from experiments.shape_search.vector_searcher import VectorSearcher
+
+import_pause.resume()
 
 __all__ = ["Searcher", "VectorSearcher"]
 
