@@ -52,6 +52,7 @@ class LibraryHeader:
         model: Sizes of the model.
         encoder: Name of the text encoder.
         max_tokens: Tokens of a text that it reads.
+        decimal_comma: Whether its captions write 1.234 as 1,234, so that queries are read in that way.
         candidates: Candidates that the run's evaluation re-ranks.
         imports: Modules to import first.
         seed: The run's.
@@ -72,6 +73,7 @@ class LibraryHeader:
     model: dict[str, Any]
     encoder: str
     max_tokens: int
+    decimal_comma: bool
     candidates: int
     imports: list[str]
     seed: int

@@ -29,6 +29,7 @@ from experiments.shape_search.file_origins import files_of
 from experiments.shape_search.library_files import CLOUD_POINTS, LibraryHeader, half, write_library
 from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID
 from models import PointHierarchy, TextEmbedding, TextEncoder, fine_hubness
+from models.quantities import prefers_decimal_comma
 from retrieval import ErsIndex
 
 TUNED = 0.99
@@ -99,6 +100,7 @@ def make_library(run: Path, dataset: Path | None, folder: Path, key: str, device
         model=asdict(config.model),
         encoder=config.train.text_encoder,
         max_tokens=config.train.max_tokens,
+        decimal_comma=prefers_decimal_comma(corpus.captions),
         candidates=config.eval.candidates,
         imports=list(config.imports),
         seed=config.seed,

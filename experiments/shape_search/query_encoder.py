@@ -32,6 +32,33 @@ _FROM = {
 """Parts of PyTorch's layer that BERT has as they are; projections of queries, keys and values are joined."""
 
 
+class WordPieces:
+    """Tokenizer of a model, with the face that `models.text.TextEncoder` knows.
+
+    Args:
+        folder: Holds ``tokenizer.json`` and ``tokenizer_config.json``.
+        longest: Pieces of a text that are kept.
+
+    Attributes:
+        unk_token_id: Number of the piece that stands for what is unknown; None without one.
+    """
+
+    def __init__(self, folder: Path, longest: int) -> None:
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(longest)
+        unknown = json.loads((folder / "tokenizer_config.json").read_text())["unk_token"]
+        self.unk_token_id = self._tokenizer.token_to_id(unknown)
+
+    def __call__(self, texts: Sequence[str], **_: Any) -> dict[str, list[Any]]:
+        """Numbers of each text's pieces and their places in it; special pieces have empty ones."""
+        found = self._tokenizer.encode_batch(list(texts))
+        return {
+            "input_ids": [pieces.ids for pieces in found],
+            "offset_mapping": [pieces.offsets for pieces in found],
+        }
+
+
 class MiniLm(nn.Module):
     """Frozen BERT from a folder in the format of sentence-transformers.
 
@@ -46,9 +73,7 @@ class MiniLm(nn.Module):
             json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
         )
         self._width = int(sizes["hidden_size"])
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(self.max_seq_length)
+        self.tokenizer = WordPieces(folder, self.max_seq_length)
         layer = nn.TransformerEncoderLayer(
             self._width,
             sizes["num_attention_heads"],
@@ -76,16 +101,12 @@ class MiniLm(nn.Module):
         """Width of a token's features."""
         return self._width
 
-    def tokenizer(self, texts: Sequence[str], **_: Any) -> dict[str, list[list[tuple[int, int]]]]:
-        """Places of each text's pieces, as ``offset_mapping``; special pieces have empty ones."""
-        return {"offset_mapping": [found.offsets for found in self._tokenizer.encode_batch(list(texts))]}
-
     @torch.no_grad()
     def encode(self, texts: Sequence[str], **_: Any) -> list[Tensor]:
         """Features of each text's pieces, ``[pieces, D_text]``."""
         found = []
-        for pieces in self._tokenizer.encode_batch(list(texts)):
-            numbers = torch.tensor(pieces.ids)
+        for ids in self.tokenizer(texts)["input_ids"]:
+            numbers = torch.tensor(ids)
             start = self._words[numbers] + self._places[: len(numbers)] + self._kinds[0]
             found.append(self.layers(self.norm(start).unsqueeze(0))[0])
         return found

@@ -36,7 +36,6 @@ from models import (
 )
 from models.library import pair_recall
 from models.memory import CONTEXT
-from models.text import tokenize
 from retrieval import ErsIndex
 
 SEARCH = "search"
@@ -82,7 +81,9 @@ class Searcher:
         header = self.library.header
         state = checkpoint.load(place)
         self.model = _model(run, header, state)
-        self._encoder = QueryEncoder(header.encoder, max_tokens=header.max_tokens)
+        self._encoder = QueryEncoder(
+            header.encoder, max_tokens=header.max_tokens, decimal_comma=header.decimal_comma
+        )
         with settings_of(f"train.text_encoder={header.encoder}"):
             self._encoder.check()
         self.index = self._loaded()
@@ -257,13 +258,17 @@ class Searcher:
         return values, min(k, len(rows))
 
     def _encoded(self, query: str) -> TextEmbedding:
-        features = self._encoder.encode([query])
+        with settings_of("query"):
+            features = self._encoder.encode([query])
         if not features.strings[0]:
             raise UserError(f"{query!r}: no word or number to search for")
-        if (said := len(tokenize(query))) > (read := self.library.header.max_tokens):
-            print(
-                f"the model reads the first {read} of the query's {said} words and numbers", file=sys.stderr
-            )
+        if features.cut:
+            read = self.library.header.max_tokens
+            print(f"the model reads the first {read} words and numbers of the query", file=sys.stderr)
+        if features.unknown.total() == len(features.strings[0]):
+            raise UserError(f"{query!r}: the text encoder knows none of its words; say it in others")
+        if features.unknown:
+            print(f"the text encoder does not know: {', '.join(features.unknown)}", file=sys.stderr)
         return self.model.encode_text(features)
 
     def _nearest(

@@ -123,9 +123,11 @@ def test_known_pairs_say_what_they_say_in_the_evaluation(searched: Searched, sea
 
 
 def test_queries_are_encoded_as_captions_are(searched: Searched, searcher: Searcher) -> None:
-    texts = ["a red ring", "2.54 mm pitch, 1x13 naïve Stühle", "x"]
+    texts = ["a red ring", "2.54 mm pitch, 1x13 naïve Stühle", "x", "a 灯 lamp " * 12]
     ours, theirs = searcher._encoder.encode(texts), TextEncoder(max_tokens=32).encode(texts)
     assert ours.strings == theirs.strings
+    assert (ours.unknown, ours.cut) == (theirs.unknown, theirs.cut)
+    assert ours.unknown
     torch.testing.assert_close(ours.tokens, theirs.tokens, atol=2e-3, rtol=1e-3)
     same = [embed_features(searcher.model, own, CPU).embedding for own in (ours, theirs)]
     torch.testing.assert_close(*same, atol=1e-3, rtol=1e-3)
@@ -163,7 +165,9 @@ def test_a_dataset_of_few_points_is_refused(searched: Searched, tmp_path: Path, 
 
 def test_a_query_that_is_cut_is_told_of(searcher: Searcher, capsys) -> None:
     searcher.search("a red ring " * 20, k=1)
-    assert capsys.readouterr().err == "the model reads the first 32 of the query's 60 words and numbers\n"
+    assert capsys.readouterr().err == "the model reads the first 32 words and numbers of the query\n"
+    searcher.search("a red 灯", k=1)
+    assert capsys.readouterr().err == "the text encoder does not know: 灯\n"
 
 
 def test_a_prompt_takes_feedback_and_ers_keeps_it(
@@ -278,6 +282,8 @@ def test_the_calibration_is_the_runs(searched: Searched, tmp_path: Path, acts: b
         (["a ring", "run={run}", "dataset=/nowhere"], "dataset=/nowhere: no dataset there"),
         (["a ring", "run={run}", "sheet=/proc/nowhere/a.png"], "sheet=/proc/nowhere/a.png: "),
         (["...", "run={run}"], "no word or number to search for"),
+        (["灯", "run={run}"], "the text encoder knows none of its words"),
+        (["a \ud800 ring", "run={run}"], "query: "),
         (["a ring", "query=a cube", "run={run}"], "expected one query"),
         (["a ring", "shape=a.ply", "run={run}"], "expected one query"),
         (["shape=/nowhere.glb", "run={run}"], "shape=/nowhere.glb: no such file"),
