@@ -11,7 +11,6 @@ import torch
 
 from align3d.errors import DataError, RejectedItem, UserError
 from align3d.record import Record
-from align3d.sources import Item
 from align3d.sources.folder import FolderSource
 from align3d.sources.kicad import KicadSource
 from align3d.sources.surface import formats
@@ -83,11 +82,10 @@ def read_shape(path: Path, points: int, *, unit_m: float | None = None, up: str 
         raise UserError(f"shape={path}: read in KiCad's unit with z up; leave out {' and '.join(given)}")
     try:
         if by_kicad:
-            return KicadSource().read(
-                Item(path.name, (str(path), (path.stem,), (1.0, 1.0, 1.0), "")), points, 0
-            )
+            kicad = KicadSource()
+            return kicad.read(kicad.item_of(path, path.stem), points, 0)
         source = FolderSource(path.parent, **given)
-        return source.read(Item(path.name, ((path.stem,), {}, "")), points, 0)
+        return source.read(source.item_of(path.name, path.stem), points, 0)
     except RejectedItem as error:
         raise UserError(f"shape={path}: {error.reason}") from error
     except DataError as error:

@@ -324,6 +324,18 @@ def test_a_step_file_asks_where_it_can_be_read(
     assert found[0].category == "board"
 
 
+def test_a_vrml_file_is_read_in_kicads_unit(tmp_path: Path) -> None:
+    path = tmp_path / "square.wrl"
+    corners = "0 0 0, 2 0 0, 2 1 0, 0 1 0"
+    path.write_text(
+        "#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord Coordinate { point ["
+        f"{corners}] }} coordIndex [0, 1, 2, -1, 0, 2, 3, -1] }} }}\n"
+    )
+    np.testing.assert_allclose(read_shape(path, 64).size_m, [2 * 2.54e-3, 2.54e-3, 0], atol=1e-6)
+    with pytest.raises(UserError, match="leave out unit_m"):
+        read_shape(path, 64, unit_m=0.001)
+
+
 def test_a_step_file_is_one_line_where_it_cannot(
     searched: Searched, tmp_path: Path, capsys, monkeypatch
 ) -> None:
