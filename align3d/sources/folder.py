@@ -125,6 +125,10 @@ class FolderSource:
             if path in kept
         ]
 
+    def item_of(self, file: str, caption: str) -> Item:
+        """An item for one file below the root, whatever the captions file says of it."""
+        return Item(file, ((caption,), {}, "", file))
+
     def read(self, item: Item, points: int, seed: int) -> Record:
         """Sample one file's surface, or resample its cloud."""
         captions, values, problem, file = item.payload

@@ -18,11 +18,9 @@ from align3d.naming import mentions
 from experiments.data.attention_maps import lift, points_of_patches, token_maps
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
+from experiments.evaluation.shape_views import VIEW_NAMES, VIEWS, View, project, upright
 from models import AlignmentModel, Calibration
 
-#: Directions from which a shape is drawn: (turn about the up axis, height), in degrees; and their names.
-VIEWS = ((30.0, 25.0), (-60.0, 15.0))
-VIEW_NAMES = ("one side", "a quarter turn on")
 MOST_WORDS = 12
 PANEL_HEIGHT = 1.7  # inches
 MOST_WIDTH = 14.0  # inches of all panels of a row
@@ -34,8 +32,6 @@ PARTS_LEGEND = (
     "First row: each part that is named, with its share of the surface. Below: where the words that name it "
     "look, and how many times that share the attention on it is."
 )
-
-View = tuple[float, float]
 
 
 class Row(NamedTuple):
@@ -157,29 +153,14 @@ def _cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:
     count = corpus.shapes.patch_of_point.shape[1]
     points = torch.from_numpy(corpus.dataset.points(index.tolist())[0, :count].astype(np.float32))
     colors = torch.from_numpy(corpus.dataset.colors(index.tolist())[0, :count] / 255.0).float()
-    return _upright(points, corpus.dataset.up_axis), colors
-
-
-def _upright(points: Tensor, up_axis: str) -> Tensor:
-    """Turns the up axis to z: ``[P, 3]``."""
-    up = "xyz".index(up_axis)
-    return points[:, [(up + 1) % 3, (up + 2) % 3, up]]
-
-
-def _project(points: Tensor, turn: float, height: float) -> tuple[Tensor, Tensor]:
-    """Orthographic view: ``[P, 2]`` places in the picture and ``[P]`` depth, nearer is larger."""
-    a, e = np.deg2rad(turn), np.deg2rad(height)
-    right = torch.tensor([-np.sin(a), np.cos(a), 0.0], dtype=points.dtype)
-    ahead = torch.tensor([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], dtype=points.dtype)
-    above = torch.linalg.cross(ahead, right)
-    return torch.stack([points @ right, points @ above], dim=1), points @ ahead
+    return upright(points, corpus.dataset.up_axis), colors
 
 
 def _draw(
     cloud: Tensor, rows: Sequence[Row], caption: str, legend: str, path: Path | None
 ) -> NDArray[np.uint8]:
     columns = max(len(row.panels) for row in rows)
-    views = [_project(cloud, *row.view) for row in rows]
+    views = [project(cloud, *row.view) for row in rows]
     right, above = torch.cat([places for places, _ in views]).abs().amax(0).clamp(min=0.05).tolist()
     height = min(PANEL_HEIGHT, MOST_WIDTH / columns * above / right)
     width = max(0.9, height * right / above)

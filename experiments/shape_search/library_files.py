@@ -1,0 +1,171 @@
+"""Files of a library that is ready to be searched: opened at once, read where a query needs them.
+
+A library is a folder of its own in the run's folder ``search/``. What depends on the shapes and captions
+alone stands there, worked out once; tensors are memory-mapped, so that a query reads the rows of its
+candidates and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from align3d.errors import UserError
+from models import AlignmentMemory
+
+SHAPES, TEXTS, MEMORY, HEADER, INDEX = (
+    "shapes.safetensors",
+    "texts.safetensors",
+    "memory.safetensors",
+    "library.json",
+    "index",
+)
+CLOUD_POINTS = 2048
+"""Points of a shape that are kept to draw it."""
+
+
+@dataclass(frozen=True)
+class LibraryHeader:
+    """Content of a library but for its tensors. ``M`` shapes, ``Q`` captions.
+
+    Attributes:
+        key: Changes with the run's weights, its data and the library's.
+        name: Name of the dataset.
+        dataset: Folder of the dataset when the library was made.
+        up_axis: The axis that points up.
+        ids: ``M`` ids of the shapes in the dataset.
+        files: ``M`` paths of the files they come from; the id where a source has no files.
+        categories: ``M``.
+        captions: ``M`` lists of captions, the canonical one first.
+        texts: ``Q`` captions, each once.
+        env: Settings of the decision process.
+        reward: Settings of its reward.
+        model: Sizes of the model.
+        encoder: Name of the text encoder.
+        max_tokens: Tokens of a text that it reads.
+        decimal_comma: Whether its captions write 1.234 as 1,234, so that queries are read in that way.
+        candidates: Candidates that the run's evaluation re-ranks.
+        imports: Modules to import first.
+        seed: The run's.
+        points: Points that a shape is sampled by.
+    """
+
+    key: str
+    name: str
+    dataset: str
+    up_axis: str
+    ids: list[str]
+    files: list[str]
+    categories: list[str]
+    captions: list[list[str]]
+    texts: list[str]
+    env: dict[str, Any]
+    reward: dict[str, Any]
+    model: dict[str, Any]
+    encoder: str
+    max_tokens: int
+    decimal_comma: bool
+    candidates: int
+    imports: list[str]
+    seed: int
+    points: int
+
+
+@dataclass(frozen=True)
+class LibraryFiles:
+    """An opened library.
+
+    Attributes:
+        folder: Of its files.
+        header: All but tensors.
+        shapes: Memory-mapped, ``M`` rows each: ``nodes``, ``centers``, ``region``, ``extent``, ``spectrum``
+            and ``embedding`` of `models.PointHierarchy` (half precision but for the last two), ``recalled``,
+            ``hubness`` and ``likeness`` of `models.Library` (with a memory), ``cloud`` ``[M, P, 3]`` float16
+            with z up and ``colors`` ``[M, P, 3]`` uint8.
+        texts: Likewise, ``Q`` rows each: ``tokens``, ``mask``, ``quantities`` and ``embedding`` of
+            `models.TextEmbedding`, and with a memory ``recalled`` and ``hubness``.
+        memory: Known pairs; None without any.
+    """
+
+    folder: Path
+    header: LibraryHeader
+    shapes: dict[str, Tensor]
+    texts: dict[str, Tensor]
+    memory: AlignmentMemory | None
+
+    def __len__(self) -> int:
+        return len(self.header.ids)
+
+
+def open_library(folder: Path, key: str) -> LibraryFiles | None:
+    """The library in a folder; None where there is none, a damaged one, or one of another key."""
+    try:
+        plain = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        if plain.get("key") != key:
+            return None
+        memory = folder / MEMORY
+        return LibraryFiles(
+            folder,
+            LibraryHeader(**plain),
+            load_file(folder / SHAPES),
+            load_file(folder / TEXTS),
+            AlignmentMemory.load(memory) if memory.is_file() else None,
+        )
+    except (OSError, ValueError, TypeError, AttributeError, SafetensorError):
+        return None
+
+
+def write_library(
+    folder: Path,
+    header: LibraryHeader,
+    shapes: dict[str, Tensor],
+    texts: dict[str, Tensor],
+    memory: AlignmentMemory | None,
+    index: Any,
+) -> None:
+    """Writes a library beside its place and renames it: it is there whole, or not at all.
+
+    Args:
+        folder: An older library there is replaced.
+        header: Its content but for tensors.
+        shapes: See `LibraryFiles`.
+        texts: See `LibraryFiles`.
+        memory: Known pairs.
+        index: `retrieval.ErsIndex` over the shapes.
+
+    Raises:
+        UserError: The folder cannot be written to, or the disk is full.
+    """
+    beside = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_file({name: part.contiguous() for name, part in shapes.items()}, beside / SHAPES)
+        save_file({name: part.contiguous() for name, part in texts.items()}, beside / TEXTS)
+        if memory is not None:
+            memory.save(beside / MEMORY)
+        index.save(beside / INDEX)
+        (beside / HEADER).write_text(json.dumps(asdict(header), ensure_ascii=False), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{folder}: the library cannot be kept there ({reason}); free space, or copy the run"
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def half(tensor: Tensor) -> Tensor:
+    """A copy in half precision."""
+    return tensor.detach().to("cpu", torch.float16)

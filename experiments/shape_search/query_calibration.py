@@ -1,0 +1,136 @@
+"""Calibration of HAF at query time, as the run's evaluation applies it: the agent's, one for all, or none."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from align3d.errors import UserError
+from experiments.console.process import generator
+from experiments.shape_search.library_files import LibraryHeader
+from models import AlignmentModel, AttentionState
+
+Choice = Literal["auto", "agent", "fixed", "none"]
+_STRENGTHS = ("recall", "hubness")
+Scores = Callable[[AttentionState], Tensor]
+
+
+@dataclass(frozen=True)
+class QueryCalibration:
+    """Calibration of one direction.
+
+    Attributes:
+        kind: ``agent``, ``fixed`` or ``none``.
+        words: What it is, for people.
+        scores: Scores ``[B, C]`` of candidates under it.
+    """
+
+    kind: Literal["agent", "fixed", "none"]
+    words: str
+    scores: Scores
+
+
+def calibration_of(
+    choice: Choice,
+    direction: str,
+    model: AlignmentModel,
+    header: LibraryHeader,
+    results: Mapping[str, Any],
+    state: Mapping[str, Any],
+    *,
+    remembers: bool,
+) -> QueryCalibration:
+    """The calibration that is asked for, or with ``auto`` the one that the run ends with.
+
+    An agent calibrates captions that ask; a shape that asks is answered with the strengths that are the same
+    for all.
+
+    Args:
+        choice: Which.
+        direction: ``text_to_shape`` or ``shape_to_text``.
+        model: The run's.
+        header: Of the library.
+        results: The run's results.json.
+        state: The run's last checkpoint.
+        remembers: Whether the library has known pairs.
+
+    Raises:
+        UserError: The run has no such calibration.
+    """
+    if direction == "text_to_shape" and choice in ("auto", "agent"):
+        try:
+            return _agents(model, header, results, state)
+        except UserError as error:
+            if choice == "agent":
+                raise
+            if _acts(results):
+                print(f"the run's agent cannot act here ({error})", file=sys.stderr)
+    if choice != "none":
+        strengths = fixed_strengths(results, direction)
+        if strengths is not None and remembers and any(strengths):
+            return _fixed(model, *strengths)
+        if choice == "fixed" and direction == "text_to_shape":
+            raise UserError(
+                "calibration=fixed: known pairs have no strengths in this run; expected auto or none"
+            )
+    return QueryCalibration("none", "HAF as it is", lambda attention: model.haf.fuse(attention).score)
+
+
+def fixed_strengths(results: Mapping[str, Any], direction: str) -> tuple[float, float] | None:
+    """Strengths of recall and hubness that are the same for all queries; None where none were chosen."""
+    memory = results.get("memory") or {}
+    found = ((memory.get("fixed") or {}).get("rerank") or {}).get(direction)
+    return None if found is None else (float(found["recall"]), float(found["hubness"]))
+
+
+def _fixed(model: AlignmentModel, recall: float, hubness: float) -> QueryCalibration:
+    def scores(attention: AttentionState) -> Tensor:
+        return model.haf.fuse(attention).score + recall * attention.recall - hubness * attention.hubness
+
+    words = f"the same for all queries: recall {recall:g}, hubness {hubness:g}"
+    return QueryCalibration("fixed", words, scores)
+
+
+def _acts(results: Mapping[str, Any]) -> bool:
+    agent = results.get("agent") or {}
+    return bool(agent.get("acts")) and agent.get("name") != "none"
+
+
+def _agents(
+    model: AlignmentModel, header: LibraryHeader, results: Mapping[str, Any], state: Mapping[str, Any]
+) -> QueryCalibration:
+    """The calibration of the run's agent.
+
+    Raises:
+        UserError: It rests, or is of another version.
+    """
+    from agents import make_agent  # a search without an agent needs neither
+    from envs import CalibrationCore, EnvConfig, RewardConfig
+
+    if not _acts(results):
+        raise UserError("calibration=agent: the run's agent rests; expected auto, fixed or none")
+    settings = {**results["config"]["agent"]}
+    name = settings.pop("name")
+    try:
+        for module in header.imports:
+            importlib.import_module(module)
+        env = {**header.env, "families": tuple(header.env["families"])}
+        core = CalibrationCore(model.haf, EnvConfig(**env, reward=RewardConfig(**header.reward)))
+        agent = make_agent(name, **settings)
+        agent.import_state(state["policy"]["agent"])
+    except (ImportError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"calibration=agent: {name} is of another version: {reason[:160]}") from error
+
+    def scores(attention: AttentionState) -> Tensor:
+        episode, draws = core.episode(attention), generator(header.seed, "search")
+        ordered = agent.calibrate(core, episode, draws).state.evaluation.score
+        return torch.empty_like(ordered).scatter_(1, episode.candidates, ordered)
+
+    return QueryCalibration("agent", f"by the run's agent ({name})", scores)

@@ -1,0 +1,406 @@
+"""Searcher of a run's library: words or a shape in, ranked shapes out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from align3d.errors import UserError, settings_of
+from experiments.console.process import pick_device
+from experiments.run_folder import checkpoint
+from experiments.run_folder.finished_run import check_run
+from experiments.run_folder.readers import read_json, read_results
+from experiments.shape_search.answers import Answer, Answers, FittingCaption, Stopwatch
+from experiments.shape_search.library_files import INDEX, LibraryFiles, LibraryHeader, open_library
+from experiments.shape_search.query_calibration import Choice, calibration_of
+from experiments.shape_search.query_encoder import QueryEncoder
+from experiments.shape_search.relevance import backend_for, moved
+from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID, matching, rows_matching
+from models import (
+    AlignmentModel,
+    Library,
+    LibraryEvidence,
+    ModelConfig,
+    PointHierarchy,
+    TextEmbedding,
+)
+from models.library import pair_recall
+from models.memory import CONTEXT
+from retrieval import ErsIndex
+
+SEARCH = "search"
+"""Folder of a run's libraries."""
+VERSION = 1
+
+
+class Searcher:
+    """Search of a run's own shapes, or of those of a built dataset, by the run's model.
+
+    The first search of a run makes its library, which may take minutes; later ones open it.
+
+    Args:
+        run: Folder of a finished run.
+        dataset: Folder of a dataset that align3d.build wrote; None for the run's own data.
+        calibration: Of HAF: ``auto`` is the agent's where it acts, else the one that is the same for all
+            queries, if known pairs gain anything.
+        candidates: Shapes that HAF re-ranks; None for as many as in the run's evaluation.
+        device: Where the library is made; queries are computed on the CPU.
+
+    Attributes:
+        library: What is searched.
+        index: ERS over the library's shapes; ids are its rows.
+
+    Raises:
+        UserError: There is no finished run, its data have changed, or a setting does not fit.
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        dataset: str | Path | None = None,
+        *,
+        calibration: Choice = "auto",
+        candidates: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        run, other = Path(run), None if dataset is None else Path(dataset)
+        self._device = pick_device(device)
+        place = check_run(run)
+        results = read_results(run)
+        self.library = _opened(run, other, place, results, self._device)
+        header = self.library.header
+        state = checkpoint.load(place)
+        self.model = _model(run, header, state)
+        self._encoder = QueryEncoder(
+            header.encoder, max_tokens=header.max_tokens, decimal_comma=header.decimal_comma
+        )
+        with settings_of(f"train.text_encoder={header.encoder}"):
+            self._encoder.check()
+        self.index = self._loaded()
+        self._candidates = candidates or header.candidates
+        shapes, memory = self.library.shapes, self.library.memory
+        self._known = None
+        if memory is not None:
+            self._known = Library(
+                memory, shapes["embedding"], shapes["recalled"], shapes["hubness"], shapes["likeness"]
+            )
+        self._by_text, self._by_shape = (
+            calibration_of(
+                calibration, direction, self.model, header, results, state, remembers=memory is not None
+            )
+            for direction in ("text_to_shape", "shape_to_text")
+        )
+        self._columns: dict[str, Sequence[str]] = {
+            CATEGORY: header.categories,
+            CAPTION: [own[0] for own in header.captions],
+            ID: header.ids,
+        }
+
+    def __len__(self) -> int:
+        """Number of shapes."""
+        return len(self.library)
+
+    @torch.no_grad()
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        where: str | None = None,
+        *,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+    ) -> Answers:
+        """Shapes that words describe.
+
+        Args:
+            query: The words.
+            k: How many shapes, at most as many as there are.
+            where: Filter, see `experiments.shape_search.where_filters`.
+            like: Rows of shapes that are meant, towards which the query is moved.
+            unlike: Rows of shapes that are not meant: they are left out, and the query is moved away.
+
+        Raises:
+            UserError: No word in the query, k out of range, or a filter that nothing fits.
+        """
+        watch = Stopwatch()
+        chosen, count = self._filtered(where, k, unlike)
+        with watch.stage("encode"):
+            text = self._encoded(query)
+            if like or unlike:
+                vectors = self.library.shapes["embedding"].numpy()
+                text.embedding = torch.from_numpy(moved(text.embedding.numpy(), vectors, like, unlike))
+        with watch.stage("ers"):
+            rows = self._nearest(text.embedding, max(count, self._candidates), chosen, unlike)
+        with watch.stage("memory"):
+            evidence = None
+            if self._known is not None:
+                evidence = self._known.evidence(text.embedding, rows.unsqueeze(0), self.model.logit_scale)
+        with watch.stage("rerank"):
+            shapes = self._shapes(rows)
+            every = torch.arange(len(rows)).unsqueeze(0)
+            attention = self.model.attend(text, shapes, every, library=evidence)
+            scores = self._by_text.scores(attention)[0]
+            best = scores.argsort(descending=True, stable=True)[:count]
+        found = self._answers(rows[best], scores[best])
+        kind, words = self._by_text.kind, self._by_text.words
+        return Answers(query, "HAF", kind, words, where or "", found, len(self), (), watch.seconds)
+
+    @torch.no_grad()
+    def search_shape(
+        self,
+        path: str | Path,
+        k: int = 10,
+        where: str | None = None,
+        *,
+        unit_m: float | None = None,
+        up: str | None = None,
+    ) -> Answers:
+        """Shapes that are like the one in a file, and captions that fit it.
+
+        Args:
+            path: A mesh or a point cloud.
+            k: How many of each, at most as many shapes as there are.
+            where: Filter of the shapes.
+            unit_m: Unit of the file in meters; None: as its format has it.
+            up: Axis that points up in it; None: as its format has it.
+
+        Raises:
+            UserError: The file cannot be read, or as `search`.
+        """
+        from experiments.shape_search.shape_query import encoded_shape  # readers of meshes are slow to load
+
+        watch = Stopwatch()
+        chosen, count = self._filtered(where, k, ())
+        with watch.stage("encode"):
+            shape = encoded_shape(Path(path), self.model, self.library.header, unit_m=unit_m, up=up)
+        with watch.stage("ers"):
+            rows = self._nearest(shape.embedding, count, chosen, ())
+            cosines = self.library.shapes["embedding"][rows] @ shape.embedding[0]
+        captions = self._fitting(shape, min(k, len(self.library.header.texts)), watch)
+        kind, words = self._by_shape.kind, self._by_shape.words
+        found = self._answers(rows, cosines)
+        return Answers(
+            str(path), "cosine", kind, words, where or "", found, len(self), captions, watch.seconds
+        )
+
+    def _loaded(self) -> ErsIndex:
+        """The library's index, with what it has been taught.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        with settings_of(f"{self.library.folder}, which may be deleted and is then made anew"):
+            return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend_for(len(self)))
+
+    def teach(self, query: str, row: int) -> str:
+        """Has ERS learn that a shape was meant by a query; what it learned is kept in the library's index.
+
+        Leaves that held right answers are visited sooner from then on (`retrieval.ers.feedback`).
+
+        Returns:
+            One line on what is kept.
+
+        Raises:
+            UserError: The index cannot be written to.
+        """
+        folder = self.library.folder / INDEX
+        embedding = self._encoded(query).embedding[0].numpy()
+        try:
+            with FileLock(self.library.folder / ".index.lock"):
+                index = self._loaded()  # with what other sessions have taught it
+                index.learn()
+                index.feedback(embedding, row)
+                index.freeze()
+                index.save(folder)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be taught, it cannot be written to ({error.strerror})"
+            ) from error
+        self.index = index
+        return f"ERS has learned that; it is kept in {folder}"
+
+    def clouds(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Points ``[n, P, 3]`` of shapes, z up, and their colors ``[n, P, 3]``, to draw them by."""
+        at = torch.tensor(list(rows), dtype=torch.int64)
+        shapes = self.library.shapes
+        return shapes["cloud"][at].float().numpy(), shapes["colors"][at].numpy()
+
+    def _filtered(
+        self, where: str | None, k: int, unlike: Sequence[int]
+    ) -> tuple[dict[str, list[str]] | None, int]:
+        """Values that a filter lets through, and how many shapes are to be found.
+
+        Raises:
+            UserError: k is out of range, or nothing fits.
+        """
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(self):
+            raise UserError(
+                f"k={k}: expected a whole number from 1 to {len(self):,}, the shapes that there are"
+            )
+        if where is None:
+            if len(set(unlike)) == len(self):
+                raise UserError("no shape is left: all of them are not meant")
+            return None, min(k, len(self) - len(set(unlike)))
+        values = matching(where, self._columns)
+        rows = set(rows_matching(values, self._columns)) - set(unlike)
+        if not rows:
+            raise UserError(f"where={where}: no shape fits all of it")
+        return values, min(k, len(rows))
+
+    def _encoded(self, query: str) -> TextEmbedding:
+        with settings_of("query"):
+            features = self._encoder.encode([query])
+        if not features.strings[0]:
+            raise UserError(f"{query!r}: no word or number to search for")
+        if features.cut:
+            read = self.library.header.max_tokens
+            print(f"the model reads the first {read} words and numbers of the query", file=sys.stderr)
+        if features.unknown.total() == len(features.strings[0]):
+            raise UserError(f"{query!r}: the text encoder knows none of its words; say it in others")
+        if features.unknown:
+            print(f"the text encoder does not know: {', '.join(features.unknown)}", file=sys.stderr)
+        return self.model.encode_text(features)
+
+    def _nearest(
+        self, query: Tensor, count: int, chosen: dict[str, list[str]] | None, unlike: Sequence[int]
+    ) -> Tensor:
+        """Rows of the shapes nearest to a query ``[1, E]``, as many as asked for or as there are."""
+        wanted = min(count + len(unlike), len(self))
+        ids, _ = self.index.search(query.numpy(), wanted, where=chosen)
+        kept = (ids[0] >= 0) & ~np.isin(ids[0], np.asarray(unlike, np.int64))
+        return torch.from_numpy(ids[0][kept][:count])
+
+    def _shapes(self, rows: Tensor) -> PointHierarchy:
+        parts = self.library.shapes
+        return PointHierarchy(
+            nodes=parts["nodes"][rows].float(),
+            centers=parts["centers"][rows].float(),
+            region=parts["region"][rows].long(),
+            extent=parts["extent"][rows],
+            spectrum=parts["spectrum"][rows].float(),
+            embedding=parts["embedding"][rows],
+        )
+
+    def _answers(self, rows: Tensor, scores: Tensor) -> tuple[Answer, ...]:
+        header = self.library.header
+        return tuple(
+            Answer(
+                rank,
+                float(score),
+                header.ids[row],
+                header.captions[row][0],
+                header.categories[row],
+                header.files[row],
+                row,
+            )
+            for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), 1)
+        )
+
+    def _fitting(self, shape: PointHierarchy, k: int, watch: Stopwatch) -> tuple[FittingCaption, ...]:
+        """Captions that fit a shape, batch ``[1]``: the nearest by embedding, in HAF's order."""
+        texts, scale = self.library.texts, self.model.logit_scale
+        with watch.stage("memory"):
+            similarity = texts["embedding"] @ shape.embedding[0]
+            rows = similarity.topk(min(max(k, self._candidates), len(similarity))).indices
+            evidence = self._evidence(texts, rows, shape, scale)
+        with watch.stage("rerank"):
+            text = TextEmbedding(
+                texts["tokens"][rows].float(),
+                texts["mask"][rows],
+                texts["quantities"][rows],
+                texts["embedding"][rows],
+            )
+            only = torch.zeros(len(rows), 1, dtype=torch.int64)
+            attention = self.model.attend(text, shape, only, library=evidence)
+            scores = self._by_shape.scores(attention)[:, 0]
+            best = scores.argsort(descending=True, stable=True)[:k]
+        names = self.library.header.texts
+        pairs = zip(rows[best].tolist(), scores[best].tolist(), strict=True)
+        return tuple(FittingCaption(rank, score, names[row]) for rank, (row, score) in enumerate(pairs, 1))
+
+    def _evidence(
+        self, texts: dict[str, Tensor], rows: Tensor, shape: PointHierarchy, scale: Tensor
+    ) -> LibraryEvidence | None:
+        """What known pairs say of captions at ``rows`` ``[C]`` with one shape."""
+        memory = self.library.memory
+        if memory is None:
+            return None
+        recall = pair_recall(
+            texts["embedding"][rows],
+            shape.embedding,
+            texts["recalled"][rows],
+            memory.recall(shape.embedding, "shape"),
+            scale,
+        )
+        hubness = texts["hubness"][rows] if "hubness" in texts else torch.zeros_like(recall)
+        context = torch.zeros(len(rows), len(CONTEXT))
+        return LibraryEvidence(recall.unsqueeze(1), hubness.unsqueeze(1), context, batch_size=[len(rows)])
+
+
+def _model(run: Path, header: LibraryHeader, state: dict[str, Any]) -> AlignmentModel:
+    """The run's model, in evaluation mode.
+
+    Raises:
+        UserError: Its code has changed.
+    """
+    model = AlignmentModel(ModelConfig(**header.model), state["text_width"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"run={run}: the model's code has changed since ({line[:120]}…)") from error
+    return model.eval().requires_grad_(False)
+
+
+def _opened(
+    run: Path, dataset: Path | None, place: Path, results: dict[str, Any], device: torch.device
+) -> LibraryFiles:
+    """The library of a run, made where there is none or where the run was trained since."""
+    content = results["dataset"]["hash"] if dataset is None else _dataset_hash(dataset)
+    with (place / checkpoint.TENSORS).open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    key = f"{VERSION} {content} {weights}"
+    folder = run / SEARCH / content[:16]
+    found = open_library(folder, key)
+    if found is not None:
+        return found
+    if not os.access(run, os.W_OK):
+        raise UserError(
+            f"run={run}: its library cannot be kept there; copy the folder to where you may write"
+        )
+    from experiments.shape_search.make_library import make_library  # what trains a model is slow to load
+
+    (run / SEARCH).mkdir(exist_ok=True)
+    with FileLock(run / SEARCH / ".library.lock"):
+        found = open_library(folder, key)
+        if found is None:
+            make_library(run, dataset, folder, key, device)
+            found = open_library(folder, key)
+    if found is None:
+        raise UserError(f"{folder}: the library that was just made cannot be read; is the disk full?")
+    return found
+
+
+def _dataset_hash(folder: Path) -> str:
+    """Content hash of a dataset, without opening it.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(f"dataset={folder}: no dataset there; give a folder that align3d.build wrote")
+    found = read_json(path).get("hash")
+    if not isinstance(found, str):
+        raise UserError(f"dataset={folder}: its manifest.json names no hash; build it again")
+    return found
