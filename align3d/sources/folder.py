@@ -125,9 +125,17 @@ class FolderSource:
             if path in kept
         ]
 
-    def item_of(self, file: str, caption: str) -> Item:
-        """An item for one file below the root, whatever the captions file says of it."""
-        return Item(file, ((caption,), {}, "", file))
+    def item_of(self, file: str, caption: str, *, unit_m: float | None = None, up: str | None = None) -> Item:
+        """An item for one file below the root, whatever the captions file says of it.
+
+        Args:
+            file: Path of the file, relative to the root.
+            caption: Its caption.
+            unit_m: Unit of the file in meters, whatever its format says; None leaves that to the format.
+            up: Axis that points up, likewise.
+        """
+        given = {"unit": None if unit_m is None else repr(float(unit_m)), "up": up}
+        return Item(file, ((caption,), {k: v for k, v in given.items() if v is not None}, "", file))
 
     def read(self, item: Item, points: int, seed: int) -> Record:
         """Sample one file's surface, or resample its cloud."""

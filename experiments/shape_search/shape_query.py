@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from align3d.errors import DataError, RejectedItem, UserError
 from align3d.record import Record
 from align3d.sources.folder import FolderSource
 from align3d.sources.kicad import KicadSource
-from align3d.sources.surface import formats
+from align3d.sources.meshes.scene_readers import formats
 from experiments.shape_search.library_files import LibraryHeader
 from models import AlignmentModel, ModelConfig, PointHierarchy, prepare_shapes
 
@@ -75,17 +74,16 @@ def read_shape(path: Path, points: int, *, unit_m: float | None = None, up: str 
     if suffix not in readable and suffix != VRML:
         known = ", ".join(sorted({*readable, VRML}))
         raise UserError(f"shape={path}: format {suffix!r} is not read; known: {known}")
-    given: dict[str, Any] = {"unit_m": unit_m, "up": up}
-    given = {name: own for name, own in given.items() if own is not None}
     by_kicad = suffix == VRML and suffix not in readable
+    given = [name for name, value in (("unit_m", unit_m), ("up", up)) if value is not None]
     if by_kicad and given:
         raise UserError(f"shape={path}: read in KiCad's unit with z up; leave out {' and '.join(given)}")
     try:
         if by_kicad:
             kicad = KicadSource()
             return kicad.read(kicad.item_of(path, path.stem), points, 0)
-        source = FolderSource(path.parent, **given)
-        return source.read(source.item_of(path.name, path.stem), points, 0)
+        source = FolderSource(path.parent)
+        return source.read(source.item_of(path.name, path.stem, unit_m=unit_m, up=up), points, 0)
     except RejectedItem as error:
         raise UserError(f"shape={path}: {error.reason}") from error
     except DataError as error:

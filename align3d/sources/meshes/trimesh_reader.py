@@ -23,6 +23,8 @@ from align3d.sources.meshes.texture_images import UnreadableImage, pixels
 
 #: Formats in which points without faces are meant as a cloud; elsewhere they are a mesh that lost its faces.
 _CLOUD_FORMATS = frozenset({".ply", ".xyz"})
+#: Formats that come as glTF, which is in meters, from the library that reads them.
+_IN_METERS = frozenset({".step", ".stp"})
 
 
 def formats() -> frozenset[str]:
@@ -64,7 +66,8 @@ def read_with_trimesh(path: Path, root: Path) -> Scene:
     only_clouds = not any(isinstance(part, MeshPart) for part in parts)
     if nodes and only_clouds and (not parts or path.suffix.lower() not in _CLOUD_FORMATS):
         raise RejectedItem("mesh without faces")
-    return Scene(tuple(parts), tuple(lost), _unit_m(scene.units))
+    unit_m = 1.0 if path.suffix.lower() in _IN_METERS else _unit_m(scene.units)
+    return Scene(tuple(parts), tuple(lost), unit_m)
 
 
 def _unit_m(name: str | None) -> float | None:
