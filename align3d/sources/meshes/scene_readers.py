@@ -7,14 +7,22 @@ from pathlib import Path
 
 from align3d.errors import RejectedItem
 from align3d.sources.meshes import trimesh_reader
+from align3d.sources.meshes.obj import read_obj
 from align3d.sources.meshes.scene import Scene
 
-READERS: dict[str, Callable[[Path, Path], Scene]] = {}
+READERS: dict[str, Callable[[Path, Path], Scene]] = {".obj": read_obj}
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
 Arguments: the path, and the root that files which it names must lie below."""
 
-MODULES = ("scene", "scene_readers", "texture_images", "linked_files", "trimesh_reader")
+MODULES = (
+    "scene",
+    "scene_readers",
+    "texture_images",
+    "linked_files",
+    "trimesh_reader",
+    *("obj", "mtl", "number_lines", "polygons", "color_range", "text_encoding"),
+)
 """Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
 
 
