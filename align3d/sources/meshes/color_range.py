@@ -18,7 +18,7 @@ class UnknownRange(Exception):
 
 
 def to_255(values: NDArray[Any]) -> Floats:
-    """Color values as numbers in 0..255.
+    """Color values as whole numbers in 0..255.
 
     Bytes are what they are. Otherwise the largest value of the file decides: below 2, values are in 0 to 1;
     up to 255, in 0 to 255; up to 65535, of 16 bits.
@@ -45,4 +45,4 @@ def to_255(values: NDArray[Any]) -> Floats:
     if most > 65535.0:
         raise UnknownRange(f"a color of {most:g}, expected numbers in 0 to 1 or in 0 to 255")
     scale = 255.0 if most < _OVERBRIGHT else 1.0 if most <= 255.0 else 255.0 / 65535.0
-    return np.minimum(colors * scale, 255.0)
+    return np.round(np.minimum(colors * scale, 255.0))

@@ -8,9 +8,10 @@ from pathlib import Path
 from align3d.errors import RejectedItem
 from align3d.sources.meshes import trimesh_reader
 from align3d.sources.meshes.obj import read_obj
+from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import Scene
 
-READERS: dict[str, Callable[[Path, Path], Scene]] = {".obj": read_obj}
+READERS: dict[str, Callable[[Path, Path], Scene]] = {".obj": read_obj, ".ply": read_ply}
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
 Arguments: the path, and the root that files which it names must lie below."""
@@ -21,7 +22,8 @@ MODULES = (
     "texture_images",
     "linked_files",
     "trimesh_reader",
-    *("obj", "mtl", "number_lines", "polygons", "color_range", "text_encoding"),
+    *("obj", "mtl", "ply", "ply_elements"),
+    *("number_lines", "polygons", "color_range", "text_encoding"),
 )
 """Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
 
