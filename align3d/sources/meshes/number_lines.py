@@ -125,6 +125,8 @@ def parse_integers(text: bytes) -> Ints:
 
 
 def _parse(words: bytes, kind: type[float]) -> NDArray[Any]:
+    if not words or words.isspace():  # of which numpy would make a number
+        return np.empty(0, dtype=np.float64 if kind is float else np.int64)
     try:
         with warnings.catch_warnings():  # numpy before 2.4 warns where later ones raise
             warnings.simplefilter("error", DeprecationWarning)

@@ -8,10 +8,15 @@ from pathlib import Path
 from align3d.errors import RejectedItem
 from align3d.sources.meshes import trimesh_reader
 from align3d.sources.meshes.obj import read_obj
+from align3d.sources.meshes.off import read_off
 from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import Scene
 
-READERS: dict[str, Callable[[Path, Path], Scene]] = {".obj": read_obj, ".ply": read_ply}
+READERS: dict[str, Callable[[Path, Path], Scene]] = {
+    ".obj": read_obj,
+    ".ply": read_ply,
+    ".off": read_off,
+}
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
 Arguments: the path, and the root that files which it names must lie below."""
@@ -22,7 +27,7 @@ MODULES = (
     "texture_images",
     "linked_files",
     "trimesh_reader",
-    *("obj", "mtl", "ply", "ply_elements"),
+    *("obj", "mtl", "ply", "ply_elements", "off"),
     *("number_lines", "polygons", "color_range", "text_encoding"),
 )
 """Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
