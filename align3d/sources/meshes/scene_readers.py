@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from align3d.errors import RejectedItem
-from align3d.sources.meshes import trimesh_reader
+from align3d.sources.meshes import trimesh_reader, xyz
 from align3d.sources.meshes.obj import read_obj
 from align3d.sources.meshes.off import read_off
 from align3d.sources.meshes.ply import read_ply
@@ -16,6 +16,7 @@ READERS: dict[str, Callable[[Path, Path], Scene]] = {
     ".obj": read_obj,
     ".ply": read_ply,
     ".off": read_off,
+    **dict.fromkeys(xyz.SUFFIXES, xyz.read_xyz),
 }
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
@@ -27,7 +28,7 @@ MODULES = (
     "texture_images",
     "linked_files",
     "trimesh_reader",
-    *("obj", "mtl", "ply", "ply_elements", "off"),
+    *("obj", "mtl", "ply", "ply_elements", "off", "xyz"),
     *("number_lines", "polygons", "color_range", "text_encoding"),
 )
 """Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
