@@ -1,4 +1,4 @@
-"""Captions files: CSV, JSONL or Parquet rows ``path, caption[, category, license, up]``."""
+"""Captions files: CSV, JSONL or Parquet rows ``path, caption[, category, license, up, unit]``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from align3d.captions import unique_captions
 from align3d.errors import DataError
 
 REQUIRED = ("path", "caption")
-OPTIONAL = ("category", "license", "up")
+OPTIONAL = ("category", "license", "up", "unit")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 

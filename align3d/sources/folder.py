@@ -19,21 +19,28 @@ from align3d.sources.surface import read_points
 
 #: glTF fixes its up axis (glTF 2.0, section 3.4); other formats leave it open.
 _UP_OF_FORMAT = {".glb": "y", ".gltf": "y"}
+_METERS = {
+    **{"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "um": 1e-6, "µm": 1e-6, "μm": 1e-6, "km": 1000.0},
+    **{"in": 0.0254, "inch": 0.0254, "ft": 0.3048, "yd": 0.9144, "mil": 0.0254e-3},
+}
+"""Meters of a unit that a captions file may name."""
 
 
 @register("folder")
 class FolderSource:
     """Meshes and clouds in any format that trimesh reads, with a file of captions.
 
-    The captions file has rows ``path, caption[, category, license, up]``; paths are relative to the root,
-    several rows of a path are several captions. Shapes are turned so that z is up: from the row's ``up``,
-    else the setting, else the format's own (glTF: y), else z.
+    The captions file has rows ``path, caption[, category, license, up, unit]``; paths are relative to the
+    root, several rows of a path are several captions. Shapes are turned so that z is up: from the row's
+    ``up``, else the setting, else the format's own (glTF: y), else z. Lengths are in the row's ``unit``
+    (``mm``, ``in``, or a number of meters), else in the unit that the file or its format fixes (glTF:
+    meters), else in that of the setting.
 
     Args:
         root: Folder of the files.
-        captions: Captions file (``path,caption[,category,license,up]``), absolute or relative to the root;
-            None: ``captions.csv``, ``captions.jsonl`` or ``captions.parquet`` in the root.
-        unit_m: Unit of the files in meters: 0.001 for millimeters.
+        captions: Captions file (``path,caption[,category,license,up,unit]``), absolute or relative to the
+            root; None: ``captions.csv``, ``captions.jsonl`` or ``captions.parquet`` in the root.
+        unit_m: Unit in meters, such as 0.001 for millimeters, of files whose row and format do not say.
         up: Axis that points up in files whose row does not say; None: y for glTF, else z.
         size: Largest number of shapes, a fair sample of the files that have captions (the first by the hash
             of their path); None: all.
@@ -127,8 +134,10 @@ class FolderSource:
         if values.get("up", "z") not in AXES:
             raise RejectedItem(f"up={values['up']!r} in the captions file, expected x, y or z")
         up = values.get("up") or self.up or _UP_OF_FORMAT.get(path.suffix.lower(), "z")
+        unit_m = _meters(values["unit"]) if "unit" in values else None
         found = read_points(path, points, item_generator(seed, item.id), self.root)
-        extent = np.abs(rotate_up(found.corners[1] - found.corners[0], up)) * self.unit_m
+        unit_m = unit_m or found.unit_m or self.unit_m
+        extent = np.abs(rotate_up(found.corners[1] - found.corners[0], up)) * unit_m
         return Record(
             id=item.id,
             source=self.name,
@@ -176,3 +185,20 @@ class FolderSource:
         if file.suffix.lower() not in readable:
             return f"format {file.suffix!r} is not read; known: {', '.join(sorted(readable))}"
         return ""
+
+
+def _meters(unit: str) -> float:
+    """Meters of a unit, by its name or as a number.
+
+    Raises:
+        RejectedItem: The captions file names something else.
+    """
+    try:
+        meters = _METERS[unit] if unit in _METERS else float(unit)
+    except ValueError:
+        meters = 0.0
+    if not 0.0 < meters < 1e9:
+        raise RejectedItem(
+            f"unit={unit!r} in the captions file, expected m, cm, mm, in, ft or a number of meters"
+        )
+    return meters

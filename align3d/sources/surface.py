@@ -50,7 +50,8 @@ def read_points(path: Path, count: int, rng: np.random.Generator, root: Path | N
     Raises:
         RejectedItem: The file cannot be read, or holds no surface and no cloud.
     """
-    return sample_scene(read_scene(path, path.parent if root is None else root), count, rng)
+    with np.errstate(all="ignore"):  # what is NaN or infinite is rejected below
+        return sample_scene(read_scene(path, path.parent if root is None else root), count, rng)
 
 
 def sample_scene(scene: Scene, count: int, rng: np.random.Generator) -> ColoredPoints:

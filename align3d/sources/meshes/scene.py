@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
+_NUMBERED = re.compile(r"(?:geometry|mesh|object|default)?[_.]?\d*", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Texture:
@@ -21,16 +24,18 @@ class Texture:
 
     Attributes:
         image: u8[H, W, 3], the upper row first. Parts that share an image share the array.
-        uv: f64[V, 2], each vertex's place in it: u to the right, v upwards, repeated outside 0..1.
+        uv: f64[V, 2], each vertex's place in it: u to the right, v upwards.
+        wrap: What lies outside 0..1 along u and along v: "repeat", "mirror" or "clamp".
     """
 
     image: Bytes
     uv: Floats
+    wrap: tuple[str, str] = ("repeat", "repeat")
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Colors of a part's surface: the product of all that is given, gray where nothing is.
+    """Colors of a part's surface: the product of all that is given, and the glow; gray where nothing is.
 
     Attributes:
         factor: f64[3] in 0..255, a material's color.
@@ -57,29 +62,33 @@ class Appearance:
         Returns:
             u8[P, 3].
         """
-        layers = self._layers(face, corners, weights)
-        product = layers[0] if layers else np.full((len(face), 3), float(MISSING_COLOR))
-        for layer in layers[1:]:
-            product = product * (layer / 255.0)
-        if self.glow is not None:
-            for layer in (glow := self.glow._layers(face, corners, weights))[1:]:
-                glow[0] = glow[0] * (layer / 255.0)
-            product = product + glow[0] if glow else product
-        return np.round(np.clip(product, 0.0, 255.0)).astype(np.uint8)
+        light = [
+            color
+            for one in (self, self.glow)
+            if one is not None and (color := one._product(face, corners, weights)) is not None
+        ]
+        if not light:
+            return np.full((len(face), 3), MISSING_COLOR, dtype=np.uint8)
+        return np.round(np.clip(np.sum(light, axis=0), 0.0, 255.0)).astype(np.uint8)
 
-    def _layers(self, face: Ints, corners: Ints, weights: Floats) -> list[Floats]:
-        """What is given, each f64[P, 3] in 0..255."""
-        layers = []
+    def _product(self, face: Ints, corners: Ints, weights: Floats) -> Floats | None:
+        """Product of what is given without the glow, f64[P, 3] in 0..255; None where nothing is."""
+        layers: list[Floats] = []
         if self.texture is not None:
             uv = np.einsum("pk,pkc->pc", weights, self.texture.uv[corners])
-            layers.append(texels(self.texture.image, uv))
+            layers.append(texels(self.texture.image, uv, self.texture.wrap))
         if self.factor is not None:
             layers.append(np.broadcast_to(self.factor, (len(face), 3)).astype(np.float64))
         if self.vertex_colors is not None:
             layers.append(np.einsum("pk,pkc->pc", weights, self.vertex_colors[corners].astype(np.float64)))
         if self.face_colors is not None:
             layers.append(self.face_colors[face].astype(np.float64))
-        return layers
+        if not layers:
+            return None
+        product = layers[0]
+        for layer in layers[1:]:
+            product = product * (layer / 255.0)
+        return product
 
 
 @dataclass(frozen=True)
@@ -129,10 +138,24 @@ class Scene:
     unit_m: float | None = None
 
 
-def texels(image: Bytes, uv: Floats) -> Floats:
-    """The pixels at texture coordinates [P, 2] (v upwards, repeated outside 0..1): f64[P, 3]."""
+def given_name(name: str, file_name: str) -> str:
+    """A part's name; empty where a program made it up (the file's own, ``geometry_0``)."""
+    return "" if name == file_name or _NUMBERED.fullmatch(name) else name
+
+
+def texels(image: Bytes, uv: Floats, wrap: tuple[str, str] = ("repeat", "repeat")) -> Floats:
+    """The pixels at texture coordinates [P, 2], see `Texture`: f64[P, 3]."""
     height, width = image.shape[:2]
-    wrapped = np.nan_to_num(uv) % 1.0
-    column = np.minimum((wrapped[:, 0] * width).astype(np.int64), width - 1)
-    row = np.minimum(((1.0 - wrapped[:, 1]) * height).astype(np.int64), height - 1)
+    u, v = (_wrapped(np.nan_to_num(uv[:, axis]), wrap[axis]) for axis in (0, 1))
+    column = np.minimum((u * width).astype(np.int64), width - 1)
+    row = np.minimum(((1.0 - v) * height).astype(np.int64), height - 1)
     return image[row, column].astype(np.float64)
+
+
+def _wrapped(place: Floats, wrap: str) -> Floats:
+    """Coordinates [P] within 0..1."""
+    if wrap == "clamp":
+        return np.clip(place, 0.0, 1.0)
+    if wrap == "mirror":
+        return 1.0 - np.abs(place % 2.0 - 1.0)
+    return place % 1.0

@@ -7,30 +7,25 @@ from pathlib import Path
 
 from align3d.errors import RejectedItem
 from align3d.sources.meshes import trimesh_reader, xyz
+from align3d.sources.meshes.gltf_reader import read_gltf
 from align3d.sources.meshes.obj import read_obj
 from align3d.sources.meshes.off import read_off
 from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import Scene
 
 READERS: dict[str, Callable[[Path, Path], Scene]] = {
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
     ".obj": read_obj,
-    ".ply": read_ply,
     ".off": read_off,
+    ".ply": read_ply,
     **dict.fromkeys(xyz.SUFFIXES, xyz.read_xyz),
 }
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.
 
 Arguments: the path, and the root that files which it names must lie below."""
 
-MODULES = (
-    "scene",
-    "scene_readers",
-    "texture_images",
-    "linked_files",
-    "trimesh_reader",
-    *("obj", "mtl", "ply", "ply_elements", "off", "xyz"),
-    *("number_lines", "polygons", "color_range", "text_encoding"),
-)
+MODULES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
 """Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
 
 

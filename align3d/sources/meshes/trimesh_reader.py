@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,20 @@ import numpy as np
 
 from align3d.errors import RejectedItem
 from align3d.record import MISSING_COLOR
-from align3d.sources.meshes.scene import Appearance, Bytes, CloudPart, Floats, MeshPart, Scene, Texture
+from align3d.sources.meshes.scene import (
+    Appearance,
+    Bytes,
+    CloudPart,
+    Floats,
+    MeshPart,
+    Scene,
+    Texture,
+    given_name,
+)
 from align3d.sources.meshes.texture_images import UnreadableImage, pixels
 
 #: Formats in which points without faces are meant as a cloud; elsewhere they are a mesh that lost its faces.
-_CLOUD_FORMATS = frozenset({".ply", ".xyz", ".glb", ".gltf"})
-_NUMBERED = re.compile(r"(?:geometry|mesh|object|default)?[_.]?\d*", re.IGNORECASE)
+_CLOUD_FORMATS = frozenset({".ply", ".xyz"})
 
 
 def formats() -> frozenset[str]:
@@ -46,7 +53,7 @@ def read_with_trimesh(path: Path, root: Path) -> Scene:
     for node in nodes:
         matrix, geometry_name = scene.graph[node]
         geometry = scene.geometry[geometry_name]
-        name = _given_name(str(geometry_name), path.name)
+        name = given_name(str(geometry_name), path.name)
         if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
             vertices = _placed(geometry.vertices, np.asarray(matrix))
             faces = np.asarray(geometry.faces, dtype=np.int64)
@@ -57,12 +64,14 @@ def read_with_trimesh(path: Path, root: Path) -> Scene:
     only_clouds = not any(isinstance(part, MeshPart) for part in parts)
     if nodes and only_clouds and (not parts or path.suffix.lower() not in _CLOUD_FORMATS):
         raise RejectedItem("mesh without faces")
-    return Scene(tuple(parts), tuple(lost))
+    return Scene(tuple(parts), tuple(lost), _unit_m(scene.units))
 
 
-def _given_name(name: str, file_name: str) -> str:
-    """A geometry's name; empty where a reader made it up (the file's own, ``geometry_0``)."""
-    return "" if name == file_name or _NUMBERED.fullmatch(name) else name
+def _unit_m(name: str | None) -> float | None:
+    """Meters of the unit that a file names, as 3MF and COLLADA do."""
+    import trimesh
+
+    return None if name is None else float(trimesh.units.unit_conversion(name, "meters"))
 
 
 def _placed(vertices: Any, matrix: Floats) -> Floats:

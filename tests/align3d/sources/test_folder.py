@@ -17,6 +17,7 @@ from PIL import Image
 from align3d.errors import DataError, RejectedItem
 from align3d.record import Record, check_record
 from align3d.sources import make_source
+from align3d.sources.meshes.trimesh_reader import _unit_m
 
 P = 256
 
@@ -79,8 +80,8 @@ def test_glb_scene_is_flattened_with_names_as_parts(tmp_path: Path) -> None:
     scene.add_geometry(body, geom_name="body")
     scene.export(tmp_path / "jar.glb")
     captions(tmp_path, "jar.glb,a jar")
-    record = read(tmp_path, "jar.glb", unit_m=0.01)
-    np.testing.assert_allclose(record.size_m, [0.01, 0.01, 0.06], rtol=1e-5)
+    record = read(tmp_path, "jar.glb")
+    np.testing.assert_allclose(record.size_m, [1, 1, 6], rtol=1e-5)
     assert set(record.part_names) == {"lid", "body"}
     is_lid = record.part == record.part_names.index("lid")
     assert (is_lid == (record.points[:, 2] > 0)).all()
@@ -141,6 +142,37 @@ def test_up_of_the_row_then_of_the_setting(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path, "a.stl", up="y").size_m, [2, 3, 1], rtol=1e-5)
     np.testing.assert_allclose(read(tmp_path, "b.stl", up="y").size_m, [1, 4, 2], rtol=1e-5)
     np.testing.assert_allclose(read(tmp_path, "b.stl").size_m, [1, 2, 4], rtol=1e-5)
+
+
+def test_unit_of_the_row_then_of_the_format_then_of_the_setting(tmp_path: Path) -> None:
+    box = trimesh.creation.box([1, 2, 3])
+    for name in ("a.glb", "a.stl", "b.glb", "b.stl", "c.stl", "d.stl"):
+        box.export(tmp_path / name)
+    rows = [
+        "a.glb,first,",
+        "a.stl,second,",
+        "b.glb,third,mm",
+        "b.stl,fourth,in",
+        "c.stl,fifth,0.5",
+        "d.stl,x,ell",
+    ]
+    captions(tmp_path, *rows, header="path,caption,unit")
+    for name, expected in (
+        ("a.glb", [1, 3, 2]),  # y is up in glTF, and its unit the meter
+        ("a.stl", [0.01, 0.02, 0.03]),
+        ("b.glb", [0.001, 0.003, 0.002]),
+        ("b.stl", [0.0254, 0.0508, 0.0762]),
+        ("c.stl", [0.5, 1, 1.5]),
+    ):
+        np.testing.assert_allclose(read(tmp_path, name, unit_m=0.01).size_m, expected, rtol=1e-5)
+    assert "unit='ell' in the captions file, expected m, cm, mm" in rejection(tmp_path, "d.stl")
+
+
+@pytest.mark.parametrize(
+    ("unit", "meters"), [(None, None), ("millimeters", 0.001), ("0.01 * meters", 0.01), ("inches", 0.0254)]
+)
+def test_a_unit_that_a_file_names_goes_before_the_setting(unit: str | None, meters: float | None) -> None:
+    assert _unit_m(unit) == (None if meters is None else pytest.approx(meters))
 
 
 ROWS = [
