@@ -31,18 +31,21 @@ class Material:
         image: u8[H, W, 3], its map_Kd.
         scale: Factors of u and v, of the option -s.
         offset: What is added to u and v then, of the option -o.
+        wrap: What lies outside of the image, of the option -clamp; see `Texture`.
     """
 
     color: Floats | None = None
     image: Bytes | None = None
     scale: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
+    wrap: str = "repeat"
 
     def texture(self, uv: Floats) -> Appearance:
         """What colors a surface with texture coordinates f64[V, 2]: the image alone, as viewers show it."""
         if self.image is None:
             return Appearance(factor=self.color)
-        return Appearance(texture=Texture(self.image, uv * np.array(self.scale) + np.array(self.offset)))
+        placed = uv * np.array(self.scale) + np.array(self.offset)
+        return Appearance(texture=Texture(self.image, placed, (self.wrap, self.wrap)))
 
 
 class MaterialLibraries:
@@ -126,7 +129,9 @@ class MaterialLibraries:
                 break  # a file whose name begins so
             value = value[match.end() :]
             if option in _WORD_OPTIONS:
-                value = value.partition(" ")[2].strip()
+                word, _, value = value.partition(" ")
+                if option == "-clamp" and word.lower() == "on":
+                    material.wrap = "clamp"
                 continue
             numbers: list[float] = []
             while len(numbers) < _NUMBERS_OF_OPTION[option]:

@@ -13,7 +13,7 @@ from align3d.errors import RejectedItem
 from align3d.sources.meshes.scene import Bytes, Floats, Ints
 
 _NEWLINE, _BLANK = 10, 32
-_PADDING = 8  # newlines after the text, so that the first bytes of every line can be looked at
+_PADDING = 16  # newlines after the text, so that the first word of every line can be looked at
 
 
 @dataclass(frozen=True)

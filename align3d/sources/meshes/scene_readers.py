@@ -12,6 +12,7 @@ from align3d.sources.meshes.obj import read_obj
 from align3d.sources.meshes.off import read_off
 from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import Scene
+from align3d.sources.meshes.stl import read_stl
 
 READERS: dict[str, Callable[[Path, Path], Scene]] = {
     ".glb": read_gltf,
@@ -19,6 +20,7 @@ READERS: dict[str, Callable[[Path, Path], Scene]] = {
     ".obj": read_obj,
     ".off": read_off,
     ".ply": read_ply,
+    ".stl": read_stl,
     **dict.fromkeys(xyz.SUFFIXES, xyz.read_xyz),
 }
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.

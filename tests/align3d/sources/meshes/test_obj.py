@@ -171,6 +171,8 @@ def test_scale_and_offset_of_an_image(tmp_path: Path) -> None:
     Image.fromarray(image).save(tmp_path / "strip.png")
     found = read(tmp_path, TEXTURED, a_mtl="newmtl a\nmap_Kd -s 0.25 1 1 -o 0.5 0 strip.png\n")
     assert colors(found) == {(30, 0, 0)}
+    found = read(tmp_path, TEXTURED, a_mtl="newmtl a\nmap_Kd -clamp on -o 1 strip.png\n")
+    assert colors(found) == {(40, 0, 0)}
     found = read(tmp_path, TEXTURED, a_mtl="newmtl a\nmap_Kd -s 2 1 strip.png\n")
     x = found.points[:, 0]
     expected = 10 * (1 + np.floor(x * 8) % 4)
