@@ -80,6 +80,8 @@ class FolderSource:
             hash_code(
                 "align3d.sources.folder",
                 "align3d.sources.surface",
+                "align3d.sources.vrml",
+                "align3d.sources.vrml_nodes",
                 *(f"align3d.sources.meshes.{name}" for name in MODULES),
             ),
         ]

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from align3d.errors import RejectedItem
 from align3d.sources.meshes.color_range import UnknownRange, to_255
 from align3d.sources.meshes.linked_files import UnreadableLink, find_linked
 from align3d.sources.meshes.scene import Appearance, Bytes, Floats, Texture
@@ -84,7 +85,7 @@ class MaterialLibraries:
     def _read_file(self, library: Path) -> None:
         try:
             text = plain_text(library.read_bytes())
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, RejectedItem) as error:
             self.complete = False
             self.lost.append(f"material library {library.name!r} cannot be read: {error}")
             return

@@ -13,6 +13,7 @@ from align3d.sources.meshes.off import read_off
 from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import Scene
 from align3d.sources.meshes.stl import read_stl
+from align3d.sources.meshes.vrml_scene import read_wrl
 
 READERS: dict[str, Callable[[Path, Path], Scene]] = {
     ".glb": read_gltf,
@@ -21,6 +22,8 @@ READERS: dict[str, Callable[[Path, Path], Scene]] = {
     ".off": read_off,
     ".ply": read_ply,
     ".stl": read_stl,
+    ".vrml": read_wrl,
+    ".wrl": read_wrl,
     **dict.fromkeys(xyz.SUFFIXES, xyz.read_xyz),
 }
 """Readers of the formats that have one of their own, by suffix; trimesh reads all others.

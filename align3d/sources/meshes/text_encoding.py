@@ -6,8 +6,9 @@ import codecs
 import re
 from collections.abc import Sequence
 
+from align3d.errors import RejectedItem
+
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_WORD = re.compile(rb"[^\x00-\x20]*[\x80-\xff][^\x00-\x20]*")
 _HIGH = re.compile(rb"[\x80-\xff]+")
 
 
@@ -15,10 +16,13 @@ def plain_text(data: bytes) -> bytes:
     """A text's bytes without byte order mark, in an encoding of which ASCII is a part, lines ended by LF.
 
     Raises:
-        UnicodeDecodeError: A mark of UTF-16, and bytes that are not.
+        RejectedItem: A mark of UTF-16, and bytes that are not.
     """
     if data.startswith(_UTF_16):
-        data = data.decode("utf-16").encode("utf-8")
+        try:
+            data = data.decode("utf-16").encode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RejectedItem("a text that begins as UTF-16 and is not: damaged or truncated?") from error
     data = data.removeprefix(codecs.BOM_UTF8)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -42,7 +46,7 @@ def _encoding(text: bytes) -> str:
         pass
     else:
         return "utf-8"
-    words = _WORD.findall(text)
+    words = [word for word in text.split() if not word.isascii()]
     runs = [run for word in words for run in _HIGH.findall(word)]
     pairs = [run[k : k + 2] for run in runs for k in range(0, len(run), 2)]
     # The common characters of GB 2312 begin with B0 to D7, accented small letters of both code pages with E0.
