@@ -95,11 +95,9 @@ def _ascii(text: bytes, file_name: str) -> Scene:
     if not len(cut.polygon):
         raise RejectedItem("mesh without faces")
     solids = np.flatnonzero(lines.begin_with(b"solid"))
-    names = decode_names([text[lines.starts[k] : lines.ends[k]][len(b"solid") :].strip() for k in solids])
+    found = decode_names([text[lines.starts[k] : lines.ends[k]][len(b"solid") :].strip() for k in solids])
+    names = [given_name(name, file_name) for name in found] or [""]
     solid = np.maximum(np.searchsorted(solids, loops[cut.polygon]) - 1, 0)
     return Scene(
-        tuple(
-            MeshPart(given_name(names[number], file_name), vertices, cut.corners[solid == number])
-            for number in np.unique(solid)
-        )
+        tuple(MeshPart(names[number], vertices, cut.corners[solid == number]) for number in np.unique(solid))
     )

@@ -98,7 +98,7 @@ class _Header:
             comment = line.startswith(_COMMENT)
             line = line if comment else line.partition(b"#")[0].strip()
             words = [word for word in _SEPARATORS.split(line.lstrip(b"#/;% ")) if word]
-            if line and not comment and all(_is_number(word) for word in words):
+            if words and not comment and all(_is_number(word) for word in words):
                 if len(words) > 1:
                     return cls(position, names, points, *_punctuation(line))
                 points = int(words[0]) if words[0].isdigit() and len(words[0]) < 19 else None
