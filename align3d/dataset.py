@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from align3d.errors import DataError
-from align3d.record import Rejection
+from align3d.record import ColorLoss, Rejection
 from align3d.splits import split_indices
-from align3d.store import REJECTIONS, Manifest, file_hash
+from align3d.store import LOST_COLORS, REJECTIONS, Manifest, file_hash
 
 if TYPE_CHECKING:
     import datasets
@@ -120,6 +120,14 @@ class ShapeDataset:
         """Items that the build left out, and why."""
         with open(self.path / REJECTIONS, encoding="utf-8") as file:
             return [Rejection(**json.loads(line)) for line in file]
+
+    @cached_property
+    def lost_colors(self) -> list[ColorLoss]:
+        """Shapes that lack colors which their files give, and why, a line for each reason."""
+        if not self.manifest.lost_colors:
+            return []
+        with open(self.path / LOST_COLORS, encoding="utf-8") as file:
+            return [ColorLoss(**json.loads(line)) for line in file]
 
     def points(self, indices: ArrayLike | range | slice) -> NDArray[np.float16]:
         """Points in the unit sphere, f16[n, P, 3]."""

@@ -16,25 +16,24 @@ import multiprocessing
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from align3d.console.interrupts import held_back
 from align3d.console.progress import Tracker
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError
 from align3d.hashing import hash_code, hash_json, hash_lines
 from align3d.locking import locked
-from align3d.shards import ShardResult, ShardTask, run_in_worker, start_worker
+from align3d.shards import ShardResult, ShardTask
 from align3d.sources import Item, Source, make_source, setting_names, source_class
 from align3d.store import (
+    LOST_COLORS,
     MANIFEST,
     REJECTIONS,
     SCHEMA,
@@ -44,6 +43,7 @@ from align3d.store import (
     write_hugging_face,
     write_text,
 )
+from align3d.workers import Workers, read_alone
 
 _PLAN = "plan.json"
 _MIN_SHARD, _MAX_SHARD, _SHARDS = 128, 4096, 64
@@ -84,12 +84,15 @@ def build(
         out: Folder of the dataset. An older dataset there is replaced when the new one is complete.
         points: Points of a shape, P.
         seed: Seed of the sampling.
-        workers: Processes that read; 1 reads in this process; None: as many as cores may be used.
+        workers: Processes that read; an item that crashes one is rejected by name. 1 reads in this process;
+            None: as many as cores may be used.
         progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
 
     Raises:
         DataError: Wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for itself
+        sys.exit(f'{sys.argv[0]} needs `if __name__ == "__main__":` around its own code')
     out = Path(out)
     if not out.name:
         raise DataError(f"out={out}: expected the name of a folder")
@@ -204,45 +207,21 @@ def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: Track
             results[index] = result
             bar.skip(len(items))
     missing = [index for index in range(len(shards)) if index not in results]
-    if workers == 1 or len(missing) <= 1:
-        for index in missing:
-            results[index] = task.run(index, shards[index], bar.advance)
+    if workers > 1 and (len(missing) > 1 or _can_crash(task.source)):
+        results |= Workers(task, shards, min(workers, len(missing)), bar.advance).run(missing)
     else:
-        _run_parallel(task, shards, missing, min(workers, len(missing)), bar, results)
+        for index in missing:
+            known = {}
+            if (place := task.position(index)) is not None:  # where an earlier build died
+                item = shards[index][place]
+                known = {item.id: read_alone(task, item)}
+            results[index] = task.run(index, shards[index], known, bar.advance)
     return [results[index] for index in range(len(shards))]
 
 
-def _run_parallel(
-    task: ShardTask,
-    shards: list[Sequence[Item]],
-    missing: list[int],
-    workers: int,
-    bar: Tracker,
-    results: dict[int, ShardResult],
-) -> None:
-    queue = list(reversed(missing))
-    running: dict[Future[tuple[int, ShardResult]], int] = {}
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(task,))
-    try:
-        while queue or running:
-            while queue and len(running) < workers + 1:  # few at a time, so that memory stays flat
-                index = queue.pop()
-                with held_back():  # a worker may be started here
-                    running[pool.submit(run_in_worker, index, shards[index])] = index
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                index = running.pop(future)
-                results[index] = future.result()[1]
-                bar.advance(len(shards[index]))
-    except BrokenProcessPool as error:
-        first = shards[min(running.values(), default=0)][0].id
-        raise DataError(
-            f"data={task.source.name}: a worker process died (out of memory, or a crash in a reader), among "
-            f"the items from {first!r} on; what is finished is kept; run with workers=1 to see the cause"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _can_crash(source: Source) -> bool:
+    """Whether a source is to be read in a process of its own even where one process is enough."""
+    return getattr(source, "can_crash", type(source).__module__ != "__main__")
 
 
 def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> None:
@@ -266,6 +245,9 @@ def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[Shard
         shards.append(shard)
     lines = [json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejections]
     write_text(new / REJECTIONS, "".join(lines))
+    losses = [loss for result in results for loss in result.lost_colors]
+    lines = [json.dumps(asdict(loss), ensure_ascii=False) + "\n" for loss in losses]
+    write_text(new / LOST_COLORS, "".join(lines))
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
@@ -277,6 +259,7 @@ def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[Shard
         rows=sum(shard.rows for shard in shards),
         rejected=len(rejections),
         shards=tuple(shards),
+        lost_colors=len({loss.item for loss in losses}),
     )
     write_hugging_face(new, task.points, manifest)
     manifest.write(new)

@@ -33,6 +33,8 @@ class Record:
         license: SPDX name where there is one.
         content_hash: SHA-256 hex of what determines the shape (the mesh file's bytes, the canonical JSON of
             parameters), never of sampled floats: it decides the split.
+        lost_colors: Why colors of the source were dropped, a line each; listed by the build, not stored with
+            the shape.
     """
 
     id: str
@@ -47,11 +49,20 @@ class Record:
     up_axis: str
     license: str
     content_hash: str
+    lost_colors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rejection:
     """An item that did not become a record, and why."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ColorLoss:
+    """A shape that lacks colors which its source gives, and why."""
 
     item: str
     reason: str

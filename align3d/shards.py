@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pyarrow as pa
 
 from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
-from align3d.record import Record, Rejection, check_record
+from align3d.record import ColorLoss, Record, Rejection, check_record
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard, write_text
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class ShardResult:
     file: ShardInfo | None
     up_axes: tuple[str, ...]
     rejections: tuple[Rejection, ...]
+    lost_colors: tuple[ColorLoss, ...]
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,72 @@ class ShardTask:
         """The shard's Arrow file, and the note that says it is finished."""
         return self.folder / f"data-{index:05d}.arrow", self.folder / f"data-{index:05d}.json"
 
+    def mark(self, index: int) -> Path:
+        """The file that says which of a shard's items is being read; it outlives a process that dies."""
+        return self.folder / f"data-{index:05d}.reading"
+
+    def position(self, index: int) -> int | None:
+        """The place in its shard of the item that is being read, or was when a process died; else None."""
+        try:
+            return int(self.mark(index).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def outcome(self, item: Item) -> Record | Rejection:
+        """Read one item. Whatever its reader raises is the item's rejection."""
+        try:
+            record = self.source.read(item, self.points, self.seed)
+            check_record(record, self.points)
+            return record
+        except KeyboardInterrupt:
+            raise
+        except RejectedItem as rejected:
+            reason = rejected.reason
+        except BaseException as error:  # readers of compiled code have panics that are no Exception
+            _logger.debug("reading %s", item.id, exc_info=True)
+            reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return Rejection(item.id, reason.encode("utf-8", "backslashreplace").decode())
+
     def run(
-        self, index: int, items: Sequence[Item], advance: Callable[[int], Any] = lambda n: None
+        self,
+        index: int,
+        items: Sequence[Item],
+        known: Mapping[str, Record | Rejection] | None = None,
+        advance: Callable[[int], Any] = lambda n: None,
     ) -> ShardResult:
-        """Read the items, in their order, and write the shard; the note comes last."""
-        records: list[Record] = []
-        rejections: list[Rejection] = []
-        for item in items:
-            try:
-                record = self.source.read(item, self.points, self.seed)
-                check_record(record, self.points)
-                records.append(record)
-            except RejectedItem as rejected:
-                rejections.append(Rejection(item.id, rejected.reason))
-            advance(1)
+        """Read the items, in their order, and write the shard; the note comes last.
+
+        Args:
+            index: Number of the shard.
+            items: Its items.
+            known: What came of some of them before, by their id.
+            advance: Called with 1 after each item.
+        """
+        outcomes: list[Record | Rejection] = []
+        mark = self.mark(index)
+        try:
+            with open(mark, "wb", buffering=0) as file:
+                for number, item in enumerate(items):
+                    if known and item.id in known:
+                        outcomes.append(known[item.id])
+                    else:
+                        file.seek(0)
+                        file.write(b"%d" % number)
+                        outcomes.append(self.outcome(item))
+                    advance(1)
+            result = self._write(index, outcomes)
+        finally:
+            mark.unlink(missing_ok=True)
+        return result
+
+    def _write(self, index: int, outcomes: Sequence[Record | Rejection]) -> ShardResult:
         data, note = self.paths(index)
+        records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
         result = ShardResult(
             file=write_shard(data, records, self.schema) if records else None,
             up_axes=tuple(sorted({record.up_axis for record in records})),
-            rejections=tuple(rejections),
+            rejections=tuple(outcome for outcome in outcomes if isinstance(outcome, Rejection)),
+            lost_colors=tuple(ColorLoss(record.id, why) for record in records for why in record.lost_colors),
         )
         write_text(note, json.dumps(asdict(result)))
         return result
@@ -73,6 +124,7 @@ class ShardTask:
                 file=file,
                 up_axes=tuple(content["up_axes"]),
                 rejections=tuple(Rejection(**rejection) for rejection in content["rejections"]),
+                lost_colors=tuple(ColorLoss(**loss) for loss in content["lost_colors"]),
             )
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # not begun, or cut off while the note was written
@@ -91,8 +143,17 @@ def start_worker(task: ShardTask) -> None:
     _TASK = task
 
 
-def run_in_worker(index: int, items: Sequence[Item]) -> tuple[int, ShardResult]:
-    """One shard, in a worker process that ``start_worker`` prepared."""
+def run_in_worker(index: int, items: Sequence[Item], known: Mapping[str, Record | Rejection]) -> ShardResult:
+    """One shard, in a worker process that ``start_worker`` prepared; see `ShardTask.run`."""
+    return _task().run(index, items, known)
+
+
+def read_in_worker(item: Item) -> Record | Rejection:
+    """One item alone, in a worker process that ``start_worker`` prepared."""
+    return _task().outcome(item)
+
+
+def _task() -> ShardTask:
     if _TASK is None:
-        raise RuntimeError("run_in_worker called before start_worker")
-    return index, _TASK.run(index, items)
+        raise RuntimeError("a worker process that start_worker has not prepared")
+    return _TASK

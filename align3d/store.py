@@ -1,9 +1,9 @@
 """Layout of a dataset on disk: Arrow shards as ``datasets`` writes them, and our manifest.
 
 A folder holds ``data-*.arrow``, ``state.json`` and ``dataset_info.json`` (so that
-``datasets.load_from_disk`` opens it), ``rejections.jsonl``, and ``manifest.json``, which says what the rest
-must be. Points, colors and parts are lists of fixed size, so that a memory-mapped column is a numpy array
-without a copy.
+``datasets.load_from_disk`` opens it), ``rejections.jsonl``, ``lost_colors.jsonl``, and ``manifest.json``,
+which says what the rest must be. Points, colors and parts are lists of fixed size, so that a memory-mapped
+column is a numpy array without a copy.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from align3d.record import Record
 SCHEMA = 1
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.jsonl"
+LOST_COLORS = "lost_colors.jsonl"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Manifest:
         rows: Number of shapes.
         rejected: Number of rejections.
         shards: The Arrow files, in the order of the rows.
+        lost_colors: Number of shapes whose colors were dropped, all or some.
     """
 
     schema: int
@@ -65,6 +67,7 @@ class Manifest:
     rows: int
     rejected: int
     shards: tuple[ShardInfo, ...]
+    lost_colors: int = 0
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json`` with a checksum of its own."""

@@ -33,7 +33,8 @@ class Source(Protocol):
     """A source of shapes. Its constructor's keyword arguments are its settings.
 
     A source may also have a method ``rejected() -> list[Rejection]`` for what ``items()`` had to leave out
-    (a caption without a file, a file without a caption).
+    (a caption without a file, a file without a caption), and say ``can_crash = False`` where no item can end
+    the process that reads it: then a small build has no process of its own.
     """
 
     name: ClassVar[str]

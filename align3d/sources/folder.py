@@ -14,7 +14,7 @@ from align3d.record import AXES, Record
 from align3d.sampling import normalize, rotate_up
 from align3d.sources import Item, register
 from align3d.sources.caption_file import Entry, find_captions_file, read_captions
-from align3d.sources.meshes.scene_readers import MODULES, formats
+from align3d.sources.meshes.scene_readers import formats, readers_fingerprint
 from align3d.sources.surface import read_points
 
 #: glTF fixes its up axis (glTF 2.0, section 3.4); other formats leave it open.
@@ -77,13 +77,8 @@ class FolderSource:
         captions = self._captions_file()
         lines = [
             f"folder {self.unit_m!r} {self.up} {self.size}",
-            hash_code(
-                "align3d.sources.folder",
-                "align3d.sources.surface",
-                "align3d.sources.vrml",
-                "align3d.sources.vrml_nodes",
-                *(f"align3d.sources.meshes.{name}" for name in MODULES),
-            ),
+            hash_code("align3d.sources.folder", "align3d.sources.surface"),
+            readers_fingerprint(),
         ]
         try:
             lines.append(hash_bytes(captions.read_bytes()))
@@ -153,6 +148,7 @@ class FolderSource:
             up_axis="z",
             license=values.get("license", ""),
             content_hash=content_hash,
+            lost_colors=found.lost,
         )
 
     def _captions_file(self) -> Path:

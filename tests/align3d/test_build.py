@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from align3d.dataset import ShapeDataset
 from align3d.errors import DataError
 from align3d.pipeline import build, default_cache, load_or_build
 from align3d.sources import SOURCES
+from align3d.workers import CRASH
 from tests.align3d.toy_source import Boxes
 
 HERE = Path(__file__).parent
@@ -186,11 +188,94 @@ def test_an_interrupt_while_a_command_imports_is_one_line(tmp_path: Path, comman
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
 
 
-def test_a_worker_that_dies_is_told_and_its_build_goes_on(reference: ShapeDataset, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data=boxes: a worker process died .* run with workers=1"):
-        build(Boxes(300, die_at=299), tmp_path / "boxes", points=32, workers=2)
-    dataset = build(Boxes(300), tmp_path / "boxes", points=32, workers=1)
+@pytest.mark.parametrize(("size", "die_at"), [(300, 299), (20, 3)])
+def test_an_item_that_kills_its_worker_is_rejected_alone(tmp_path: Path, size: int, die_at: int) -> None:
+    dataset = build(Boxes(size, die_at=die_at), tmp_path / "boxes", points=32, workers=2)
+    expected = [f"box-{n:04d}" for n in range(size) if n % 7 != 6 and n != die_at]
+    assert dataset.ids == expected
+    crashed = [rejection.item for rejection in dataset.rejections if rejection.reason == CRASH]
+    assert crashed == [f"box-{die_at:04d}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["boxes"]
+
+
+def test_several_items_kill_their_workers(tmp_path: Path) -> None:
+    dataset = build(Boxes(140, die_every=131), tmp_path / "boxes", points=8, workers=2)
+    assert [r.item for r in dataset.rejections if r.reason == CRASH] == ["box-0001", "box-0132"]
+
+
+def test_an_item_that_killed_its_worker_once_is_kept(reference: ShapeDataset, tmp_path: Path) -> None:
+    source = Boxes(300, die_at=200, died=str(tmp_path / "died"))
+    dataset = build(source, tmp_path / "boxes", points=32, workers=2)
+    assert (tmp_path / "died").exists()
     assert contents(dataset.path) == contents(reference.path)
+
+
+def test_a_build_in_one_process_that_died_goes_on_behind_the_item(tmp_path: Path) -> None:
+    arguments = ["source=toy_source:Boxes", "size=20", f"out={tmp_path / 'boxes'}", "points=8", "workers=1"]
+    command = [sys.executable, "-m", "align3d.build", *arguments, "die_at=4"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+    runs = [subprocess.run(command, env=environment, capture_output=True, text=True) for _ in range(2)]
+    assert [run.returncode for run in runs] == [-signal.SIGKILL, 0]
+    assert "17 of 8 points" in runs[1].stdout
+    assert [r.item for r in ShapeDataset.load(tmp_path / "boxes").rejections if r.reason == CRASH] == [
+        "box-0004"
+    ]
+
+
+def test_a_worker_that_cannot_start_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from tests.align3d.toy_source import Boxes\nfrom align3d.pipeline import build\n"
+        f"build(Boxes(20), {str(tmp_path / 'boxes')!r}, points=8, workers=2)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count('needs `if __name__ == "__main__":` around its own code') == 1
+    assert "a worker process died before it read anything" in done.stderr
+
+
+class Panic(BaseException):
+    """As those of compiled readers."""
+
+
+class Raises(Boxes):
+    kinds = (ValueError("bad\nvalue \ud800"), MemoryError(), SystemExit(3), Panic("index out of range"))
+
+    def read(self, item, points, seed):  # type: ignore[no-untyped-def]
+        if item.payload < len(self.kinds):
+            raise self.kinds[item.payload]
+        return super().read(item, points, seed)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whatever_a_reader_raises_is_the_rejection_of_its_item(tmp_path: Path, workers: int) -> None:
+    dataset = build(Raises(6), tmp_path / "boxes", points=16, workers=workers)
+    assert dataset.ids == ["box-0004", "box-0005"]
+    assert [rejection.reason for rejection in dataset.rejections] == [
+        "cannot be read: ValueError: bad value \\ud800",
+        "cannot be read: MemoryError: ",
+        "cannot be read: SystemExit: 3",
+        "cannot be read: Panic: index out of range",
+    ]
+
+
+class Gray(Boxes):
+    def read(self, item, points, seed):  # type: ignore[no-untyped-def]
+        record = super().read(item, points, seed)
+        lost = ("texture 'a': cut", "texture 'b': cut") if item.payload % 2 else ()
+        return replace(record, lost_colors=lost)
+
+
+def test_lost_colors_are_listed_by_shape(tmp_path: Path) -> None:
+    dataset = build(Gray(6), tmp_path / "boxes", points=16, workers=1)
+    assert dataset.manifest.lost_colors == 3
+    assert [(loss.item, loss.reason) for loss in dataset.lost_colors[:3]] == [
+        ("box-0001", "texture 'a': cut"),
+        ("box-0001", "texture 'b': cut"),
+        ("box-0003", "texture 'a': cut"),
+    ]
+    assert len(ShapeDataset.load(dataset.path).lost_colors) == 6
 
 
 def test_leftovers_of_another_build_are_not_used(reference: ShapeDataset, tmp_path: Path) -> None:

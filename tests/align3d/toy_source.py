@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +23,21 @@ FACES = np.array([[a, b, c] for quad in QUADS for a, b, c in (quad[:3], [quad[0]
 class Boxes:
     name: ClassVar[str] = "boxes"
 
-    def __init__(self, size: int = 10, stop_at: int | None = None, die_at: int | None = None) -> None:
-        self.size, self.stop_at, self.die_at = size, stop_at, die_at
+    def __init__(
+        self,
+        size: int = 10,
+        stop_at: int | None = None,
+        die_at: int | None = None,
+        die_every: int | None = None,
+        died: str | None = None,
+    ) -> None:
+        self.size, self.stop_at, self.die_at, self.die_every, self.died = (
+            size,
+            stop_at,
+            die_at,
+            die_every,
+            died,
+        )
 
     def fingerprint(self) -> str:
         return hash_json(["boxes", self.size])
@@ -34,8 +49,11 @@ class Boxes:
         number = int(item.payload)
         if number == self.stop_at:
             raise KeyboardInterrupt
-        if number == self.die_at:
-            os._exit(1)  # as a crash in a reader would
+        is_fatal = number == self.die_at or (self.die_every and number % self.die_every == 1)
+        if is_fatal and not (self.died and Path(self.died).exists()):
+            if self.died:  # the first time alone
+                Path(self.died).touch()
+            os.kill(os.getpid(), signal.SIGKILL)  # as a crash in a reader would, or the kernel
         if number % 7 == 6:
             raise RejectedItem("a box of no size")
         size = [1.0 + number % 3, 1.0 + number % 5, 0.5]

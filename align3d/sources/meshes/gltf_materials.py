@@ -51,7 +51,7 @@ class Materials:
         if "material" not in primitive:
             return Appearance(vertex_colors=tints)
         material = self._file.entry("materials", primitive["material"])
-        name = repr(material.get("name") or f"number {primitive['material']}")
+        name = repr(material.get("name") or primitive["material"])
         base, factor_key, texture_key = _base(material)
         if "KHR_techniques_webgl" in material.get("extensions", {}) and not base:
             self.lost[f"material {name} is colored by KHR_techniques_webgl, which is not read"] = None

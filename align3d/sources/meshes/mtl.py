@@ -49,24 +49,32 @@ class Material:
         return Appearance(texture=Texture(self.image, placed, (self.wrap, self.wrap)))
 
 
+@dataclass
+class _Entry:
+    """Lines of a material: the library that it stands in, and the values of its Kd and map_Kd."""
+
+    library: Path
+    kd: str | None = None
+    map_kd: str | None = None
+
+
 class MaterialLibraries:
-    """Materials of the libraries that an OBJ file names.
+    """Materials of the libraries that an OBJ file names; images are read when a face has them.
 
     Args:
         path: The OBJ file.
         root: Folder that all named files must lie below.
 
     Attributes:
-        materials: Materials by name.
         lost: Why colors were dropped, a line each.
-        complete: Whether all libraries were read.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root = path, root
-        self.materials: dict[str, Material] = {}
         self.lost: list[str] = []
-        self.complete = True
+        self._complete = True
+        self._entries: dict[str, _Entry] = {}
+        self._materials: dict[str, Material] = {}
         self._images: dict[Path, Bytes] = {}
 
     def read(self, name: str) -> None:
@@ -79,26 +87,41 @@ class MaterialLibraries:
                 for one in names:
                     self.read(one)
             else:
-                self.complete = False
+                self._complete = False
                 self.lost.append(f"material library: {error}")
+
+    def material(self, name: str) -> Material:
+        """The material of a name; one without a color where the libraries have none, or the name is empty."""
+        if name not in self._materials:
+            found = self._materials[name] = Material()
+            entry = self._entries.get(name)
+            if entry is None:
+                if name and self._complete:
+                    self.lost.append(f"material {name!r} is in no material library")
+            else:
+                if entry.kd is not None:
+                    self._set_color(found, entry.kd)
+                if entry.map_kd is not None:
+                    self._set_image(entry.library, found, entry.map_kd)
+        return self._materials[name]
 
     def _read_file(self, library: Path) -> None:
         try:
             text = plain_text(library.read_bytes())
         except (OSError, RejectedItem) as error:
-            self.complete = False
+            self._complete = False
             self.lost.append(f"material library {library.name!r} cannot be read: {error}")
             return
-        current = Material()
+        current = _Entry(library)
         for line in decode_names(text.split(b"\n")):
             words = line.split(None, 1)
             keyword, value = words[0].lower() if words else "", words[1].strip() if len(words) > 1 else ""
             if keyword == "newmtl":
-                current = self.materials[value] = Material()
+                current = self._entries[value] = _Entry(library)
             elif keyword == "kd":
-                self._set_color(current, value)
+                current.kd = value
             elif keyword == "map_kd":
-                self._set_image(library, current, value)
+                current.map_kd = value
 
     def _set_color(self, material: Material, value: str) -> None:
         words = value.split()

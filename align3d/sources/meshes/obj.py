@@ -210,11 +210,7 @@ class _Shape:
 
     def colored(self, corners: Ints, material: str, libraries: MaterialLibraries) -> list[MeshPart]:
         """The part's triangles i64[F, 3] (positions in the faces' corners) of one material."""
-        found = libraries.materials.get(material)
-        if found is None:
-            if material and libraries.complete:
-                libraries.lost.append(f"material {material!r} is in no material library")
-            found = Material()
+        found = libraries.material(material)
         vertex = self.faces.vertex[corners]
         if found.image is None:
             return [self._plain(vertex, found)]

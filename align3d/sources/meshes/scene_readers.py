@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from align3d.errors import RejectedItem
+from align3d.hashing import hash_code, hash_lines
 from align3d.sources.meshes import trimesh_reader, xyz
 from align3d.sources.meshes.gltf_reader import read_gltf
 from align3d.sources.meshes.obj import read_obj
@@ -13,6 +15,7 @@ from align3d.sources.meshes.off import read_off
 from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import Scene
 from align3d.sources.meshes.stl import read_stl
+from align3d.sources.meshes.texture_images import KTX2_READER
 from align3d.sources.meshes.vrml_scene import read_wrl
 
 READERS: dict[str, Callable[[Path, Path], Scene]] = {
@@ -30,13 +33,18 @@ READERS: dict[str, Callable[[Path, Path], Scene]] = {
 
 Arguments: the path, and the root that files which it names must lie below."""
 
-MODULES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
-"""Modules of this folder that determine what a scene holds, for fingerprints of datasets."""
-
 
 def formats() -> frozenset[str]:
     """Suffixes of the mesh formats that can be read here, such as ".glb"."""
     return trimesh_reader.formats() | frozenset(READERS)
+
+
+def readers_fingerprint() -> str:
+    """Sha256 of what decides, besides the files, what their scenes hold: code, formats, optional decoders."""
+    folder = Path(__file__).parent
+    modules = [f"{__package__}.{path.stem}" for path in sorted(folder.glob("*.py"))]
+    modules += ["align3d.sources.vrml", "align3d.sources.vrml_nodes"]
+    return hash_lines([hash_code(*modules), *sorted(formats()), f"ktx2 {find_spec(KTX2_READER) is not None}"])
 
 
 def read_scene(path: Path, root: Path) -> Scene:

@@ -14,7 +14,10 @@ from align3d.sources.meshes.scene import Bytes
 LARGEST_SIDE = 8192
 """Pixels along a texture's longer side; a larger one is read shrunk."""
 MOST_BYTES = 1 << 30
-"""Memory that decoding one image may take before it is shrunk."""
+"""Memory that decoding an image may take before it is shrunk."""
+KTX2_READER = "opengl_basisu"
+"""Package that reads images of KTX2, where it is installed."""
+_KTX2 = b"\xabKTX 20\xbb"
 _BYTES_PER_PIXEL = {
     "1": 1,
     "L": 1,
@@ -25,21 +28,22 @@ _BYTES_PER_PIXEL = {
     "PA": 4,
 }  # else 4, as Pillow has it
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, LookupError, struct.error, zlib.error, MemoryError)
-_KINDS = ((b"\xabKTX 20\xbb", "KTX2"), (b"\xabKTX 11\xbb", "KTX"), (b"DDS ", "DDS of an unknown kind"))
+_KINDS = ((_KTX2, "KTX2"), (b"\xabKTX 11\xbb", "KTX"), (b"DDS ", "DDS of an unknown kind"))
 
 
 class UnreadableImage(Exception):
     """An image that cannot be had. The message says why, in a few words."""
 
 
-def decode_image(data: bytes) -> Bytes:
-    """Decode an image of any format that Pillow reads.
+def decode_image(data: bytes, largest_side: int = LARGEST_SIDE, most_bytes: int = MOST_BYTES) -> Bytes:
+    """Decode an image of any format that Pillow reads, or of KTX2 where ``opengl-basisu`` is installed.
 
-    Gray of 16 bits is scaled to 8, alpha is left out. An image of more than `LARGEST_SIDE` pixels on a side
-    comes out shrunk by a whole factor.
+    Gray of 16 bits is scaled to 8, alpha is left out.
 
     Args:
         data: The image file's bytes.
+        largest_side: Most pixels on a side; a larger image comes out shrunk by a whole factor.
+        most_bytes: Most memory that decoding may take; a JPEG is decoded small, others are refused.
 
     Returns:
         u8[H, W, 3].
@@ -49,6 +53,8 @@ def decode_image(data: bytes) -> Bytes:
     """
     if not data:
         raise UnreadableImage("an empty image")
+    if data.startswith(_KTX2):
+        return _basis(data, largest_side)
     try:
         image = _open(data)
     except UnidentifiedImageError as error:
@@ -57,10 +63,10 @@ def decode_image(data: bytes) -> Bytes:
         raise UnreadableImage(what) from error
     except _PILLOW_ERRORS as error:
         raise UnreadableImage(f"a damaged image: {' '.join(str(error).split())[:120]}") from error
-    return pixels(image)
+    return pixels(image, largest_side, most_bytes)
 
 
-def pixels(image: Image.Image) -> Bytes:
+def pixels(image: Image.Image, largest_side: int = LARGEST_SIDE, most_bytes: int = MOST_BYTES) -> Bytes:
     """RGB of an image that may not have been decoded yet, see `decode_image`.
 
     Raises:
@@ -68,19 +74,44 @@ def pixels(image: Image.Image) -> Bytes:
     """
     width, height = image.size
     try:
-        if image.format == "JPEG" and max(width, height) > LARGEST_SIDE:
-            image.draft(image.mode, (LARGEST_SIDE // 2, LARGEST_SIDE // 2))
-        needed = image.size[0] * image.size[1] * _BYTES_PER_PIXEL.get(image.mode, 4)
-        if needed > MOST_BYTES:
+        if image.format == "JPEG" and max(width, height) > largest_side:
+            image.draft(image.mode, (largest_side // 2, largest_side // 2))
+        if image.size[0] * image.size[1] * _BYTES_PER_PIXEL.get(image.mode, 4) > most_bytes:
             raise UnreadableImage(
-                f"an image of {width} x {height} pixels, more than {MOST_BYTES >> 20} MiB when it is decoded"
+                f"an image of {width} x {height} pixels, more than {most_bytes >> 20} MiB when it is decoded"
             )
-        factor = -(-max(image.size) // LARGEST_SIDE)
+        factor = -(-max(image.size) // largest_side)
         if factor > 1:
-            image = image.convert("RGB" if image.mode in ("P", "PA") else None).reduce(factor)
+            image = _deep(image).reduce(factor)
         return _rgb(image)
     except _PILLOW_ERRORS as error:
         raise UnreadableImage(f"a damaged image: {' '.join(str(error).split())[:120]}") from error
+
+
+def _basis(data: bytes, largest_side: int) -> Bytes:
+    """RGB of a KTX2 image of Basis Universal, as glTF's ``KHR_texture_basisu`` has them: u8[H, W, 3]."""
+    try:
+        import opengl_basisu
+    except ImportError as error:
+        raise UnreadableImage("a KTX2 image; install opengl-basisu to read it") from error
+    try:
+        texture = opengl_basisu.open(data)
+        sides = [max(texture.width, texture.height) >> level for level in range(texture.levels)]
+        level = next((level for level, side in enumerate(sides) if side <= largest_side), None)
+        if level is None:
+            raise UnreadableImage(f"a KTX2 image of {texture.width} x {texture.height} pixels, too large")
+        return np.ascontiguousarray(texture.transcode("rgba8", level=level).data[:, :, :3])
+    except (ValueError, LookupError, MemoryError) as error:
+        raise UnreadableImage(f"a damaged or unknown KTX2 image: {error}") from error
+
+
+def _deep(image: Image.Image) -> Image.Image:
+    """The image in a mode whose pixels can be averaged, without alpha, which would weigh them."""
+    if image.mode.startswith("I;16"):
+        return image.convert("I")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "I", "F", "RGB") else image.convert("RGB")
 
 
 def _open(data: bytes) -> Image.Image:

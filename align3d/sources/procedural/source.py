@@ -54,6 +54,7 @@ class ProceduralSource:
     """
 
     name: ClassVar[str] = "procedural"
+    can_crash: ClassVar[bool] = False
 
     def __init__(
         self, size: int = 2400, seed: int = 0, twins: float = 0.5, families: Sequence[str] | str | None = None

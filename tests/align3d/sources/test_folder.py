@@ -14,6 +14,8 @@ import pytest
 import trimesh
 from PIL import Image
 
+from align3d.build import main
+from align3d.dataset import ShapeDataset
 from align3d.errors import DataError, RejectedItem
 from align3d.record import Record, check_record
 from align3d.sources import make_source
@@ -239,6 +241,39 @@ def test_a_file_cut_anywhere_never_ends_in_another_error(tmp_path: Path) -> None
         (item,) = [item for item in source.items() if item.id == "cut.glb"]
         with contextlib.suppress(RejectedItem):
             check_record(source.read(item, P, 0), P)
+
+
+def test_one_bad_file_never_ends_a_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "meshes"
+    root.mkdir()
+    for number in range(3):
+        trimesh.creation.box().export(root / f"{number}.stl")
+    textured_quad().export(root / "whole.glb")
+    data = (root / "whole.glb").read_bytes()
+    (root / "cut.glb").write_bytes(data[: len(data) // 2])
+    start = data.index(b"IDAT")
+    (root / "gray.glb").write_bytes(data[:start] + b"????" + data[start + 4 :])
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    noise.save(root / "image.png")
+    (root / "image.png").write_bytes((root / "image.png").read_bytes()[:1500])
+    (root / "cut.mtl").write_text("newmtl paint\nmap_Kd image.png\n")
+    (root / "paint.obj").write_text(
+        "mtllib cut.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl paint\nf 1/1 2/2 3/3\n"
+    )
+    names = sorted(path.name for path in root.iterdir() if path.suffix in (".stl", ".glb", ".obj"))
+    captions(root, *(f"{name},thing {number}" for number, name in enumerate(names)))
+    assert main(["source=folder", f"root={root}", f"out={tmp_path / 'data'}", "points=64", "workers=1"]) == 0
+    dataset = ShapeDataset.load(tmp_path / "data")
+    assert dataset.ids == ["0.stl", "1.stl", "2.stl", "gray.glb", "paint.obj", "whole.glb"]
+    assert [rejection.item for rejection in dataset.rejections] == ["cut.glb"]
+    assert "truncated" in dataset.rejections[0].reason
+    assert [loss.item for loss in dataset.lost_colors] == ["gray.glb", "paint.obj"]
+    assert dataset.manifest.lost_colors == 2
+    assert dataset.lost_colors[0].reason == "texture of material 0: not an image of a known format"
+    assert (dataset.colors([3, 4]) == 102).all()
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "colors lost" in printed
+    assert "paint.obj: map_Kd" in printed
 
 
 def test_what_lacks_its_other_half_is_rejected(tmp_path: Path) -> None:

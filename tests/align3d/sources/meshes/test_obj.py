@@ -165,6 +165,13 @@ def test_an_image_that_cannot_be_had_is_told(tmp_path: Path, name: str, reason: 
     assert colors(found) == {(255, 0, 0)}
 
 
+def test_what_no_face_has_is_not_missed(tmp_path: Path) -> None:
+    library = "newmtl other\nKd spectral x\nmap_Kd gone.png\nnewmtl a\nKd 0 1 0\n"
+    found = read(tmp_path, TEXTURED, a_mtl=library)
+    assert found.lost == ()
+    assert colors(found) == {(0, 255, 0)}
+
+
 def test_scale_and_offset_of_an_image(tmp_path: Path) -> None:
     image = np.zeros((1, 4, 3), dtype=np.uint8)
     image[0, :, 0] = [10, 20, 30, 40]
