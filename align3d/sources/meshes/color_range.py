@@ -45,4 +45,5 @@ def to_255(values: NDArray[Any]) -> Floats:
     if most > 65535.0:
         raise UnknownRange(f"a color of {most:g}, expected numbers in 0 to 1 or in 0 to 255")
     scale = 255.0 if most < _OVERBRIGHT else 1.0 if most <= 255.0 else 255.0 / 65535.0
-    return np.round(np.minimum(colors * scale, 255.0))
+    bounded: Floats = np.minimum(colors * scale, 255.0)
+    return np.round(bounded)

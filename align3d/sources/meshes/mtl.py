@@ -19,6 +19,7 @@ from align3d.sources.meshes.text_encoding import decode_names, plain_text
 from align3d.sources.meshes.texture_images import UnreadableImage, decode_image
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+_LONGEST_NAME = 4096
 _NUMBERS_OF_OPTION = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2, "-bm": 1, "-boost": 1, "-texres": 1}
 _WORD_OPTIONS = frozenset({"-blendu", "-blendv", "-cc", "-clamp", "-imfchan", "-type", "-colorspace"})
 
@@ -135,7 +136,7 @@ class MaterialLibraries:
             self.lost.append(f"Kd {value!r}: expected three numbers in 0 to 1")
 
     def _set_image(self, library: Path, material: Material, value: str) -> None:
-        name = self._without_options(material, value)
+        name = self._without_options(material, value[:_LONGEST_NAME])
         try:
             file = find_any_case(library, name, self.root)
             if file not in self._images:

@@ -56,8 +56,10 @@ class TextLines:
         self.data: Bytes = np.frombuffer(text + b"\n" * _PADDING, dtype=np.uint8)
         self.ends: Ints = np.flatnonzero(self.data == _NEWLINE)[: -_PADDING + 1]
         self.starts: Ints = np.concatenate([[0], self.ends[:-1] + 1])
-        while len(led := np.flatnonzero(_is_blank(self.data[self.starts]) & (self.starts < self.ends))):
-            self.starts[led] += 1
+        led = np.flatnonzero(_is_blank(self.data[self.starts]))
+        if len(led):
+            inked = np.flatnonzero(~_is_blank(self.data))
+            self.starts[led] = inked[np.searchsorted(inked, self.starts[led])]
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -124,7 +124,7 @@ class _Faces:
 def _absolute(index: Ints, is_element: NDArray[np.bool_], line: Ints) -> Ints:
     """Indices from 0 of indices from 1; negative ones count backwards from their line, 0 becomes -1."""
     if (index < 0).any():
-        seen = np.cumsum(is_element)[line]
+        seen = np.cumsum(is_element, dtype=np.int64)[line]
         index = np.where(index < 0, np.where(index >= -seen, seen + index + 1, _NOWHERE), index)
     return index - 1
 
@@ -227,9 +227,10 @@ class _Shape:
         return parts
 
     def _plain(self, vertex: Ints, material: Material) -> MeshPart:
-        """Colors of vertices, else the material's Kd, which writers of such colors leave at its default."""
-        if self.vertex_colors is not None:
-            return MeshPart(self.name, self.vertices, vertex, Appearance(vertex_colors=self.vertex_colors))
+        """Colors of vertices, whose writers leave Kd at a default; the Kd where all vertices are alike."""
+        colors = self.vertex_colors
+        if colors is not None and (material.color is None or np.ptp(colors, axis=0).any()):
+            return MeshPart(self.name, self.vertices, vertex, Appearance(vertex_colors=colors))
         return MeshPart(self.name, self.vertices, vertex, Appearance(factor=material.color))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from align3d.errors import RejectedItem
 
@@ -30,13 +31,13 @@ def plain_text(data: bytes) -> bytes:
 
 
 def decode_names(names: Sequence[bytes]) -> list[str]:
-    """Decode the names of one file, all in the same encoding.
+    """Decode the names of one file, all in the same encoding and in Unicode's composed form (NFC).
 
     That is UTF-8 where all of them are valid, else one by the shape of their words: GBK (Simplified Chinese),
     Windows-1251 (Cyrillic) or Windows-1252 (Western European). Detectors of charsets need sentences.
     """
     encoding = _encoding(b"\n".join(names))
-    return [name.decode(encoding, errors="replace") for name in names]
+    return [normalize("NFC", name.decode(encoding, errors="replace")) for name in names]
 
 
 def _encoding(text: bytes) -> str:

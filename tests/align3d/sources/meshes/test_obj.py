@@ -208,6 +208,13 @@ def test_names_in_older_encodings(tmp_path: Path, encoding: str, name: str) -> N
     assert colors(found) == {(0, 255, 0)}
 
 
+def test_names_of_another_unicode_form_are_the_same(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "grün")
+    found = read(tmp_path, f"mtllib a.mtl\nusemtl {decomposed}\n{V1}{F1}", a_mtl="newmtl grün\nKd 0 1 0\n")
+    assert found.part_names == ("grün",)
+    assert colors(found) == {(0, 255, 0)}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_byte_order_marks(tmp_path: Path, encoding: str) -> None:
     text = f"{V1}mtllib a.mtl\nusemtl grün\n{F1}"
@@ -246,6 +253,14 @@ def test_colors_of_vertices(tmp_path: Path, vertex: str, expected: tuple[int, in
     found = read(tmp_path, V1.replace(" 0\n", f" 0 {vertex}\n") + F1)
     assert colors(found) == {expected}
     assert found.lost == ()
+
+
+def test_colors_of_vertices_go_before_a_material_where_they_differ(tmp_path: Path) -> None:
+    text = "mtllib a.mtl\nusemtl a\n" + V1.replace(" 0\n", " 0 1 1 1\n") + F1
+    assert colors(read(tmp_path, text, a_mtl="newmtl a\nKd 0 1 0\n")) == {(0, 255, 0)}
+    assert colors(read(tmp_path, text, a_mtl="newmtl a\n")) == {(255, 255, 255)}
+    found = read(tmp_path, text.replace("1 1 1\n", "1 0 1\n", 1), a_mtl="newmtl a\nKd 0 1 0\n")
+    assert (found.colors[:, [0, 2]] == 255).all()
 
 
 def test_painted_vertices(tmp_path: Path) -> None:
