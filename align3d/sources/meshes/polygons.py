@@ -131,7 +131,7 @@ def _clip_ears(points: Floats, starts: Ints, sizes: Ints, normal: Floats) -> tup
     following = np.arange(len(polygon)) + 1
     following[end - 1] = end - sizes
     outline = np.abs(np.bincount(polygon, _cross(flat, flat[following]), minlength=len(sizes)))
-    agree = np.isclose(covered, outline, rtol=1e-6, atol=0.0) & (covered > 0.0)
+    agree = np.isclose(covered, outline, rtol=1e-6, atol=_SLACK)
     return Triangles(corner[triangles], owner, 0), int((~agree).sum())
 
 
