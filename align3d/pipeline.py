@@ -220,8 +220,17 @@ def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: Track
 
 
 def _can_crash(source: Source) -> bool:
-    """Whether a source is to be read in a process of its own even where one process is enough."""
-    return getattr(source, "can_crash", type(source).__module__ != "__main__")
+    """Whether a source is to be read in a process of its own even where one process is enough.
+
+    A script whose own code would run again in such a process, as it asks for no ``__name__``, gets none.
+    """
+    if not getattr(source, "can_crash", type(source).__module__ != "__main__"):
+        return False
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    try:
+        return script is None or "__name__" in Path(script).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
 
 
 def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> None:

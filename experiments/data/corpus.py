@@ -24,7 +24,7 @@ from align3d.console.progress import Tracker
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache, load_or_build
-from align3d.store import REJECTIONS
+from align3d.store import LOST_COLORS, REJECTIONS
 from experiments.console.writable import writable_folder
 from experiments.settings.schema import DataConfig, RunConfig
 from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes
@@ -138,7 +138,7 @@ def encoded_corpus(
 
 
 def _tell_left_out(dataset: ShapeDataset) -> None:
-    """One line on what of the source could not be used, and where the reasons are."""
+    """A line on the items and one on the colors that could not be used, and where the reasons are."""
     left_out = dataset.rejections
     if left_out:
         kinds = Counter(rejection.reason.partition(":")[0] for rejection in left_out).most_common(3)
@@ -146,6 +146,12 @@ def _tell_left_out(dataset: ShapeDataset) -> None:
         print(
             f"data={dataset.name}: {len(left_out)} of {len(dataset) + len(left_out)} items cannot be used "
             f"({named}; all in {dataset.path / REJECTIONS})",
+            file=sys.stderr,
+        )
+    if lost := dataset.lost_colors:
+        print(
+            f"data={dataset.name}: {dataset.manifest.lost_colors} of {len(dataset)} shapes lack colors of "
+            f"their files ({lost[0].item}: {lost[0].reason}; all in {dataset.path / LOST_COLORS})",
             file=sys.stderr,
         )
 
@@ -246,7 +252,8 @@ def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig, every:
 def _preparation_key(dataset: ShapeDataset, config: ModelConfig, indices: Tensor | None) -> str:
     """Changes with the shapes, the settings that matter and the code that prepares."""
     settings = {name: dataclasses.asdict(config)[name] for name in SHAPE_SETTINGS}
-    digest = hashlib.sha256(f"{dataset.hash} {sorted(settings.items())}".encode())
+    built_from = dataset.manifest.key  # other units, or other readers, of the same files
+    digest = hashlib.sha256(f"{dataset.hash} {built_from} {sorted(settings.items())}".encode())
     for module in (models.shapes, models.geometry, models.fourier):
         digest.update(Path(str(module.__file__)).read_bytes())
     if indices is not None:

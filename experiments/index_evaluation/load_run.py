@@ -18,8 +18,8 @@ from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS, CONFIG, RESULTS
 from experiments.run_folder.readers import read_results, read_yaml
-from experiments.settings import command
-from experiments.settings.schema import RunConfig, from_plain
+from experiments.settings.reading import CONF, from_plain
+from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 
 
@@ -90,7 +90,7 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         UserError: The file is damaged, or holds settings that there are no longer.
     """
-    defaults = OmegaConf.load(command.CONF / "config.yaml")
+    defaults = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(defaults, DictConfig)
     for key in ("defaults", "hydra"):
         defaults.pop(key)

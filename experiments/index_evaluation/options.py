@@ -14,7 +14,7 @@ from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError, did_you_mean
 from experiments.console import process
 from experiments.index_evaluation.memory_check import check_memory
-from experiments.settings.schema import import_modules
+from experiments.settings.reading import import_modules
 from models.rerank.cached_haf import Precision
 from retrieval.engines import ENGINES
 from retrieval.ers.backend import Backend

@@ -13,7 +13,7 @@ from align3d.console.arguments import values_of
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError
 from experiments.index_evaluation.options import Count, Positive, Strength
-from experiments.settings.schema import import_modules
+from experiments.settings.reading import import_modules
 
 Control = Literal["size", "captions", "wrong", "source", "popularity", "transductive", "cost"]
 CONTROLS: tuple[Control, ...] = (

@@ -36,9 +36,10 @@ from experiments.settings.overrides import (
     parse,
 )
 from experiments.settings.preflight import check_machine
+from experiments.settings.reading import from_hydra, from_plain
 from experiments.settings.resume import asks_to_resume, resumed_settings, similar_folder
 from experiments.settings.run_help import help_text
-from experiments.settings.schema import RunConfig, from_hydra, from_plain, register_sizes
+from experiments.settings.schema import RunConfig, register_sizes
 
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130

@@ -22,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from align3d.errors import UserError, closest, did_you_mean
-from experiments.settings.schema import SECTIONS, RunConfig, from_hydra
+from experiments.settings.reading import CONF, from_hydra
+from experiments.settings.schema import SECTIONS, RunConfig
 
-CONF = Path(__file__).parents[1] / "conf"
 RECIPES = "ablation"
 """Group of conf/ that holds the sweeps that have a name: ``+ablation=agents``."""
 OPTIONS = ("agent", "data", "model")

@@ -14,7 +14,7 @@ from align3d.errors import UserError, closest, did_you_mean
 from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_yaml
 from experiments.settings.changes import RUN_DIR, Change, differences, refuse, setting
-from experiments.settings.schema import outdated
+from experiments.settings.reading import outdated
 
 
 def asks_to_resume(overrides: Sequence[Override]) -> bool:

@@ -1,27 +1,19 @@
-"""Settings of a run: dataclasses that declare them and check what Hydra composed from experiments/conf."""
+"""Settings of a run: the dataclasses that declare them, with what each value may be."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
-import math
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-import align3d.sources
-from agents import AGENTS, make_agent
-from align3d.errors import DataError, UserError, did_you_mean, settings_of
+from align3d.errors import DataError
 from align3d.shifts import CLEAN, parse_shift
-from envs import FAMILIES, STOP, ActionCatalogue, AttentionDims, EnvConfig, RewardConfig
-from models import OBJECT_NODES
+from envs import STOP, EnvConfig, RewardConfig
 from models.config import SIZES, ModelConfig
 
 
@@ -86,8 +78,6 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ShiftName = Annotated[str, AfterValidator(_shift)]
 Shifts = Annotated[tuple[ShiftName, ...], BeforeValidator(_listed), AfterValidator(_different)]
 SomeShifts = Annotated[Shifts, AfterValidator(_some)]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -295,9 +285,6 @@ class RunConfig:
     resume: bool = False
 
 
-LIBRARY_FAMILIES = {"memory", "hubness", STOP}
-"""Families of actions that need known pairs, and ``stop``."""
-
 SECTIONS = {
     "data": DataConfig,
     "model": ModelConfig,
@@ -316,256 +303,3 @@ def register_sizes() -> None:
     store = ConfigStore.instance()
     for name, size in SIZES.items():
         store.store(group="model", name=name, node={"name": name, **dataclasses.asdict(size)})
-
-
-def from_hydra(config: DictConfig) -> RunConfig:
-    """Checks what Hydra composed.
-
-    Raises:
-        UserError: Naming the first setting that is wrong, and what was expected.
-    """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"{missing[0]} has no value; give one: {missing[0]}=VALUE")
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return from_plain({str(key): value for key, value in plain.items()})
-
-
-def from_plain(plain: dict[str, Any]) -> RunConfig:
-    """Checks settings given as nested plain dictionaries (from YAML or results.json).
-
-    Raises:
-        UserError: Naming the first setting that is wrong, and what was expected.
-    """
-    for name in SECTIONS:
-        if not isinstance(plain.get(name), dict):
-            raise UserError(
-                f"{name}={plain.get(name)}: expected the settings of {name}, as {name}.SETTING=VALUE"
-            )
-    rest = {key: value for key, value in plain.items() if key not in SECTIONS}
-    hints = typing.get_type_hints(RunConfig, include_extras=True)
-    for key, value in rest.items():  # first, as settings of sections are made from them
-        if key in hints:
-            _checked(hints[key], value, key)
-    import_modules(plain.get("imports") or [])
-    sections = {
-        "data": _data(plain["data"]),
-        "model": _typed(ModelConfig, {k: v for k, v in plain["model"].items() if k != "name"}, "model"),
-        "agent": _agent(plain["agent"]),
-        "train": _typed(TrainConfig, plain["train"], "train"),
-        "dap": _typed(DapConfig, plain["dap"], "dap"),
-        "env": _env(plain["env"], _typed(RewardConfig, plain["reward"], "reward")),
-        "eval": _typed(EvalConfig, plain["eval"], "eval"),
-    }
-    config = _typed(RunConfig, {**rest, **sections, "plain": plain}, "")
-    _check_together(config)
-    return config
-
-
-def outdated(plain: Mapping[str, Any]) -> str:
-    """Settings that another version of this program had and this one has not, or the other way round.
-
-    Args:
-        plain: Settings of a run, as its folder keeps them.
-
-    Returns:
-        What differs, in words; empty where nothing does. Settings of agents and sources of one's own may be
-        left out.
-    """
-    import_modules(plain.get("imports") or [])
-    known = {name: _names(schema) for name, schema in SECTIONS.items() if name not in ("agent", "data")}
-    known["env"] -= {"reward"}
-    known["model"] |= {"name"}
-    known[""] = _names(RunConfig) - {"plain"} | {"reward"}
-    faults = [
-        _compared(section, plain if not section else plain.get(section), names)
-        for section, names in known.items()
-    ]
-    for section, schema, find in (
-        ("agent", AgentConfig, AGENTS.get),
-        ("data", DataConfig, align3d.sources.source_class),
-    ):
-        values = plain.get(section) or {}
-        part = find(str(values.get("name")))
-        own = set() if part is None else {*inspect.signature(part).parameters}
-        ours = part is not None and part.__module__.startswith(("agents.", "align3d."))
-        names = _names(schema) - {"settings"}
-        faults.append(_compared(section, values, names | own, names | own if ours else names))
-    return "; ".join(filter(None, faults))
-
-
-def _compared(section: str, values: Any, known: set[str], needed: set[str] | None = None) -> str:
-    """Unknown and missing settings of a section, in words."""
-    there = set(values) if isinstance(values, Mapping) else set()
-    unknown, missing = sorted(there - known), sorted((known if needed is None else needed) - there)
-    words = [f"has {', '.join(unknown)}"] if unknown else []
-    words += [f"lacks {', '.join(missing)}"] if missing else []
-    return f"{section or 'it'} {' and '.join(words)}" if words else ""
-
-
-def _names(schema: type[Any]) -> set[str]:
-    return {field.name for field in dataclasses.fields(schema)}
-
-
-def import_modules(modules: Sequence[str]) -> None:
-    """Imports the user's modules, which register sources, agents, families and engines."""
-    for module in modules:
-        if not all(part.isidentifier() for part in module.split(".")):
-            raise UserError(
-                f"imports=[{module}]: expected names of modules, as in imports=[my_folder.my_module]"
-            )
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UserError(f"imports=[{module}]: {error}; run in the folder that holds it") from error
-
-
-def _check_together(config: RunConfig) -> None:
-    """Settings of two sections that must fit each other."""
-    train = config.train
-    if config.dap.folds == 1:
-        raise UserError("dap.folds=1: expected 0 (no cross-fitting) or at least 2 folds")
-    if train.batch_size % train.group:
-        raise UserError(
-            f"train.batch_size={train.batch_size}: expected a multiple of train.group={train.group}, "
-            f"the number of shapes that HAF compares; give both, as in "
-            f"train.batch_size={train.batch_size} train.group={_divisor(train.batch_size, train.group)}"
-        )
-    if config.data.points < config.model.points:
-        raise UserError(
-            f"data.points={config.data.points}: the model reads {config.model.points}; raise data.points "
-            "or choose a smaller model"
-        )
-    model, env = config.model, config.env
-    if config.memory == "off" and config.agent.name != "none" and set(env.families) <= LIBRARY_FAMILIES:
-        raise UserError(
-            f"memory=off: without known pairs env.families=[{','.join(env.families)}] has nothing to act on; "
-            "name others too, as in env.families=[level,temperature,token,stop], or choose agent=none"
-        )
-    dap = config.dap
-    if (
-        dap.mode == "distill"
-        and not dap.score_weight
-        and config.agent.name != "none"
-        and set(env.families) <= LIBRARY_FAMILIES
-    ):
-        raise UserError(
-            f"dap.mode=distill: env.families=[{','.join(env.families)}] change no attention to distill; "
-            "name others too, as in env.families=[level,temperature,token,stop], or give dap.score_weight=1"
-        )
-    layout = AttentionDims(
-        (model.patches, model.regions, OBJECT_NODES), model.heads, model.regions, env.token_groups
-    )
-    try:
-        ActionCatalogue(env.families, layout, env.limit, env.steps)
-    except ValueError as error:
-        raise UserError(f"env.{error}") from error
-
-
-def _divisor(number: int, most: int) -> int:
-    """The largest divisor from 2 to ``most``, or the number itself."""
-    return next((d for d in range(most, 1, -1) if number % d == 0), number)
-
-
-def _data(values: Mapping[str, Any]) -> DataConfig:
-    own, settings = _split(DataConfig, values)
-    config: DataConfig = _typed(DataConfig, {**own, "settings": settings}, "data")
-    for key in ("test", "reward"):
-        if getattr(config, key) >= 1 and getattr(config, key) % 1:
-            raise UserError(f"data.{key}={own[key]}: expected a whole number of shapes, or a share below 1")
-    source = align3d.sources.source_class(config.name)
-    given = {key: value for key, value in settings.items() if value is not None}
-    return dataclasses.replace(config, settings=_arguments(source, given, "data"))
-
-
-def _agent(values: Mapping[str, Any]) -> AgentConfig:
-    own, settings = _split(AgentConfig, values)
-    config: AgentConfig = _typed(AgentConfig, {**own, "settings": settings}, "agent")
-    if config.name not in AGENTS:
-        close = did_you_mean(config.name, AGENTS)
-        raise UserError(f"agent={config.name}: no such agent{close} (known: {', '.join(sorted(AGENTS))})")
-    own_settings = _arguments(AGENTS[config.name], settings, "agent")
-    with settings_of("agent"):
-        make_agent(config.name, budget=config.budget, **own_settings)
-    return dataclasses.replace(config, settings=own_settings)
-
-
-def _arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """Settings checked against the annotations of a constructor's arguments."""
-    hints = typing.get_type_hints(cls.__init__)
-    hints |= {"seed": Seed} if "seed" in hints else {}
-    known = [*inspect.signature(cls).parameters]
-    _no_unknown(values, known, section)
-    return {
-        key: _checked(hints[key], value, f"{section}.{key}") if key in hints else value
-        for key, value in values.items()
-    }
-
-
-def _checked(hint: Any, value: Any, name: str) -> Any:
-    try:
-        checked = TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        raise UserError(f"{name}={value}: expected {_expected(error)}") from error
-    if isinstance(checked, float) and math.isnan(checked):
-        raise UserError(f"{name}={value}: expected a number")
-    return checked
-
-
-def _expected(error: ValidationError) -> str:
-    first = error.errors()[0]
-    if first["type"] == "path_type":  # whose message names a class
-        return "a path"
-    return first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-
-
-def _env(values: Mapping[str, Any], reward: RewardConfig) -> EnvSettings:
-    families = [*FAMILIES, STOP]
-    named, steps = values.get("families"), values.get("steps") or {}
-    if isinstance(named, str):
-        raise UserError(f"env.families={named}: expected a list: env.families=[{named}]")
-    if not isinstance(steps, Mapping):
-        raise UserError(f"env.steps={steps}: expected sizes by family: +env.steps.level=0.3")
-    for family in named if isinstance(named, list) else ():
-        if family not in families:
-            close = did_you_mean(str(family), families)
-            raise UserError(f"env.families has {family!r}{close} (known: {', '.join(families)})")
-    _no_unknown(steps, FAMILIES, "env.steps")
-    return _typed(EnvSettings, {**values, "reward": reward}, "env")
-
-
-def _split(schema: type[Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values that the schema names, and the others."""
-    names = {field.name for field in dataclasses.fields(schema)}
-    own = {key: value for key, value in values.items() if key in names}
-    return own, {key: value for key, value in values.items() if key not in names}
-
-
-def _no_unknown(values: Mapping[str, Any], known: Any, section: str) -> None:
-    for key in values:
-        if key not in known:
-            close = did_you_mean(str(key), known)
-            raise UserError(
-                f"{section}.{key}: no such setting{close} (settings: {', '.join(sorted(set(known)))})"
-            )
-
-
-def _typed(schema: type[T], values: Mapping[str, Any], section: str) -> T:
-    """An instance of a dataclass, every value checked against its annotation."""
-    prefix = f"{section}." if section else ""
-    names = [field.name for field in dataclasses.fields(schema)]  # type: ignore[arg-type]
-    _no_unknown(values, names, section or "settings")
-    if schema.__module__ == __name__ and (left_out := [name for name in names if name not in values]):
-        raise UserError(f"{prefix}{left_out[0]} has no value; give one: {prefix}{left_out[0]}=VALUE")
-    if values.get("mode") is False:  # YAML reads a bare off as false
-        values = {**values, "mode": "off"}
-    try:
-        return TypeAdapter(schema).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = prefix + ".".join(str(part) for part in first["loc"])
-        message = _expected(error)
-        if not first["loc"]:  # from a dataclass's own check, which names the setting
-            raise UserError(message if message.startswith(prefix) else prefix + message) from error
-        raise UserError(f"{where}={first['input']}: expected {message}") from error

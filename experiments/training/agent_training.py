@@ -134,7 +134,9 @@ def show_search(session: Session, episodes: HardNegativeEpisodes) -> None:
     episode = episodes.take(rows.to(episodes.candidates.device))
     most = agent.tree(core, episode, draws).high.argmax()
     tree = agent.tree(core, episode[most.unsqueeze(0)], draws, _TRIES * core.actions)
-    picture = draw_search(tree, names=core.action_names, path=session.folder / SEARCH)
+    picture = draw_search(
+        tree, names=core.action_names, path=session.folder / SEARCH, criterion=agent.final_move
+    )
     session.journal.image(session.step, "search", picture)
 
 

@@ -45,7 +45,7 @@ def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
     """A hash of everything that determines the first ``steps`` of ``total`` steps."""
     train = {name: value for name, value in dataclasses.asdict(config.train).items() if name not in FREE}
     what = {
-        "data": corpus.dataset.hash,
+        "data": [corpus.dataset.hash, corpus.dataset.manifest.key],
         "shapes": hashlib.sha256(corpus.splits["train"].numpy().tobytes()).hexdigest(),
         "model": dataclasses.asdict(config.model),
         "train": train,

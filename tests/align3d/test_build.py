@@ -222,17 +222,21 @@ def test_a_build_in_one_process_that_died_goes_on_behind_the_item(tmp_path: Path
     ]
 
 
-def test_a_worker_that_cannot_start_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [20, 300])
+def test_a_script_that_would_run_again_in_a_worker(tmp_path: Path, size: int) -> None:
     script = tmp_path / "unguarded.py"
     script.write_text(
         "from tests.align3d.toy_source import Boxes\nfrom align3d.pipeline import build\n"
-        f"build(Boxes(20), {str(tmp_path / 'boxes')!r}, points=8, workers=2)\n"
+        f"print(len(build(Boxes({size}), {str(tmp_path / 'boxes')!r}, points=8, workers=2)))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.count('needs `if __name__ == "__main__":` around its own code') == 1
-    assert "a worker process died before it read anything" in done.stderr
+    if size == 20:  # one shard, which is read in the script's own process
+        assert (done.returncode, done.stdout, done.stderr) == (0, "18\n", "")
+    else:
+        assert done.returncode == 1
+        assert 'needs `if __name__ == "__main__":` around its own code' in done.stderr
+        assert "a worker process died before it read anything" in done.stderr
 
 
 class Panic(BaseException):

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -16,8 +16,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from agents.search.tree import UNVISITED, Tree
+
+Criterion = Literal["visits", "best"]
+"""Of the line that is drawn as chosen: most visits and then the mean return, or the best return found."""
 
 COLORS = "viridis"
 CHOSEN, OTHER, TEXT = "#d1495b", "#b8bcc4", "#333333"
@@ -33,7 +37,7 @@ class Spot:
         node: Its position in the tree.
         action: What led here, -1 at the root.
         visits: Of that edge; at the root, of all its edges.
-        value: Mean return through that edge; at the root, over all visits.
+        value: Mean or best return through that edge; at the root, over all visits.
         depth: Moves from the root.
         across: Where it stands among the leaves.
         children: What it leads to.
@@ -48,22 +52,35 @@ class Spot:
     children: list[Spot] = field(default_factory=list)
 
 
-def best_line(tree: Tree, row: int = 0, first: int | None = None) -> list[int]:
-    """Follow the line that was visited most from the root; ties are broken by the higher value.
+def returns_of(tree: Tree, criterion: Criterion) -> Tensor:
+    """Give what each edge is judged by besides its visits, float `[B, N, A]`."""
+    return tree.best if criterion == "best" else tree.q_values
+
+
+def best_line(
+    tree: Tree, row: int = 0, first: int | None = None, criterion: Criterion = "visits"
+) -> list[int]:
+    """Follow the chosen line from the root: as far as was visited, or as long as something can be gained.
 
     Args:
         tree: Tree after a search.
         row: Row to follow.
-        first: Action to begin with, such as the one that was decided on; the most visited when left out.
+        first: Action to begin with, such as the one that was decided on; the chosen one when left out.
+        criterion: What chooses: most ``visits``, ties broken by the mean return, or the ``best`` return
+            found, which has to be above zero.
     """
     line: list[int] = []
     node = int(tree.root[row])
     while node != UNVISITED and not bool(tree.terminal[row, node]):
-        visits, values = tree.visits[row, node], tree.q_values[row, node]
-        if not bool((visits > 0).any()):
+        visits, values = tree.visits[row, node], returns_of(tree, criterion)[row, node]
+        eligible = visits > 0
+        if criterion == "visits":
+            eligible &= visits == visits.max()
+        elif first is None or line:
+            eligible &= values > 0
+        if not bool(eligible.any()):
             break
-        most = visits == visits.max()
-        action = int(values.masked_fill(~most, -np.inf).argmax())
+        action = int(values.masked_fill(~eligible, -np.inf).argmax())
         if first is not None and not line:
             action = first
         line.append(action)
@@ -78,8 +95,9 @@ def draw_search(
     first: int | None = None,
     most: int = 24,
     path: Path | str | None = None,
+    criterion: Criterion = "visits",
 ) -> NDArray[np.uint8]:
-    """Draw one row: nodes as large as their visits, colored by value, the chosen line on top and in words.
+    """Draw one row: nodes as large as their visits, colored by return, the chosen line on top and in words.
 
     Args:
         tree: Tree after a search.
@@ -89,6 +107,7 @@ def draw_search(
         most: Largest number of nodes to draw: the most visited ones. The picture says how many are left out.
         path: File to write the picture to as well, of the kind that its suffix says (``.png``, ``.svg``,
             ``.pdf``).
+        criterion: What chooses the line, as ``best_line`` takes it; nodes show the mean or the best return.
 
     Returns:
         The picture, RGB `[height, width, 3]`.
@@ -101,8 +120,8 @@ def draw_search(
     if names is not None and len(names) < tree.actions:
         raise ValueError(f"names: there are {len(names)}, but the tree has {tree.actions} actions")
     named = [str(action) for action in range(tree.actions)] if names is None else list(names)
-    line = best_line(tree, row, first)
-    root = gather(tree, row, line, most)
+    line = best_line(tree, row, first, criterion)
+    root = gather(tree, row, line, most, criterion)
     leaves = place(root, 0)
     spots = walk(root)
     depth = max(spot.depth for spot in spots)
@@ -129,7 +148,9 @@ def draw_search(
         linewidths=[2.0 if spot.node in chosen else 0.8 for spot in spots],
         zorder=5,
     )
-    words = ", then ".join(named[action] for action in line) or "nothing: nothing was searched"
+    words = ", then ".join(named[action] for action in line)
+    if not words:
+        words = "nothing: no return above zero" if root.visits else "nothing: nothing was searched"
     hidden = count(tree, row) - len(spots)
     below = f"{root.visits} visits" + (f", {hidden} nodes with fewer visits left out" if hidden > 0 else "")
     axes.set_title(f"{words}\n", fontsize=11, color=CHOSEN, fontweight="bold", loc="left")
@@ -137,7 +158,13 @@ def draw_search(
     axes.set_xlim(-0.35, depth + 0.6)
     axes.set_ylim(leaves - 0.4, -0.6)
     axes.axis("off")
-    figure.colorbar(ScalarMappable(scale, COLORS), ax=axes, label="mean return", fraction=0.03, pad=0.01)
+    figure.colorbar(
+        ScalarMappable(scale, COLORS),
+        ax=axes,
+        label=f"{'best' if criterion == 'best' else 'mean'} return",
+        fraction=0.03,
+        pad=0.01,
+    )
     canvas.draw()
     if path is not None:
         figure.savefig(path)
@@ -183,14 +210,18 @@ def on_line(root: Spot, line: Sequence[int]) -> set[int]:
     return found
 
 
-def gather(tree: Tree, row: int, line: Sequence[int], most: int) -> Spot:
+def gather(tree: Tree, row: int, line: Sequence[int], most: int, criterion: Criterion) -> Spot:
     """Gather the root and what is drawn below it: the chosen line, then the most visited, ``most`` in all."""
     children, visits = tree.children[row].tolist(), tree.visits[row].tolist()
-    values = tree.q_values[row].tolist()
+    values = returns_of(tree, criterion)[row].tolist()
     node = int(tree.root[row])
     total = sum(visits[node])
-    earned = sum(count * value for count, value in zip(visits[node], values[node], strict=True))
-    root = Spot(node, -1, total, earned / max(total, 1), 0)
+    found = [(count, value) for count, value in zip(visits[node], values[node], strict=True) if count]
+    if criterion == "best":
+        value = max((value for _, value in found), default=0.0)
+    else:
+        value = sum(count * value for count, value in found) / max(total, 1)
+    root = Spot(node, -1, total, value, 0)
     preferred = set()
     for action in line:
         node = children[node][action]

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align3d.errors import RejectedItem
+from align3d.sources.meshes.gltf_meshopt import MeshoptError, decode_meshopt
 from align3d.sources.meshes.linked_files import UnreadableLink, read_linked
 
 MOST_ZEROS = 1 << 24
-"""Largest count of an accessor whose values are not in the file, as the base of a sparse one."""
+"""Largest count of values that take few bytes of the file, or none, as the base of a sparse accessor."""
 MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -50,6 +51,7 @@ class GltfFile:
         self.tree: dict[str, Any] = _parse(text)
         self._buffers: dict[int, memoryview] = {}
         self._arrays: dict[int, NDArray[Any]] = {}
+        self._decoded: dict[int, memoryview] = {}
 
     def entry(self, kind: str, index: Any) -> dict[str, Any]:
         """An entry of one of the JSON's lists, such as of "meshes".
@@ -85,24 +87,39 @@ class GltfFile:
         return read_linked(self._path, uri, self._root)
 
     def view(self, index: Any) -> memoryview:
-        """Bytes of a buffer view.
+        """Bytes of a buffer view; compressed ones are decoded where there are no plain ones.
 
         Raises:
-            RejectedItem: It reaches beyond its buffer, or is compressed.
+            RejectedItem: It reaches beyond its buffer, or cannot be decoded.
         """
         view = self.entry("bufferViews", index)
-        buffer = view.get("buffer")
         for name in MESHOPT:
-            if name in view.get("extensions", {}) and self._is_fallback(buffer):
-                raise RejectedItem(f"requires the glTF extension {name}, which is not read")
-        data = self._buffer(buffer)
-        start, length = _whole(view, "byteOffset", 0), _whole(view, "byteLength")
+            if name in view.get("extensions", {}) and self._is_fallback(view.get("buffer")):
+                if index not in self._decoded:
+                    self._decoded[index] = self._decompressed(view["extensions"][name], name)
+                return self._decoded[index]
+        return self._slice(view, f"bufferViews[{index}]")
+
+    def _slice(self, place: dict[str, Any], where: str) -> memoryview:
+        data = self._buffer(place.get("buffer"))
+        start, length = _whole(place, "byteOffset", 0), _whole(place, "byteLength")
         if start + length > len(data):
             raise RejectedItem(
-                f"cannot be read: bufferViews[{index}] reaches to byte {start + length} of {len(data)}: "
+                f"cannot be read: {where} reaches to byte {start + length} of {len(data)}: "
                 f"damaged or truncated?"
             )
         return data[start : start + length]
+
+    def _decompressed(self, packed: dict[str, Any], name: str) -> memoryview:
+        """Bytes of a buffer view of ``EXT_meshopt_compression``."""
+        count, stride = _whole(packed, "count"), _whole(packed, "byteStride")
+        if count > MOST_ZEROS:
+            raise RejectedItem(f"cannot be read: its {name} claims {count} elements")
+        kinds = str(packed.get("mode")), str(packed.get("filter", "NONE"))
+        try:
+            return memoryview(decode_meshopt(bytes(self._slice(packed, name)), count, stride, *kinds))
+        except MeshoptError as error:
+            raise RejectedItem(f"cannot be read: its {name}: {error}") from error
 
     def accessor(self, index: Any) -> NDArray[Any]:
         """Values of an accessor (section 3.6.2).

@@ -13,6 +13,8 @@ from align3d.sources.meshes.gltf_file import GltfFile, decoded
 from align3d.sources.meshes.scene import Floats, Ints
 
 DRACO = "KHR_draco_mesh_compression"
+_READ = ("POSITION", "COLOR_0", "TEXCOORD_", "JOINTS_", "WEIGHTS_")
+"""Beginnings of the names of the attributes that say where a shape is, and how it is colored."""
 POINTS, LINES, TRIANGLES, STRIP, FAN = 0, (1, 2, 3), 4, 5, 6
 
 
@@ -24,7 +26,7 @@ class Primitive:
         vertices: f64[V, 3] in the mesh's axes.
         faces: i64[F, 3]; empty for points.
         is_cloud: Whether it is made of points.
-        attributes: All attributes by name, [V, components].
+        attributes: Attributes of place and color by name, [V, components].
     """
 
     vertices: Floats
@@ -66,7 +68,9 @@ def read_primitive(file: GltfFile, entry: dict[str, Any], weights: list[float]) 
     if "POSITION" not in unpacked and not file.has_values(names["POSITION"]):
         raise RejectedItem("cannot be read: vertices that are neither in the file nor in a known extension")
     attributes = {
-        name: unpacked[name] if name in unpacked else file.accessor(index) for name, index in names.items()
+        name: unpacked[name] if name in unpacked else file.accessor(index)
+        for name, index in names.items()
+        if name.startswith(_READ)
     }
     vertices = attributes["POSITION"].astype(np.float64)
     if vertices.shape[1] != 3:

@@ -20,13 +20,12 @@ from align3d.sources.meshes.scene import Appearance, CloudPart, Floats, MeshPart
 
 MOST_FACES = 1 << 25
 """Triangles and vertices that a file may have after all its copies are placed."""
-_GEOMETRY = (DRACO, INSTANCING, "KHR_mesh_quantization")
+_GEOMETRY = (DRACO, INSTANCING, "KHR_mesh_quantization", *MESHOPT)
 _HARMLESS = (
     *("KHR_materials_", "EXT_materials_", "KHR_texture_", "EXT_texture_", "MSFT_texture_", "VRM"),
     *("KHR_lights_", "EXT_lights_", "KHR_animation_", "KHR_techniques_webgl", "CESIUM_primitive_outline"),
     *("KHR_xmp", "KHR_audio", "KHR_interactivity", "KHR_node_", "EXT_mesh_features"),
     *("EXT_instance_features", "EXT_structural_metadata"),
-    *MESHOPT,  # a buffer view that has compressed bytes alone is refused where it is read
 )
 """Beginnings of the names of extensions that change how a shape is colored or lit, and not where it is."""
 

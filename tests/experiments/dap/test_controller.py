@@ -10,7 +10,8 @@ import torch
 
 from experiments.dap.controller import DapController
 from experiments.settings.command import CONF
-from experiments.settings.schema import RunConfig, from_hydra, register_sizes
+from experiments.settings.reading import from_hydra
+from experiments.settings.schema import RunConfig, register_sizes
 from models import AlignmentModel
 from tests.experiments.evaluation.masts import CONFIG
 

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from experiments.run_folder import names
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.settings.command import CONF
-from experiments.settings.schema import from_plain, register_sizes
+from experiments.settings.reading import from_plain
+from experiments.settings.schema import register_sizes
 from experiments.training import results
 
 

@@ -13,7 +13,8 @@ from experiments.index_evaluation.load_run import check_run, read_config
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.readers import read_yaml
 from experiments.settings.command import check
-from experiments.settings.schema import RunConfig, from_plain
+from experiments.settings.reading import from_plain
+from experiments.settings.schema import RunConfig
 from experiments.training import results
 
 

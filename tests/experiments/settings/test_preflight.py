@@ -18,6 +18,7 @@ from experiments.settings.schema import register_sizes
 from experiments.training.loop import train
 from experiments.training.session import Session
 from models.hub import local_only
+from tests.align3d.sources.meshes.glb_writer import Glb
 
 register_sizes()
 WRONG_PLACE = r"cache=.*file.*: (a file is there|cannot be written to \(Not a directory\))"
@@ -108,7 +109,11 @@ def test_what_cannot_be_used_of_a_source_is_told_of(
     for number in range(12):
         trimesh.creation.box([1, 1, 1 + number]).export(tmp_path / f"{number}.stl")
     (tmp_path / "11.stl").write_bytes(b"")
-    rows = [f"{number}.stl,box {number}" for number in range(12)]
+    plate = Glb()
+    plate.texture(b"no image")
+    plate.plate({"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}})
+    plate.save(tmp_path / "plate.glb")
+    rows = [*(f"{number}.stl,box {number}" for number in range(12)), "plate.glb,a plate"]
     (tmp_path / "captions.csv").write_text("\n".join(["path,caption", *rows, "none.stl,nothing"]))
     settings = [
         f"data.root={tmp_path}",
@@ -119,9 +124,11 @@ def test_what_cannot_be_used_of_a_source_is_told_of(
     (config,) = check(["data=folder", "model=tiny", "data.reward=2", "data.test=2", *settings])
     load_corpus(config, torch.device("cpu"))
     told = capsys.readouterr().err
-    assert "data=folder: 2 of 13 items cannot be used (1 no geometry in the file; 1 caption without" in told
+    assert "data=folder: 2 of 14 items cannot be used (1 no geometry in the file; 1 caption without" in told
     assert str(tmp_path / ".cache") in told
     assert "rejections.jsonl" in told
+    assert "1 of 12 shapes lack colors of their files (plate.glb: texture of material 0: not an image" in told
+    assert "lost_colors.jsonl" in told
 
 
 def test_a_text_encoder_is_looked_for_before_the_data_are_built(tmp_path: Path) -> None:

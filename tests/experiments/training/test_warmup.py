@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from experiments.settings.command import CONF
-from experiments.settings.schema import from_hydra, register_sizes
+from experiments.settings.reading import from_hydra
+from experiments.settings.schema import register_sizes
 from experiments.training.warmup import first_calibrated, key
 
 WARM = 8  # 60 % of 4 passes of 3 steps

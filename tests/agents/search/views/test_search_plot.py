@@ -33,6 +33,28 @@ def test_the_line_follows_the_visits_from_the_action_that_was_decided_on():
     assert best_line(tree, first=other)[0] == other
 
 
+def test_by_the_best_return_the_line_earns_what_the_search_found():
+    tree = grown(120, uct(2.0))
+    for row in range(2):
+        line = best_line(tree, row, criterion="best")
+        node, ahead = 0, float(tree.best[row, 0].max())
+        assert ahead > 0
+        for action in line:
+            assert float(tree.best[row, node, action]) == float(tree.best[row, node].max()) > 0
+            node = int(tree.children[row, node, action])
+        if node >= 0:
+            assert float(tree.best[row, node].max()) <= 0 or bool(tree.terminal[row, node])
+    shown = draw_search(tree, criterion="best")
+    assert shown.shape != draw_search(tree).shape or not np.array_equal(shown, draw_search(tree))
+
+
+def test_a_search_that_found_no_gain_chooses_nothing():
+    tree = grown(40)
+    tree.best.fill_(-0.1)
+    assert best_line(tree, criterion="best") == []
+    assert draw_search(tree, criterion="best").shape[2] == 3
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_a_picture_is_written_and_returned(tmp_path, suffix):
     tree = grown()

@@ -410,24 +410,63 @@ def test_damaged_draco_rejects_the_whole_file(tmp_path: Path) -> None:
     assert "vertices that are neither in the file" in rejection(glb, tmp_path)
 
 
-def test_meshopt_without_plain_bytes_is_refused_by_name(tmp_path: Path) -> None:
-    glb = Glb("EXT_meshopt_compression")
+PACKED_CORNERS = bytes.fromhex(
+    "a00000000100c00000ff000000010ccc0000ffffff000000013fff0000ffffffffffffff00000000000000000000000000000000"
+    "00000000000000bf000000bf000000bf"
+)
+"""The corners of a cube around the origin, and its triangles, as the library meshoptimizer packs them."""
+PACKED_TRIANGLES = bytes.fromhex("e1fe2e20017f6f01429e1221120f060603007687566778a9866589689801690000")
+
+
+def packed_box(glb: Glb, corners: bytes, triangles: bytes, **more: Any) -> None:
+    """A box whose two buffer views are compressed."""
     glb.node(glb.box())
-    packed = {
-        "buffer": 0,
-        "byteOffset": 0,
-        "byteLength": 40,
-        "byteStride": 12,
-        "count": 8,
-        "mode": "ATTRIBUTES",
-    }
+    glb.tree["buffers"] = [{"byteLength": 0}, {"byteLength": 4096}]
+    for number, (data, count, stride, mode) in enumerate(
+        ((corners, 8, 12, "ATTRIBUTES"), (triangles, 36, 2, "TRIANGLES"))
+    ):
+        place = glb.tree["bufferViews"][glb.view(data)]
+        packed = {**place, "count": count, "byteStride": stride, "mode": mode, **more}
+        extension = {"EXT_meshopt_compression": packed}
+        glb.tree["bufferViews"][number] = {"buffer": 1, "byteLength": count * stride, "extensions": extension}
+    glb.tree["buffers"][0]["byteLength"] = len(glb.binary)
+
+
+def test_bodies_of_meshopt_are_decoded(tmp_path: Path) -> None:
+    glb = Glb("EXT_meshopt_compression")
+    packed_box(glb, PACKED_CORNERS, PACKED_TRIANGLES)
+    glb.tree["meshes"][0]["primitives"][0]["attributes"]["NORMAL"] = 99  # is not looked at
+    found = sampled(glb, tmp_path)
+    np.testing.assert_array_equal(found.corners, [[-0.5] * 3, [0.5] * 3])
+    np.testing.assert_allclose(np.abs(found.points).max(axis=1), 0.5)  # every point on the surface
+
+
+def test_meshopt_that_cannot_be_decoded_is_refused_by_name(tmp_path: Path) -> None:
+    for corners, more, reason in (
+        (PACKED_CORNERS[:40], {}, "EXT_meshopt_compression: cut"),
+        (b"\xa1" + PACKED_CORNERS[1:], {}, "EXT_meshopt_compression: damaged, cut, or of another version"),
+        (
+            PACKED_CORNERS,
+            {"filter": "OCTAHEDRAL"},
+            "EXT_meshopt_compression: filter OCTAHEDRAL, which is not",
+        ),
+        (PACKED_CORNERS, {"count": 10**9}, "EXT_meshopt_compression claims 1000000000 elements"),
+        (PACKED_CORNERS, {"count": 10**7}, "EXT_meshopt_compression: cut"),
+        (PACKED_CORNERS, {"byteLength": 10**9}, "EXT_meshopt_compression reaches to byte"),
+    ):
+        glb = Glb("EXT_meshopt_compression")
+        packed_box(glb, corners, PACKED_TRIANGLES, **more)
+        assert reason in rejection(glb, tmp_path)
+
+
+def test_plain_bytes_go_before_compressed_ones(tmp_path: Path) -> None:
+    glb = Glb()
+    glb.node(glb.box())
+    packed = {"buffer": 0, "byteLength": 40, "byteStride": 12, "count": 8, "mode": "ATTRIBUTES"}
     glb.tree["bufferViews"][0] |= {"buffer": 1, "extensions": {"EXT_meshopt_compression": packed}}
-    reason = "requires the glTF extension EXT_meshopt_compression, which is not read"
-    assert rejection(glb, tmp_path) == reason
-    glb.tree["buffers"] = [{"byteLength": len(glb.binary)}, {"byteLength": 96}]
-    assert rejection(glb, tmp_path) == reason
     plain = base64.b64encode(BOX_VERTICES.tobytes()).decode()
-    glb.tree["buffers"][1]["uri"] = f"data:application/octet-stream;base64,{plain}"
+    uri = f"data:application/octet-stream;base64,{plain}"
+    glb.tree["buffers"] = [{"byteLength": len(glb.binary)}, {"byteLength": 96, "uri": uri}]
     assert size(glb, tmp_path) == [1, 1, 1]
 
 
