@@ -260,8 +260,7 @@ class _Scene:
         cut = triangulate(vertices[vertex], np.diff(ends, prepend=-1) - 1)
         if not len(cut.polygon):
             raise RejectedItem("mesh without faces")
-        if cut.crossing:
-            self.lost.append(f"{cut.crossing} polygons cross themselves; how they are filled is a guess")
+        self.lost += cut.doubts
         shape_of_face = shape[ends[cut.polygon]]
         colors = None
         if self.colored:

@@ -24,7 +24,8 @@ from align3d.sources.meshes.text_encoding import decode_names, plain_text
 _SAYS_NOTHING = re.compile(
     r"(?:geometry|mesh|object|group|shape|default|none|null|\(null\)|off)?[_. ]?\d*", re.IGNORECASE
 )
-_FREE_FORM = (b"surf", b"curv", b"curv2", b"cstype", b"bsp", b"bzp", b"cdc", b"cdp", b"res")
+_NOT_READ = (b"surf", b"curv", b"curv2", b"cstype", b"bsp", b"bzp", b"cdc", b"cdp", b"res", b"fo")
+"""Statements of free-form and of obsolete geometry."""
 _STATE = (b"o", b"g", b"usemtl", b"mtllib")
 _PAINT = re.compile(rb"^#MRGB[ \t]+([0-9A-Fa-f]+)", re.MULTILINE)
 _SLASH = ord("/")
@@ -39,15 +40,15 @@ def read_obj(path: Path, root: Path) -> Scene:
         root: Folder that its material libraries and their images must lie below.
 
     Raises:
-        RejectedItem: The file is damaged, holds free-form surfaces, or has no faces.
+        RejectedItem: The file is damaged, holds free-form surfaces, or has neither faces nor points.
     """
     text = plain_text(path.read_bytes())
     if b"\\\n" in text:
         text = text.replace(b"\\\n", b"  ")
     lines = TextLines(text)
-    for word in _FREE_FORM:
+    for word in _NOT_READ:
         if lines.begin_with(word).any():
-            raise RejectedItem(f"free-form surfaces ({word.decode()}) are not read; save it as polygons")
+            raise RejectedItem(f"the statement {word.decode()} is not read; save the shape as polygons (f)")
     is_vertex = lines.begin_with(b"v")
     vertex_rows = lines.numbers(is_vertex, 1)
     if len(vertex_rows.counts) and vertex_rows.counts.min() < 3:
@@ -62,8 +63,7 @@ def read_obj(path: Path, root: Path) -> Scene:
     cut = triangulate(vertices[faces.vertex], faces.sizes)
     if not len(cut.polygon):
         raise RejectedItem("mesh without faces: all polygons have less than three corners")
-    if cut.crossing:
-        libraries.lost.append(f"{cut.crossing} polygons cross themselves; how they are filled is a guess")
+    libraries.lost += cut.doubts
     uv = _texture_coordinates(lines)
     if faces.texture.max(initial=-1) >= len(uv):
         raise RejectedItem("a face names a texture coordinate that is not there: damaged or truncated?")

@@ -59,8 +59,7 @@ def read_off(path: Path, root: Path) -> Scene:
     cut = triangulate(points[corner], sizes)
     if not len(cut.polygon):
         raise RejectedItem("mesh without faces")
-    if cut.crossing:
-        lost.append(f"{cut.crossing} polygons cross themselves; how they are filled is a guess")
+    lost += cut.doubts
     if face_colors is not None and vertex_colors is None:
         appearance = Appearance(face_colors=face_colors[cut.polygon])
     return Scene((MeshPart("", points, corner[cut.corners], appearance),), tuple(lost))

@@ -63,8 +63,7 @@ def read_ply(path: Path, root: Path) -> Scene:
     if polygons.values.min(initial=0) < 0 or polygons.values.max(initial=0) >= len(points):
         raise RejectedItem(f"a face names a vertex that is not there (of {len(points)}): damaged file?")
     cut = triangulate(points[polygons.values], polygons.sizes)
-    if cut.crossing:
-        lost.append(f"{cut.crossing} polygons cross themselves; how they are filled is a guess")
+    lost += cut.doubts
     faces = polygons.values[cut.corners]
     uv = _texture_coordinates(file, polygons, lost)
     parts: list[MeshPart] = []

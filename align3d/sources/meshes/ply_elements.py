@@ -73,6 +73,13 @@ class Element:
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     lists: dict[str, Ragged] = field(default_factory=dict)
 
+    def put(self, one: Property, values: NDArray[Any], sizes: Ints | None) -> None:
+        """Keep the values of a property; with the sizes of its lists, where it has lists."""
+        if sizes is None:
+            self.columns[one.name] = values
+        else:
+            self.lists[one.name] = Ragged(values, sizes)
+
 
 @dataclass(frozen=True)
 class PlyFile:
@@ -157,11 +164,8 @@ def _read_rows(body: bytes, position: int, element: Element, properties: list[Pr
     """Read an element's rows from a position in the body on; returns where they end."""
     if not properties or not element.count:
         for one in properties:
-            empty = np.empty(0, dtype=one.type)
-            if one.count_type:
-                element.lists[one.name] = Ragged(empty, np.empty(0, dtype=np.int64))
-            else:
-                element.columns[one.name] = empty
+            sizes_of_none = np.empty(0, dtype=np.int64) if one.count_type else None
+            element.put(one, np.empty(0, dtype=one.type), sizes_of_none)
         return position
     sizes = _first_sizes(body, position, properties, order)
     layout = np.dtype(
@@ -177,11 +181,8 @@ def _read_rows(body: bytes, position: int, element: Element, properties: list[Pr
         rows = np.frombuffer(body, layout, element.count, position)
         if all((rows[f"n{k}"] == size).all() for k, size in enumerate(sizes) if properties[k].count_type):
             for number, (one, size) in enumerate(zip(properties, sizes, strict=True)):
-                values = np.ascontiguousarray(rows[f"v{number}"])
-                if one.count_type:
-                    element.lists[one.name] = Ragged(values.reshape(-1), np.full(element.count, size))
-                else:
-                    element.columns[one.name] = values
+                values = np.ascontiguousarray(rows[f"v{number}"]).reshape(-1)
+                element.put(one, values, np.full(element.count, size) if one.count_type else None)
             return position + element.count * layout.itemsize
     if not any(one.count_type for one in properties):
         raise _truncated(element)
@@ -255,23 +256,20 @@ def _read_ragged(body: bytes, position: int, element: Element, properties: list[
     for one, start, size in zip(properties, starts, sizes, strict=True):
         kind = np.dtype(order + one.type)
         first = np.array(start, dtype=np.int64)
-        if one.count_type:
-            counts = np.array(size, dtype=np.int64)
+        counts = np.array(size, dtype=np.int64) if one.count_type else None
+        if counts is not None:
             step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             first = np.repeat(first, counts) + step * kind.itemsize
-        values = bytes_[first[:, None] + np.arange(kind.itemsize)].reshape(-1).view(kind)
-        if one.count_type:
-            element.lists[one.name] = Ragged(values, counts)
-        else:
-            element.columns[one.name] = values
+        element.put(one, bytes_[first[:, None] + np.arange(kind.itemsize)].reshape(-1).view(kind), counts)
     return position
 
 
 def _retype(element: Element, one: Property) -> None:
     """Give the doubles of an ASCII file the type of their property, where they are in its range."""
-    values = element.lists[one.name].values if one.count_type else element.columns[one.name]
     if one.type.startswith("f"):
         return
+    lists = element.lists.get(one.name) if one.count_type else None
+    values = element.columns[one.name] if lists is None else lists.values
     limits = np.iinfo(one.type)
     if (
         not np.isfinite(values).all()
@@ -279,7 +277,4 @@ def _retype(element: Element, one: Property) -> None:
         or values.max(initial=0) > limits.max
     ):
         raise RejectedItem(f"a value of {one.name} that its type {one.type} cannot hold: damaged file?")
-    if one.count_type:
-        element.lists[one.name] = Ragged(values.astype(one.type), element.lists[one.name].sizes)
-    else:
-        element.columns[one.name] = values.astype(one.type)
+    element.put(one, values.astype(one.type), None if lists is None else lists.sizes)

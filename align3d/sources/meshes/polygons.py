@@ -31,6 +31,16 @@ class Triangles:
     polygon: Ints
     crossing: int
 
+    @property
+    def doubts(self) -> list[str]:
+        """What a reader should say of polygons that cross themselves; nothing where none does."""
+        if not self.crossing:
+            return []
+        which = (
+            "1 polygon crosses itself" if self.crossing == 1 else f"{self.crossing} polygons cross themselves"
+        )
+        return [f"{which}: filled by a guess"]
+
 
 def triangulate(points: Floats, sizes: Ints) -> Triangles:
     """Cut polygons so that no triangle leaves them.

@@ -286,7 +286,7 @@ def test_concave_polygons_are_not_filled(tmp_path: Path) -> None:
     points = read(tmp_path, ell).points
     assert not ((points[:, 0] > 1 + 1e-9) & (points[:, 1] > 1 + 1e-9)).any()
     found = read(tmp_path, "v 0 0 0\nv 4 4 0\nv 4 0 0\nv 0 4 0\nf 1 2 3 4\n")
-    assert found.lost == ("1 polygons cross themselves; how they are filled is a guess",)
+    assert found.lost == ("1 polygon crosses itself: filled by a guess",)
 
 
 def test_points_without_faces_are_a_cloud_where_they_are_meant(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_points_without_faces_are_a_cloud_where_they_are_meant(tmp_path: Path) -
         ("v 0 zero 0\n", "expected a number, found 'zero'"),
         ("v 0 1.0.5 0\n", "expected a number, found '1.0.5'"),
         ("v 0 nan 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "NaN"),
-        (V1 + "cstype bspline\nsurf 0 1 0 1 1 2\n", "free-form surfaces .surf. are not read"),
+        (V1 + "cstype bspline\nsurf 0 1 0 1 1 2\n", "the statement surf is not read"),
         ("", "mesh without faces"),
     ],
 )
