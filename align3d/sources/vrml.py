@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from align3d.errors import RejectedItem
 from align3d.sources.meshes.polygons import triangulate
-from align3d.sources.meshes.text_encoding import decode_names, plain_text
+from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 from align3d.sources.vrml_nodes import Node, parse_vrml
 
 #: KiCad's VRML files count in tenths of an inch.
@@ -80,7 +80,7 @@ def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
         data = path.read_bytes()
     except OSError as error:
         raise RejectedItem(f"cannot be read: {error.strerror}") from error
-    (text,) = decode_names([plain_text(data)])
+    (text,) = decode_names([text_bytes(data)])
     return mesh_from_vrml(text, unit_m)
 
 

@@ -15,7 +15,7 @@ from align3d.errors import RejectedItem
 from align3d.sources.meshes.color_range import UnknownRange, to_255
 from align3d.sources.meshes.linked_files import UnreadableLink, find_linked
 from align3d.sources.meshes.scene import Appearance, Bytes, Floats, Texture
-from align3d.sources.meshes.text_encoding import decode_names, plain_text
+from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 from align3d.sources.meshes.texture_images import UnreadableImage, decode_image
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -108,7 +108,7 @@ class MaterialLibraries:
 
     def _read_file(self, library: Path) -> None:
         try:
-            text = plain_text(library.read_bytes())
+            text = text_bytes(library.read_bytes())
         except (OSError, RejectedItem) as error:
             self._complete = False
             self.lost.append(f"material library {library.name!r} cannot be read: {error}")

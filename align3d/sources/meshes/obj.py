@@ -19,7 +19,7 @@ from align3d.sources.meshes.mtl import Material, MaterialLibraries
 from align3d.sources.meshes.number_lines import NumberRows, TextLines, parse_integers, words_per_line
 from align3d.sources.meshes.polygons import triangulate
 from align3d.sources.meshes.scene import Appearance, CloudPart, Floats, Ints, MeshPart, Scene
-from align3d.sources.meshes.text_encoding import decode_names, plain_text
+from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 
 _SAYS_NOTHING = re.compile(
     r"(?:geometry|mesh|object|group|shape|default|none|null|\(null\)|off)?[_. ]?\d*", re.IGNORECASE
@@ -42,7 +42,7 @@ def read_obj(path: Path, root: Path) -> Scene:
     Raises:
         RejectedItem: The file is damaged, holds free-form surfaces, or has neither faces nor points.
     """
-    text = plain_text(path.read_bytes())
+    text = text_bytes(path.read_bytes())
     if b"\\\n" in text:
         text = text.replace(b"\\\n", b"  ")
     lines = TextLines(text)

@@ -16,7 +16,7 @@ from align3d.sources.meshes.color_range import UnknownRange, to_255
 from align3d.sources.meshes.number_lines import NumberRows, parse_rows
 from align3d.sources.meshes.polygons import triangulate
 from align3d.sources.meshes.scene import Appearance, Floats, Ints, MeshPart, Scene
-from align3d.sources.meshes.text_encoding import plain_text
+from align3d.sources.meshes.text_encoding import text_bytes
 
 _HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST)?(C)?(N)?(4)?(n)?OFF", re.IGNORECASE)
 
@@ -31,7 +31,7 @@ def read_off(path: Path, root: Path) -> Scene:
     Raises:
         RejectedItem: The file is damaged, of another kind of OFF, or has no faces.
     """
-    text = plain_text(path.read_bytes())
+    text = text_bytes(path.read_bytes())
     header = _HEADER.match(text)
     if header is None:
         raise RejectedItem("not an OFF file: it does not begin with OFF")

@@ -23,7 +23,7 @@ from align3d.sources.meshes.scene import (
     Scene,
     Texture,
 )
-from align3d.sources.meshes.text_encoding import decode_names, plain_text
+from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 from align3d.sources.meshes.texture_images import UnreadableImage, decode_image
 
 _COLORS = [
@@ -47,7 +47,7 @@ def read_ply(path: Path, root: Path) -> Scene:
         RejectedItem: The file is damaged, or has no vertices.
     """
     data = path.read_bytes()
-    file = parse_ply(data if data.startswith(b"ply") else plain_text(data))
+    file = parse_ply(data if data.startswith(b"ply") else text_bytes(data))
     vertices = _columns(file.elements.get("vertex"), ("x", "y", "z"))
     if vertices is None:
         raise RejectedItem("a PLY file without vertices of x, y, z")

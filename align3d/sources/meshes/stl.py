@@ -17,7 +17,7 @@ from align3d.record import MISSING_COLOR
 from align3d.sources.meshes.number_lines import TextLines
 from align3d.sources.meshes.polygons import triangulate
 from align3d.sources.meshes.scene import Appearance, MeshPart, Scene, given_name
-from align3d.sources.meshes.text_encoding import decode_names, plain_text
+from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 
 _HEADER = 84  # bytes before the first facet: a text of 80, and the number of facets
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -40,7 +40,7 @@ def read_stl(path: Path, root: Path) -> Scene:
     count = int.from_bytes(data[80:_HEADER], "little")
     if len(data) >= _HEADER and len(data) == _HEADER + count * _FACET.itemsize:
         return _binary(data, count)
-    text = plain_text(data)
+    text = text_bytes(data)
     if text[:512].lstrip()[:5].lower() == b"solid" and b"facet" in text[:4096].lower():
         return _ascii(text, path.name)
     if len(data) < _HEADER + count * _FACET.itemsize or not count:

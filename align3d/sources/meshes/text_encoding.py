@@ -13,7 +13,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HIGH = re.compile(rb"[\x80-\xff]+")
 
 
-def plain_text(data: bytes) -> bytes:
+def text_bytes(data: bytes) -> bytes:
     """A text's bytes without byte order mark, in an encoding of which ASCII is a part, lines ended by LF.
 
     Raises:

@@ -22,7 +22,7 @@ from align3d.errors import RejectedItem
 from align3d.sources.meshes.color_range import UnknownRange, to_255
 from align3d.sources.meshes.number_lines import parse_rows
 from align3d.sources.meshes.scene import CloudPart, Floats, Scene
-from align3d.sources.meshes.text_encoding import plain_text
+from align3d.sources.meshes.text_encoding import text_bytes
 
 SUFFIXES = (".xyz", ".xyzn", ".xyzrgb", ".pts")
 """Suffixes of plain clouds."""
@@ -46,7 +46,7 @@ def read_xyz(path: Path, root: Path) -> Scene:
     Raises:
         RejectedItem: The file is damaged, or no list of points.
     """
-    text = plain_text(path.read_bytes())
+    text = text_bytes(path.read_bytes())
     header = _Header.read(text)
     rows = parse_rows(np.frombuffer(header.normalize(text[header.end :]) + b"\n", dtype=np.uint8))
     counts = rows.counts[rows.counts > 0]
