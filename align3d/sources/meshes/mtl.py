@@ -31,6 +31,7 @@ class Material:
     Attributes:
         color: f64[3] in 0..255, its Kd; None where it has none.
         image: u8[H, W, 3], its map_Kd.
+        glow: Its Ke, the light that it emits; None for none.
         scale: Factors of u and v, of the option -s.
         offset: What is added to u and v then, of the option -o.
         wrap: What lies outside of the image, of the option -clamp; see `Texture`.
@@ -38,24 +39,30 @@ class Material:
 
     color: Floats | None = None
     image: Bytes | None = None
+    glow: Appearance | None = None
     scale: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
     wrap: str = "repeat"
 
     def texture(self, uv: Floats) -> Appearance:
-        """What colors a surface with texture coordinates f64[V, 2]: the image alone, as viewers show it."""
+        """What colors a surface with texture coordinates f64[V, 2]: its image without Kd, as viewers do."""
         if self.image is None:
-            return Appearance(factor=self.color)
+            return self.plain()
         placed = uv * np.array(self.scale) + np.array(self.offset)
-        return Appearance(texture=Texture(self.image, placed, (self.wrap, self.wrap)))
+        return Appearance(texture=Texture(self.image, placed, (self.wrap, self.wrap)), glow=self.glow)
+
+    def plain(self) -> Appearance:
+        """What colors a surface without texture coordinates."""
+        return Appearance(factor=self.color, glow=self.glow)
 
 
 @dataclass
 class _Entry:
-    """Lines of a material: the library that it stands in, and the values of its Kd and map_Kd."""
+    """Lines of a material: the library that it stands in, and the values of its Kd, Ke and map_Kd."""
 
     library: Path
     kd: str | None = None
+    ke: str | None = None
     map_kd: str | None = None
 
 
@@ -101,7 +108,10 @@ class MaterialLibraries:
                     self.lost.append(f"material {name!r} is in no material library")
             else:
                 if entry.kd is not None:
-                    self._set_color(found, entry.kd)
+                    found.color = self._color("Kd", entry.kd)
+                light = None if entry.ke is None else self._color("Ke", entry.ke)
+                if light is not None and light.any():
+                    found.glow = Appearance(factor=light)
                 if entry.map_kd is not None:
                     self._set_image(entry.library, found, entry.map_kd)
         return self._materials[name]
@@ -121,19 +131,23 @@ class MaterialLibraries:
                 current = self._entries[value] = _Entry(library)
             elif keyword == "kd":
                 current.kd = value
+            elif keyword == "ke":
+                current.ke = value
             elif keyword == "map_kd":
                 current.map_kd = value
 
-    def _set_color(self, material: Material, value: str) -> None:
-        words = value.split()
+    def _color(self, keyword: str, value: str) -> Floats | None:
+        """A color f64[3] in 0..255 of three numbers, or of one for all three; None where it is no such."""
         try:
-            numbers = [float(word) for word in words[:3]]
-            material.color = to_255(np.array(numbers * 3 if len(numbers) == 1 else numbers))
+            numbers = [float(word) for word in value.split()[:3]]
+            if keyword == "Ke":  # light may be brighter than white
+                numbers = [min(number, 1.0) for number in numbers]
+            if len(numbers) in (1, 3):
+                return to_255(np.array(numbers * 3 if len(numbers) == 1 else numbers))
         except (ValueError, UnknownRange):
-            numbers = []
-        if len(numbers) not in (1, 3):
-            material.color = None
-            self.lost.append(f"Kd {value!r}: expected three numbers in 0 to 1")
+            pass
+        self.lost.append(f"{keyword} {value!r}: expected three numbers in 0 to 1")
+        return None
 
     def _set_image(self, library: Path, material: Material, value: str) -> None:
         name = self._without_options(material, value[:_LONGEST_NAME])

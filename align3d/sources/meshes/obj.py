@@ -231,7 +231,7 @@ class _Shape:
         colors = self.vertex_colors
         if colors is not None and (material.color is None or np.ptp(colors, axis=0).any()):
             return MeshPart(self.name, self.vertices, vertex, Appearance(vertex_colors=colors))
-        return MeshPart(self.name, self.vertices, vertex, Appearance(factor=material.color))
+        return MeshPart(self.name, self.vertices, vertex, material.plain())
 
 
 def _vertex_colors(rows: NumberRows, text: bytes, lost: list[str]) -> Floats | None:

@@ -263,6 +263,17 @@ def test_colors_of_vertices_go_before_a_material_where_they_differ(tmp_path: Pat
     assert (found.colors[:, [0, 2]] == 255).all()
 
 
+def test_light_that_a_material_emits(tmp_path: Path) -> None:
+    text = f"mtllib a.mtl\nusemtl a\n{V1}{F1}"
+    for library, expected in (
+        ("Kd 0 0 0\nKe 1 0 0", (255, 0, 0)),
+        ("Kd 0 0.2 1\nKe 0.2 0.2 1", (51, 102, 255)),
+        ("Kd 0 0 0\nKe 10 0 0", (255, 0, 0)),
+        ("Ke 0 0 0", (102, 102, 102)),
+    ):
+        assert colors(read(tmp_path, text, a_mtl=f"newmtl a\n{library}\n")) == {expected}
+
+
 def test_painted_vertices(tmp_path: Path) -> None:
     assert colors(read(tmp_path, f"{V1}#MRGB {'ff0a141e' * 2}\n#MRGB {'ff0a141e' * 2}\n{F1}")) == {
         (10, 20, 30)
