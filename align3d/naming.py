@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-_WORD = re.compile(r"[^\W\d_]+")
+import regex
+
+_WORD = regex.compile(r"\p{L}[\p{L}\p{M}\u200c\u200d]*")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PLURALS = {
     "feet": "foot",

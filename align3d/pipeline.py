@@ -61,7 +61,7 @@ def default_cache() -> Path:
 
 def build_key(source: Source, points: int, seed: int) -> str:
     """Hash of what a dataset is built from; equal keys mean equal datasets."""
-    code = hash_code("align3d.sampling", "align3d.store")
+    code = hash_code("align3d.sampling", "align3d.store", "align3d.record", "align3d.captions")
     return hash_json([SCHEMA, code, source.name, source.fingerprint(), points, seed])
 
 

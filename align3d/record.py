@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from align3d.captions import plain_text
 from align3d.errors import RejectedItem
 
 AXES = ("x", "y", "z")
@@ -66,6 +67,24 @@ class ColorLoss:
 
     item: str
     reason: str
+
+
+def in_plain_text(record: Record) -> Record:
+    """The record with its texts in Unicode's normal form C and without control characters.
+
+    Raises:
+        RejectedItem: A text holds half of a surrogate pair, which no file of UTF-8 can hold.
+    """
+    try:
+        return replace(
+            record,
+            category=plain_text(record.category),
+            captions=tuple(plain_text(caption) for caption in record.captions),
+            part_names=tuple(plain_text(name) for name in record.part_names),
+            license=plain_text(record.license),
+        )
+    except ValueError as error:
+        raise RejectedItem(str(error)) from error
 
 
 def check_record(record: Record, points: int) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
-from align3d.record import ColorLoss, Record, Rejection, check_record
+from align3d.record import ColorLoss, Record, Rejection, check_record, in_plain_text
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard, write_text
 
@@ -58,7 +58,7 @@ class ShardTask:
     def outcome(self, item: Item) -> Record | Rejection:
         """Read one item. Whatever its reader raises is the item's rejection."""
         try:
-            record = self.source.read(item, self.points, self.seed)
+            record = in_plain_text(self.source.read(item, self.points, self.seed))
             check_record(record, self.points)
             return record
         except KeyboardInterrupt:

@@ -59,12 +59,12 @@ class Workers:
                 done, _ = wait(self._running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     executor, index = self._running.pop(future)
+                    self._idle.append(executor)
                     try:
                         results[index] = future.result()
-                        self._idle.append(executor)
                         self._tell(index, len(self._shards[index]))
                     except BrokenProcessPool as error:
-                        executor.shutdown()
+                        self._idle.pop().shutdown()
                         self._read_suspect(index, error)
                         waiting.append(index)
                 for _, index in self._running.values():

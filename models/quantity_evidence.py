@@ -10,10 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.fourier import LARGEST, SMALLEST
+
 COUNT_OFFSETS = (-1.0, 0.0, 1.0)  # the last gap of a row may be missing, so neighbors of a count tell too
 WIDTHS = (0.02, 0.08, 0.3)  # octaves within which two lengths count as equal
 LARGEST_OCTAVE = 12.0  # 4096 repetitions: far beyond any spectrum
 SPECTRUM_GAIN = 10.0  # peaks of a spectrum are about a tenth
+NO_LENGTH = 64.0  # binary logarithm that stands for what is no length: beyond that of any
 CHANNELS = 2
 EVIDENCE = CHANNELS * (len(COUNT_OFFSETS) + 1) + len(WIDTHS) + 1
 """Length of the last axis of `quantity_evidence`."""
@@ -27,17 +30,18 @@ def quantity_evidence(quantities: Tensor, extent: Tensor, spectrum: Tensor) -> T
     equals s, at several widths; and which of them is larger.
 
     Args:
-        quantities: ``[B, T, 2]`` positive values, and in millimeters as lengths; NaN where a token is not a
-            number.
+        quantities: ``[B, T, 2]`` values, and in millimeters as lengths; NaN where a token is not a number,
+            and the length where it is none: 12 V asks only how often.
         extent: ``[B, C, 3]`` binary logarithms of the bounding box in millimeters.
         spectrum: ``[B, C, 3, CHANNELS, F]`` strength of 1 to F repetitions within the bounding box.
 
     Returns:
-        ``[B, C, T, 3, EVIDENCE]``, zero where a token is not a number.
+        ``[B, C, T, 3, EVIDENCE]``, zero where a token is not a number; what lengths say is zero where it is
+        no length.
     """
     real = ~quantities[..., 0].isnan()
-    value, length = quantities.nan_to_num(1.0).clamp_min(1e-9)[:, None, :, None].unbind(-1)  # [B, 1, T, 1]
-    log, size = length.log2(), extent.unsqueeze(2)  # size [B, C, 1, 3]
+    value, log = value_and_log_length(quantities)
+    value, log, size = value[:, None, :, None], log[:, None, :, None], extent.unsqueeze(2)  # [B, C, T, 3]
     count = value.expand(-1, extent.shape[1], -1, 3)  # [B, C, T, 3]
     repetitions = [count + offset for offset in COUNT_OFFSETS] + [
         (size - log).clamp(max=LARGEST_OCTAVE).exp2()
@@ -45,8 +49,19 @@ def quantity_evidence(quantities: Tensor, extent: Tensor, spectrum: Tensor) -> T
     strengths = [_look_up(spectrum, x) for x in repetitions]  # each [B, C, T, 3, CHANNELS]
     ratio = log - size  # [B, C, T, 3]
     equal = [torch.exp(-((ratio / width) ** 2)) for width in WIDTHS]
-    evidence = torch.cat([*strengths, torch.stack([*equal, ratio.tanh()], dim=-1)], dim=-1)
+    larger = torch.where(log < NO_LENGTH, ratio.tanh(), 0.0)
+    evidence = torch.cat([*strengths, torch.stack([*equal, larger], dim=-1)], dim=-1)
     return evidence * real[:, None, :, None, None]
+
+
+def value_and_log_length(quantities: Tensor) -> tuple[Tensor, Tensor]:
+    """Values ``[...]`` and binary logarithms of lengths ``[...]`` of quantities ``[..., 2]``, all finite.
+
+    Signs do not count. `NO_LENGTH` is the logarithm of what is no length.
+    """
+    value, length = quantities.unbind(-1)
+    log = length.abs().clamp(SMALLEST, LARGEST).log2()
+    return value.nan_to_num(1.0).abs().clamp(SMALLEST, LARGEST), log.nan_to_num(NO_LENGTH)
 
 
 def _look_up(spectrum: Tensor, repetitions: Tensor) -> Tensor:

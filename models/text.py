@@ -1,17 +1,17 @@
 """Texts to token features: a frozen sentence-transformers model, whole words and whole numbers.
 
 Word pieces are merged back into words and numbers ("2", ".", "54" is one token of value 2.54; "1x13" is "1",
-"x", "13"), so that an attention map reads in words and a number is never cut. Numbers carry features of their
-value besides those of the language model, which barely tells 13 from 14.
+"x", "13": `models.words`), so that an attention map reads in words and a number is never cut. Numbers carry
+features of their value besides those of the language model, which barely tells 13 from 14.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from torch import Tensor
 
 from models.hub import local_only
 from models.quantities import read_quantities
+from models.words import plain_text, tokenize
 
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
-_CACHE_VERSION = "1"
+_CACHE_VERSION = "2"
 #: The encoder that is installed as a package.
 DEFAULT = "minilm"
 CHUNK_BATCHES = 8  # texts of similar length share a batch within so many batches
@@ -38,15 +38,21 @@ class TextFeatures:
     Attributes:
         tokens: ``[B, T, D_text]`` float32, zero where there is no token.
         mask: ``[B, T]`` bool, true at real tokens.
-        quantities: ``[B, T, 2]`` values, and lengths in millimeters; NaN where a token is not a number, see
-            `models.quantities`.
+        quantities: ``[B, T, 2]`` values, and lengths in millimeters; NaN where a token is not a number, and
+            the length where it is none, see `models.quantities`.
         strings: The tokens as they were written, per text.
+        unknown: Words that the encoder has no features for, with how often they stand in the texts that were
+            encoded; empty in a selection.
+        cut: Number of the texts that were encoded and have more tokens than the encoder takes; 0 in a
+            selection.
     """
 
     tokens: Tensor
     mask: Tensor
     quantities: Tensor
     strings: list[list[str]]
+    unknown: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.strings)
@@ -66,13 +72,13 @@ class TextFeatures:
     def to(self, device: torch.device | str) -> TextFeatures:
         """The same features on another device."""
         return TextFeatures(
-            self.tokens.to(device), self.mask.to(device), self.quantities.to(device), self.strings
+            self.tokens.to(device),
+            self.mask.to(device),
+            self.quantities.to(device),
+            self.strings,
+            self.unknown,
+            self.cut,
         )
-
-
-def tokenize(text: str) -> list[tuple[str, int, int]]:
-    """Splits a text into words and numbers: ``(string, start, end)``; punctuation is dropped."""
-    return [(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(text)]
 
 
 class TextEncoder:
@@ -84,6 +90,8 @@ class TextEncoder:
         cache: Folder for features, one file per (encoder, list of texts); None keeps nothing.
         device: Where the encoder runs.
         max_tokens: ``T`` at most; longer texts are cut after that many words and numbers.
+        decimal_comma: Whether 1,234 is a little more than one, where no number of its text decides that; a
+            corpus says so by `models.quantities.prefers_decimal_comma`.
     """
 
     def __init__(
@@ -93,6 +101,7 @@ class TextEncoder:
         cache: Path | None = None,
         device: torch.device | str = "cpu",
         max_tokens: int = 32,
+        decimal_comma: bool = False,
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"max_tokens={max_tokens}: expected at least 1")
@@ -100,6 +109,7 @@ class TextEncoder:
         self.cache = cache
         self.device = device
         self.max_tokens = max_tokens
+        self.decimal_comma = decimal_comma
         self._model: Any = None  # loaded when first needed: a warm cache never needs it
 
     def encode(
@@ -115,35 +125,52 @@ class TextEncoder:
 
         Returns:
             Features with ``T`` = the longest text's tokens (at least 1).
+
+        Raises:
+            ValueError: A text holds half of a surrogate pair, which stands for no character.
         """
-        spans = [tokenize(text)[: self.max_tokens] for text in texts]
+        texts = [plain_text(text) for text in texts]
+        whole = [tokenize(text) for text in texts]
+        spans = [words[: self.max_tokens] for words in whole]
         strings = [[s for s, _, _ in words] for words in spans]
-        path = self._cache_path(texts)
-        tokens = self._cached(
+        path = self._cache_path(texts, spans)
+        tokens, known = self._cached(
             path, lambda: self._encode(texts, spans, batch_size, advance or (lambda _: None))
         )
         mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         quantities = torch.full((*tokens.shape[:2], 2), torch.nan)
-        for i, words in enumerate(strings):
-            mask[i, : len(words)] = True
-            quantities[i, : len(words)] = read_quantities(words)
-        return TextFeatures(tokens, mask, quantities, strings)
+        for i, words in enumerate(whole):  # a unit may stand behind the cut
+            mask[i, : len(spans[i])] = True
+            said = read_quantities([s for s, _, _ in words], self.decimal_comma)
+            quantities[i, : len(spans[i])] = said[: len(spans[i])]
+        unknown = Counter(strings[i][j] for i, j in (mask & ~known).nonzero().tolist())
+        cut = sum(len(words) > self.max_tokens for words in whole)
+        return TextFeatures(tokens, mask, quantities, strings, unknown, cut)
 
-    def _cached(self, path: Path | None, encode: Callable[[], Tensor]) -> Tensor:
-        """Features from the file at ``path``, made first where it is not there: once, however many ask."""
+    def _cached(
+        self, path: Path | None, encode: Callable[[], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """What `_encode` gives, from the file at ``path``, made where it is not there, once."""
         if path is None:
-            return encode().half().float()  # the same numbers with a cold and with a warm cache
+            tokens, known = encode()
+            return tokens.half().float(), known  # the same numbers with a cold and with a warm cache
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 if not path.exists():  # else another process has encoded them meanwhile
-                    _write_atomically(path, {"tokens": encode().half()})
-        return load_file(path)["tokens"].float()
+                    tokens, known = encode()
+                    _write_atomically(path, {"tokens": tokens.half(), "known": known})
+        kept = load_file(path)
+        return kept["tokens"].float(), kept["known"]
 
-    def _cache_path(self, texts: Sequence[str]) -> Path | None:
+    def _cache_path(self, texts: Sequence[str], spans: list[list[tuple[str, int, int]]]) -> Path | None:
+        """A name that changes with the texts and with how they are split into tokens."""
         if self.cache is None:
             return None
-        digest = hashlib.sha256("\0".join([_CACHE_VERSION, self.name, str(self.max_tokens), *texts]).encode())
+        digest = hashlib.sha256(f"{_CACHE_VERSION}\0{self.name}\0{len(texts)}".encode())
+        for text, words in zip(texts, spans, strict=True):
+            places = [place for _, start, end in words for place in (start, end)]
+            digest.update(f"\0{len(text)} {places} {text}".encode())
         return self.cache / f"text-{digest.hexdigest()[:24]}.safetensors"
 
     def check(self) -> None:
@@ -186,7 +213,8 @@ class TextEncoder:
         spans: list[list[tuple[str, int, int]]],
         batch_size: int,
         advance: Callable[[int], None],
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """Features ``[B, T, D_text]`` of the tokens, and which of them the encoder knows, ``[B, T]``."""
         model = self._load()
         pieces: list[Tensor] = []
         for start in range(0, len(texts), CHUNK_BATCHES * batch_size):
@@ -200,23 +228,41 @@ class TextEncoder:
         )
         width = int(model.get_embedding_dimension())
         features = torch.zeros(len(texts), max(1, max((len(s) for s in spans), default=1)), width)
-        for i, (words, piece, offsets) in enumerate(
-            zip(spans, pieces, encodings["offset_mapping"], strict=True)
+        known = torch.zeros(features.shape[:2], dtype=torch.bool)
+        for i, (words, piece, offsets, ids) in enumerate(
+            zip(spans, pieces, encodings["offset_mapping"], encodings["input_ids"], strict=True)
         ):
             if words:
-                features[i, : len(words)] = _merge_pieces(words, piece.cpu().float(), np.asarray(offsets))
-        return features
+                understood = np.asarray(ids) != model.tokenizer.unk_token_id  # of byte pairs all are
+                features[i, : len(words)], known[i, : len(words)] = _merge_pieces(
+                    words, piece.cpu().float(), np.asarray(offsets), understood
+                )
+        return features, known
 
 
-def _merge_pieces(words: list[tuple[str, int, int]], pieces: Tensor, offsets: np.ndarray) -> Tensor:
-    """Means of the word pieces that lie in each word: ``[len(words), D_text]``; zero for a word cut off."""
+def _merge_pieces(
+    words: list[tuple[str, int, int]], pieces: Tensor, offsets: np.ndarray, understood: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Means of the word pieces that lie in each word: ``[len(words), D_text]``; zero for a word cut off.
+
+    Args:
+        words: Strings with their begin and end.
+        pieces: ``[P, D_text]`` features.
+        offsets: ``[P, 2]`` begin and end.
+        understood: ``[P]`` whether a piece stands for itself and not for what is unknown.
+
+    Returns:
+        The means, and which of the words have a piece that is understood.
+    """
+    understood = understood[: len(pieces)]
     offsets = offsets[: len(pieces)]
     start = np.array([w[1] for w in words])[:, None]
     end = np.array([w[2] for w in words])[:, None]
     real = offsets[:, 1] > offsets[:, 0]  # special pieces have empty spans
-    inside = torch.from_numpy((offsets[:, 0] < end) & (offsets[:, 1] > start) & real).float()  # [W, pieces]
+    covers = (offsets[:, 0] < end) & (offsets[:, 1] > start) & real  # [W, pieces]
+    inside = torch.from_numpy(covers).float()
     weights = inside / inside.sum(-1, keepdim=True).clamp_min(1)
-    return weights @ pieces[: inside.shape[1]]
+    return weights @ pieces[: inside.shape[1]], torch.from_numpy((covers & understood).any(-1))
 
 
 def _write_atomically(path: Path, tensors: dict[str, Tensor]) -> None:

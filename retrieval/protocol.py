@@ -20,7 +20,8 @@ class Retriever(Protocol):
 
         Args:
             vectors: ``[N, D]``, at least one, of lengths from 1e-15 to 1e15; L2-normalized where cosine is
-                meant (``diskann`` takes vectors of one length only, and needs two).
+                meant (``diskann``, ``symphonyqg`` and ``ivf_rabitq`` take vectors of one length only, and
+                ``diskann`` needs two).
             ids: ``[N]`` distinct whole numbers, 0 or more; what `search` returns.
 
         Raises:

@@ -26,8 +26,10 @@ from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache, load_or_build
 from align3d.store import LOST_COLORS, REJECTIONS
 from experiments.console.writable import writable_folder
+from experiments.data.encoding import tell_unread
 from experiments.settings.schema import DataConfig, RunConfig
 from models import ModelConfig, ShapeBatch, TextEncoder, TextFeatures, prepare_shapes
+from models.quantities import prefers_decimal_comma
 
 #: The settings of the model that a prepared shape depends on.
 SHAPE_SETTINGS = ("points", "patches", "patch_points", "regions")
@@ -119,14 +121,16 @@ def encoded_corpus(
     Args:
         dataset: The records.
         splits: Indices of shapes by the name of the split.
-        encoder: Of the captions.
+        encoder: Of the captions; these say whether it reads 1,234 as 1.234.
         config: What the shapes are prepared for.
         cache: Folder of all caches.
         title: Stands before the progress.
     """
     captions, texts_of = unify(dataset.captions)
+    encoder.decimal_comma = prefers_decimal_comma(captions)
     with Tracker(title, len(captions), "captions") as tracker:
         text = encoder.encode(captions, advance=tracker.advance)
+    tell_unread(text, encoder)
     return Corpus(
         dataset=dataset,
         shapes=prepared_shapes(dataset, config, cache / "shapes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from models import AlignmentModel, PointHierarchy, TextEmbedding, TextFeatures
+from models import AlignmentModel, PointHierarchy, TextEmbedding, TextEncoder, TextFeatures
 
 if TYPE_CHECKING:
     from experiments.data.corpus import Corpus
 
 CHUNK = 128
+NAMED = 5  # of the unknown words that are said
 
 
 @contextmanager
@@ -72,3 +74,21 @@ def embed_features(model: AlignmentModel, features: TextFeatures, device: torch.
         quantities=torch.cat([p.quantities for p in parts]),
         embedding=torch.cat([p.embedding for p in parts]),
     )
+
+
+def tell_unread(features: TextFeatures, encoder: TextEncoder) -> None:
+    """One line on stderr for what of the texts the frozen encoder does not read, where there is anything."""
+    unread = []
+    if features.unknown:
+        named = ", ".join(f"{word!r} {count}x" for word, count in features.unknown.most_common(NAMED))
+        more = ", ..." if len(features.unknown) > NAMED else ""
+        unread.append(f"{len(features.unknown):,} words unknown to it and without meaning ({named}{more})")
+    if features.cut:
+        unread.append(
+            f"{features.cut:,} texts cut after their first train.max_tokens={encoder.max_tokens} words"
+        )
+    if unread:
+        print(
+            f"train.text_encoder={encoder.name}, {len(features):,} texts: {'; '.join(unread)}",
+            file=sys.stderr,
+        )

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from align3d.console.progress import Tracker
 from align3d.errors import UserError
+from experiments.index_evaluation.engine_settings import engine_name, engine_settings
 from experiments.index_evaluation.options import Settings
 from experiments.index_evaluation.strengths import FIRST_STAGE, Strengths
 from retrieval import FlatIndex, KnownPairs, MemoryIndex, Retriever
@@ -151,12 +152,14 @@ def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[
         tell: Print those that are not installed, and the fix, to stderr.
 
     Raises:
-        UserError: None is.
+        UserError: None is, or an engine has no such setting.
     """
     found: dict[str, Callable[[], Retriever]] = {}
     for name in dict.fromkeys(settings.engines):
         try:
             _made(name, settings)
+        except ValueError as error:
+            raise UserError(f"engines={name}: {error}") from error
         except MissingEngineError as error:
             if tell:
                 print(f"left out: {error}", file=sys.stderr)
@@ -276,9 +279,10 @@ def pinned(threads: int) -> Iterator[None]:
             torch.set_num_threads(before[2])
 
 
-def _made(name: str, settings: Settings) -> Retriever:
-    """An empty engine."""
-    engine = make_index(name, **({"backend": settings.backend} if name == "ers" else {}))
+def _made(title: str, settings: Settings) -> Retriever:
+    """An empty engine, with the settings behind its name."""
+    name, own = engine_name(title), engine_settings(title)
+    engine = make_index(name, **({"backend": settings.backend} | own if name == "ers" else own))
     if hasattr(engine, "threads"):
         engine.threads = settings.threads
     return engine

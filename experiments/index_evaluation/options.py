@@ -11,8 +11,9 @@ from pydantic import Field
 
 from align3d.console.arguments import values_of
 from align3d.console.help_page import Section, page, settings_of
-from align3d.errors import UserError, did_you_mean
+from align3d.errors import UserError
 from experiments.console import process
+from experiments.index_evaluation.engine_settings import engine_settings
 from experiments.index_evaluation.memory_check import check_memory
 from experiments.settings.reading import import_modules
 from models.rerank.cached_haf import Precision
@@ -35,7 +36,8 @@ class Settings:
         size: Vectors of a mixture or of gallery=new; several sizes are compared in a plot.
         dim: Width of the mixture's vectors.
         gallery: Shapes that are searched: the run's test shapes, all it has, or new ones.
-        engines: Engines that are compared; by default all that are installed.
+        engines: Engines that are compared, with settings behind colons if wanted (ivf:nlist=512); by default
+            all that are installed.
         imports: Modules to import first: they register engines of your own.
         backend: Backend of the engine ers: faiss (plain), numba (compiled), or what fits (auto).
         rerank: Rankings beside the engine's.
@@ -126,10 +128,8 @@ def _check_together(settings: Settings, given: dict[str, Any]) -> None:
     cores = process.available_cores()
     if settings.threads > cores:
         raise UserError(f"threads={settings.threads}: this process may use {cores} cores")
-    for name in settings.engines:
-        if name not in ENGINES:
-            close = did_you_mean(name, ENGINES)
-            raise UserError(f"engines={name}: no such engine{close} (known: {', '.join(ENGINES)})")
+    for title in settings.engines:
+        engine_settings(title)
     if settings.candidates < settings.k:
         raise UserError(f"candidates={settings.candidates}: expected at least k={settings.k}")
 

@@ -15,7 +15,7 @@ from align3d.captions import normalize_caption
 from align3d.console.progress import Tracker
 from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache
-from experiments.data.encoding import embed_features
+from experiments.data.encoding import embed_features, tell_unread
 from experiments.index_evaluation.distill_light import light_head
 from experiments.index_evaluation.generated_gallery import Fresh, fresh_shapes
 from experiments.index_evaluation.load_run import Trained, shapes_of, texts_of
@@ -25,6 +25,7 @@ from experiments.index_evaluation.remembering import RunMemory, memory_of
 from experiments.index_evaluation.rerankers import DIRECTIONS, Rerankers, compressed
 from experiments.index_evaluation.run_memory import bank_of
 from models import TextEncoder
+from models.quantities import prefers_decimal_comma
 from models.rerank.late_interaction import LightHead
 from retrieval.benchmark.synthetic import BLOCK, MIXTURES, queries_of, vectors_of
 
@@ -102,9 +103,12 @@ def problems_of_new(
         cache=(trained.config.cache or default_cache()) / "text",
         device=device,
         max_tokens=trained.config.train.max_tokens,
+        decimal_comma=prefers_decimal_comma(trained.corpus.captions),
     )
     with Tracker("encoding captions", len(asked), "captions") as tracker:
-        text = embed_features(trained.model, encoder.encode(asked, advance=tracker.advance), device)
+        features = encoder.encode(asked, advance=tracker.advance)
+    tell_unread(features, encoder)
+    text = embed_features(trained.model, features, device)
     vectors = fresh.vectors()
     head = light_head(trained, out / "light.safetensors", device, settings.seed)
     shapes = compressed(trained.model, head, fresh.pieces(), len(fresh), device, settings.precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
+from experiments.index_evaluation.engine_settings import engine_name
 from experiments.reporting.plot_style import COLORS, DASHES
 from retrieval.benchmark.curves import GOALS, Point, batched, frontier, single
 from retrieval.engines import ENGINES
@@ -21,6 +23,7 @@ from retrieval.engines import ENGINES
 FORMATS = (".png", ".svg")
 OURS, EXACT = "ers", "flat"
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
+MARKERS = ("s", "^", "v", "D", "P", "X")
 _END = 1.0005  # where the scale of recall would end: 1 stands a little behind 0.999
 _OTHERS = [name for name in ENGINES if name not in (OURS, EXACT)]
 
@@ -75,8 +78,19 @@ def recall_plot(curves: Mapping[str, Sequence[Point]], path: Path, *, title: str
 
 
 def line_style(name: str) -> dict[str, Any]:
-    """Line style of an engine, the same in every plot: ours thick, exact search black."""
+    """Line style of an engine, the same in every plot: ours thick, exact search black.
+
+    With settings behind its name an engine keeps its color, and has dashes and marks by the settings.
+    """
     style: dict[str, Any] = {"linewidth": 1.3, "linestyle": "solid", "marker": "o", "markersize": 3.5}
+    engine = engine_name(name)
+    if engine != name:
+        own = zlib.crc32(name.encode())
+        marks = {
+            "marker": MARKERS[own % len(MARKERS)],
+            "linestyle": DASHES[own // len(MARKERS) % len(DASHES)],
+        }
+        return line_style(engine) | marks
     if name == OURS:
         return style | {"color": COLORS[0], "linewidth": 2.8, "zorder": 3}
     if name == EXACT:

@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import Tensor
 
 from align3d.console.progress import Tracker
-from align3d.errors import UserError
 from experiments.console.process import generator
 from experiments.dap.batch_library import TrainMemory
 from experiments.dap.distillation import Distillation
@@ -16,6 +15,7 @@ from experiments.data.bank import remember
 from experiments.data.batches import look_alikes
 from experiments.data.encoding import embed_shapes, embed_texts
 from experiments.evaluation.attention_plots import attention_picture
+from experiments.training.divergence import divergence
 from experiments.training.loss import gradient_norm
 from experiments.training.session import Session
 from experiments.training.warmup import WarmupCache, first_calibrated, key
@@ -53,7 +53,8 @@ def advance(session: Session, end: int, name: str = "training") -> None:
     """Trains the model from the session's step to ``end``.
 
     Raises:
-        UserError: The loss or its gradient is no longer finite; the weights are those of the step before.
+        UserError: The loss or its gradient is no longer finite; the weights are those of the step before, and
+            the message names items of the batch.
     """
     batches, config = session.batches, session.config.train
     model, objective, optimizer = session.model, session.objective, session.optimizer
@@ -78,10 +79,7 @@ def advance(session: Session, end: int, name: str = "training") -> None:
             session.fabric.backward(terms["loss/total"])
             norm = gradient_norm(list(model.parameters()), config.clip)
             if not math.isfinite(norm):
-                raise UserError(
-                    f"train.learning_rate={config.learning_rate}: {name} has diverged: in step {step} the "
-                    f"loss is {terms['loss/total'].item()}, its gradient {norm}; lower it or train.clip"
-                )
+                raise divergence(session, batch, terms["loss/total"].item(), norm, name)
             optimizer.step()
             optimizer.zero_grad()
             values = {name: float(term.detach()) for name, term in terms.items()}

@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import models
-from align3d import naming
+from align3d import captions, naming
 from align3d.pipeline import default_cache
 from align3d.shifts import parse_shift
 from experiments.data import attention_maps, batches, part_mentions, shifted_corpus
@@ -32,7 +32,7 @@ from experiments.training import loss
 #: Settings of training that leave its numbers alone.
 FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
 #: Code that decides how a warm-up ends.
-_TRAINING = (batches, attention_maps, naming, part_mentions, shifted_corpus, loss)
+_TRAINING = (batches, attention_maps, captions, naming, part_mentions, shifted_corpus, loss)
 CODE = (*sorted(Path(str(models.__file__)).parent.rglob("*.py")), *(module.__file__ for module in _TRAINING))
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from models.alignment import TextEmbedding
 from models.layers import perceptron
 from models.points import AXIS_NODES, OBJECT_NODES, PointHierarchy
-from models.quantity_evidence import EVIDENCE, quantity_evidence
+from models.quantity_evidence import EVIDENCE, quantity_evidence, value_and_log_length
 from models.rerank.int8_products import BLOCK, ByteVectors, in_blocks, in_bytes
 
 NODES = 32
@@ -69,7 +69,8 @@ class LightTexts:
         first_token: ``[Q + 1]`` int64, where each text's tokens begin.
         along: ``K`` of length ``d``, by which a number looks for its axis.
         evidence: ``[K, EVIDENCE]`` float32, what it makes of the evidence.
-        quantities: ``[K, 2]`` float32, the value, and the binary logarithm of the length in millimeters.
+        quantities: ``[K, 2]`` float32, the value, and the binary logarithm of the length in millimeters,
+            `models.quantity_evidence.NO_LENGTH` where it is none.
         first_number: ``[Q + 1]`` int64, where each text's numbers begin.
     """
 
@@ -154,13 +155,13 @@ class LightHead(nn.Module):
         """Keeps of texts what the kernel needs."""
         tokens, along, evidence, (row, token) = self._ask(text)
         mask = text.mask.cpu()
-        value, length = text.quantities[row, token].clamp_min(1e-9).unbind(-1)
+        value, log_length = value_and_log_length(text.quantities[row, token])
         return LightTexts(
             tokens=ByteVectors.of(tokens.cpu()[mask]),
             first_token=_starts(mask.sum(1)),
             along=ByteVectors.of(along),
             evidence=evidence.cpu().numpy(),
-            quantities=torch.stack([value, length.log2()], -1).float().cpu().numpy(),
+            quantities=torch.stack([value, log_length], -1).float().cpu().numpy(),
             first_number=_starts(torch.bincount(row.cpu(), minlength=len(mask))),
         )
 

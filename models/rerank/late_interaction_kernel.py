@@ -17,6 +17,7 @@ from models.quantity_evidence import (
     COUNT_OFFSETS,
     EVIDENCE,
     LARGEST_OCTAVE,
+    NO_LENGTH,
     SPECTRUM_GAIN,
     WIDTHS,
 )
@@ -165,6 +166,7 @@ def _add_evidence(
     for j in range(pairs):
         k, row = number[j], shape[j]
         value, weight = quantities[k, 0], weights[k]
+        is_length = np.float32(1) if quantities[k, 1] < np.float32(NO_LENGTH) else np.float32(0)
         total, mass = np.float32(0), np.float32(0)
         for axis in range(_AXES):
             i = j * _AXES + axis
@@ -181,7 +183,7 @@ def _add_evidence(
             for w in range(len(_INVERSE)):
                 found += weight[base + w] * powers[(3 + w) * count + i]
             grown = powers[count + i]  # e^(2 ratio), so that (x - 1) / (x + 1) is its hyperbolic tangent
-            found += weight[base + len(_INVERSE)] * (grown - 1) / (grown + 1)
+            found += is_length * weight[base + len(_INVERSE)] * (grown - 1) / (grown + 1)
             total += found * powers[2 * count + i]
             mass += powers[2 * count + i]
         out[slot[j]] += total / mass

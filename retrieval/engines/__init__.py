@@ -1,8 +1,9 @@
 """Engines by name, each behind `retrieval.protocol.Retriever`.
 
 ``flat``, ``ivf``, ``ivfpq`` and ``hnsw`` are faiss's and always there; ``hnswlib``, ``usearch``, ``scann``
-and ``diskann`` need a package each, ``flat_gpu`` and ``ivf_gpu`` faiss's build for GPUs, and they say so when
-it is missing. Nothing is imported before it is asked for. `register_engine` adds one of your own.
+and ``scann_soar``, ``symphonyqg`` and ``ivf_rabitq``, ``svs`` and ``diskann`` need a package each,
+``flat_gpu`` and ``ivf_gpu`` faiss's build for GPUs, and they say so when it is missing. Nothing is imported
+before it is asked for. `register_engine` adds one of your own.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ ENGINES: dict[str, tuple[str, str]] = {
     "hnswlib": ("retrieval.engines.hnsw_lib", "HnswLib"),
     "usearch": ("retrieval.engines.usearch", "Usearch"),
     "scann": ("retrieval.engines.scann", "Scann"),
+    "scann_soar": ("retrieval.engines.scann", "ScannSoar"),
+    "symphonyqg": ("retrieval.engines.rabitq", "SymphonyQg"),
+    "ivf_rabitq": ("retrieval.engines.rabitq", "IvfRabitq"),
+    "svs": ("retrieval.engines.svs", "Svs"),
     "diskann": ("retrieval.engines.diskann", "DiskAnn"),
     "flat_gpu": ("retrieval.engines.gpu", "FlatGpu"),
     "ivf_gpu": ("retrieval.engines.gpu", "IvfGpu"),

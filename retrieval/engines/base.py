@@ -130,6 +130,23 @@ class FaissEngine(Engine):
         """Scores and rows, each ``[Q, k]``, in faiss's order."""
 
 
+def common_length(engine: str, vectors: NDArray[np.float32]) -> float:
+    """The length of vectors ``[N, D]`` for an engine by Euclidean distance.
+
+    Raises:
+        ValueError: One has another length than most.
+    """
+    norms = np.linalg.norm(vectors, axis=1)
+    length = float(np.median(norms))
+    off = int(np.abs(norms - length).argmax())
+    if abs(norms[off] - length) > 1e-3 * length:
+        raise ValueError(
+            f"{engine}: vectors[{off}] has length {norms[off]:.4g}, others {length:.4g}: expected one "
+            "length; normalize the vectors"
+        )
+    return length
+
+
 @contextmanager
 def faiss_threads(threads: int) -> Iterator[None]:
     """Gives faiss so many threads, and those it had before afterwards."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import Engine, Found, MissingEngineError, library, quiet
+from retrieval.engines.base import Engine, Found, MissingEngineError, common_length, library, quiet
 from retrieval.validation import Checked, whole
 
 FIX = "pip install --no-deps diskannpy==0.7.0 (its pin of NumPy contradicts this project's)"
@@ -56,14 +56,7 @@ class DiskAnn(Engine):
     def _build(self, vectors: NDArray[np.float32]) -> None:
         if len(vectors) < 2:
             raise ValueError("diskann: a graph of one vector has no links: expected at least 2; take flat")
-        norms = np.linalg.norm(vectors, axis=1)
-        length = float(np.median(norms))
-        off = int(np.abs(norms - length).argmax())
-        if abs(norms[off] - length) > 1e-3 * length:
-            raise ValueError(
-                f"diskann: vectors[{off}] has length {norms[off]:.4g}, others {length:.4g}: expected one "
-                "length; normalize the vectors"
-            )
+        length = common_length(self.name, vectors)
         with tempfile.TemporaryDirectory() as folder, quiet():
             self._diskannpy.build_memory_index(
                 vectors / np.float32(length),

@@ -1,6 +1,7 @@
-"""ScaNN: a tree of k-means, anisotropic product codes, exact reordering.
+"""ScaNN: a tree of k-means, anisotropic product codes, exact reordering; with SOAR, two leaves a vector.
 
-Guo et al., "Accelerating large-scale inference with anisotropic vector quantization" (ICML 2020).
+Guo et al., "Accelerating large-scale inference with anisotropic vector quantization" (ICML 2020). Sun et al.,
+"SOAR: improved indexing for approximate nearest neighbor search" (NeurIPS 2023).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.engines.base import PROBES, REFINES, Engine, Found, cells_for, library, quiet
-from retrieval.validation import Checked, whole
+from retrieval.validation import Checked, real, whole
 
 #: Below so few vectors a tree has no use, and product codes too few to learn from.
 FEWEST_FOR_A_TREE = 1_000
@@ -28,11 +29,17 @@ class Scann(Engine):
         reorder: Candidates rescored exactly, at least k.
         dimensions_per_block: Dimensions that share 4 bits of code.
         threshold: ``anisotropic_quantization_threshold``.
+        soar_lambda: Weight of the residual's part along the first leaf's residual, by which SOAR chooses a
+            second leaf for every vector; None leaves each in one leaf (``scann``) or takes 1.5
+            (``scann_soar``).
+        quantize_centroids: Whether leaves are chosen by centers of 8 bits.
+        reorder_type: Of the vectors that rescore: ``float32``, ``bfloat16`` or ``int8``.
         threads: See `retrieval.engines.base.Engine`.
     """
 
     name = "scann"
     search_params: ClassVar = {"leaves_to_search": PROBES, "reorder": REFINES}
+    _soar_lambda: ClassVar[float | None] = None
     leaves_to_search = Checked(whole)
     reorder = Checked(whole)
 
@@ -44,16 +51,26 @@ class Scann(Engine):
         reorder: int = 100,
         dimensions_per_block: int = 2,
         threshold: float = 0.2,
+        soar_lambda: float | None = None,
+        quantize_centroids: bool = False,
+        reorder_type: str = "float32",
         threads: int = 1,
     ) -> None:
         super().__init__(threads=threads)
         fix = "pip install scann (wheels for Linux with x86 and ARM), or the extra bench"
-        self._ops = library(self.name, "scann", fix).scann_ops_pybind
+        scann = library(self.name, "scann", fix)
+        self._ops, types = scann.scann_ops_pybind, scann.ReorderType
+        if reorder_type.upper() not in types.__members__:
+            known = ", ".join(name.lower() for name in types.__members__)
+            raise ValueError(f"reorder_type={reorder_type}: expected one of {known}")
+        self._reorder_type = types[reorder_type.upper()]
         self.num_leaves = None if num_leaves is None else whole("num_leaves", num_leaves)
         self.leaves_to_search = leaves_to_search
         self.reorder = reorder
         self.dimensions_per_block = whole("dimensions_per_block", dimensions_per_block)
         self.threshold = threshold
+        self.soar_lambda = self._soar_lambda if soar_lambda is None else real("soar_lambda", soar_lambda)
+        self.quantize_centroids = quantize_centroids
         self._index: Any = None
 
     def resident_bytes(self) -> int:
@@ -77,10 +94,12 @@ class Scann(Engine):
                 num_leaves_to_search=min(leaves, self.leaves_to_search),
                 training_sample_size=min(count, 64 * max(leaves, 256)),
                 spherical=True,
+                quantize_centroids=self.quantize_centroids,
+                soar_lambda=self.soar_lambda,
             )
             builder.score_ah(
                 self.dimensions_per_block, anisotropic_quantization_threshold=self.threshold
-            ).reorder(self.reorder)
+            ).reorder(self.reorder, self._reorder_type)
         with quiet():  # it logs every step
             self._index = builder.build()
         self._index.set_num_threads(self.threads)
@@ -103,3 +122,10 @@ class Scann(Engine):
         # where the leaves held fewer than k it fills up with row 0 and NaN
         rows[np.isnan(scores)] = -1
         return rows, scores
+
+
+class ScannSoar(Scann):
+    """`Scann` with a second leaf for every vector, by the weight that its own tests take."""
+
+    name = "scann_soar"
+    _soar_lambda = 1.5

@@ -8,16 +8,16 @@ are common everywhere need a higher share.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from retrieval.ers.hierarchy import Ints, SemanticHierarchy
 
-_WORD = re.compile(r"\w+(?:[-./]\w+)*")
+_WORD = regex.compile(r"[\w\p{M}]+(?:[-./][\w\p{M}]+)*")
 _MANNER = """
 an and are as at be but by each for from has have in into is it its no not of on or over per than
 that the their them these this those to under up was were which while with without

@@ -99,3 +99,33 @@ def test_normal_form_ignores_case_blanks_and_punctuation_but_not_numbers() -> No
 
 def test_unique_captions_keep_their_order() -> None:
     assert unique_captions(["B b", "", "a", "b, B!", "A"]) == ("B b", "a")
+
+
+def test_normal_form_keeps_what_tells_texts_apart() -> None:
+    same = [
+        ("grüne Stühle", "gru\u0308ne STÜHLE"),
+        ('18" wide', "18 in wide"),
+        ("½ inch", "1/2 inch"),
+        ("x\u00ady", "xy"),
+        ("a® box", "A box!"),
+        ("pin-1", "pin 1"),
+    ]
+    different = [
+        ("लाल कुर्सी", "लाल करस"),
+        ('18"', "18'"),
+        ('1½"', '11/2"'),
+        ("10²", "102"),
+        ("-40 °C", "40 °C"),
+        (".5", "5"),
+        ("3/4", "3 4"),
+        ("🪑", "🔴"),
+        ("🪑", ""),
+    ]
+    assert [pair for pair in same if normalize_caption(pair[0]) != normalize_caption(pair[1])] == []
+    assert [pair for pair in different if normalize_caption(pair[0]) == normalize_caption(pair[1])] == []
+
+
+@given(st.text())
+def test_normal_form_is_stable(text: str) -> None:
+    once = normalize_caption(text)
+    assert normalize_caption(once) == once

@@ -92,3 +92,8 @@ def test_nothing_to_find() -> None:
     assert mentions(["04"], ["04"]) == []
     assert mentions(["pin"], ["pin"], "pin") == [], "the whole is a pin"
     assert mentions(["pin"], ["pin"]) == [Mention((0,), (0,))]
+
+
+def test_names_of_any_script_are_found() -> None:
+    assert mentions(["लाल", "कुर्सी"], ["मेज", "कुर्सी"]) == [Mention(words=(1,), parts=(1,))]
+    assert mentions(["लाल", "कुर्सी"], ["कुर"]) == []

@@ -65,3 +65,23 @@ def test_fractions_are_interpolated() -> None:
     spectrum = torch.arange(1.0, 65.0).expand(1, 1, 3, CHANNELS, 64) / 64
     found = quantity_evidence(torch.full((1, 1, 2), 6.25), torch.zeros(1, 1, 3), spectrum)
     assert found[0, 0, 0, 0, CHANNELS] == pytest.approx(6.25 / 64 * SPECTRUM_GAIN, rel=1e-5)
+
+
+def test_what_is_no_length_asks_only_how_often() -> None:
+    spectrum = torch.rand(1, 1, 3, CHANNELS, 64)
+    extent = torch.full((1, 1, 3), math.log2(12.0))
+    length, volts = torch.tensor([[[12.0, 12.0]], [[12.0, math.nan]]]).unsqueeze(1).unbind(0)
+    found = [quantity_evidence(q.view(1, 1, 2), extent, spectrum)[0, 0, 0] for q in (length, volts)]
+    assert torch.equal(found[0][:, :PERIOD], found[1][:, :PERIOD])
+    assert found[0][:, EQUAL:].abs().sum() > 0
+    assert found[1][:, PERIOD:].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("number", [0.0, -40.0, 1e-40, 1e38, math.inf])
+def test_evidence_is_finite_and_so_is_its_gradient(number: float) -> None:
+    extent = torch.full((1, 1, 3), 7.0, requires_grad=True)
+    found = quantity_evidence(torch.full((1, 1, 2), number), extent, torch.rand(1, 1, 3, CHANNELS, 64))
+    assert found.isfinite().all()
+    found.sum().backward()
+    assert extent.grad is not None
+    assert extent.grad.isfinite().all()

@@ -1,22 +1,18 @@
-"""Texts become words and whole numbers."""
+"""Features of words and whole numbers."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 import torch
 
 from models.fourier import COUNTS, LOG_FEATURES, number_features
-from models.text import TextEncoder, tokenize
+from models.text import TextEncoder
 
 
 @pytest.fixture(scope="module")
 def encoder() -> TextEncoder:
     return TextEncoder(max_tokens=8)
-
-
-def test_numbers_are_kept_whole_and_apart() -> None:
-    words = [w for w, _, _ in tokenize("a 1x13 header, 2.54mm pitch (SOT-23)")]
-    assert words == ["a", "1", "x", "13", "header", "2.54", "mm", "pitch", "SOT", "23"]
 
 
 def test_features_cover_every_word(encoder: TextEncoder) -> None:
@@ -46,6 +42,38 @@ def test_cache_gives_the_same_numbers(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
+def test_a_text_has_the_same_features_in_any_normal_form(encoder: TextEncoder) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "grüne Stühle") for form in ("NFC", "NFD"))
+    features = encoder.encode([composed, decomposed])
+    assert features.strings == [["grüne", "Stühle"]] * 2
+    assert torch.equal(features.tokens[0], features.tokens[1])
+
+
+def test_words_without_features_are_counted(tmp_path: Path) -> None:
+    texts = ["a 🪑 chair", "🪑 🪑 of oak", "a b c d e f g h i"]
+    for _ in ("cold", "warm"):
+        features = TextEncoder(cache=tmp_path, max_tokens=8).encode(texts)
+        assert features.unknown == {"🪑": 3}
+        assert features.cut == 1
+    assert features.select([0]).unknown == {}
+    last = TextEncoder(max_tokens=400).encode(["part " * 300])  # the encoder reads 256 pieces
+    assert last.unknown == {"part": int((last.tokens[0].abs().sum(-1) == 0).sum())}
+
+
+def test_half_of_a_surrogate_pair_is_refused(encoder: TextEncoder) -> None:
+    with pytest.raises(ValueError, match="half of a surrogate pair"):
+        encoder.encode(["a chair", "a \ud83d chair"])
+
+
+def test_a_cache_is_of_its_texts_and_of_their_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(cache=tmp_path)
+    encoder.encode(["a 1x2 header", "b"])
+    encoder.encode(["a 1x2 header"])
+    monkeypatch.setattr("models.text.tokenize", lambda text: [(text, 0, len(text))])
+    assert encoder.encode(["a 1x2 header", "b"]).tokens.shape[1] == 1
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+
+
 def test_selection_is_cut_to_its_longest_text(encoder: TextEncoder) -> None:
     features = encoder.encode(["one two", "one two three four", "one"]).select([2, 0])
     assert features.tokens.shape[:2] == (2, 2)
@@ -65,3 +93,8 @@ def test_number_features_tell_counts_apart() -> None:
 def test_no_tokens_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens=0"):
         TextEncoder(max_tokens=0)
+
+
+def test_no_number_leaves_the_range_of_floats() -> None:
+    largest = torch.finfo(torch.float32).max
+    assert number_features(torch.tensor([torch.inf, largest, -largest, 0.0, 1e-40])).isfinite().all()

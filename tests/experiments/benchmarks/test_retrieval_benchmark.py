@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments import benchmark
 from experiments.benchmarks.retrieval import cost_rows, speed_rows
 from experiments.index_evaluation.measure import worth_timing
-from experiments.index_evaluation.recall_plot import recall_plot
+from experiments.index_evaluation.recall_plot import line_style, recall_plot
 from retrieval.benchmark.curves import Cost, Point, Speed
 from retrieval.engines import ENGINES
 
@@ -38,6 +38,25 @@ def test_ours_is_compared_with_exact_search_and_with_the_best_rival(capsys):
     }
     assert not [row for row in rows if "0.99" in row.metric and row.case.startswith("hnsw")]
     assert "hnsw: here: does not reach recall@10 0.99" in capsys.readouterr().err
+
+
+def test_the_best_settings_of_each_side_are_compared():
+    """An engine with other settings is still that engine: ours is never its own rival."""
+    more = {
+        "ivf:nlist=8": [point(0.99, 500)],
+        "ers:beam=3": [point(0.99, 700)],
+        "ers:beam=4": [point(1.0, 1)],
+    }
+    rows = [row for row in speed_rows(CURVES | more, "here", 10) if "rival" in row.case]
+    at_99 = [(row.peer_name, row.ratio) for row in rows if "0.99" in row.metric]
+    assert at_99 == [("ivf:nlist=8", pytest.approx(1.4))] * 2  # batched and single
+
+
+def test_lines_of_one_engine_share_a_color_and_differ():
+    plain, *others = (line_style(name) for name in ("ivf", "ivf:nlist=8", "ivf:nlist=9"))
+    assert {style["color"] for style in others} == {plain["color"]}
+    assert len({(style["marker"], str(style["linestyle"])) for style in (plain, *others)}) == 3
+    assert line_style("ers:beam=3")["linewidth"] == line_style("ers")["linewidth"]
 
 
 def test_costs_stand_beside_the_graph_and_the_raw_vectors():

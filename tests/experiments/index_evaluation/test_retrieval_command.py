@@ -46,6 +46,16 @@ FAST = ["rounds=1", "singles=3", "resamples=100", "engines=flat,ivf"]
         (["run=/nowhere", "gallery=new", "dim=3"], "belongs to mixture"),
         (["run=/nowhere", "gallery=new", "size=500"], "queries=1000 of 500"),
         (["mixture=easier", "engines=hsnw"], "did you mean hnsw?"),
+        (["mixture=easier", "engines=hsnw:M=8"], "engines=hsnw:M=8: no such engine; did you mean hnsw?"),
+        (["mixture=easier", "engines=ivf:nlist"], "engines=ivf:nlist: 'nlist': expected setting=value"),
+        (["mixture=easier", "engines=ivf:nprobe=1:nprobe=2"], "nprobe is given twice"),
+        (["mixture=easier", "engines=ivf:threads=2"], "same threads; write threads=2 apart"),
+        (["mixture=easier", "engines=ivf:cells=2"], "engines=ivf:cells=2: cells: ivf has no such setting"),
+        (
+            ["mixture=easier", "engines=ivf:codes=sq4"],
+            "engines=ivf:codes=sq4: codes=sq4: expected flat or sq8",
+        ),
+        (["mixture=easier", "engines=ers:backend=gpu"], "engines=ers:backend=gpu: "),
         (["mixture=easier", "backend=torch"], "backend=torch: expected 'auto', 'faiss' or 'numba'"),
         (["run=/nowhere", "candidates=5"], "candidates=5: expected at least k=10"),
         (["mixture"], "expected key=value"),
@@ -244,3 +254,15 @@ def test_the_backend_of_ers_is_a_setting():
         engine.build(vectors, np.arange(300))
         assert engine.search(vectors[:3], 1)[0][:, 0].tolist() == [0, 1, 2]
     assert "backend='faiss'" in repr(made["ers"])
+
+
+def test_one_engine_takes_part_with_several_settings(tmp_path):
+    asked = ["mixture=harder", "size=600", "dim=16", "queries=20", "rounds=1", "singles=2", f"out={tmp_path}"]
+    titles = ["flat", "ivf", "ivf:nlist=8:codes=flat", "ers", "ers:backend=faiss"]
+    assert command.main([*asked, f"engines={','.join(titles)}"]) == 0
+    found = json.loads((tmp_path / "retrieval.json").read_text())["problems"]["harder 600 × 16"]["engines"]
+    assert list(found) == titles
+    makers = engines_of(parse(["mixture=easier", f"engines={','.join(titles)}"]))
+    coarse, other = makers["ivf:nlist=8:codes=flat"](), makers["ers:backend=faiss"]()
+    assert (coarse.nlist, coarse.codes) == (8, "flat")
+    assert "backend='faiss'" in repr(other)

@@ -94,8 +94,13 @@ def test_the_key_is_of_what_determines_the_warm_up(override: str, same: bool) ->
     assert (key_with() == key_with(override)) is same
 
 
-def key_with(*overrides: str) -> str:
-    corpus = SimpleNamespace(dataset=SimpleNamespace(hash="of the data"), splits={"train": torch.arange(56)})
+def test_the_key_follows_how_the_data_were_read() -> None:
+    assert key_with() != key_with(built_from="the same files in another unit")
+
+
+def key_with(*overrides: str, built_from: str = "files") -> str:
+    dataset = SimpleNamespace(hash="of the data", manifest=SimpleNamespace(key=built_from))
+    corpus = SimpleNamespace(dataset=dataset, splits={"train": torch.arange(56)})
     register_sizes()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = from_hydra(hydra.compose("config", overrides=[*overrides]))

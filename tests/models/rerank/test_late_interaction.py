@@ -40,6 +40,8 @@ def world() -> tuple[AlignmentModel, PointHierarchy, TextEmbedding]:
     quantities[0, 5] = torch.tensor([2.54, 2.54])
     quantities[3, 0] = torch.tensor([70.0, 1778.0])
     quantities[5, 1] = torch.tensor([0.5, 0.5])
+    quantities[5, 3] = torch.tensor([12.0, torch.nan])  # volts
+    quantities[4, 2] = torch.tensor([-1e12, 1e12])
     text = TextEmbedding(
         tokens=torch.randn(TEXTS, LENGTH, SIZE.width),
         mask=mask,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 
 import faiss
 import numpy as np
@@ -108,15 +109,31 @@ def test_more_threads_give_the_same_answers(name, data):
     assert (found[0] == found[1]).mean() >= 0.97  # a graph built by two threads is another graph
 
 
+@pytest.mark.parametrize("name", RIVALS)
+def test_one_thread_is_one_thread(name):
+    """Engines are compared with equal threads: processor time beyond the clock's would be another's."""
+    engine, vectors = make(name), clustered(20_000)
+    queries = np.tile(vectors[:2_000], (4, 1))
+    for param, values in search_params_of(engine).items():
+        setattr(engine, param, values[len(values) // 2])
+    works = [lambda: engine.build(vectors, np.arange(len(vectors))), lambda: engine.search(queries, 10)]
+    for work in works:
+        clock, processor = time.perf_counter(), time.process_time()
+        work()
+        clock, processor = time.perf_counter() - clock, time.process_time() - processor
+        assert processor <= 1.1 * clock + 0.05
+
+
 def test_a_missing_library_says_what_to_type(monkeypatch):
     def absent(name: str) -> object:
-        if name.split(".")[0] in ("hnswlib", "usearch", "scann", "diskannpy"):
+        if name.split(".")[0] in ("hnswlib", "usearch", "scann", "rabitqlib", "svs", "diskannpy"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name)
 
     real = importlib.import_module
     monkeypatch.setattr(importlib, "import_module", absent)
-    for name in ("hnswlib", "usearch", "scann", "diskann"):
+    optional = ("hnswlib", "usearch", "scann", "scann_soar", "symphonyqg", "ivf_rabitq", "svs", "diskann")
+    for name in optional:
         with pytest.raises(MissingEngineError, match=f"{name}: .*pip install"):
             make_index(name)
 

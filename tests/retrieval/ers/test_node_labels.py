@@ -57,6 +57,13 @@ def test_case_numbers_single_letters_and_function_words(tree: SemanticHierarchy)
     assert name_nodes(tree, np.empty(0, np.int64), [])[0] == ["", ""]
 
 
+def test_words_of_any_script_are_whole(tree: SemanticHierarchy) -> None:
+    captions = [*["लाल कुर्सी"] * 4, *["नीली कुर्सी"] * 4, *["हरी मेज"] * 6]
+    branches, leaves = name_nodes(tree, LEAVES, captions, words=1)
+    assert branches == ["कुर्सी", "मेज"]
+    assert leaves[:2] == ["लाल", "नीली"]
+
+
 def test_the_tree_as_text(tree: SemanticHierarchy) -> None:
     names = [["connector", "resistor"], ["red", "blue", ""]]
     counts = [np.array([3.0, 1.5]), np.array([2.0, 1.0, 1.5])]
