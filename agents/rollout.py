@@ -148,7 +148,12 @@ class Rollout(RepeatedEpisodeRunner):
         )
 
     def _record(self, action: Tensor, moved: Tensor, reward: Tensor, parts: dict[str, Tensor]) -> Tensor:
-        """Record a move of the rows ``moved``, bool ``[B]``; their rewards, 0 in the others, ``[B]``."""
+        """Record a move of the rows ``moved``, bool ``[B]``; their rewards, 0 in the others, ``[B]``.
+
+        Raises:
+            ValueError: A reward is NaN or infinite.
+        """
+        check_rewards(reward, action, moved)
         before, reward = self._played, reward * moved
         sums = {name: before["parts"].get(name, 0.0) + part * moved for name, part in parts.items()}
         actions = _append(before["actions"], action, moved)
@@ -162,6 +167,26 @@ class Rollout(RepeatedEpisodeRunner):
                 self._best = self._played.where(better, self._best, pad=0.0)
                 self._best_state[better] = self.state[better]
         return reward
+
+
+def check_rewards(reward: Tensor, action: Tensor, rows: Tensor) -> None:
+    """Refuse rewards that nothing can be chosen by.
+
+    Args:
+        reward: Rewards of the actions, ``[B]``.
+        action: Actions that were made, i64 ``[B]``.
+        rows: Rows that count, bool ``[B]``.
+
+    Raises:
+        ValueError: One of them is NaN or infinite, naming row and action.
+    """
+    bad = rows & ~reward.isfinite()
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"row {row}: the reward of action {int(action[row])} is {reward[row].item()}, "
+            "expected a finite number"
+        )
 
 
 def make_actions(rollout: Rollout, sequences: Tensor) -> None:

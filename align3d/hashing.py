@@ -33,8 +33,8 @@ def hash_json(value: Any) -> str:
 
 
 def hash_lines(lines: Iterable[str]) -> str:
-    """SHA-256 of a sequence of strings, in its order. Hex, 64 digits."""
-    return hash_bytes(*(line.encode() for line in lines))
+    """SHA-256 of a sequence of strings, names that are not UTF-8 among them, in its order. Hex, 64 digits."""
+    return hash_bytes(*(line.encode(errors="surrogatepass") for line in lines))
 
 
 def hash_code(*modules: str) -> str:

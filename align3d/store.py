@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,11 +85,11 @@ class Manifest:
             DataError: No dataset, a newer schema, a damaged manifest, or files missing or cut short.
         """
         try:
-            text = (folder / MANIFEST).read_text(encoding="utf-8")
+            text = (folder / MANIFEST).read_text(encoding="utf-8-sig")
         except FileNotFoundError as error:
             raise DataError(
                 f"no dataset at {folder} (no {MANIFEST}); build one with "
-                f"`python -m align3d.build source=... out={folder}`"
+                f"python -m align3d.build source=NAME {shlex.quote(f'out={folder}')}"
             ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(

@@ -30,7 +30,7 @@ from experiments.memory_controls.query_controls import by_popularity, transducti
 from experiments.memory_controls.query_costs import costs
 from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_results
-from experiments.training.results import versions
+from experiments.run_folder.versions import versions
 
 SCHEMA = 1
 WIDTH = 170

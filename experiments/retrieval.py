@@ -19,7 +19,7 @@ from experiments.index_evaluation.options import Settings, parse, usage
 from experiments.index_evaluation.problems import problem_of_mixture, problems_of_new, problems_of_run
 from experiments.index_evaluation.recall_plot import recall_plot
 from experiments.run_folder.names import CONFIG
-from experiments.training.results import versions
+from experiments.run_folder.versions import versions
 
 SCHEMA = 1
 WIDTH = 170

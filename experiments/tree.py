@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +14,12 @@ from align3d.console.arguments import values_of
 from align3d.console.command_frame import run_command
 from align3d.console.help_page import Section, page, show
 from align3d.errors import UserError, settings_of
+from align3d.table_file import Columns, read_rows
 from experiments.console import process
 from experiments.index_evaluation.options import Positive
 from experiments.index_evaluation.run_index import CAPTION, stored_index
 from retrieval import describe, name_nodes
 from retrieval.ers.inspect import IndexSummary, read_outline
-
-SUFFIXES = (".jsonl", ".csv")
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Settings:
     Attributes:
         run: Folder of a finished run; its index is built if it has none yet.
         index: Folder of any saved index.
-        captions: File of captions for an index: .jsonl or .csv, with id and caption.
+        captions: File of captions for an index: CSV, JSONL or Parquet, with id and caption.
         depth: Levels of the tree.
         words: Words that name a node.
         most: Children of a node that have a line of their own.
@@ -124,28 +121,18 @@ def read_captions(path: Path) -> Iterator[tuple[int, str]]:
     """Ids and captions of a file; an id may have several rows.
 
     Raises:
-        UserError: No such file, another format, or a row without a whole number as id and a caption.
+        UserError: No such file, another format, what cannot be parsed, or a row without a whole number as id
+            and a caption.
     """
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"captions={path}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix == ".csv":
-                rows: Iterator[object] = iter(csv.DictReader(file, skipinitialspace=True))
-            else:
-                rows = (json.loads(line) for line in file if line.strip())
-            for place, row in enumerate(rows, 1):
-                yield _entry(row, f"captions={path}, row {place}")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise UserError(f"captions={path}: cannot be read ({error})") from error
-
-
-def _entry(row: object, where: str) -> tuple[int, str]:
-    found = row if isinstance(row, dict) else {}
-    number, caption = found.get("id"), found.get("caption")
-    if not isinstance(caption, str) or not str(number).strip().isdecimal():
-        raise UserError(f"{where}: expected id (a whole number) and caption, found {row!r}"[:200])
-    return int(str(number)), caption
+    label = f"captions={path}"
+    for row in read_rows(path, Columns(("id", "caption"), repeated="caption"), label):
+        number, captions = row.text("id").strip(), [text for text in row.cells["caption"] if text.strip()]
+        if row.problem or not captions or not number.isdecimal():
+            expected = "expected id (a whole number) and caption"
+            raise UserError(
+                f"{label}, {row.where}: {row.problem or f'{expected}, found {row.cells!r}'[:200]}"
+            )
+        yield from ((int(number), caption) for caption in captions)
 
 
 if __name__ == "__main__":

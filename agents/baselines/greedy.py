@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from agents.base import Agent, DecisionProcess, PlanResult
 from agents.registry import register
-from agents.rollout import Rollout, split_budget
+from agents.rollout import Rollout, check_rewards, split_budget
 from agents.seeding import uniform
 from envs.protocol import transition_legal
 
@@ -66,6 +66,7 @@ class GreedyAgent(Agent):
                 break
             reached = transition_legal(core, rollout.episode, state, candidate, tried)
             reward, _ = core.reward(rollout.episode, state, candidate, reached)
+            check_rewards(reward, candidate, tried)
             better = tried & (reward > best)
             best = torch.where(better, reward, best)
             action = torch.where(better, candidate, action)

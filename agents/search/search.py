@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.search.compaction import compact
+from agents.search.finite import check_roots
 from agents.search.kernels.backend import simulate, unsupported
 from agents.search.policies.base import Policy
 from agents.search.simulate import backup, expand, select
@@ -66,7 +67,9 @@ def search(
 
     Raises:
         ValueError: A negative number of simulations, a discount outside [0, 1], a depth below 1, a policy
-            made for another number of simulations, an unknown backend, or one that cannot search this tree.
+            made for another number of simulations, an unknown backend, or one that cannot search this tree;
+            or a reward, value or prior that is NaN or infinite, from the root or from a step that was needed,
+            naming row and action.
     """
     if simulations < 0:
         raise ValueError(f"simulations={simulations}: must be 0 or more")
@@ -78,6 +81,7 @@ def search(
         raise ValueError(
             f"simulations={simulations}: the policy was made for {policy.simulations}; make another"
         )
+    check_roots(tree)
     if int(tree.used.max()) + simulations > tree.capacity:
         short = (tree.used + simulations > tree.capacity) & (tree.root > 0)
         compact(tree, short)

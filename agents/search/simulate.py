@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from agents.search.finite import check_step
 from agents.search.policies.base import Edges, Policy
 from agents.search.tree import UNVISITED, Problem, Step, Tree
 
@@ -89,6 +90,9 @@ def expand(
 
     Returns:
         The return of the walk's last edge, `[B]`, and the rows that took a step of the problem, bool `[B]`.
+
+    Raises:
+        ValueError: A number of the step is NaN or infinite; see ``check_step``.
     """
     rows = torch.arange(walk.node.shape[0], device=walk.node.device)
     dtype = tree.q_values.dtype
@@ -99,6 +103,7 @@ def expand(
 
     step: Step = problem.step(tree.state[rows, walk.node], walk.action, stepped)
     terminal = step.terminal | ~step.mask.any(-1)
+    check_step(step, walk.action, stepped, terminal, dtype)
     value = torch.zeros_like(tree.low) if step.value is None else step.value.to(dtype)
     value = value.masked_fill(terminal, 0.0)
     reward = torch.where(stepped, step.reward.to(dtype), tree.rewards[edge])

@@ -14,6 +14,7 @@ from align3d.record import AXES, Record
 from align3d.sampling import normalize, rotate_up
 from align3d.sources import Item, register
 from align3d.sources.caption_file import Entry, find_captions_file, read_captions
+from align3d.sources.file_names import FileNames
 from align3d.sources.meshes.scene_readers import formats, readers_fingerprint
 from align3d.sources.surface import read_points
 
@@ -78,6 +79,7 @@ class FolderSource:
         lines = [
             f"folder {self.unit_m!r} {self.up} {self.size}",
             hash_code("align3d.sources.folder", "align3d.sources.surface"),
+            hash_code("align3d.table_file", "align3d.sources.caption_file", "align3d.sources.file_names"),
             readers_fingerprint(),
         ]
         try:
@@ -86,7 +88,7 @@ class FolderSource:
             raise DataError(
                 f"data=folder: captions file {captions} cannot be read: {error.strerror}"
             ) from error
-        for path in self._files():
+        for path in FileNames(self.root).names:
             try:
                 stat = (self.root / path).stat()
             except (
@@ -105,25 +107,30 @@ class FolderSource:
         """
         captions = self._captions_file()
         entries = read_captions(captions)
-        readable = formats()
-        for path in self._files():
-            if Path(path).suffix.lower() in readable and path not in entries:
-                entries[path] = Entry(problem="file without a caption: the captions file does not name it")
+        readable, files = formats(), FileNames(self.root)
         for path, entry in entries.items():
-            entry.problem = entry.problem or self._problem(path, readable)
+            entry.file = files.find(path) or path
+            entry.problem = entry.problem or self._problem(path, entry.file, files, readable)
+        named = {entry.file for entry in entries.values()}
+        for file in files.names:
+            if Path(file).suffix.lower() in readable and file not in named:
+                problem = files.fault(file) or "file without a caption: the captions file does not name it"
+                entries[files.id_of(file)] = Entry(problem=problem, file=file)
+        for folder, reason in files.unlisted.items():
+            entries[folder] = Entry(problem=f"folder cannot be listed: {reason}")
         kept = self._sample(entries)
         return [
-            Item(path, (tuple(entry.captions), dict(entry.values), entry.problem))
+            Item(path, (tuple(entry.captions), dict(entry.values), entry.problem, entry.file))
             for path, entry in sorted(entries.items())
             if path in kept
         ]
 
     def read(self, item: Item, points: int, seed: int) -> Record:
         """Sample one file's surface, or resample its cloud."""
-        captions, values, problem = item.payload
+        captions, values, problem, file = item.payload
         if problem:
             raise RejectedItem(problem)
-        path = self.root / item.id
+        path = self.root / file
         try:
             content_hash = hash_bytes(path.read_bytes())
         except OSError as error:
@@ -164,20 +171,14 @@ class FolderSource:
         ranked = sorted((hash_lines([path]), path) for path, entry in entries.items() if not entry.problem)
         return {path for _, path in ranked[: self.size]}
 
-    def _files(self) -> list[str]:
-        """All files below the root by relative path, but hidden ones, sorted."""
-        found = []
-        for folder, names, files in os.walk(self.root):
-            names[:] = [name for name in names if not name.startswith(".")]
-            relative = Path(folder).relative_to(self.root)
-            found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
-        return sorted(found)
-
-    def _problem(self, path: str, readable: frozenset[str]) -> str:
-        """Why a named file cannot be used; empty where it can."""
-        file = self.root / path
-        if not file.is_file():
-            return f"caption without a file: no {path} in {self.root}"
+    def _problem(self, path: str, name: str, files: FileNames, readable: frozenset[str]) -> str:
+        """Why the file of a path in the captions file cannot be used; empty where it can."""
+        file = self.root / name
+        try:
+            if not file.is_file():
+                return f"caption without a file: no {path} in {self.root}{files.hint(path)}"
+        except OSError as error:  # such as a name that is too long
+            return f"caption without a file: {path[:80]!r}: {error.strerror}"
         if not file.resolve().is_relative_to(self.root.resolve()):
             return f"path {path!r} leaves the root through a link; expected a file below it"
         if file.suffix.lower() not in readable:

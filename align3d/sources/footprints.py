@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from align3d.captions import clean_description, unique_captions
+from align3d.sources.file_names import valid_unicode
 
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _DESCR = re.compile(rf"\(descr\s+{_TEXT}\s*\)")
@@ -55,7 +56,7 @@ def read_footprint(path: Path) -> list[Usage]:
     descr, tags = _first(_DESCR, text), _first(_TAGS, text)
     return [
         Usage(
-            footprint=path.stem,
+            footprint=valid_unicode(path.stem),
             model=name.rpartition(".")[0],
             descr=clean_description(descr),
             tags=clean_description(tags),

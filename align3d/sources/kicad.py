@@ -21,6 +21,7 @@ from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import Record
 from align3d.sampling import extent_m, normalize, sample_surface
 from align3d.sources import Item, register
+from align3d.sources.file_names import valid_unicode
 from align3d.sources.footprints import Usage, by_fit, captions_of, read_footprint
 from align3d.sources.vrml import read_vrml
 
@@ -181,8 +182,11 @@ class KicadSource:
             problem = "file without a caption: no footprint names it"
         elif not captions:
             problem = f"file without a caption: footprint {ordered[0].footprint} has no description"
+        shown = valid_unicode(name)
+        if shown != name:
+            problem = f"file name is not UTF-8: {shown}; rename the file"
         scale = ordered[0].scale if ordered else _UNSCALED
-        return Item(f"{name}.wrl", (str(models / f"{name}.wrl"), captions, scale, problem))
+        return Item(f"{shown}.wrl", (str(models / f"{name}.wrl"), captions, scale, problem))
 
 
 def _family(name: str) -> str:

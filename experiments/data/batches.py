@@ -81,7 +81,8 @@ class Batches:
 
     def mines_at(self, step: int) -> bool:
         """Whether look-alikes are due to be mined before this step."""
-        return self.hard_groups > 0 and step >= self.random_steps and step % self.per_epoch == 0
+        due = self.neighbors is None or step % self.per_epoch == 0
+        return self.hard_groups > 0 and step >= self.random_steps and due
 
     def learning_rate(self, step: int) -> float:
         """Rises over the first steps, then a cosine to zero."""

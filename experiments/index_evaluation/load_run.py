@@ -12,12 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from align3d.console.progress import Tracker
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.data.corpus import Corpus, load_corpus
 from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS, CONFIG, RESULTS
 from experiments.run_folder.readers import read_results, read_yaml
+from experiments.settings.changes import RUN_DIR
 from experiments.settings.reading import CONF, from_plain
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, TextEmbedding
@@ -77,7 +79,10 @@ def check_run(folder: Path) -> Path:
         raise UserError(f"run={folder}: no {CONFIG} there; give the folder of a run of experiments.run")
     place = checkpoint.latest(folder / CHECKPOINTS)
     if place is None or not (folder / RESULTS).is_file():
-        raise UserError(f"run={folder}: the run is not finished; go on with it by resume=true")
+        raise UserError(
+            f"run={folder}: the run is not finished; go on with it: "
+            f"python -m experiments.run resume=true {setting(RUN_DIR, folder)}"
+        )
     read_results(folder)
     return place
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from align3d.console.typed_settings import in_hydras_grammar
 from experiments.reporting.load_runs import Run
 
 AGENT = "agent.name"
@@ -20,6 +21,7 @@ FREE = frozenset(
         "seed",
         "agent.seed",
         "resume",
+        "accept_changes",
         "device",
         "cache",
         "threads",
@@ -206,4 +208,4 @@ def _value(run: Run, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "+".join(map(str, value)) if isinstance(value, list) else in_hydras_grammar(value)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.reporting.results_schema import checked
 from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS
@@ -99,7 +100,7 @@ def find_runs(root: Path) -> tuple[list[Run], list[Unfinished]]:
         first = unfinished[0]
         raise UserError(
             f"{root}: none of {len(unfinished)} runs is finished ({first.folder.name}: {first.reason}); "
-            "go on with resume=true and their folder"
+            f"go on with it: python -m experiments.run resume=true {setting('hydra.run.dir', first.folder)}"
         )
     return runs, unfinished
 

@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.run_folder.names import BASELINE, FINAL, RERANKED, RESULTS, SCHEMA
 
@@ -24,7 +25,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: There is no such file, it is damaged, or it holds something else.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise _unreadable(path, error) from error
     return _mapping(path, found)
@@ -58,8 +59,8 @@ def read_results(folder: Path) -> dict[str, Any]:
         for name in names:
             if not isinstance(values, dict) or name not in values:
                 raise UserError(
-                    f"{path}: no {section}.{name}; remove the file and go on with resume=true, "
-                    "which writes it again"
+                    f"{path}: no {section}.{name}; remove the file, and it is written again: "
+                    f"python -m experiments.run resume=true {setting('hydra.run.dir', folder)}"
                 )
     return found
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.run_folder.names import FREE, FREE_TRAIN
 
@@ -59,27 +56,3 @@ def refuse(changes: Sequence[Change], folder: Path) -> None:
         f"{setting(RUN_DIR, folder)}: a resumed run keeps its settings, {kept} (typed: {asked}); "
         "leave these out, or start anew in another folder"
     )
-
-
-def setting(name: str, value: Any) -> str:
-    """``name=value`` as it can be typed: in Hydra's grammar, quoted for the shell where that is needed."""
-    return shlex.quote(f"{name}={in_hydras_grammar(value)}")
-
-
-def in_hydras_grammar(value: Any) -> str:
-    """A value as Hydra's overrides spell it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{in_hydras_grammar(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(in_hydras_grammar, value)) + "]"
-    text = str(value)
-    if isinstance(value, int | float):
-        return text
-    try:
-        if OverridesParser.create().parse_override(f"_={text}").value() == text:
-            return text
-    except HydraException:  # it needs quotes
-        pass
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from align3d.console.typed_settings import in_hydras_grammar
 from align3d.errors import UserError, did_you_mean
 from experiments.settings import schema
 from experiments.settings.schema import Seed
@@ -36,7 +37,7 @@ def check_section(declared: type[T], values: Mapping[str, Any], section: str) ->
         message = _expected(error)
         if not first["loc"]:  # from a dataclass's own check, which names the setting
             raise UserError(message if message.startswith(prefix) else prefix + message) from error
-        raise UserError(f"{where}={first['input']}: expected {message}") from error
+        raise UserError(f"{where}={in_hydras_grammar(first['input'])}: expected {message}") from error
 
 
 def check_arguments(cls: type[Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def check_value(hint: Any, value: Any, name: str) -> Any:
     try:
         checked = TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        raise UserError(f"{name}={value}: expected {_expected(error)}") from error
+        raise UserError(f"{name}={in_hydras_grammar(value)}: expected {_expected(error)}") from error
     if isinstance(checked, float) and math.isnan(checked):
         raise UserError(f"{name}={value}: expected a number")
     return checked

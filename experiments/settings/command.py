@@ -7,6 +7,7 @@ so that no empty run folder is left behind.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from align3d.console.help_page import show
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError, did_you_mean
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS
 from experiments.settings import sweep_launcher
-from experiments.settings.changes import RUN_DIR, setting
+from experiments.settings.changes import RUN_DIR
 from experiments.settings.overrides import (
     CONF,
     OPTIONS,
@@ -116,7 +118,7 @@ def _prepare(overrides: list[str], config_name: str, *, multirun: bool) -> dict[
     for config in check(overrides, config_name, multirun=multirun):
         check_machine(config)
     key, folder = output_of(overrides, config_name, multirun)
-    writable_folder(f"{key}={folder}", folder)
+    writable_folder(setting(key, folder), folder)
     return None
 
 
@@ -192,7 +194,7 @@ def _interrupted(folder: Path) -> str:
     place = checkpoint.latest(folder / CHECKPOINTS)
     if place is None:
         return f"interrupted before anything was saved; the same command with {run_dir} begins anew"
-    program = " ".join(["python", *sweep_launcher.program()[1:]])
+    program = shlex.join(["python", *sweep_launcher.program()[1:]])
     step = checkpoint.step_of(place)
     return f"interrupted; {program} resume=true {run_dir} goes on from step {step}"
 

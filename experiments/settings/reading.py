@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import align3d.sources
 from agents import AGENTS, make_agent
+from align3d.console.typed_settings import in_hydras_grammar
 from align3d.errors import UserError, did_you_mean, settings_of
 from envs import FAMILIES, STOP, RewardConfig
 from experiments.settings.checks import check_arguments, check_section, check_value, refuse_unknown
@@ -57,7 +58,8 @@ def from_plain(plain: dict[str, Any]) -> RunConfig:
     for name in SECTIONS:
         if not isinstance(plain.get(name), dict):
             raise UserError(
-                f"{name}={plain.get(name)}: expected the settings of {name}, as {name}.SETTING=VALUE"
+                f"{name}={in_hydras_grammar(plain.get(name))}: expected the settings of {name}, "
+                f"as {name}.SETTING=VALUE"
             )
     rest = {key: value for key, value in plain.items() if key not in SECTIONS}
     hints = typing.get_type_hints(RunConfig, include_extras=True)

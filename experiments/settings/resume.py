@@ -10,10 +10,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError, closest, did_you_mean
-from experiments.run_folder.names import CONFIG
+from experiments.run_folder.names import CONFIG, FREE
 from experiments.run_folder.readers import read_yaml
-from experiments.settings.changes import RUN_DIR, Change, differences, refuse, setting
+from experiments.settings.changes import RUN_DIR, Change, differences, refuse
 from experiments.settings.reading import outdated
 
 
@@ -41,13 +42,13 @@ def resumed_settings(folder: Path, overrides: Sequence[Override], groups: Iterab
     if not path.exists():
         raise UserError(f"{setting(RUN_DIR, folder)}: no run there to resume{similar_folder(folder)}")
     there = read_yaml(path)
-    if fault := outdated(there):
+    if fault := outdated({**dict.fromkeys(FREE), **there}):
         raise UserError(
             f"{setting(RUN_DIR, folder)}: the run there was begun by another version, whose settings "
             f"differ ({fault}); resume it with that version, or start anew in another folder"
         )
     settings = OmegaConf.create(there)
-    known = {*_dotted(there)}
+    known = {*_dotted(there), *FREE}
     changes: list[Change] = []
     for override in overrides:
         name = override.key_or_group
@@ -65,7 +66,7 @@ def resumed_settings(folder: Path, overrides: Sequence[Override], groups: Iterab
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(plain, dict)
-    now = {str(key): value for key, value in plain.items()} | {"resume": True}
+    now = {"accept_changes": False} | {str(key): value for key, value in plain.items()} | {"resume": True}
     refuse([*changes, *differences(there, now)], folder)
     return now
 

@@ -13,7 +13,7 @@ import align3d.sources
 from agents import AGENTS
 from align3d.console.declarations import Setting, declared, summary
 from align3d.console.help_page import Line, Section, page, setting_line
-from experiments.settings.changes import in_hydras_grammar
+from align3d.console.typed_settings import in_hydras_grammar
 from experiments.settings.overrides import CONF, OPTIONS, RECIPES, check_names, compose, parse
 from experiments.settings.schema import SECTIONS, RunConfig
 

@@ -266,6 +266,7 @@ class RunConfig:
             dataset in a folder that align3d.build wrote.
         imports: Modules to import first: they register sources, agents, families of your own.
         resume: Go on with the run in hydra.run.dir, from its last checkpoint, with its settings.
+        accept_changes: Go on even if the data, the memory or the text encoder have changed since.
     """
 
     data: DataConfig
@@ -283,6 +284,7 @@ class RunConfig:
     memory: Annotated[str, BeforeValidator(_memory)] = "train"
     imports: list[str] = field(default_factory=list)
     resume: bool = False
+    accept_changes: bool = False
 
 
 SECTIONS = {

@@ -8,6 +8,7 @@ failing arm, even one that the kernel kills, does not stop the others and is rep
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,10 +26,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from align3d.console.typed_settings import in_hydras_grammar, setting
 from align3d.errors import UserError
 from experiments.run_folder.names import CONFIG, FINAL, RERANKED, RESULTS, is_begun
-from experiments.settings.changes import Change, differences, in_hydras_grammar, setting
+from experiments.settings.changes import Change, differences
 
+SWEEP_DIR = "hydra.sweep.dir"
 FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130
 POLL_SECONDS = 0.2
@@ -226,7 +229,8 @@ def run_arms(arms: Sequence[Arm], jobs: int, every: float, root: Path) -> list[A
                 for arm in running:
                     _say(f"{number[id(arm)]}: {arm.last_line() or 'running'}")
             time.sleep(POLL_SECONDS if running else 0)
-    _say(f"{len(arms) - len(failed)} of {len(arms)} runs are done: python -m experiments.report {root}")
+    report = shlex.join(["python", "-m", "experiments.report", str(root)])
+    _say(f"{len(arms) - len(failed)} of {len(arms)} runs are done: {report}")
     for arm in failed:
         _say(f"error: {arm.name}: {_cause(arm)} ({arm.log})")
     return failed
@@ -275,8 +279,8 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
     there = [arm for arm in arms if is_begun(arm.folder) and not arm.resumes]
     if there:
         raise UserError(
-            f"hydra.sweep.dir={root}: {len(there)} of these runs are there already; add resume=true to go on "
-            "with those that were cut off, or name another folder"
+            f"{setting(SWEEP_DIR, root)}: {len(there)} of these runs are there already; add resume=true to "
+            "go on with those that were cut off, or name another folder"
         )
     changes = {
         setting(change.name, change.new): setting(change.name, change.old)
@@ -286,7 +290,7 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
     }
     if changes:
         raise UserError(
-            f"hydra.sweep.dir={root}: a resumed sweep keeps its settings, {' '.join(changes.values())} "
+            f"{setting(SWEEP_DIR, root)}: a resumed sweep keeps its settings, {' '.join(changes.values())} "
             f"(typed: {' '.join(changes)}); type them as they were, or name another folder"
         )
     for arm in arms:  # one that was cut off before it wrote anything has nothing to go on from
@@ -331,7 +335,7 @@ def _ended_with_us(running: list[Arm], root: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say(f"interrupted; the same command with resume=true hydra.sweep.dir={root} goes on from here")
+        _say(f"interrupted; the same command with resume=true {setting(SWEEP_DIR, root)} goes on from here")
         sys.exit(INTERRUPTED_EXIT)
     finally:
         signal.signal(signal.SIGTERM, before)

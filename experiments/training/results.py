@@ -6,13 +6,13 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.fixed_strengths import as_json
@@ -29,7 +29,8 @@ from experiments.run_folder.names import (
     is_begun,
 )
 from experiments.run_folder.readers import read_results, read_yaml
-from experiments.settings.changes import differences, refuse
+from experiments.run_folder.versions import versions
+from experiments.settings.changes import RUN_DIR, differences, refuse
 from experiments.settings.schema import RunConfig
 from experiments.training.session import Session
 
@@ -53,20 +54,18 @@ def open_folder(folder: Path, config: RunConfig) -> None:
     Raises:
         UserError: A run is there and was not asked to be resumed, or its settings were others.
     """
-    writable_folder(f"hydra.run.dir={folder}", folder)
+    run_dir = setting(RUN_DIR, folder)
+    writable_folder(run_dir, folder)
     path = folder / CONFIG
     if path.exists() and is_begun(folder):
         if not config.resume:
             raise UserError(
-                f"hydra.run.dir={folder}: a run is there already; add resume=true to go on with it, "
-                "or name another folder"
+                f"{run_dir}: a run is there already; add resume=true to go on with it, or name another folder"
             )
         refuse(differences(read_yaml(path), config.plain), folder)
         return
     if config.resume and any(found != path for found in folder.iterdir()):
-        raise UserError(
-            f"hydra.run.dir={folder}: no {CONFIG} there, so no run to resume; leave out resume=true"
-        )
+        raise UserError(f"{run_dir}: no {CONFIG} there, so no run to resume; leave out resume=true")
     beside = path.with_suffix(".partial")
     beside.write_text(OmegaConf.to_yaml(OmegaConf.create(config.plain)))
     beside.rename(path)
@@ -144,18 +143,6 @@ def _memory(session: Session, held_out: HeldOut) -> dict[str, Any] | None:
 def standard_error(values: Tensor) -> float:
     """Standard error of the mean of ``[Q]`` values; 0 for a single one."""
     return float(values.double().std(correction=0)) / len(values) ** 0.5
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    names = ("align3d", "torch", "numpy", "tensordict", "faiss-cpu", "sentence-transformers", "fpsample")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def flat(metrics: dict[str, Metrics]) -> dict[str, float]:

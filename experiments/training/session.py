@@ -30,6 +30,7 @@ from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
 from experiments.settings.schema import MEMORIES, RunConfig
 from experiments.training.loss import AlignmentLoss
+from experiments.training.origins import check_origins, origins
 from models import AlignmentModel
 
 
@@ -209,7 +210,7 @@ class Session:
             "text_width": self.corpus.text.tokens.shape[-1],
             "up_axis": self.corpus.dataset.up_axis,
             "policy": self.policy.state(),
-            "memory_data": None if self.memory_data is None else self.memory_data.dataset.hash,
+            "origins": origins(self.config, self.corpus, self.memory_data),
             "known": None if self.known is None else self.known.state(),
             "journal": self.journal.position,
             "reused_steps": self.reused_steps,
@@ -219,19 +220,19 @@ class Session:
         """Takes over the last checkpoint; the journal's position in it, 0 without one.
 
         Raises:
-            UserError: The dataset that ``memory`` names is no longer the one that the run was begun with.
+            UserError: The data, the memory or the text encoder are no longer those that the run was begun
+                with, and ``accept_changes`` is not set.
         """
         state = checkpoint.load_latest(self.checkpoints, self.device)
         if state is None:
             return 0
-        if self.memory_data is not None and (there := self.memory_data.dataset.hash) != state["memory_data"]:
-            raise UserError(
-                f"memory={self.config.memory}: the dataset there has changed, from hash "
-                f"{state['memory_data'][:12]} to {there[:12]}; put it back, or start anew in another folder"
-            )
+        now, there = origins(self.config, self.corpus, self.memory_data), state.get("origins")
+        other_data = there is not None and check_origins(there, now, self.config, self.folder)
         self._restore_training(state)
         self.policy.restore(state["policy"])
-        if state["known"] is not None:
+        if other_data:  # what is known of single shapes
+            self.batches.neighbors = None
+        elif state["known"] is not None:
             self.known = TrainMemory.restored(state["known"], self.corpus, self.batches.train)
         self.reused_steps = state["reused_steps"]
         return int(state["journal"])

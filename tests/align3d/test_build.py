@@ -416,7 +416,7 @@ def test_build_killed_while_it_was_put_together(reference: ShapeDataset, tmp_pat
 
 
 def test_no_dataset_says_how_to_build_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no dataset at .*`python -m align3d\.build source="):
+    with pytest.raises(DataError, match=r"no dataset at .*python -m align3d\.build source="):
         ShapeDataset.load(tmp_path / "none")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.search.finite import check_step
 from agents.search.kernels.arrays import (
     copy_step,
     empty_state,
@@ -51,6 +52,9 @@ def simulate(
 
     Returns:
         The steps and edges of its ``SearchCost``, i64 `[B]`.
+
+    Raises:
+        ValueError: A number of a step is NaN or infinite; see ``check_step``.
     """
     spec = spec_of(policy)
     if spec is None:
@@ -75,5 +79,6 @@ def simulate(
         if not is_tensor:
             made = (needed & (tree.used < tree.capacity)).nonzero().squeeze(1)
             tree.state[made, tree.used[made]] = step.state[made]
-        expand_and_backup(arrays, walk, found, discount)
+        if not expand_and_backup(arrays, walk, found, discount):
+            check_step(step, action, needed, step.terminal | ~step.mask.any(-1), tree.q_values.dtype)
     return torch.from_numpy(walk.steps), torch.from_numpy(walk.edges)

@@ -62,16 +62,39 @@ def select(tree: TreeArrays, walk: WalkArrays, policy: PolicyArrays, max_depth: 
     return busy
 
 
+@device
+def is_finite(b: int, step: StepArrays) -> bool:
+    """Return whether the numbers of a step are, those aside that are not used; as ``finite.check_step``."""
+    total = step.reward[b] + step.value[b]
+    for a in range(step.mask.shape[1]):
+        total += step.prior[b, a] if step.mask[b, a] else 0.0
+    if math.isfinite(total):  # so is each of them
+        return True
+    legal, possible, good = False, False, math.isfinite(step.value[b])
+    for a in range(step.mask.shape[1]):
+        legal |= step.mask[b, a]
+        possible |= step.mask[b, a] and step.prior[b, a] > -math.inf
+        good &= step.prior[b, a] < math.inf or not step.mask[b, a]
+    return math.isfinite(step.reward[b]) and ((good and possible) or step.terminal[b] or not legal)
+
+
 @entry
-def expand_and_backup(tree: TreeArrays, walk: WalkArrays, step: StepArrays, discount: float) -> None:
+def expand_and_backup(tree: TreeArrays, walk: WalkArrays, step: StepArrays, discount: float) -> bool:
     """Make the nodes that the walks arrived at, and add the returns to the edges above them.
 
     As ``simulate.expand`` and ``simulate.backup`` do.
+
+    Returns:
+        Whether all numbers are finite; where one is not, the tree stays as it was.
     """
+    for b in range(len(tree.root)):
+        if walk.needed[b] and not is_finite(b, step):
+            return False
     for b in range(len(tree.root)):
         if walk.length[b] > 0:
             node, action = walk.node[b], walk.action[b]
             backup(b, node, action, expand(b, node, action, tree, walk, step, discount), tree, discount)
+    return True
 
 
 @device

@@ -52,6 +52,24 @@ def visit_share(edges: Edges) -> Tensor:
     return edges.visits.to(edges.values.dtype) / edges.visits.sum(-1, keepdim=True).clamp(min=1)
 
 
+def finite(**numbers: float | Tensor) -> None:
+    """Refuse parameters of a policy that would make all its scores NaN.
+
+    Raises:
+        ValueError: One is NaN or infinite; of noise `[B, A]`, naming row and action.
+    """
+    for name, number in numbers.items():
+        if isinstance(number, Tensor):
+            if not bool(number.isfinite().all()):
+                row, action = (~number.isfinite()).nonzero()[0].tolist()
+                raise ValueError(
+                    f"row {row}: the {name} of action {action} is {number[row, action].item()}, "
+                    "expected a finite number"
+                )
+        elif not math.isfinite(number):
+            raise ValueError(f"{name}={number}: expected a finite number")
+
+
 UCT, PUCT, GUMBEL = range(3)
 """The kinds of a ``KernelSpec``."""
 

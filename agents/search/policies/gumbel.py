@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from agents.search.policies.base import GUMBEL, Edges, KernelSelector, KernelSpec, Policy
+from agents.search.policies.base import GUMBEL, Edges, KernelSelector, KernelSpec, Policy, finite
 from agents.search.policies.qtransforms import completed_by_mixed_value
 
 LEAST_LOGIT = -1e9
@@ -42,12 +42,14 @@ def gumbel(
         maxvisit_init: Number of visits added to the largest count in that weight.
 
     Raises:
-        ValueError: A negative count of simulations, or no action to be considered.
+        ValueError: A negative count of simulations, no action to be considered, or a number that is NaN or
+            infinite.
     """
     if simulations < 0:
         raise ValueError(f"simulations={simulations}: must be 0 or more")
     if considered < 1:
         raise ValueError(f"considered={considered}: must be 1 or more")
+    finite(value_scale=value_scale, maxvisit_init=maxvisit_init, noise=noise)
     table = halving_table(considered, simulations, noise.device)
 
     def improved(edges: Edges) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.search.policies.base import PUCT, UCT, Edges, KernelSelector, KernelSpec, Policy
+from agents.search.policies.base import PUCT, UCT, Edges, KernelSelector, KernelSpec, Policy, finite
 from agents.search.policies.qtransforms import by_parent_and_siblings, min_max
 
 
@@ -19,7 +19,11 @@ def uct(exploration: float) -> Policy:
     An edge scores ``Q + c · sqrt(ln N / n)``, with Q scaled to [0, 1].
 
     ``N`` counts the visits of the node: one when it was made, and one for each that went on to a child.
+
+    Raises:
+        ValueError: The constant is NaN or infinite.
     """
+    finite(exploration=exploration)
 
     def select(edges: Edges) -> Tensor:
         total = 1 + edges.visits.sum(-1, keepdim=True)  # [B, 1]
@@ -37,7 +41,11 @@ def puct(pb_c_init: float = 1.25, pb_c_base: float = 19652.0) -> Policy:
     An edge scores ``Q + p · sqrt(N) / (1 + n) · (pb_c_init + ln((N + pb_c_base + 1) / pb_c_base))``, where
     ``p`` is the softmax of the prior over the legal actions and Q is scaled by the node's own extremes. Ties
     are broken by the lowest index.
+
+    Raises:
+        ValueError: A parameter is NaN or infinite.
     """
+    finite(pb_c_init=pb_c_init, pb_c_base=pb_c_base)
 
     def select(edges: Edges) -> Tensor:
         total = (1 + edges.visits.sum(-1, keepdim=True)).to(edges.values.dtype)  # [B, 1]

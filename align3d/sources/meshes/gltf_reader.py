@@ -6,6 +6,7 @@ Own code reads the JSON's accessors, nodes and materials, since no reader on PyP
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,30 +77,28 @@ class MeshCache:
 
     def __init__(self, file: GltfFile, materials: Materials) -> None:
         self._file, self._materials = file, materials
-        self._read: dict[tuple[Any, ...], list[tuple[str, Primitive | None, Appearance]]] = {}
+        self._read: dict[tuple[Any, ...], list[tuple[Primitive | None, Appearance]]] = {}
 
-    def read(self, node: dict[str, Any]) -> list[tuple[str, Primitive | None, Appearance]]:
+    def read(self, node: dict[str, Any]) -> Iterator[tuple[str, Primitive | None, Appearance]]:
         """Name, geometry (None for lines) and appearance of each primitive of a node's mesh.
 
         A part is named as its mesh; where that has no name, as the node; else as the material.
         """
         mesh = self._file.entry("meshes", node["mesh"])
         weights = node.get("weights", mesh.get("weights", []))
-        key = (node["mesh"], node.get("name"), *weights)
+        key = (node["mesh"], *weights)
         if key not in self._read:
-            self._read[key] = [self._primitive(mesh, node, entry, weights) for entry in mesh["primitives"]]
-        return self._read[key]
+            self._read[key] = [self._primitive(entry, weights) for entry in mesh["primitives"]]
+        for entry, (primitive, appearance) in zip(mesh["primitives"], self._read[key], strict=True):
+            material = self._file.entry("materials", entry["material"]) if "material" in entry else {}
+            name = str(mesh.get("name") or node.get("name") or material.get("name") or "")
+            yield name.encode("utf-8", "replace").decode(), primitive, appearance
 
-    def _primitive(
-        self, mesh: dict[str, Any], node: dict[str, Any], entry: dict[str, Any], weights: list[float]
-    ) -> tuple[str, Primitive | None, Appearance]:
+    def _primitive(self, entry: dict[str, Any], weights: list[float]) -> tuple[Primitive | None, Appearance]:
         primitive = read_primitive(self._file, entry, weights)
         if primitive is None:
-            return "", None, Appearance()
-        material = self._file.entry("materials", entry["material"]) if "material" in entry else {}
-        name = mesh.get("name") or node.get("name") or material.get("name") or ""
-        appearance = self._materials.appearance(entry, primitive.attribute, len(primitive.vertices))
-        return str(name).encode("utf-8", "replace").decode(), primitive, appearance
+            return None, Appearance()
+        return primitive, self._materials.appearance(entry, primitive.attribute, len(primitive.vertices))
 
 
 def _placed(primitive: Primitive, matrix: Floats) -> Floats:

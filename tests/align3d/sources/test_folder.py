@@ -384,7 +384,7 @@ def test_missing_roots_and_bad_settings(tmp_path: Path) -> None:
         ("captions.csv", b"path,caption\n", "has no rows"),
         ("captions.csv", b"file,caption\na.stl,x\n", "no column path; expected path, caption"),
         ("captions.csv", b"path,text\na.stl,x\n", "no column caption"),
-        ("captions.csv", b"path,caption\na.stl,\xff\xfe\n", "cannot be read"),
+        ("captions.csv", b"path,caption\na.stl,\xff\xfe\n", "line 2: byte 0xff"),
         ("captions.jsonl", b"", "is empty"),
         ("captions.jsonl", b'{"path": "a.stl", "caption": "x"}\n{"path": ', "line 2: not JSON"),
         ("captions.jsonl", b'["a.stl", "x"]\n', "line 1: expected an object"),

@@ -89,8 +89,8 @@ def test_without_captions_nodes_are_numbered(tmp_path: Path, capsys) -> None:
         (["index=/nowhere", "depth=0"], "depth=0: expected greater than"),
         (["index=/nowhere", "dept=1"], "did you mean depth?"),
         (["index={index}", "captions=/nowhere.csv"], "captions=/nowhere.csv: cannot be read"),
-        (["index={index}", "captions=a.txt"], "ends in .jsonl or .csv"),
-        (["index={index}", "captions={wrong}"], "row 2: expected id (a whole number) and caption"),
+        (["index={index}", "captions=a.txt"], "a name ending in .csv, .tsv, .jsonl, .parquet"),
+        (["index={index}", "captions={wrong}"], "line 2: expected id (a whole number) and caption"),
         (["index={index}", "captions={strange}"], "none of its ids is in the index, as 100 is"),
     ],
 )

@@ -11,7 +11,7 @@ from align3d.errors import UserError
 from experiments.console import tables
 from experiments.index_evaluation.load_run import check_run, read_config
 from experiments.run_folder.metrics_log import MetricsLogger
-from experiments.run_folder.readers import read_yaml
+from experiments.run_folder.readers import read_json, read_yaml
 from experiments.settings.command import check
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig
@@ -142,3 +142,10 @@ def test_checking_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     check(["agent=none"])
     assert not list(tmp_path.iterdir())
+
+
+def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    json_file, yaml_file = tmp_path / "a.json", tmp_path / "a.yaml"
+    json_file.write_text('\ufeff{"name": "Stühle"}', encoding="utf-8")
+    yaml_file.write_text("\ufeffname: Stühle\n", encoding="utf-8")
+    assert read_json(json_file) == read_yaml(yaml_file) == {"name": "Stühle"}

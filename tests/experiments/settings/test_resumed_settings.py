@@ -104,3 +104,16 @@ def test_a_run_of_another_version_is_refused(
     told = refused(monkeypatch, capsys, f"resume=true hydra.run.dir={folder}")
     assert "was begun by another version" in told
     assert "train lacks reuse; agent has considered and lacks " in told
+
+
+def test_a_run_that_is_older_than_a_free_setting_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    del settings["accept_changes"]
+    path.write_text(yaml.safe_dump(settings))
+    (config,) = typed(monkeypatch, f"resume=true hydra.run.dir={folder}")
+    assert not config.accept_changes
+    (config,) = typed(monkeypatch, f"resume=true hydra.run.dir={folder} accept_changes=true")
+    assert config.accept_changes

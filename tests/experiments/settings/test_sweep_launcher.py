@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.settings.changes import in_hydras_grammar
+from align3d.console.typed_settings import in_hydras_grammar
 from experiments.settings.sweep_launcher import Arm, environment, run_arms
 
 ROOT = Path(__file__).parents[3]

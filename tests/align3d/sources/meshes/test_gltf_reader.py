@@ -533,6 +533,20 @@ def test_scenes_nodes_and_names(tmp_path: Path) -> None:
     assert sampled(glb, tmp_path).part_names == ("lid?",)
 
 
+def test_parts_are_named_by_mesh_else_node_else_material(tmp_path: Path) -> None:
+    glb = Glb()
+    box = glb.box(material=glb.add("materials", {"name": "oak"}))
+    for name in ("lid", "body", None):
+        glb.node(box, **({} if name is None else {"name": name}))
+    assert sampled(glb, tmp_path).part_names == ("box",)
+    glb.tree["meshes"][0]["name"] = ""
+    assert sampled(glb, tmp_path).part_names == ("lid", "body", "oak")
+    vertices = [id(part.faces) for part in scene_of(glb, tmp_path).parts]  # type: ignore[union-attr]
+    assert len(set(vertices)) == 1  # the mesh is read once
+    glb.tree["meshes"][0]["name"] = "geometry_0"  # which programs make up
+    assert sampled(glb, tmp_path).part_names == ()
+
+
 def test_a_skin_says_where_its_mesh_is(tmp_path: Path) -> None:
     """Half of the box hangs on a joint that is moved by 3; the node's own scale does not count."""
     glb = Glb()
