@@ -27,7 +27,10 @@ from align3d.sources.vrml import read_vrml
 
 DEFAULT_ROOT = "/usr/share/kicad"
 LICENSE = "CC-BY-SA-4.0 with KiCad exception"
-_CODE = ("captions", "sources.kicad", "sources.footprints", "sources.vrml", "sources.vrml_nodes")
+_CODE = (
+    *("captions", "sources.kicad", "sources.footprints", "sources.vrml", "sources.vrml_nodes"),
+    *("sources.meshes.polygons", "sources.meshes.text_encoding"),
+)
 _SHAPES = ".3dshapes"
 _UNSCALED = (1.0, 1.0, 1.0)
 
@@ -113,7 +116,7 @@ class KicadSource:
         mesh = read_vrml(file)
         vertices = mesh.vertices * np.array(scale)
         triangles = vertices[mesh.faces]  # [F, 3, 3]
-        sampled, face, _ = sample_surface(triangles, points, item_generator(seed, item.id))
+        sampled, face, weights = sample_surface(triangles, points, item_generator(seed, item.id))
         used, part_of_face = np.unique(mesh.material, return_inverse=True)
         content = [file.read_bytes()]
         if scale != _UNSCALED:
@@ -124,7 +127,7 @@ class KicadSource:
             category=_family(item.id),
             captions=captions,
             points=normalize(sampled),
-            colors=mesh.material_colors[mesh.material[face]],
+            colors=mesh.colors(face, weights),
             part=part_of_face[face].astype(np.int16),
             part_names=tuple(mesh.material_names[index] for index in used),
             size_m=extent_m(triangles.reshape(-1, 3)),

@@ -1,8 +1,9 @@
 """Reader of VRML 2.0 scenes as colored triangles in meters: small, strict and fast, for CAD exports.
 
-Reads shapes under groups and transforms, with materials by name and indexed face sets of polygons of any
-size. Lines, single points, lights and views have no surface and are passed over; any other node is refused
-by its name, so that no part of a model is lost unseen.
+Reads shapes under groups and transforms, with materials by name, colors of vertices and faces, and indexed
+face sets of polygons of any size and shape, whether or not a file says ``convex FALSE``. Lines, single
+points, lights and views have no surface and are passed over; any other node is refused by its name, so that
+no part of a model is lost unseen.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align3d.errors import RejectedItem
+from align3d.sources.meshes.polygons import triangulate
+from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 from align3d.sources.vrml_nodes import Node, parse_vrml
 
 #: KiCad's VRML files count in tenths of an inch.
@@ -42,6 +45,9 @@ class Mesh:
         material: i64[F], index into the names and colors.
         material_names: M names; those without a name go by color: ``material-0``, ...
         material_colors: u8[M, 3], diffuse colors.
+        corner_colors: f64[F, 3, 3] in 0..255, color of each corner of each triangle; None where no Color node
+            gives any, so that all is of its material's color.
+        lost: Why colors were dropped, a line each.
     """
 
     vertices: Floats
@@ -49,13 +55,22 @@ class Mesh:
     material: Ints
     material_names: tuple[str, ...]
     material_colors: NDArray[np.uint8]
+    corner_colors: Floats | None = None
+    lost: tuple[str, ...] = ()
+
+    def colors(self, face: Ints, weights: Floats) -> NDArray[np.uint8]:
+        """Colors u8[P, 3] of points on triangles i64[P], with barycentric weights f64[P, 3]."""
+        if self.corner_colors is None:
+            return self.material_colors[self.material[face]]
+        blended = np.einsum("pk,pkc->pc", weights, self.corner_colors[face])
+        return np.round(blended).astype(np.uint8)
 
 
 def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
     """Read a VRML 2.0 file.
 
     Args:
-        path: Path of the captions file.
+        path: Path of the file.
         unit_m: The file's unit in meters.
 
     Raises:
@@ -65,7 +80,8 @@ def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
         data = path.read_bytes()
     except OSError as error:
         raise RejectedItem(f"cannot be read: {error.strerror}") from error
-    return mesh_from_vrml(data.decode("utf-8", errors="replace"), unit_m)
+    (text,) = decode_names([text_bytes(data)])
+    return mesh_from_vrml(text, unit_m)
 
 
 def mesh_from_vrml(text: str, unit_m: float = TENTH_INCH_M) -> Mesh:
@@ -74,6 +90,21 @@ def mesh_from_vrml(text: str, unit_m: float = TENTH_INCH_M) -> Mesh:
     for node in parse_vrml(text):
         scene.visit(node, None)
     return scene.mesh(unit_m)
+
+
+@dataclass(frozen=True)
+class _Colors:
+    """Color node of a shape.
+
+    Attributes:
+        color: Text of its colors.
+        index: Text of the face set's colorIndex, empty where it has none.
+        per_vertex: Whether corners have colors, rather than faces.
+    """
+
+    color: str
+    index: str
+    per_vertex: bool
 
 
 class _Scene:
@@ -87,6 +118,8 @@ class _Scene:
         self.names: dict[str, int] = {}
         self.colors: list[tuple[float, ...]] = []
         self.anonymous: dict[tuple[float, ...], str] = {}  # color -> name
+        self.colored: dict[int, _Colors] = {}  # by shape
+        self.lost: list[str] = []
 
     def visit(self, node: Node, matrix: Floats | None) -> None:
         """Walk a node's shapes, with the transform from its axes to the scene's."""
@@ -123,6 +156,14 @@ class _Scene:
             return
         if matrix is not None:
             self.placed.append((len(self.points), matrix))
+        colors = geometry.node("color")
+        if colors is not None:
+            per_vertex = geometry.fields.get("colorPerVertex") != ["FALSE"]
+            index = geometry.array("colorIndex")
+            self.colored[len(self.points)] = _Colors(colors.array("color"), index, per_vertex)
+        appearance = shape.node("appearance")
+        if appearance is not None and appearance.node("texture") is not None:
+            self.lost.append("textures of VRML are not read, the material's color stands for them")
         self.points.append(coordinates.array("point"))
         self.indices.append(geometry.array("coordIndex"))
         self.materials.append(material)
@@ -160,17 +201,24 @@ class _Scene:
         if not self.points:
             raise RejectedItem("mesh without faces")
         vertices, vertex_start = self.vertices()
-        faces, shape_of_face = self.faces(vertex_start)
+        faces, shape_of_face, corner_colors = self.faces(vertices, vertex_start)
         for shape, matrix in self.placed:
             part = slice(vertex_start[shape], vertex_start[shape + 1])
             vertices[part] = vertices[part] @ matrix[:3, :3].T + matrix[:3, 3]
         colors = np.clip(np.array(self.colors, dtype=np.float64).reshape(-1, 3), 0.0, 1.0)
+        material = np.array(self.materials, dtype=np.int64)[shape_of_face]
+        material_colors = np.round(colors * 255.0).astype(np.uint8)
+        if corner_colors is not None:
+            own = np.repeat(material_colors[material][:, None].astype(np.float64), 3, axis=1)
+            corner_colors = np.where(np.isnan(corner_colors), own, corner_colors)
         return Mesh(
             vertices=vertices * unit_m,
             faces=faces,
-            material=np.array(self.materials, dtype=np.int64)[shape_of_face],
+            material=material,
             material_names=tuple(self.names),
-            material_colors=np.round(colors * 255.0).astype(np.uint8),
+            material_colors=material_colors,
+            corner_colors=corner_colors,
+            lost=tuple(dict.fromkeys(self.lost)),
         )
 
     def vertices(self) -> tuple[Floats, Ints]:
@@ -185,8 +233,13 @@ class _Scene:
             raise RejectedItem("NaN or infinite vertices")
         return vertices, (starts // 3).astype(np.int64)
 
-    def faces(self, vertex_start: Ints) -> tuple[Ints, Ints]:
-        """All triangles i64[F, 3] in the numbering of all vertices, and the shape of each i64[F]."""
+    def faces(self, vertices: Floats, vertex_start: Ints) -> tuple[Ints, Ints, Floats | None]:
+        """All triangles, the shape of each, and the colors of their corners.
+
+        Returns:
+            Triangles i64[F, 3] in the numbering of all vertices; shapes i64[F]; colors f64[F, 3, 3] in
+            0..255, NaN where a shape has none, or None where no shape has any.
+        """
         # A list need not close its last polygon: " -1 -2 " ends it and marks the border. An empty polygon
         # between two ends has no triangles.
         numbers = _numbers(" -1 -2 ".join(self.indices) + " -1", "coordIndex")
@@ -201,29 +254,48 @@ class _Scene:
         corner = index >= 0
         if (index[corner] >= np.diff(vertex_start)[shape[corner]]).any():
             raise RejectedItem("a coordIndex beyond its point list: truncated or odd file")
-        triangles, polygon_end = _fans(index)
-        if not len(triangles):
+        entry = np.flatnonzero(corner)
+        vertex = index[entry] + vertex_start[shape[entry]]
+        ends = np.flatnonzero(~corner)
+        cut = triangulate(vertices[vertex], np.diff(ends, prepend=-1) - 1)
+        if not len(cut.polygon):
             raise RejectedItem("mesh without faces")
-        shape_of_face = shape[polygon_end]
-        return triangles + vertex_start[shape_of_face][:, None], shape_of_face
+        self.lost += cut.doubts
+        shape_of_face = shape[ends[cut.polygon]]
+        colors = None
+        if self.colored:
+            colors = np.full((len(shape_of_face), 3, 3), np.nan)
+            first_entry = np.searchsorted(shape, np.arange(len(self.points)))
+            first_polygon = np.searchsorted(shape[ends], np.arange(len(self.points)))
+            for number, node in self.colored.items():
+                here = np.flatnonzero(shape_of_face == number)
+                at = entry[cut.corners[here]]
+                polygon = np.repeat(cut.polygon[here][:, None] - first_polygon[number], 3, axis=1)
+                self.color(colors, here, node, index[at], at - first_entry[number], polygon)
+        return vertex[cut.corners], shape_of_face, colors
 
+    def color(
+        self, colors: Floats, here: Ints, node: _Colors, vertex: Ints, entry: Ints, polygon: Ints
+    ) -> None:
+        """Look up the colors of a shape's triangles (ISO/IEC 14772-1, section 6.23).
 
-def _fans(index: Ints) -> tuple[Ints, Ints]:
-    """Split polygons, each closed by -1, into fans of triangles (polygons are convex unless a file says no).
-
-    Args:
-        index: i64[N], corners and -1 after each polygon.
-
-    Returns:
-        Triangles i64[F, 3], and for each the position of its polygon's -1, i64[F].
-    """
-    ends = np.flatnonzero(index < 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    count = np.maximum(ends - starts - 2, 0)  # triangles of each polygon
-    first = np.repeat(starts, count)
-    step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    corners = np.stack([first, first + step + 1, first + step + 2], axis=1)
-    return index[corners], np.repeat(ends, count)
+        Args:
+            colors: f64[F, 3, 3], where those of the triangles ``here`` are written.
+            here: i64[T].
+            node: The shape's colors.
+            vertex: i64[T, 3], the corners' vertices in the shape's coordinates.
+            entry: i64[T, 3], the corners' places in the shape's coordIndex.
+            polygon: i64[T, 3], the polygons' numbers in the shape.
+        """
+        palette = _numbers(node.color, "color")
+        chosen = (vertex if not node.index else entry) if node.per_vertex else polygon
+        if node.index:
+            index = _numbers(node.index, "colorIndex").astype(np.int64)
+            chosen = np.where(chosen < len(index), index[np.minimum(chosen, len(index) - 1)], -1)
+        if len(palette) % 3 or (chosen < 0).any() or (chosen >= len(palette) // 3).any():
+            self.lost.append("a Color node without a color for each face or vertex is not read")
+        else:
+            colors[here] = np.clip(palette.reshape(-1, 3), 0.0, 1.0)[chosen] * 255.0
 
 
 def _numbers(text: str, field: str) -> Floats:

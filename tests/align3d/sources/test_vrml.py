@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from align3d.errors import RejectedItem
+from align3d.sources.surface import read_points
 from align3d.sources.vrml import mesh_from_vrml, read_vrml
 
 HEAD = "#VRML V2.0 utf8\n"
@@ -130,6 +131,85 @@ def test_odd_but_legal_text() -> None:
 def test_broken_files_are_rejected_with_their_reason(body: str, reason: str) -> None:
     with pytest.raises(RejectedItem, match=reason):
         read(body)
+
+
+ELL = "coord Coordinate { point [4 1 0, 1 1 0, 1 4 0, 0 4 0, 0 0 0, 4 0 0] }"
+
+
+@pytest.mark.parametrize("convex", ["convex FALSE ", "convex TRUE ", ""])
+def test_concave_polygons_are_not_filled(convex: str) -> None:
+    mesh = read(f"Shape {{ geometry IndexedFaceSet {{ {convex} {ELL} coordIndex [0 1 2 3 4 5] }} }}")
+    a, b, c = np.moveaxis(mesh.vertices[mesh.faces], 1, 0)
+    assert np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2 == pytest.approx(7.0)
+    middle = (a + b + c) / 3
+    assert not ((middle[:, 0] > 1) & (middle[:, 1] > 1)).any()
+
+
+PALETTE = "color Color { color [1 0 0, 0 1 0, 0 0 1, 1 1 1] }"
+FOUR = COORD + " coordIndex [0 1 2 -1 0 2 3 -1]"
+RED_GREEN_BLUE_WHITE = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
+
+
+def corner_colors(fields: str) -> list[list[tuple[float, ...]]]:
+    """Colors of the corners of two triangles, after an uncolored shape and before another."""
+    shape = f"Shape {{ {RED} {SQUARE} }}"
+    mesh = read(f"{shape} Shape {{ geometry IndexedFaceSet {{ {PALETTE} {fields} }} }} {shape}")
+    assert mesh.lost == ()
+    assert mesh.corner_colors is not None
+    for uncolored in (mesh.corner_colors[:2], mesh.corner_colors[4:]):
+        assert (uncolored == [255, 0, 0]).all()
+    return [[tuple(corner) for corner in triangle] for triangle in mesh.corner_colors[2:4].tolist()]
+
+
+def test_colors_of_vertices_and_of_faces() -> None:
+    red, green, blue, white = RED_GREEN_BLUE_WHITE
+    assert corner_colors(FOUR) == [[red, green, blue], [red, blue, white]]
+    chosen = corner_colors(FOUR + " colorPerVertex TRUE colorIndex [3 3 0 -1 1 1 2 -1]")
+    assert chosen == [[white, white, red], [green, green, blue]]
+    assert corner_colors(FOUR + " colorPerVertex FALSE") == [[red] * 3, [green] * 3]
+    assert corner_colors(FOUR + " colorPerVertex FALSE colorIndex [3 1]") == [[white] * 3, [green] * 3]
+
+
+def test_colors_are_blended_over_a_triangle() -> None:
+    mesh = read(f"Shape {{ geometry IndexedFaceSet {{ {PALETTE} {FOUR} }} }}")
+    blended = mesh.colors(np.array([0, 1]), np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
+    assert blended.tolist() == [[128, 128, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("fields", ["colorIndex [9 9 9 -1 9 9 9 -1]", "colorIndex [0 1]", "colorIndex [-1]"])
+def test_colors_that_are_not_there_are_told(fields: str) -> None:
+    mesh = read(f"Shape {{ {RED} geometry IndexedFaceSet {{ {PALETTE} {FOUR} {fields} }} }}")
+    assert mesh.lost == ("a Color node without a color for each face or vertex is not read",)
+    assert (mesh.colors(np.array([0]), np.array([[1.0, 0.0, 0.0]])) == [255, 0, 0]).all()
+
+
+def test_textures_are_told() -> None:
+    texture = 'texture ImageTexture { url "wood.png" }'
+    mesh = read(
+        f"Shape {{ {RED.replace('appearance Appearance {', 'appearance Appearance { ' + texture)} {SQUARE} }}"
+    )
+    assert mesh.lost == ("textures of VRML are not read, the material's color stands for them",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> None:
+    text = HEAD + f"# a comment\nShape {{ {RED.replace('RED-01', 'grün')} {SQUARE} }}"
+    (tmp_path / "a.wrl").write_bytes(text.replace("\n", end).encode(encoding))
+    assert read_vrml(tmp_path / "a.wrl").material_names == ("grün",)
+
+
+def test_a_scene_has_materials_as_parts(tmp_path: Path) -> None:
+    plain = f"Shape {{ {SQUARE.replace('0 0 0', '0 0 9')} }}"
+    colored = f"Shape {{ geometry IndexedFaceSet {{ {PALETTE} {FOUR} colorPerVertex FALSE }} }}"
+    (tmp_path / "a.wrl").write_text(HEAD + f"Shape {{ {RED} {SQUARE} }} {plain}")
+    found = read_points(tmp_path / "a.wrl", 200, np.random.default_rng(0))
+    assert found.part_names == ("RED-01",)
+    assert {tuple(color) for color in found.colors[found.part == 0].tolist()} == {(255, 0, 0)}
+    assert {tuple(color) for color in found.colors[found.part == -1].tolist()} == {(204, 204, 204)}
+    (tmp_path / "a.wrl").write_text(HEAD + colored)
+    found = read_points(tmp_path / "a.wrl", 200, np.random.default_rng(0))
+    assert {tuple(color) for color in found.colors.tolist()} == {(255, 0, 0), (0, 255, 0)}
 
 
 def test_every_truncation_is_rejected_or_whole() -> None:
