@@ -103,10 +103,6 @@ class KicadSource:
         items = [self._item(models, name, name in present, usages.get(name, [])) for name in names]
         return items if self.size is None else _sample(items, self.size)
 
-    def item_of(self, file: Path, caption: str) -> Item:
-        """An item for one model at any place, in its own size."""
-        return Item(file.name, (str(file), (caption,), _UNSCALED, ""))
-
     def read(self, item: Item, points: int, seed: int) -> Record:
         """Sample one model's surface."""
         path, captions, scale, problem = item.payload

@@ -11,13 +11,13 @@ import torch
 from align3d.errors import DataError, RejectedItem, UserError
 from align3d.record import Record
 from align3d.sources.folder import FolderSource
-from align3d.sources.kicad import KicadSource
 from align3d.sources.meshes.scene_readers import formats
+from align3d.sources.vrml import TENTH_INCH_M
 from experiments.shape_search.library_files import LibraryHeader
 from models import AlignmentModel, ModelConfig, PointHierarchy, prepare_shapes
 
 STEP = (".step", ".stp")
-VRML = ".wrl"
+VRML = (".wrl", ".vrml")
 
 
 def encoded_shape(
@@ -34,12 +34,14 @@ def encoded_shape(
         path: A mesh or a point cloud.
         model: In evaluation mode.
         header: Of the library that is asked, whose shapes stand in the same way.
-        unit_m: Unit of the file in meters; None: as its format has it.
+        unit_m: Unit of the file in meters; None: as its format has it, or KiCad's of VRML in its library.
         up: Axis that points up in it; None: as its format has it.
 
     Raises:
         UserError: The file cannot be read.
     """
+    if unit_m is None and header.name == "kicad" and path.suffix.lower() in VRML:
+        unit_m = TENTH_INCH_M  # the library's own models, as they are installed
     record = read_shape(path, header.points, unit_m=unit_m, up=up)
     points = np.empty_like(record.points)
     axis = "xyz".index(header.up_axis)
@@ -71,17 +73,9 @@ def read_shape(path: Path, points: int, *, unit_m: float | None = None, up: str 
             f"shape={path}: STEP is read by cascadio, which is not installed; pip install cascadio, "
             "or give a mesh or a cloud (.glb, .obj, .ply, .stl, .off)"
         )
-    if suffix not in readable and suffix != VRML:
-        known = ", ".join(sorted({*readable, VRML}))
-        raise UserError(f"shape={path}: format {suffix!r} is not read; known: {known}")
-    by_kicad = suffix == VRML and suffix not in readable
-    given = [name for name, value in (("unit_m", unit_m), ("up", up)) if value is not None]
-    if by_kicad and given:
-        raise UserError(f"shape={path}: read in KiCad's unit with z up; leave out {' and '.join(given)}")
+    if suffix not in readable:
+        raise UserError(f"shape={path}: format {suffix!r} is not read; known: {', '.join(sorted(readable))}")
     try:
-        if by_kicad:
-            kicad = KicadSource()
-            return kicad.read(kicad.item_of(path, path.stem), points, 0)
         source = FolderSource(path.parent)
         return source.read(source.item_of(path.name, path.stem, unit_m=unit_m, up=up), points, 0)
     except RejectedItem as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from experiments.evaluation.directions import directions_of
 from experiments.evaluation.gallery import encode_split
 from experiments.index_evaluation.load_run import open_run
 from experiments.search import Searcher
-from experiments.shape_search.shape_query import read_shape
+from experiments.shape_search.shape_query import encoded_shape, read_shape
 from models.text import TextEncoder
 from retrieval.ers.inspect import read_outline
 from tests.experiments.shape_search.searched_run import ROOT, Searched
@@ -324,16 +325,24 @@ def test_a_step_file_asks_where_it_can_be_read(
     assert found[0].category == "board"
 
 
-def test_a_vrml_file_is_read_in_kicads_unit(tmp_path: Path) -> None:
+def test_vrml_is_in_meters_but_in_kicads_library(searcher: Searcher, tmp_path: Path) -> None:
     path = tmp_path / "square.wrl"
     corners = "0 0 0, 2 0 0, 2 1 0, 0 1 0"
     path.write_text(
         "#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord Coordinate { point ["
         f"{corners}] }} coordIndex [0, 1, 2, -1, 0, 2, 3, -1] }} }}\n"
     )
-    np.testing.assert_allclose(read_shape(path, 64).size_m, [2 * 2.54e-3, 2.54e-3, 0], atol=1e-6)
-    with pytest.raises(UserError, match="leave out unit_m"):
-        read_shape(path, 64, unit_m=0.001)
+    np.testing.assert_allclose(read_shape(path, 64).size_m, [2, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(read_shape(path, 64, unit_m=0.001).size_m, [2e-3, 1e-3, 0], atol=1e-6)
+    header = searcher.library.header
+    in_kicad = dataclasses.replace(header, name="kicad")
+    as_asked = [
+        encoded_shape(path, searcher.model, one, unit_m=unit).embedding
+        for one, unit in ((in_kicad, None), (header, 0.00254), (in_kicad, 1.0), (header, None))
+    ]
+    torch.testing.assert_close(as_asked[0], as_asked[1])
+    torch.testing.assert_close(as_asked[2], as_asked[3])
+    assert not torch.allclose(as_asked[0], as_asked[2])
 
 
 def test_a_step_file_is_one_line_where_it_cannot(
