@@ -64,6 +64,7 @@ class MetricsLogger:
         self._file = self.path.open("ab")
         self._file.truncate(position)
         self._file.seek(0, os.SEEK_END)
+        _leave_second_of(folder / "tensorboard")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step if step else None)
         self._start = time.monotonic()
 
@@ -122,3 +123,16 @@ class MetricsLogger:
         """Writes what is left."""
         self._file.close()
         self._board.close()
+
+
+def _leave_second_of(folder: Path) -> None:
+    """Waits until the clock shows another second than it did when a file of TensorBoard was begun.
+
+    TensorBoard reads files in the order of their names. These begin with the second; within it, the tenth
+    file of a process comes before the ninth.
+    """
+    now = time.time()
+    if any(
+        path.name.split(".")[3:4] == [f"{int(now):010d}"] for path in folder.glob("events.out.tfevents.*")
+    ):
+        time.sleep(int(now) + 1 - now)
