@@ -29,7 +29,7 @@ _METERS = {
 
 @register("folder")
 class FolderSource:
-    """Meshes and clouds in any format that trimesh reads, with a file of captions.
+    """Meshes and point clouds in any format that can be read here, with a file of captions.
 
     The captions file has rows ``path, caption[, category, license, up, unit]``; paths are relative to the
     root, several rows of a path are several captions. Shapes are turned so that z is up: from the row's
