@@ -34,8 +34,8 @@ class Retriever(Protocol):
 
         Args:
             queries: ``[Q, D]``, of lengths likewise.
-            k: How many, at most ``N``. An approximate engine that reaches fewer, and a filter that lets
-                fewer through, leave the rest at id -1 and score minus infinity.
+            k: How many, at most ``N``. A filter that lets fewer through leaves the rest at id -1 and score
+                minus infinity; so may an approximate engine that reaches fewer and cannot search more widely.
 
         Returns:
             ``(ids [Q, k], scores [Q, k])``.

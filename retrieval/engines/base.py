@@ -84,6 +84,9 @@ class Engine(ABC):
         if not len(queries):
             return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
         rows, scores = self._search(queries, k)
+        short = np.flatnonzero((rows < 0).any(axis=1))
+        if len(short):
+            rows[short], scores[short] = self._search_all(np.ascontiguousarray(queries[short]), k)
         found = rows >= 0
         return np.where(found, self._ids[rows], -1), np.where(found, scores, -np.inf).astype(np.float32)
 
@@ -98,6 +101,21 @@ class Engine(ABC):
     @abstractmethod
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         """Searches with checked queries ``[Q, D]``, ``Q`` at least 1, ``k`` at most ``N``."""
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> Found:
+        """Searches for queries that `_search` found fewer than ``k`` for, at whatever cost.
+
+        By default with the first of `search_params` as large as the index.
+        """
+        name = next(iter(self.search_params), None)
+        if name is None:
+            return self._search(queries, k)
+        before = getattr(self, name)
+        setattr(self, name, max(before, len(self)))
+        try:
+            return self._search(queries, k)
+        finally:
+            setattr(self, name, before)
 
 
 class FaissEngine(Engine):

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import FaissEngine
+from retrieval.engines.base import FaissEngine, Found, faiss_threads
 from retrieval.validation import Checked, whole
 
 
@@ -48,3 +48,9 @@ class Hnsw(FaissEngine):
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         self._index.hnsw.efSearch = max(self.efSearch, k)
         return self._index.search(queries, k)
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> Found:
+        """Exactly: a graph may have nodes that no other links to."""
+        with faiss_threads(self.threads):
+            scores, rows = self._index.storage.search(queries, k)
+        return rows, scores

@@ -47,5 +47,14 @@ class HnswLib(Engine):
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         self._index.set_ef(max(self.ef, k))
-        rows, distances = self._index.knn_query(queries, k=k, num_threads=self.threads)
+        try:
+            rows, distances = self._index.knn_query(queries, k=k, num_threads=self.threads)
+        except RuntimeError:  # its answer where a query reaches fewer than k; `Engine.search` asks again
+            return np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         return rows.astype(np.int64), 1 - distances  # its distance is 1 - inner product
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> Found:
+        """Exactly: a graph may have nodes that no other links to."""
+        scores = queries @ np.asarray(self._index.get_items(np.arange(len(self))), np.float32).T
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return rows, np.take_along_axis(scores, rows, 1)

@@ -65,7 +65,14 @@ class Usearch(Engine):
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         self._index.expansion_search = max(self.expansion_search, k)
-        matches = self._index.search(queries, k, threads=self.threads)
+        return self._found(queries, k, exact=False)
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> Found:
+        """By comparing with all vectors that it keeps: a graph may have nodes that no other links to."""
+        return self._found(queries, k, exact=True)
+
+    def _found(self, queries: NDArray[np.float32], k: int, *, exact: bool) -> Found:
+        matches = self._index.search(queries, k, threads=self.threads, exact=exact)
         rows = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         keys, distances = np.atleast_2d(matches.keys), np.atleast_2d(matches.distances)

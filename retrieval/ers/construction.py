@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from retrieval.ers.backend import Chosen
 from retrieval.ers.beam_search import nearest_leaves
 from retrieval.ers.feedback import EdgeStatistics
-from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, leaves_for
+from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, distinct, leaves_for
 from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.metadata import Columns, Metadata
@@ -44,8 +44,10 @@ def build_content(
     rng = np.random.default_rng(seed)
     size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
     sample = check_vectors(vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors")
-    tree = SemanticHierarchy.train(sample, leaf_count, depth=depth, seed=seed)
-    codec_sample = sample if size <= TRAINING_ROWS else rng.choice(sample, TRAINING_ROWS, replace=False)
+    sample = distinct(sample)
+    tree = SemanticHierarchy.train(sample, min(leaf_count, len(sample)), depth=depth, seed=seed)
+    few = len(sample) <= TRAINING_ROWS
+    codec_sample = sample if few else rng.choice(sample, TRAINING_ROWS, replace=False)
     codes = Leaves.train(tree.centroids[-1], codec_sample, codec)
     kept_as_is = isinstance(vectors, np.memmap) and precision == "float32"
     stored = vectors if kept_as_is else np.empty(vectors.shape, precision)

@@ -4,7 +4,8 @@ Every level splits each node's share of a sample by spherical k-means (faiss). *
 number of children by its share of the sample (D'Hondt's highest averages: the node whose children would be
 largest is split once more), so that leaves come out even although clusters are not. A capacity limit would
 even them out further, but by sending vectors to a leaf that is not their nearest, where the descent, which
-follows similarity, does not look for them.
+follows similarity, does not look for them. **Copies** of one direction count once: k-means would give them
+many centroids in one place, all but the first of which stay empty, and a beam would be spent on those.
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ class SemanticHierarchy:
         """Builds the tree from a sample that fits in memory.
 
         Args:
-            sample: ``[S, D]`` finite, non-zero; only directions count.
-            leaves: Nodes of the last level, at most S.
+            sample: ``[S, D]`` finite, non-zero; only directions count, and equal ones once.
+            leaves: Nodes of the last level, at most S; as many as there are distinct directions if these are
+                fewer.
             depth: Levels, at most 32; the number of nodes grows by the same factor on each.
             iterations: Of k-means.
             seed: Of k-means' first centroids.
@@ -97,7 +99,8 @@ class SemanticHierarchy:
         iterations = whole("iterations", iterations)
         if len(sample) < leaves:
             raise ValueError(f"{len(sample)} vectors for {leaves} leaves: expected at least one a leaf")
-        sample = sample / np.linalg.norm(sample, axis=1, keepdims=True)
+        sample = distinct(sample / np.linalg.norm(sample, axis=1, keepdims=True))
+        leaves = min(leaves, len(sample))
         cells = [np.arange(len(sample))]
         centroids: list[Floats] = []
         first_child: list[Ints] = []
@@ -114,6 +117,16 @@ class SemanticHierarchy:
             centroids.append(np.concatenate(nodes))
             first_child.append(np.concatenate([[0], np.cumsum(shares)]).astype(np.int64))
         return cls(tuple(centroids), tuple(first_child))
+
+
+def distinct(vectors: Floats) -> Floats:
+    """The vectors ``[N, D]`` without repetitions, in the order in which each comes first."""
+    bits = np.ascontiguousarray(vectors + np.float32(0)).view(np.uint32)  # -0 is 0
+    weights = np.random.default_rng(0).integers(1, 2**64, bits.shape[1], np.uint64)
+    sums = [part.astype(np.uint64) @ weights for part in np.array_split(bits, 1 + len(bits) // 1024)]
+    # Sums of different vectors are equal with a chance of about 2^-64.
+    _, first = np.unique(np.concatenate(sums), return_index=True)
+    return vectors if len(first) == len(vectors) else vectors[np.sort(first)]
 
 
 def _shares(sizes: list[int], total: int) -> list[int]:

@@ -319,7 +319,8 @@ class ErsIndex:
         """See `retrieval.protocol.Retriever.search`.
 
         Where ``refine`` covers the whole index all of it is scored exactly, without codes. Ties are
-        broken by the lowest id.
+        broken by the lowest id of the candidates. ``k`` are found wherever ``k`` there are, see
+        `retrieval.ers.state.IndexState.search`.
 
         Args:
             queries: ``[Q, D]``, not zero.

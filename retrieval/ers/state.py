@@ -19,6 +19,8 @@ from retrieval.ers.vectors import VectorStore
 
 CODES_PER_EXACT_SCORE = 32
 """Codes scanned in the time that one exact vector takes to be fetched and scored."""
+WIDER = 4
+"""Factor by which the beam grows for a query that found fewer than it asked for."""
 _KEPT_FILTERS = 4
 
 
@@ -145,11 +147,25 @@ class IndexState:
             where: The filter; none if empty.
 
         Returns:
-            ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity.
+            ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity where a filter lets fewer than
+            ``k`` through. A query whose leaves hold fewer than ``k`` is searched again in `WIDER` times as
+            many, and in the end exactly.
         """
         if where:
             rows = self._filtered(queries, self.select(where), k, beam, refine)
-        elif refine >= len(self.ids):
+            return self.vectors.refine(queries, rows, self.ids.of_row, k, self.backend)
+        ids, scores = self._searched(queries, k, beam, refine)
+        short = np.flatnonzero(ids[:, -1] < 0)
+        while len(short):  # the leaves of the beam hold fewer than k
+            beam = beam * WIDER if beam < self.tree.leaf_count else 0
+            again = self._searched(np.ascontiguousarray(queries[short]), k, beam, refine)
+            ids[short], scores[short] = again
+            short = short[ids[short, -1] < 0]
+        return ids, scores
+
+    def _searched(self, queries: Floats, k: int, beam: int, refine: int) -> tuple[Ints, Floats]:
+        """`search` without a filter, in ``beam`` leaves and no others; 0 for an exact search."""
+        if not beam or refine >= len(self.ids):
             rows = self.everything()
         elif self._fast is None:
             rows = self._scanned(queries, self.priors, beam, refine)
@@ -192,7 +208,7 @@ class IndexState:
             short = short[(found[short] >= 0).sum(axis=1) < min(k, matching)]
             if not len(short) or beam >= leaf_count:
                 break
-            beam = min(4 * beam, leaf_count)
+            beam = min(WIDER * beam, leaf_count)
         if len(short):  # faiss's fast scan leaves out what scores lowest by the codes
             best, _ = self.vectors.refine(queries[short], chosen.rows, self.ids.of_row, refine, self.backend)
             found[short] = self.ids.rows(best)
