@@ -1,6 +1,9 @@
-"""Construction of an ERS index's content: a tree from a sample, then one pass over all vectors in chunks."""
+"""Construction of an ERS index: a tree and codes from a sample, then one pass over all vectors in chunks."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,29 +11,51 @@ from numpy.typing import NDArray
 from retrieval.ers.backend import Chosen
 from retrieval.ers.beam_search import nearest_leaves
 from retrieval.ers.feedback import EdgeStatistics
-from retrieval.ers.hierarchy import SAMPLE_PER_LEAF, SemanticHierarchy, distinct, leaves_for
+from retrieval.ers.hierarchy import (
+    SAMPLE_PER_LEAF,
+    Floats,
+    Ints,
+    SemanticHierarchy,
+    distinct,
+    leaves_for,
+)
 from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.metadata import Columns, Metadata
-from retrieval.ers.state import IndexState
+from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.vectors import Precision, VectorStore, fit_half
+from retrieval.ers.wear import Wear
 from retrieval.validation import check_ids, check_vectors
 
-_CHUNK = 16_384
+CHUNK = 16_384
+"""Vectors assigned and coded at a time."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings by which an index is built, see `retrieval.ErsIndex`."""
+
+    codec: Codec
+    precision: Precision
+    leaves: int | None
+    depth: int
+    half_life: float
+    seed: int
+    backend: Chosen
+
+    def leaf_count(self, count: int) -> int:
+        """Number of leaves for ``count`` vectors."""
+        return max(1, min(self.leaves or leaves_for(count), count))
+
+    def sample_rows(self, count: int) -> tuple[Ints, np.random.Generator]:
+        """Rows of the sample that the tree of ``count`` vectors is trained on, and what drew them."""
+        rng = np.random.default_rng(self.seed)
+        size = min(count, max(SAMPLE_PER_LEAF * self.leaf_count(count), 16))
+        return np.sort(rng.choice(count, size, replace=False)), rng
 
 
 def build_content(
-    vectors: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    metadata: Metadata | None,
-    *,
-    codec: Codec,
-    precision: Precision,
-    leaves: int | None,
-    depth: int,
-    half_life: float,
-    seed: int,
-    backend: Chosen,
+    vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None, recipe: Recipe
 ) -> IndexState:
     """The content, without anything learned; arguments and errors as in `ErsIndex` and its `build`."""
     if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
@@ -40,31 +65,58 @@ def build_content(
     count = len(vectors)
     ids = check_ids(ids, count)
     columns = Columns.build(metadata, count)
-    leaf_count = min(leaves or leaves_for(count), count)
-    rng = np.random.default_rng(seed)
-    size = min(count, max(SAMPLE_PER_LEAF * leaf_count, 16))
-    sample = check_vectors(vectors[np.sort(rng.choice(count, size, replace=False))], "the sample of vectors")
+    kept_as_is = isinstance(vectors, np.memmap) and recipe.precision == "float32"
+    stored = vectors if kept_as_is else np.empty(vectors.shape, recipe.precision)
+
+    def chunks() -> Iterator[tuple[Floats, Ints]]:
+        for at in range(0, count, CHUNK):
+            chunk = check_vectors(vectors[at : at + CHUNK], f"vectors[{at}:]")
+            if recipe.precision == "float16":
+                fit_half(chunk, f"vectors[{at}:]")
+            if not kept_as_is:
+                stored[at : at + len(chunk)] = chunk
+            yield chunk, np.arange(at, at + len(chunk))
+
+    rows, rng = recipe.sample_rows(count)
+    sample = check_vectors(vectors[rows], "the sample of vectors")
+    routing = _route(sample, chunks(), count, count, recipe, rng)
+    living = IdMap(ids, np.ones(count, bool))
+    return IndexState(routing, VectorStore(stored), living, columns, recipe.backend)
+
+
+def rebuild(content: IndexState, recipe: Recipe) -> Routing:
+    """A tree and codes for what an index holds, as `build_content` would make them of its living vectors."""
+    living = content.ids.living_rows()
+    rows, rng = recipe.sample_rows(len(living))
+
+    def chunks() -> Iterator[tuple[Floats, Ints]]:
+        for at in range(0, len(living), CHUNK):
+            some = living[at : at + CHUNK]
+            yield content.vectors.read(some), some
+
+    sample = content.vectors.read(living[rows])
+    return _route(sample, chunks(), len(living), len(content.ids.alive), recipe, rng)
+
+
+def _route(
+    sample: Floats,
+    chunks: Iterable[tuple[Floats, Ints]],
+    count: int,
+    rows: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> Routing:
+    """A tree and codes from a sample ``[S, D]``, filled with ``count`` vectors of rows below ``rows``."""
     sample = distinct(sample)
-    tree = SemanticHierarchy.train(sample, min(leaf_count, len(sample)), depth=depth, seed=seed)
+    leaf_count = min(recipe.leaf_count(count), len(sample))
+    tree = SemanticHierarchy.train(sample, leaf_count, depth=recipe.depth, seed=recipe.seed)
     few = len(sample) <= TRAINING_ROWS
     codec_sample = sample if few else rng.choice(sample, TRAINING_ROWS, replace=False)
-    codes = Leaves.train(tree.centroids[-1], codec_sample, codec)
-    kept_as_is = isinstance(vectors, np.memmap) and precision == "float32"
-    stored = vectors if kept_as_is else np.empty(vectors.shape, precision)
-    leaf_of_row = np.empty(count, np.int64)
-    for at in range(0, count, _CHUNK):
-        chunk = check_vectors(vectors[at : at + _CHUNK], f"vectors[{at}:]")
-        if precision == "float16":
-            fit_half(chunk, f"vectors[{at}:]")
-        rows = np.arange(at, at + len(chunk))
-        leaf_of_row[rows] = nearest_leaves(tree, chunk, backend)
-        codes.fill(chunk, rows, leaf_of_row[rows])
-        if not kept_as_is:
-            stored[rows] = chunk
+    codes = Leaves.train(tree.centroids[-1], codec_sample, recipe.codec)
+    leaf_of_row = np.zeros(rows, np.int64)
+    for chunk, where in chunks:
+        leaf_of_row[where] = nearest_leaves(tree, chunk, recipe.backend)
+        codes.fill(chunk, where, leaf_of_row[where])
     codes.seal()
-    statistics = EdgeStatistics(tree, half_life)
-    priors = statistics.prior(0.0, 0.0)
-    living = IdMap(ids, np.ones(count, bool))
-    return IndexState(
-        tree, statistics, codes, VectorStore(stored), living, leaf_of_row, columns, priors, backend
-    )
+    statistics = EdgeStatistics(tree, recipe.half_life)
+    return Routing(tree, statistics, codes, leaf_of_row, Wear.none(codes.sizes()))

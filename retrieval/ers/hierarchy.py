@@ -110,13 +110,47 @@ class SemanticHierarchy:
             below: list[Ints] = []
             nodes: list[Floats] = []
             for cell, share in zip(cells, shares, strict=True):
-                means, assigned = _split(sample[cell], share, iterations, seed + level)
+                means, assigned = cluster(sample[cell], share, iterations, seed + level)
                 nodes.append(means)
                 below.extend(cell[assigned == child] for child in range(share))
             cells = below
             centroids.append(np.concatenate(nodes))
             first_child.append(np.concatenate([[0], np.cumsum(shares)]).astype(np.int64))
         return cls(tuple(centroids), tuple(first_child))
+
+    @classmethod
+    def over(
+        cls, leaves: Floats, depth: int, *, iterations: int = 10, seed: int = 0
+    ) -> tuple[SemanticHierarchy, Ints]:
+        """A tree over leaves that are given, each level being clusters of the one below.
+
+        Args:
+            leaves: ``[M, D]`` unit vectors, at least one.
+            depth: Levels; the number of nodes grows by about the same factor on each.
+            iterations: Of k-means.
+            seed: Of k-means' first centroids.
+
+        Returns:
+            The tree, and the order ``[M]`` in which its last level has the leaves.
+        """
+        levels = [leaves]
+        parents: list[Ints] = []
+        for level in range(depth - 1, 0, -1):
+            below = levels[0]
+            wanted = min(len(below), max(1, round(len(leaves) ** (level / depth))))
+            means, assigned = cluster(below, wanted, iterations, seed + level)
+            used, assigned = np.unique(assigned, return_inverse=True)
+            levels.insert(0, means[used])
+            parents.insert(0, assigned)
+        order = np.arange(len(levels[0]))
+        centroids, first_child = [levels[0]], [np.array([0, len(order)])]
+        for level, parent in enumerate(parents, start=1):
+            rank = np.empty(len(order), np.int64)  # of each node above, in its level's order
+            rank[order] = np.arange(len(order))
+            order = np.argsort(rank[parent], kind="stable")
+            centroids.append(levels[level][order])
+            first_child.append(np.concatenate([[0], np.cumsum(np.bincount(rank[parent]))]).astype(np.int64))
+        return cls(tuple(centroids), tuple(first_child)), order
 
 
 def distinct(vectors: Floats) -> Floats:
@@ -141,8 +175,12 @@ def _shares(sizes: list[int], total: int) -> list[int]:
     return shares
 
 
-def _split(vectors: Floats, parts: int, iterations: int, seed: int) -> tuple[Floats, Ints]:
-    """Spherical k-means: centroids ``[parts, D]`` of unit length and the part ``[n]`` of each vector."""
+def cluster(vectors: Floats, parts: int, iterations: int = 10, seed: int = 0) -> tuple[Floats, Ints]:
+    """Spherical k-means of unit vectors ``[n, D]``.
+
+    Returns:
+        Centroids ``[parts, D]`` of unit length, and the part ``[n]`` of each vector.
+    """
     if len(vectors) < parts:  # a cell that the sample hardly reached: its vectors, the first one repeated
         vectors = np.resize(vectors, (parts, vectors.shape[1])) if len(vectors) else vectors
         if not len(vectors):

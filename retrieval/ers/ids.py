@@ -35,6 +35,10 @@ class IdMap:
         """The ids, ascending; a copy."""
         return self._ids.copy()
 
+    def living_rows(self) -> Ints:
+        """Their rows, in the order of the ids; a copy."""
+        return self._rows.copy()
+
     def rows(self, ids: Ints) -> Ints:
         """The row of each id, of any shape; -1 where the index has it not."""
         if not len(self._ids):

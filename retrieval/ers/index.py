@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 
 from retrieval.engines.base import PROBES, REFINES
 from retrieval.ers.backend import Backend, choose_backend
-from retrieval.ers.construction import build_content
+from retrieval.ers.construction import Recipe, build_content
 from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
 from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.locks import ReadersWriterLock
+from retrieval.ers.maintenance import Health, health, is_due, maintain, rebuilt
 from retrieval.ers.metadata import Metadata, Where
+from retrieval.ers.restructuring import code_error
 from retrieval.ers.serialization import read_parts, write_parts
-from retrieval.ers.state import IndexState
+from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.tuning import own_sample, sample_of, tune
 from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
 from retrieval.reranker import Reranker
@@ -80,6 +83,7 @@ class ErsIndex:
         half_life: float = 10_000.0,
         seed: int = 0,
         recall: float | None = None,
+        maintain: bool = True,
         backend: Backend = "auto",
     ) -> None:
         """Settings.
@@ -96,6 +100,8 @@ class ErsIndex:
             half_life: Feedbacks after which an old one counts half, at least 1.
             seed: Seed of the sample and of k-means.
             recall: Recall@10 for which `build` tunes ``beam`` and ``refine``, see `tune`; None leaves them.
+            maintain: Whether changes keep the tree and the codes as good as fresh ones as they go, see
+                `retrieval.ers.maintenance`; else `rebuild` does, when it is called.
             backend: See `retrieval.ers.backend.choose_backend`; results differ by rounding only.
 
         Raises:
@@ -108,11 +114,18 @@ class ErsIndex:
         self._backend = choose_backend(backend)
         self.beam, self.refine = beam, refine
         self.success_weight, self.exploration = success_weight, exploration
-        self._codec, self._precision = codec, precision
-        self._leaves = None if leaves is None else whole("leaves", leaves)
-        self._depth = whole("depth", depth, most=DEEPEST)
-        self._half_life = real("half_life", half_life, least=1)
-        self._seed = whole("seed", seed, least=0, most=MOST - DEEPEST)
+        if not isinstance(maintain, bool):
+            raise ValueError(f"maintain={maintain!r}: expected True or False")
+        self._maintain = maintain
+        self._recipe = Recipe(
+            codec=codec,
+            precision=precision,
+            leaves=None if leaves is None else whole("leaves", leaves),
+            depth=whole("depth", depth, most=DEEPEST),
+            half_life=real("half_life", half_life, least=1),
+            seed=whole("seed", seed, least=0, most=MOST - DEEPEST),
+            backend=self._backend,
+        )
         self._recall = None if recall is None else _share("recall", recall)
         self._learning = False
         self._content: IndexState | None = None
@@ -133,7 +146,9 @@ class ErsIndex:
         size = "empty" if content is None else f"{len(self)} vectors of width {content.tree.width}"
         leaves = "" if content is None else f" in {content.tree.leaf_count} leaves"
         state = "learning" if self._learning else "frozen"
-        codes = f"codec={self._codec!r}, precision={self._precision!r}, backend={self._backend!r}"
+        codes = (
+            f"codec={self._recipe.codec!r}, precision={self._recipe.precision!r}, backend={self._backend!r}"
+        )
         return f"<ErsIndex: {size}{leaves}, beam={self.beam}, refine={self.refine}, {codes}, {state}>"
 
     @property
@@ -187,21 +202,36 @@ class ErsIndex:
             ValueError: If there is no vector, one is zero, not finite or out of range (of float16 too, where
                 they are kept so), or ids or metadata do not fit. The index stays as it was.
         """
-        content = build_content(
-            vectors,
-            ids,
-            metadata,
-            codec=self._codec,
-            precision=self._precision,
-            leaves=self._leaves,
-            depth=self._depth,
-            half_life=self._half_life,
-            seed=self._seed,
-            backend=self._backend,
-        )
+        content = build_content(vectors, ids, metadata, self._recipe)
+        content.wear.code_error = code_error(content, self._recipe.seed)
         content.priors = content.statistics.prior(self.success_weight, self.exploration)
         with self._one_change:
             self._content = content
+            if self._recall is not None:
+                self.tune(self._recall)
+
+    def health(self) -> Health:
+        """What the index owes to its changes, and what they have cost; ValueError before `build`."""
+        with self._one_change:
+            return health(self._built("health"), self._recipe)
+
+    def rebuild(self) -> None:
+        """Builds the tree and the codes anew out of the vectors that are there; searches go on meanwhile.
+
+        What feedback has taught is carried over; with a ``recall`` the index is tuned again. An index that is
+        maintained seldom needs it: it is for those who want to choose the moment.
+
+        Raises:
+            ValueError: The index is empty or was never built.
+        """
+        with self._one_change:
+            content = self._built("rebuild")
+            if not len(content.ids):
+                raise ValueError("rebuild of an index without vectors: add some first")
+            start = time.perf_counter()
+            self._exchange(rebuilt(content, self._recipe))
+            content.wear.code_error = code_error(content, self._recipe.seed)
+            content.wear.seconds += time.perf_counter() - start
             if self._recall is not None:
                 self.tune(self._recall)
 
@@ -226,12 +256,12 @@ class ErsIndex:
             if queries is None:
                 if len(content.ids) == 1:  # it has no other to find
                     return
-                sample = own_sample(content, self._seed)
+                sample = own_sample(content, self._recipe.seed)
             else:
                 queries = check_vectors(queries, "queries", content.tree.width)
                 if not len(queries):
                     raise ValueError("queries: expected at least one to tune for")
-                sample = sample_of(content, queries, self._seed)
+                sample = sample_of(content, queries, self._recipe.seed)
             self.beam, self.refine = tune(content, sample, recall)
 
     def add(
@@ -302,8 +332,10 @@ class ErsIndex:
             ids, known = self._located("remove", None, ids)
             if not known.all():
                 raise ValueError(f"remove of id {ids[~known][0]}: the index has no such id")
+            content = self._built("remove")
             with self._lock.writing():
-                self._built("remove").drop(ids)
+                content.drop(ids)
+            self._keep_up(content)
 
     def search(
         self,
@@ -395,7 +427,11 @@ class ErsIndex:
         """
         with self._one_change:
             content = self._built("save")
-            recall = {} if self._recall is None else {"recall": self._recall}  # older releases know none
+            newer: dict[str, Any] = {}  # older releases do not know these
+            if self._recall is not None:
+                newer["recall"] = self._recall
+            if not self._maintain:
+                newer["maintain"] = False
             header = {
                 "engine": self.name,
                 "vectors": len(content.ids),
@@ -403,15 +439,15 @@ class ErsIndex:
                 "settings": {
                     "beam": self.beam,
                     "refine": self.refine,
-                    "codec": self._codec,
-                    "precision": self._precision,
-                    "leaves": self._leaves,
-                    "depth": self._depth,
+                    "codec": self._recipe.codec,
+                    "precision": self._recipe.precision,
+                    "leaves": self._recipe.leaves,
+                    "depth": self._recipe.depth,
                     "success_weight": self.success_weight,
                     "exploration": self.exploration,
-                    "half_life": self._half_life,
-                    "seed": self._seed,
-                    **recall,
+                    "half_life": self._recipe.half_life,
+                    "seed": self._recipe.seed,
+                    **newer,
                 },
             }
             save_folder(Path(folder), lambda data: write_parts(data, content), header)
@@ -433,7 +469,7 @@ class ErsIndex:
             if header["engine"] != cls.name:
                 raise ValueError(f"{folder} holds an index of engine {header['engine']!r}, not {cls.name!r}")
             index = cls(**header["settings"], backend=backend)
-            content = read_parts(data, index._codec, index._half_life, index._backend)
+            content = read_parts(data, index._recipe)
             content.priors = content.statistics.prior(index.success_weight, index.exploration)
             index._content = content
             return index
@@ -460,13 +496,27 @@ class ErsIndex:
         checked = content.columns.check(metadata, len(ids), partial=partial)
         if vectors is not None:
             vectors = check_vectors(vectors, "vectors", content.tree.width)
-            if self._precision == "float16":
+            if self._recipe.precision == "float16":
                 fit_half(vectors, "vectors")
         for at in range(0, len(ids), _SLICE):
             part = slice(at, at + _SLICE)
             some = None if vectors is None else vectors[part]
             with self._lock.writing():
                 content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
+        self._keep_up(content)
+
+    def _keep_up(self, content: IndexState) -> None:
+        """Maintains the index if enough has changed."""
+        if self._maintain and is_due(content):
+            maintain(content, self._recipe, self._exchange)
+
+    def _exchange(self, routing: Routing) -> None:
+        """Puts a routing in the place of the content's; searches wait for no more than this."""
+        content = self._built("exchange")
+        fast = content.fast_search(routing)
+        priors = routing.statistics.prior(self.success_weight, self.exploration)
+        with self._lock.writing():
+            content.reroute(routing, fast, priors)
 
     def _built(self, what: str) -> IndexState:
         if self._content is None:

@@ -55,7 +55,7 @@ def read_outline(folder: str | PathLike[str]) -> IndexSummary:
     """
 
     def read(header: dict[str, Any], data: Path) -> IndexSummary:
-        tree, statistics = read_tree(data, header["settings"]["half_life"])
+        tree, statistics, _ = read_tree(data, header["settings"]["half_life"])
         rows = read_rows(data)
         return IndexSummary(
             tree,

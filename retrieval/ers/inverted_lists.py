@@ -38,6 +38,7 @@ class Leaves:
         self.index = index
         self.codec = codec
         self._lists: Ints | None = None
+        self._sizes: Ints | None = None
 
     @classmethod
     def train(cls, centroids: Floats, sample: Floats, codec: Codec) -> Leaves:
@@ -80,6 +81,7 @@ class Leaves:
         pointer = faiss.swig_ptr
         rows, leaves = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(leaves, np.int64)
         self.index.add_core(len(vectors), pointer(vectors), pointer(rows), pointer(leaves))
+        self._forget()
 
     def seal(self) -> None:
         """Ends the first filling: product codes are laid out for fast scan, spare memory is given back."""
@@ -90,7 +92,19 @@ class Leaves:
             plain.replace_invlists(faiss.ArrayInvertedLists(plain.nlist, plain.code_size))
         else:
             self.index = faiss.clone_index(self.index)  # lists that grew are up to twice as long as needed
-        self._lists = None
+        self._forget()
+
+    def error(self, vectors: Floats, leaves: Ints) -> float:
+        """The squared error of the codes of vectors ``[n, D]`` in leaves ``[n]``, by what they have to tell.
+
+        That is the squared offset from the leaf's centroid: 0 for codes without error, 1 for codes that are
+        no better than none.
+        """
+        offsets = vectors - self.index.quantizer.reconstruct_batch(leaves)
+        codec = self.index.pq if self.codec == "pq" else self.index.sq
+        told = codec.decode(codec.compute_codes(offsets))
+        size = np.square(offsets, dtype=np.float64).sum() + 1e-9 * np.square(vectors, dtype=np.float64).sum()
+        return float(np.square(offsets - told, dtype=np.float64).sum() / size)
 
     def append(self, vectors: Floats, rows: Ints) -> Ints:
         """Adds vectors later, each to its nearest leaf (the same measure as the tree's).
@@ -104,7 +118,7 @@ class Leaves:
         """
         before = self.sizes()
         self.index.add_with_ids(vectors, rows)
-        self._lists = None
+        self._forget()
         leaves = np.empty(len(rows), np.int64)
         after = self.sizes()
         for leaf in np.flatnonzero(after > before):
@@ -119,7 +133,7 @@ class Leaves:
         bits = np.packbits(named, bitorder="little")
         before = self.sizes()
         removed = int(self.index.remove_ids(library.IDSelectorBitmap(bits)))
-        self._lists = None
+        self._forget()
         if self.codec == "pq":
             self._blank(np.flatnonzero(self.sizes() < before))
         return removed
@@ -138,6 +152,10 @@ class Leaves:
                 codes = faiss.rev_swig_ptr(lists.get_codes(leaf), (full + 1) * packer.block_size)
                 for place in range(begun, _BLOCK):
                     packer.pack_1(blank, place, codes[None, full * packer.block_size :])
+
+    def rows_of(self, leaf: int) -> Ints:
+        """``[size]`` the rows in a leaf: a view of memory of faiss, valid until the list changes."""
+        return self._rows_of(leaf, self.index.invlists.list_size(leaf))
 
     def renumber(self, rows: Ints) -> None:
         """Calls row ``rows[i]`` (ascending, every row that has a code among them) ``i`` from now on."""
@@ -180,9 +198,17 @@ class Leaves:
         return table
 
     def sizes(self) -> Ints:
-        """``[M]``: codes in each leaf."""
-        lists = self.index.invlists
-        return np.array([lists.list_size(leaf) for leaf in range(lists.nlist)], np.int64)
+        """``[M]``: codes in each leaf; not to be written to."""
+        sizes = self._sizes
+        if sizes is None:
+            lists = self.index.invlists
+            sizes = np.array([lists.list_size(leaf) for leaf in range(lists.nlist)], np.int64)
+            self._sizes = sizes
+        return sizes
+
+    def _forget(self) -> None:
+        """Call it when codes have come or gone."""
+        self._lists = self._sizes = None
 
     def scan(
         self,

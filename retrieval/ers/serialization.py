@@ -9,14 +9,15 @@ import faiss
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from retrieval.ers.backend import Chosen
+from retrieval.ers.construction import Recipe
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import SemanticHierarchy
 from retrieval.ers.ids import IdMap
-from retrieval.ers.inverted_lists import Codec, Leaves
+from retrieval.ers.inverted_lists import Leaves
 from retrieval.ers.metadata import Columns
-from retrieval.ers.state import IndexState
+from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.vectors import VectorStore
+from retrieval.ers.wear import Wear
 
 _CHUNK = 16_384
 
@@ -35,7 +36,7 @@ def write_parts(folder: Path, content: IndexState) -> None:
         arrays[f"first_child.{level}"] = tree.first_child[level]
         arrays[f"visits.{level}"] = statistics.visits[level]
         arrays[f"successes.{level}"] = statistics.successes[level]
-    save_file(arrays, folder / "tree.safetensors")
+    save_file(arrays | content.wear.arrays(), folder / "tree.safetensors")
     rows = {"rows": living, "ids": content.ids.of_row[living], "home": content.leaf_of_row[living]}
     save_file(rows | content.columns.arrays(living), folder / "rows.safetensors")
     dtype = content.vectors.base.dtype
@@ -46,8 +47,8 @@ def write_parts(folder: Path, content: IndexState) -> None:
             content.vectors.read(living[at : at + _CHUNK]).astype(dtype).tofile(file)
 
 
-def read_tree(folder: Path, half_life: float) -> tuple[SemanticHierarchy, EdgeStatistics]:
-    """Reads ``tree.safetensors``."""
+def read_tree(folder: Path, half_life: float) -> tuple[SemanticHierarchy, EdgeStatistics, dict[str, Any]]:
+    """Reads ``tree.safetensors``: the tree, its statistics, and all arrays of the file."""
     arrays = load_file(folder / "tree.safetensors")
     levels = range(sum(name.startswith("centroids.") for name in arrays))
     tree = SemanticHierarchy(
@@ -58,7 +59,7 @@ def read_tree(folder: Path, half_life: float) -> tuple[SemanticHierarchy, EdgeSt
     statistics.total, statistics.weight = arrays["clock"].tolist()
     statistics.visits = [arrays[f"visits.{level}"] for level in levels]
     statistics.successes = [arrays[f"successes.{level}"] for level in levels]
-    return tree, statistics
+    return tree, statistics, arrays
 
 
 def read_rows(folder: Path) -> dict[str, Any]:
@@ -66,16 +67,18 @@ def read_rows(folder: Path) -> dict[str, Any]:
     return load_file(folder / "rows.safetensors")
 
 
-def read_parts(folder: Path, codec: Codec, half_life: float, backend: Chosen) -> IndexState:
+def read_parts(folder: Path, recipe: Recipe) -> IndexState:
     """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
     library: Any = faiss
-    tree, statistics = read_tree(folder, half_life)
+    tree, statistics, arrays = read_tree(folder, recipe.half_life)
     kept = read_rows(folder)
     rows = kept["rows"]
-    leaves = Leaves(library.read_index(str(folder / "leaves.faiss")), codec)
+    leaves = Leaves(library.read_index(str(folder / "leaves.faiss")), recipe.codec)
     if len(rows) and rows[-1] >= len(rows):
         leaves.renumber(rows)
     vectors = VectorStore(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
     ids = IdMap(kept["ids"], np.ones(len(rows), bool))
     columns = Columns.from_arrays(kept)
-    return IndexState(tree, statistics, leaves, vectors, ids, kept["home"], columns, [], backend)
+    wear = Wear.from_arrays(arrays, leaves.sizes())
+    routing = Routing(tree, statistics, leaves, kept["home"], wear)
+    return IndexState(routing, vectors, ids, columns, recipe.backend)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import Leaves
 from retrieval.ers.metadata import Columns, Where, conditions
 from retrieval.ers.vectors import VectorStore
+from retrieval.ers.wear import Wear
 
 CODES_PER_EXACT_SCORE = 32
 """Codes scanned in the time that one exact vector takes to be fetched and scored."""
@@ -41,7 +43,24 @@ class Selection:
     closed: list[Floats]
 
 
-@dataclass
+class Routing(NamedTuple):
+    """The part of an index that leads to vectors; maintenance makes another for the same rows.
+
+    Attributes:
+        tree: The hierarchy of ``M`` leaves.
+        statistics: What feedback has taught about its edges.
+        leaves: The codes in its leaves.
+        leaf_of_row: ``[n]`` the leaf of each row.
+        wear: What changes have done to it.
+    """
+
+    tree: SemanticHierarchy
+    statistics: EdgeStatistics
+    leaves: Leaves
+    leaf_of_row: Ints
+    wear: Wear
+
+
 class IndexState:
     """All that `ErsIndex.build` makes, exchanged as one so that a failed build changes nothing.
 
@@ -51,18 +70,28 @@ class IndexState:
     tree: SemanticHierarchy
     statistics: EdgeStatistics
     leaves: Leaves
-    vectors: VectorStore
-    ids: IdMap
-    leaf_of_row: Ints  # [n] the leaf of each row
-    columns: Columns
+    leaf_of_row: Ints
+    wear: Wear
     priors: list[Floats]
-    backend: Chosen
-    _selections: dict[frozenset, Selection] = field(default_factory=dict)
-    _fast: FastSearch | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        compiled = self.backend == "numba" and FastSearch.serves(self.leaves)
-        self._fast = FastSearch(self.tree, self.leaves, self.vectors, self.ids) if compiled else None
+    def __init__(
+        self, routing: Routing, vectors: VectorStore, ids: IdMap, columns: Columns, backend: Chosen
+    ) -> None:
+        self.vectors, self.ids, self.columns, self.backend = vectors, ids, columns, backend
+        self._selections: dict[frozenset, Selection] = {}
+        self.reroute(routing, self.fast_search(routing), routing.statistics.prior(0.0, 0.0))
+
+    def fast_search(self, routing: Routing) -> FastSearch | None:
+        """The compiled search by a routing; None where there is none."""
+        if self.backend != "numba" or not FastSearch.serves(routing.leaves):
+            return None
+        return FastSearch(routing.tree, routing.leaves, self.vectors, self.ids)
+
+    def reroute(self, routing: Routing, fast: FastSearch | None, priors: list[Floats]) -> None:
+        """Takes another routing for the same rows, with its `fast_search` and its priors."""
+        self.tree, self.statistics, self.leaves, self.leaf_of_row, self.wear = routing
+        self._fast, self.priors = fast, priors
+        self._selections.clear()
 
     def put(self, vectors: Floats | None, ids: Ints, metadata: dict[str, NDArray]) -> None:
         """Adds vectors, replacing those whose ids are there; what metadata does not name stays.
@@ -77,6 +106,7 @@ class IndexState:
         if vectors is None:
             self.columns.write(before, metadata)
             return
+        self.wear.change(len(ids))
         known = before >= 0
         rows = self.ids.vacant(len(ids), self.vectors.first_writable)
         self.vectors.write(rows, vectors)
@@ -88,10 +118,12 @@ class IndexState:
             longer = np.zeros(len(self.ids.alive) - len(self.leaf_of_row), np.int64)
             self.leaf_of_row = np.concatenate([self.leaf_of_row, longer])
         self.leaf_of_row[rows] = self.leaves.append(vectors, rows)
+        self.wear.count(self.leaf_of_row[rows])
 
     def drop(self, ids: Ints) -> None:
         """Takes out ids that are all there."""
         self._forget_rows()
+        self.wear.change(len(ids))
         self._remove(ids, self.ids.rows(ids))
 
     def _forget_rows(self) -> None:
@@ -103,6 +135,7 @@ class IndexState:
         if len(ids):
             self.ids.remove(ids)
             self.leaves.discard(rows)
+            self.wear.count(self.leaf_of_row[rows])
 
     def everything(self) -> Ints:
         """The living rows, ascending."""

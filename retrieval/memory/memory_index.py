@@ -267,6 +267,17 @@ class MemoryIndex:
                     moved += int(changed.sum())
             return moved
 
+    def health(self) -> Any:
+        """What the engine owes to its changes, see `retrieval.ErsIndex.health`."""
+        self._built("health")
+        return self._of_engine("health")()
+
+    def rebuild(self) -> None:
+        """Builds the engine anew out of what it holds, see `retrieval.ErsIndex.rebuild`."""
+        with self._one_change:
+            self._built("rebuild")
+            self._of_engine("rebuild")()
+
     def tune(self, recall: float, queries: NDArray[np.float32] | None = None) -> None:
         """Sets the engine's search parameters for a recall@10, see `retrieval.ErsIndex.tune`.
 

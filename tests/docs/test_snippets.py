@@ -66,5 +66,6 @@ def test_the_page_of_retrieval_has_its_snippets() -> None:
     assert [title for title, _ in OF_RETRIEVAL] == [
         "To index and to search",
         "To change, filter, save and teach an index",
+        "To change an index for long",
         "To search with a memory of known pairs",
     ]

@@ -110,7 +110,9 @@ def test_so_does_every_other_engine(name: str, copies: int, alone: int) -> None:
         ids, scores = index.search(queries, 10)
         assert (ids >= 0).all()
         assert all(len(set(found.tolist())) == 10 for found in ids)
-        assert scores[0, 0] == pytest.approx(1, abs=0.02)  # a graph may lose the way to the others
+        assert np.isfinite(scores).all()
+        if not alone:  # else an approximate engine may lose the way to some
+            np.testing.assert_allclose(scores, 1, atol=0.02)
 
 
 def test_equal_scores_are_answered_by_the_lowest_ids() -> None:

@@ -225,7 +225,7 @@ def test_an_index_tells_what_it_holds() -> None:
     assert [one in index for one in (3, np.int64(6), 2**63 - 1)] == [True] * 3
     assert [one in index for one in (9, -1, 4, 2**70, 3.5, "3", None)] == [False] * 7
     assert repr(index).startswith(
-        "<ErsIndex: 4 vectors of width 16 in 10 leaves, beam=4, refine=100, codec='pq'"
+        "<ErsIndex: 4 vectors of width 16 in 1 leaves, beam=4, refine=100, codec='pq'"
     )
     assert repr(index).endswith("learning>")
     index.ids[:] = 7  # a copy

@@ -1,0 +1,82 @@
+"""Wear of an index: what changes have done to its leaves since they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+_COUNTS = "wear.counts"
+
+
+@dataclass
+class Wear:
+    """Counts of changes and of the work that they caused; saved with the index.
+
+    Attributes:
+        made: ``[M]`` vectors of each leaf when its centroid was computed.
+        turnover: ``[M]`` vectors that came to each leaf or left it since then.
+        changed: Vectors that were put or removed since the tree was built.
+        pending: Of these, those since the leaves were last looked at.
+        untrained: Those since the codes were trained.
+        code_error: Relative squared error of the codes when they were trained, see
+            `retrieval.ers.restructuring.code_error`; NaN where it is not known.
+        restructured: How often leaves were split, merged or centered anew.
+        retrained: How often the codes were trained anew.
+        rebuilt: How often the tree was built anew.
+        seconds: Time that all of this took.
+    """
+
+    made: Ints
+    turnover: Ints
+    changed: int = 0
+    pending: int = 0
+    untrained: int = 0
+    code_error: float = np.nan
+    restructured: int = 0
+    retrained: int = 0
+    rebuilt: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def none(cls, sizes: Ints) -> Wear:
+        """The wear of leaves ``[M]`` of these sizes that were made this moment."""
+        return cls(sizes.copy(), np.zeros(len(sizes), np.int64))
+
+    def count(self, leaves: Ints) -> None:
+        """Counts vectors that come to or leave these leaves ``[n]``; a leaf may stand there often."""
+        self.turnover += np.bincount(leaves, minlength=len(self.turnover))
+
+    def change(self, vectors: int) -> None:
+        """Counts vectors that were put or removed."""
+        self.changed += vectors
+        self.pending += vectors
+        self.untrained += vectors
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays that `from_arrays` reads."""
+        counts = np.array([getattr(self, name) for name in _numbers()], np.float64)
+        return {"wear.made": self.made, "wear.turnover": self.turnover, _COUNTS: counts}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], sizes: Ints) -> Wear:
+        """Reads what `arrays` wrote; an index without any is taken for one that nothing has changed.
+
+        Args:
+            arrays: By name, others among them.
+            sizes: ``[M]`` of the leaves.
+        """
+        wear = cls.none(sizes)
+        if _COUNTS in arrays:
+            wear.made, wear.turnover = arrays["wear.made"], arrays["wear.turnover"]
+            for name, value in zip(_numbers(), arrays[_COUNTS].tolist(), strict=True):
+                setattr(wear, name, value if name in ("code_error", "seconds") else int(value))
+        return wear
+
+
+def _numbers() -> list[str]:
+    return [field.name for field in fields(Wear) if field.name not in ("made", "turnover")]
