@@ -19,9 +19,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
+
 Content = TypeVar("Content")
 SCHEMA = 1
 MANIFEST = "manifest.json"
+
+
+class NotSavedError(ValueError):
+    """The disk does not take an index; the message is one line with the folder and the reason."""
+
+    def __init__(self, folder: Path, error: Exception) -> None:
+        if isinstance(error, NotSavedError):  # of an index within this one
+            self.reason = error.reason
+        else:
+            named = isinstance(error, OSError) and error.strerror
+            self.reason = str(named or (str(error).splitlines() or [type(error).__name__])[-1])
+        kept = (
+            "the index that it held is as it was" if (folder / MANIFEST).exists() else "nothing is left there"
+        )
+        free = shutil.disk_usage(folder).free / 1e6
+        super().__init__(
+            f"{folder}: cannot save the index ({self.reason}; {free:,.0f} MB are free on the disk); {kept}"
+        )
 
 
 def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, Any]) -> None:
@@ -34,6 +54,7 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
 
     Raises:
         ValueError: If the folder holds something that is no index, or cannot be made.
+        NotSavedError: If the disk does not take the files. What the folder held is whole then.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,21 +65,25 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
     if others:
         raise ValueError(f"{folder} holds other files than an index: choose an empty or a new folder")
     with _one_writer(folder):
-        data = folder / f"data-{secrets.token_hex(8)}"
-        data.mkdir()
-        write(data)
-        files = {}
-        for path in sorted(data.rglob("*")):
-            _sync(path)
-            if path.is_file():
-                name = path.relative_to(data).as_posix()
-                files[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        _sync(data)
-        beside = folder / f"{MANIFEST}.new"
-        manifest = {"schema": SCHEMA, "data": data.name, "files": files, "header": header}
-        beside.write_bytes(_manifest_bytes(manifest))
-        _sync(beside)
-        os.replace(beside, folder / MANIFEST)
+        data, beside = folder / f"data-{secrets.token_hex(8)}", folder / f"{MANIFEST}.new"
+        try:
+            data.mkdir()
+            write(data)
+            files = {}
+            for path in sorted(data.rglob("*")):
+                _sync(path)
+                if path.is_file():
+                    name = path.relative_to(data).as_posix()
+                    files[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            _sync(data)
+            manifest = {"schema": SCHEMA, "data": data.name, "files": files, "header": header}
+            beside.write_bytes(_manifest_bytes(manifest))
+            _sync(beside)
+            os.replace(beside, folder / MANIFEST)
+        except (OSError, RuntimeError, SafetensorError, NotSavedError) as error:  # faiss's is a RuntimeError
+            shutil.rmtree(data, ignore_errors=True)
+            beside.unlink(missing_ok=True)
+            raise NotSavedError(folder, error) from error
         _sync(folder)
         for entry in folder.iterdir():  # what was replaced, and what writers that were killed left
             if entry.name.startswith("data-") and entry != data:

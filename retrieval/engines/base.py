@@ -72,6 +72,10 @@ class Engine(ABC):
     def __len__(self) -> int:
         return len(self._ids)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy.deepcopy`, which few libraries allow."""
+        raise TypeError(f"{self.name} cannot be copied or pickled: make_index another and build it")
+
     def build(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """See `retrieval.protocol.Retriever.build`."""
         vectors, ids = check_content(vectors, ids)
@@ -124,6 +128,9 @@ class FaissEngine(Engine):
     def __init__(self, *, threads: int = 1) -> None:
         super().__init__(threads=threads)
         self._index: Any = None  # of another class in each engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
 
     def resident_bytes(self) -> int:
         """See `Engine.resident_bytes`."""

@@ -68,12 +68,11 @@ class IvfPq(FaissEngine):
         train_cells(codes, vectors)
         refined = faiss.IndexRefineFlat(codes)
         refined.add(vectors)
-        self._codes = codes
         return refined
 
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         self._index.k_factor = max(1.0, self.refine / k)
-        self._codes.nprobe = self.nprobe
+        faiss.downcast_index(self._index.base_index).nprobe = self.nprobe
         return self._index.search(queries, k)
 
     def _search_all(self, queries: NDArray[np.float32], k: int) -> Found:

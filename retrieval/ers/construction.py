@@ -21,6 +21,7 @@ from retrieval.ers.hierarchy import (
 )
 from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
+from retrieval.ers.lengths import Metric, longest, unit
 from retrieval.ers.metadata import Columns, Metadata
 from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.vectors import Precision, VectorStore, fit_half
@@ -35,6 +36,7 @@ CHUNK = 16_384
 class Recipe:
     """Settings by which an index is built, see `retrieval.ErsIndex`."""
 
+    metric: Metric
     codec: Codec
     precision: Precision
     leaves: int | None
@@ -65,12 +67,15 @@ def build_content(
     count = len(vectors)
     ids = check_ids(ids, count)
     columns = Columns.build(metadata, count)
-    kept_as_is = isinstance(vectors, np.memmap) and recipe.precision == "float32"
+    cosine = recipe.metric == "cosine"
+    kept_as_is = isinstance(vectors, np.memmap) and recipe.precision == "float32" and not cosine
     stored = vectors if kept_as_is else np.empty(vectors.shape, recipe.precision)
 
     def chunks() -> Iterator[tuple[Floats, Ints]]:
         for at in range(0, count, CHUNK):
             chunk = check_vectors(vectors[at : at + CHUNK], f"vectors[{at}:]")
+            if cosine:
+                chunk = unit(chunk)
             if recipe.precision == "float16":
                 fit_half(chunk, f"vectors[{at}:]")
             if not kept_as_is:
@@ -79,6 +84,8 @@ def build_content(
 
     rows, rng = recipe.sample_rows(count)
     sample = check_vectors(vectors[rows], "the sample of vectors")
+    if cosine:
+        sample = unit(sample)
     routing = _route(sample, chunks(), count, count, recipe, rng)
     living = IdMap(ids, np.ones(count, bool))
     return IndexState(routing, VectorStore(stored), living, columns, recipe.backend)
@@ -114,9 +121,11 @@ def _route(
     codec_sample = sample if few else rng.choice(sample, TRAINING_ROWS, replace=False)
     codes = Leaves.train(tree.centroids[-1], codec_sample, recipe.codec)
     leaf_of_row = np.zeros(rows, np.int64)
+    reach = np.zeros(tree.leaf_count, np.float32)
     for chunk, where in chunks:
         leaf_of_row[where] = nearest_leaves(tree, chunk, recipe.backend)
         codes.fill(chunk, where, leaf_of_row[where])
+        reach = np.maximum(reach, longest(chunk, leaf_of_row[where], len(reach)))
     codes.seal()
     statistics = EdgeStatistics(tree, recipe.half_life)
-    return Routing(tree, statistics, codes, leaf_of_row, Wear.none(codes.sizes()))
+    return Routing(tree, statistics, codes, leaf_of_row, Wear.none(codes.sizes()), reach)

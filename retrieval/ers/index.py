@@ -16,11 +16,12 @@ from retrieval.ers.backend import Backend, choose_backend
 from retrieval.ers.construction import Recipe, build_content
 from retrieval.ers.hierarchy import DEEPEST, Ints, SemanticHierarchy
 from retrieval.ers.inverted_lists import CODECS, Codec
+from retrieval.ers.lengths import METRICS, Metric, unit
 from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.maintenance import Health, health, is_due, maintain, rebuilt
 from retrieval.ers.metadata import Metadata, Where
 from retrieval.ers.restructuring import code_error
-from retrieval.ers.serialization import read_parts, write_parts
+from retrieval.ers.serialization import as_bytes, from_bytes, read_parts, write_parts
 from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.tuning import own_sample, sample_of, tune
 from retrieval.ers.vectors import PRECISIONS, Precision, fit_half
@@ -29,6 +30,7 @@ from retrieval.reranker import rerank as reranked
 from retrieval.storage import read_folder, save_folder
 from retrieval.validation import LARGEST_ID, MOST, Checked, check_ids, check_vectors, real, whole
 
+_NOT_COPIED = ("_content", "_one_change", "_lock")
 _SLICE = 1024  # vectors changed before searches get their turn
 
 
@@ -74,6 +76,7 @@ class ErsIndex:
         *,
         beam: int = 16,
         refine: int = 100,
+        metric: Metric = "ip",
         codec: Codec = "pq",
         precision: Precision = "float32",
         leaves: int | None = None,
@@ -91,6 +94,9 @@ class ErsIndex:
         Args:
             beam: See the class.
             refine: See the class.
+            metric: ``"ip"`` ranks by inner product, whatever lengths vectors have (where these differ much,
+                four times the ``beam`` is scanned, and not by the fastest code); ``"cosine"`` brings vectors
+                and queries to unit length first, and keeps them so.
             codec: Of the scanned codes, see `retrieval.ers.inverted_lists.Leaves`.
             precision: Of the exact vectors that are kept.
             leaves: Of the tree; from the number of vectors if None.
@@ -107,6 +113,8 @@ class ErsIndex:
         Raises:
             ValueError: If a setting is out of its range.
         """
+        if metric not in METRICS:
+            raise ValueError(f"metric={metric!r}: expected one of {', '.join(METRICS)}")
         if codec not in CODECS:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
         if precision not in PRECISIONS:
@@ -118,6 +126,7 @@ class ErsIndex:
             raise ValueError(f"maintain={maintain!r}: expected True or False")
         self._maintain = maintain
         self._recipe = Recipe(
+            metric=metric,
             codec=codec,
             precision=precision,
             leaves=None if leaves is None else whole("leaves", leaves),
@@ -131,6 +140,20 @@ class ErsIndex:
         self._content: IndexState | None = None
         self._one_change = threading.RLock()  # held through a change or a save; searches do not ask for it
         self._lock = ReadersWriterLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy.deepcopy`: a copy that shares nothing, the exact vectors in memory."""
+        with self._one_change:
+            state = {name: value for name, value in self.__dict__.items() if name not in _NOT_COPIED}
+            return state | {"parts": None if self._content is None else as_bytes(self._content)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parts = state.pop("parts")
+        self.__dict__.update(state)
+        self._one_change, self._lock = threading.RLock(), ReadersWriterLock()
+        self._content = None if parts is None else from_bytes(parts, self._recipe)
+        if self._content is not None:
+            self._content.priors = self._content.statistics.prior(self.success_weight, self.exploration)
 
     def __len__(self) -> int:
         return 0 if self._content is None else len(self._content.ids)
@@ -150,6 +173,11 @@ class ErsIndex:
             f"codec={self._recipe.codec!r}, precision={self._recipe.precision!r}, backend={self._backend!r}"
         )
         return f"<ErsIndex: {size}{leaves}, beam={self.beam}, refine={self.refine}, {codes}, {state}>"
+
+    @property
+    def metric(self) -> Metric:
+        """Measure by which vectors are ranked, see the constructor."""
+        return self._recipe.metric
 
     @property
     def ids(self) -> Ints:
@@ -258,7 +286,7 @@ class ErsIndex:
                     return
                 sample = own_sample(content, self._recipe.seed)
             else:
-                queries = check_vectors(queries, "queries", content.tree.width)
+                queries = self._checked(queries, "queries", content)
                 if not len(queries):
                     raise ValueError("queries: expected at least one to tune for")
                 sample = sample_of(content, queries, self._recipe.seed)
@@ -373,7 +401,7 @@ class ErsIndex:
         k, rerank = whole("k", k), whole("rerank", rerank)
         beam = self.beam if beam is None else whole("beam", beam)
         refine = self.refine if refine is None else whole("refine", refine)
-        queries = check_vectors(queries, "queries", content.tree.width)
+        queries = self._checked(queries, "queries", content)
         with self._lock.reading():
             if k > len(content.ids):
                 raise ValueError(f"k={k}: the index holds {len(content.ids)}; ask for at most as many")
@@ -410,7 +438,7 @@ class ErsIndex:
             content = self._built("feedback")
             if not self._learning:
                 raise ValueError("feedback to a frozen index: call learn() first")
-            queries = check_vectors(np.asarray(query)[None], "query", content.tree.width)
+            queries = self._checked(np.asarray(query)[None], "query", content)
             id = whole("id", id, least=0, most=LARGEST_ID)
             row = int(content.ids.rows(np.array([id]))[0])
             if row < 0:
@@ -432,6 +460,8 @@ class ErsIndex:
                 newer["recall"] = self._recall
             if not self._maintain:
                 newer["maintain"] = False
+            if self._recipe.metric != "ip":
+                newer["metric"] = self._recipe.metric
             header = {
                 "engine": self.name,
                 "vectors": len(content.ids),
@@ -495,7 +525,7 @@ class ErsIndex:
         content = self._built("put")
         checked = content.columns.check(metadata, len(ids), partial=partial)
         if vectors is not None:
-            vectors = check_vectors(vectors, "vectors", content.tree.width)
+            vectors = self._checked(vectors, "vectors", content)
             if self._recipe.precision == "float16":
                 fit_half(vectors, "vectors")
         for at in range(0, len(ids), _SLICE):
@@ -504,6 +534,11 @@ class ErsIndex:
             with self._lock.writing():
                 content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
         self._keep_up(content)
+
+    def _checked(self, vectors: NDArray[np.float32], name: str, content: IndexState) -> NDArray[np.float32]:
+        """Vectors or queries as `check_vectors` returns them, of unit length where the metric asks for it."""
+        checked = check_vectors(vectors, name, content.tree.width)
+        return unit(checked) if self._recipe.metric == "cosine" else checked
 
     def _keep_up(self, content: IndexState) -> None:
         """Maintains the index if enough has changed."""

@@ -19,6 +19,7 @@ from retrieval.ers.beam_search import nearest_leaves
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy, cluster, distinct
 from retrieval.ers.inverted_lists import TRAINING_ROWS, Leaves
+from retrieval.ers.lengths import longest
 from retrieval.ers.relisting import relist
 from retrieval.ers.state import IndexState, Routing
 
@@ -76,7 +77,9 @@ def restructure(content: IndexState, parts: Ints, seed: int) -> Routing:
     wear.turnover[old] = (content.wear.turnover + drift)[origin[old]]
     wear.restructured += 1
     statistics = carried(content, tree, leaf_of_row)
-    return Routing(tree, statistics, codes, leaf_of_row, wear)
+    reach = longest(vectors, leaves, tree.leaf_count)
+    reach[old] = np.maximum(reach[old], content.reach[origin[old]])
+    return Routing(tree, statistics, codes, leaf_of_row, wear, reach)
 
 
 def retrain(content: IndexState, seed: int) -> Routing:
@@ -94,7 +97,7 @@ def retrain(content: IndexState, seed: int) -> Routing:
     codes.seal()
     wear = dataclasses.replace(content.wear, untrained=0, code_error=np.nan)
     wear.retrained += 1
-    return Routing(content.tree, content.statistics, codes, content.leaf_of_row, wear)
+    return Routing(content.tree, content.statistics, codes, content.leaf_of_row, wear, content.reach)
 
 
 def code_error(content: IndexState, seed: int) -> float:

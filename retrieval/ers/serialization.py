@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write_parts(folder: Path, content: IndexState) -> None:
         arrays[f"first_child.{level}"] = tree.first_child[level]
         arrays[f"visits.{level}"] = statistics.visits[level]
         arrays[f"successes.{level}"] = statistics.successes[level]
-    save_file(arrays | content.wear.arrays(), folder / "tree.safetensors")
+    save_file(arrays | content.wear.arrays() | {"reach": content.reach}, folder / "tree.safetensors")
     rows = {"rows": living, "ids": content.ids.of_row[living], "home": content.leaf_of_row[living]}
     save_file(rows | content.columns.arrays(living), folder / "rows.safetensors")
     dtype = content.vectors.base.dtype
@@ -67,8 +68,29 @@ def read_rows(folder: Path) -> dict[str, Any]:
     return load_file(folder / "rows.safetensors")
 
 
-def read_parts(folder: Path, recipe: Recipe) -> IndexState:
-    """Reads what `write_parts` wrote, without priors; the exact vectors stay on disk under a memory map."""
+def as_bytes(content: IndexState) -> dict[str, bytes]:
+    """What `write_parts` writes, by file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_parts(Path(folder), content)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def from_bytes(files: dict[str, bytes], recipe: Recipe) -> IndexState:
+    """Reads what `as_bytes` returned; the exact vectors are in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        return read_parts(Path(folder), recipe, in_memory=True)
+
+
+def read_parts(folder: Path, recipe: Recipe, *, in_memory: bool = False) -> IndexState:
+    """Reads what `write_parts` wrote, without priors.
+
+    Args:
+        folder: With the files.
+        recipe: Of the index.
+        in_memory: Whether the exact vectors are read; else they stay on disk under a memory map.
+    """
     library: Any = faiss
     tree, statistics, arrays = read_tree(folder, recipe.half_life)
     kept = read_rows(folder)
@@ -76,9 +98,12 @@ def read_parts(folder: Path, recipe: Recipe) -> IndexState:
     leaves = Leaves(library.read_index(str(folder / "leaves.faiss")), recipe.codec)
     if len(rows) and rows[-1] >= len(rows):
         leaves.renumber(rows)
-    vectors = VectorStore(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
+    vectors = VectorStore(
+        np.load(folder / "vectors.npy", mmap_mode=None if in_memory else "r", allow_pickle=False)
+    )
     ids = IdMap(kept["ids"], np.ones(len(rows), bool))
     columns = Columns.from_arrays(kept)
     wear = Wear.from_arrays(arrays, leaves.sizes())
-    routing = Routing(tree, statistics, leaves, kept["home"], wear)
+    reach = arrays.get("reach", np.zeros(tree.leaf_count, np.float32))  # older indexes know none
+    routing = Routing(tree, statistics, leaves, kept["home"], wear, reach)
     return IndexState(routing, vectors, ids, columns, recipe.backend)

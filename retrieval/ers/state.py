@@ -15,6 +15,8 @@ from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy
 from retrieval.ers.ids import IdMap
 from retrieval.ers.inverted_lists import Leaves
+from retrieval.ers.lengths import WIDER as WIDER_BY_REACH
+from retrieval.ers.lengths import by_reach, differ, longest
 from retrieval.ers.metadata import Columns, Where, conditions
 from retrieval.ers.vectors import VectorStore
 from retrieval.ers.wear import Wear
@@ -52,6 +54,7 @@ class Routing(NamedTuple):
         leaves: The codes in its leaves.
         leaf_of_row: ``[n]`` the leaf of each row.
         wear: What changes have done to it.
+        reach: ``[M]`` the length of the longest vector that each leaf has had.
     """
 
     tree: SemanticHierarchy
@@ -59,6 +62,7 @@ class Routing(NamedTuple):
     leaves: Leaves
     leaf_of_row: Ints
     wear: Wear
+    reach: Floats
 
 
 class IndexState:
@@ -72,6 +76,7 @@ class IndexState:
     leaves: Leaves
     leaf_of_row: Ints
     wear: Wear
+    reach: Floats
     priors: list[Floats]
 
     def __init__(
@@ -89,9 +94,10 @@ class IndexState:
 
     def reroute(self, routing: Routing, fast: FastSearch | None, priors: list[Floats]) -> None:
         """Takes another routing for the same rows, with its `fast_search` and its priors."""
-        self.tree, self.statistics, self.leaves, self.leaf_of_row, self.wear = routing
+        self.tree, self.statistics, self.leaves, self.leaf_of_row, self.wear, self.reach = routing
         self._fast, self.priors = fast, priors
         self._selections.clear()
+        self._by_reach = by_reach(self.tree, self.reach) if differ(self.reach) else None
 
     def put(self, vectors: Floats | None, ids: Ints, metadata: dict[str, NDArray]) -> None:
         """Adds vectors, replacing those whose ids are there; what metadata does not name stays.
@@ -119,6 +125,10 @@ class IndexState:
             self.leaf_of_row = np.concatenate([self.leaf_of_row, longer])
         self.leaf_of_row[rows] = self.leaves.append(vectors, rows)
         self.wear.count(self.leaf_of_row[rows])
+        reach = np.maximum(self.reach, longest(vectors, self.leaf_of_row[rows], len(self.reach)))
+        if (reach > self.reach).any():
+            self.reach = reach
+            self._by_reach = by_reach(self.tree, reach) if differ(reach) else None
 
     def drop(self, ids: Ints) -> None:
         """Takes out ids that are all there."""
@@ -187,6 +197,8 @@ class IndexState:
         if where:
             rows = self._filtered(queries, self.select(where), k, beam, refine)
             return self.vectors.refine(queries, rows, self.ids.of_row, k, self.backend)
+        if self._by_reach is not None:
+            beam *= WIDER_BY_REACH
         ids, scores = self._searched(queries, k, beam, refine)
         short = np.flatnonzero(ids[:, -1] < 0)
         while len(short):  # the leaves of the beam hold fewer than k
@@ -200,7 +212,7 @@ class IndexState:
         """`search` without a filter, in ``beam`` leaves and no others; 0 for an exact search."""
         if not beam or refine >= len(self.ids):
             rows = self.everything()
-        elif self._fast is None:
+        elif self._fast is None or self._by_reach is not None:
             rows = self._scanned(queries, self.priors, beam, refine)
         else:
             return self._fast.search(queries, k, beam, refine, self.priors)
@@ -208,13 +220,21 @@ class IndexState:
 
     def descend(self, queries: Floats, beam: int) -> list[Ints]:
         """Nodes that queries reach on each level; see `retrieval.ers.beam_search.descend`."""
-        return descend(self.tree, self.priors, queries, beam, self.backend)[0]
+        return self._descend(queries, self.priors, beam)[0]
+
+    def _descend(self, queries: Floats, priors: list[Floats], beam: int) -> tuple[list[Ints], Floats]:
+        """`retrieval.ers.beam_search.descend`, by the leaves' reach where lengths differ."""
+        if self._by_reach is None:
+            return descend(self.tree, priors, queries, beam, self.backend)
+        tree, lengths = self._by_reach
+        kept, similarities = descend(tree, priors, queries, beam, self.backend)
+        return kept, similarities / lengths[kept[-1]]
 
     def _scanned(
         self, queries: Floats, priors: list[Floats], beam: int, refine: int, chosen: Selection | None = None
     ) -> Ints:
         """Rows ``[Q, refine]`` of the best scores by codes in the leaves that queries reach, -1 for none."""
-        kept, similarities = descend(self.tree, priors, queries, beam, self.backend)
+        kept, similarities = self._descend(queries, priors, beam)
         leaves, allowed = kept[-1], None
         if chosen is not None:
             leaves, allowed = np.where(chosen.open_leaves[leaves], leaves, -1), chosen.bits
@@ -229,6 +249,8 @@ class IndexState:
         matching, leaf_count = len(chosen.rows), self.tree.leaf_count
         if not matching:
             return np.array([-1])
+        if self._by_reach is not None:
+            beam *= WIDER_BY_REACH
         beam = min(-(-beam * len(self.ids) // matching), int(chosen.open_leaves.sum()))
         codes = beam * len(self.ids) // leaf_count
         if matching <= max(refine, codes // CODES_PER_EXACT_SCORE):

@@ -81,6 +81,15 @@ class KnownPairs:
         self._spare = self._pairs  # arrays of which the pairs are the first rows
         self._one_change = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy.deepcopy`."""
+        with self._one_change:
+            return {name: value for name, value in self.__dict__.items() if name != "_one_change"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._one_change = threading.Lock()
+
     @classmethod
     def empty(cls, width: int, *, sharpness: float = SHARPNESS, beta: float = BETA) -> KnownPairs:
         """A bank without pairs for embeddings of ``width``; it recalls nothing and has no hubs."""

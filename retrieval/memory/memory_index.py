@@ -65,12 +65,26 @@ class MemoryIndex:
             hubness: See the class.
 
         Raises:
-            ValueError: A strength is below 0 or no number.
+            ValueError: A strength is below 0 or no number, or the engine ranks by the cosine.
         """
+        if getattr(engine, "metric", "ip") != "ip":
+            raise ValueError(
+                f"{engine.name} with metric={engine.metric!r} around a memory: expected 'ip', for lengths of "  # type: ignore[attr-defined]
+                "folded queries count; bring your vectors to unit length instead"
+            )
         self.engine, self.memory = engine, memory
         self.recall, self.hubness = recall, hubness
         self._folding: Folding | None = None
         self._own = OwnPairs()
+        self._one_change = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy.deepcopy`; the engine must allow them too."""
+        with self._one_change:
+            return {name: value for name, value in self.__dict__.items() if name != "_one_change"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._one_change = threading.RLock()
 
     def __len__(self) -> int:
