@@ -1,7 +1,7 @@
 """Splitting, merging and centering of leaves: a new tree in which most leaves are the old ones.
 
 A leaf is cut by spherical k-means of its own vectors, merged by giving them to the leaves that are nearest,
-centered by taking their mean. Vectors of leaves near a cut move if a new centroid is nearer than their own
+centered by taking their mean. Vectors of leaves near by move if a new centroid is nearer than their own
 (Xu et al., "SPFresh: incremental in-place update for billion-scale vector search", SOSP 2023), and are all
 that is coded anew. The levels above are clustered anew out of the leaves' centroids, which are few.
 
@@ -23,8 +23,10 @@ from retrieval.ers.lengths import longest
 from retrieval.ers.relisting import relist
 from retrieval.ers.state import IndexState, Routing
 
-NEIGHBORS = 8
+NEIGHBORS = 24
 """Leaves around a new one whose vectors may move there."""
+RIVALS = 32
+"""New leaves that the vectors of an old one are compared with."""
 SAMPLE = 2048
 """Vectors on which the codes' error is measured."""
 _CHUNK = 16_384
@@ -45,7 +47,6 @@ def restructure(content: IndexState, parts: Ints, seed: int) -> Routing:
     vectors = content.vectors.read(touched)
     fresh, source = _fresh_centroids(content, parts, touched, vectors, seed)
     kept = np.flatnonzero(parts < 0)
-    cut = np.flatnonzero(parts[source] > 1)
     centroids = np.concatenate([content.tree.centroids[-1][kept], fresh])
     tree, order = SemanticHierarchy.over(centroids, content.tree.depth, seed=seed)
     place = np.empty(len(order), np.int64)  # the number of each centroid as a leaf of the new tree
@@ -53,12 +54,12 @@ def restructure(content: IndexState, parts: Ints, seed: int) -> Routing:
     origin = np.concatenate([kept, np.full(len(fresh), -1)])[order]
     leaves = nearest_leaves(tree, vectors, content.backend)
     drift = np.zeros(len(parts), np.int64)
-    if len(cut) and len(kept):
-        moved = _drawn(content, living, leaf, kept, fresh[cut])
+    if len(fresh) and len(kept):
+        moved = _drawn(content, living, leaf, kept, fresh)
         drift = np.bincount(content.leaf_of_row[moved[0]], minlength=len(parts))
         touched = np.concatenate([touched, moved[0]])
         vectors = np.concatenate([vectors, moved[1]])
-        leaves = np.concatenate([leaves, place[len(kept) + cut[moved[2]]]])
+        leaves = np.concatenate([leaves, place[len(kept) + moved[2]]])
         by_id = np.argsort(content.ids.of_row[touched])
         touched, vectors, leaves = touched[by_id], vectors[by_id], leaves[by_id]
     before = content.leaf_of_row[touched]
@@ -75,6 +76,7 @@ def restructure(content: IndexState, parts: Ints, seed: int) -> Routing:
     which = place[len(kept) + centered]
     wear.made[which] = np.minimum(wear.made[which], content.wear.made[source[centered]])
     wear.turnover[old] = (content.wear.turnover + drift)[origin[old]]
+    wear.turnover[old] += np.bincount(leaves, minlength=tree.leaf_count)[old]
     wear.restructured += 1
     statistics = carried(content, tree, leaf_of_row)
     reach = longest(vectors, leaves, tree.leaf_count)
@@ -188,22 +190,23 @@ def _drawn(
         fresh: ``[F, D]`` the new centroids.
     """
     centroids = content.tree.centroids[-1]
-    near = min(NEIGHBORS, len(kept))
-    similarities = fresh @ centroids[kept].T
+    near, rivals = min(NEIGHBORS, len(kept)), min(RIVALS, len(fresh))
+    similarities = centroids @ fresh.T
     around = np.zeros(len(centroids), bool)
-    around[kept[np.argpartition(-similarities, near - 1, axis=1)[:, :near]]] = True
+    around[kept[np.argpartition(-similarities[kept], near - 1, axis=0)[:near]]] = True
+    closest = np.argpartition(-similarities, rivals - 1, axis=1)[:, :rivals]
     candidates = np.flatnonzero(around[leaf])
+    candidates = candidates[np.argsort(leaf[candidates], kind="stable")]
     rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     vectors: list[Floats] = [np.empty((0, centroids.shape[1]), np.float32)]
     nearest: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    for at in range(0, len(candidates), _CHUNK):
-        some = candidates[at : at + _CHUNK]
-        here = content.vectors.read(living[some])
-        own = np.einsum("nd,nd->n", here, centroids[leaf[some]])
-        products = here @ fresh.T
-        best = products.argmax(axis=1)
-        better = products[np.arange(len(some)), best] > own + 1e-6 * np.abs(own)
-        rows.append(living[some[better]])
-        vectors.append(here[better])
-        nearest.append(best[better])
+    for some in np.split(candidates, np.flatnonzero(np.diff(leaf[candidates])) + 1):  # leaf by leaf
+        if len(some):
+            here, own = content.vectors.read(living[some]), int(leaf[some[0]])
+            products = here @ np.concatenate([centroids[own : own + 1], fresh[closest[own]]]).T
+            best = products[:, 1:].argmax(axis=1)
+            better = products[np.arange(len(some)), 1 + best] > products[:, 0] + 1e-6 * np.abs(products[:, 0])
+            rows.append(living[some[better]])
+            vectors.append(here[better])
+            nearest.append(closest[own][best[better]])
     return np.concatenate(rows), np.concatenate(vectors), np.concatenate(nearest)
