@@ -29,6 +29,8 @@ MANIFEST = "manifest.json"
 class NotSavedError(ValueError):
     """The disk does not take an index; the message is one line with the folder and the reason."""
 
+    reason: str
+
     def __init__(self, folder: Path, error: Exception) -> None:
         if isinstance(error, NotSavedError):  # of an index within this one
             self.reason = error.reason

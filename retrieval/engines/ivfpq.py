@@ -6,7 +6,7 @@ neighbor search with product quantization fast scan" (VLDB 2015), which ScaNN us
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import faiss
 import numpy as np
@@ -72,7 +72,8 @@ class IvfPq(FaissEngine):
 
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         self._index.k_factor = max(1.0, self.refine / k)
-        faiss.downcast_index(self._index.base_index).nprobe = self.nprobe
+        codes: Any = faiss.downcast_index(self._index.base_index)
+        codes.nprobe = self.nprobe
         return self._index.search(queries, k)
 
     def _search_all(self, queries: NDArray[np.float32], k: int) -> Found:

@@ -137,10 +137,10 @@ def carried(content: IndexState, tree: SemanticHierarchy, leaf_of_row: Ints) -> 
     source, target = np.divmod(flows, tree.leaf_count)
     left = np.bincount(source, counts, minlength=content.tree.leaf_count)
     came = np.bincount(target, counts, minlength=tree.leaf_count)
-    visits: NDArray[np.float64] = np.bincount(target, old.visits[-1][source] * counts, minlength=len(came))
+    visits = np.zeros(tree.leaf_count)
+    np.add.at(visits, target, old.visits[-1][source] * counts)
     new.visits[-1] = visits / np.maximum(came, 1)
-    shares = counts / left[source]
-    new.successes[-1] = np.bincount(target, old.successes[-1][source] * shares, minlength=len(came))
+    np.add.at(new.successes[-1], target, old.successes[-1][source] * counts / left[source])
     for level in range(tree.depth - 1, 0, -1):
         starts = tree.first_child[level][:-1]
         new.successes[level - 1] = np.add.reduceat(new.successes[level], starts)

@@ -200,6 +200,8 @@ class IndexState:
         if self._by_reach is not None:
             beam *= WIDER_BY_REACH
         ids, scores = self._searched(queries, k, beam, refine)
+        if len(ids) == 1 and ids[0, -1] >= 0:  # a single query's time counts
+            return ids, scores
         short = np.flatnonzero(ids[:, -1] < 0)
         while len(short):  # the leaves of the beam hold fewer than k
             beam = beam * WIDER if beam < self.tree.leaf_count else 0
