@@ -72,3 +72,36 @@ def test_a_writer_is_alone_and_waits_for_readers() -> None:
         list(pool.map(work, "rrrww"))
     assert not inside
     assert all(writers == 0 or everyone == 1 for writers, everyone in worst)
+
+
+def test_searches_find_enough_while_maintenance_exchanges_the_tree() -> None:
+    vectors = unit(0, 4000)
+    index = ErsIndex(beam=4, refine=20)
+    index.build(vectors[:60], np.arange(60))
+    done = threading.Event()
+
+    def add(start: int) -> None:
+        for at in range(start, 4000, 80):
+            ids = np.arange(at, min(at + 40, 4000))
+            index.add(vectors[ids], ids)
+
+    def search() -> None:
+        while not done.is_set():
+            found, scores = index.search(vectors[:40], 10)
+            assert (found >= 0).all()
+            np.testing.assert_allclose(
+                scores, np.einsum("qkd,qd->qk", vectors[found], vectors[:40]), atol=1e-5
+            )
+            assert index.health().live >= 60
+
+    with ThreadPoolExecutor(4) as pool:
+        searches = [pool.submit(search) for _ in range(2)]
+        adders = [pool.submit(add, start) for start in (60, 100)]
+        wait(adders)
+        done.set()
+        for work in (*adders, *searches):
+            work.result()
+    assert len(index) == 4000
+    health = index.health()
+    assert health.restructured + health.rebuilt > 3
+    assert np.mean(index.search(vectors, 1, beam=16)[0][:, 0] == np.arange(4000)) > 0.95

@@ -44,7 +44,7 @@ def test_a_batch_answers_as_its_queries_alone_do(beam: int) -> None:
     """Small whole numbers: many codes score the same, and leaves are visited in another order."""
     rng = np.random.default_rng(0)
     index = ErsIndex(beam=beam, refine=30)
-    index.build(rng.integers(-2, 3, (2000, 32)).astype(np.float32) + np.float32(0.5), np.arange(2000))
+    index.build(rng.choice(np.array([-1, 1], np.float32), (2000, 32)), np.arange(2000))
     queries = rng.integers(1, 4, (ROUTED + 70, 32)).astype(np.float32)
     together = index.search(queries, 10)
     for row in range(0, len(queries), 7):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from retrieval import ErsIndex, FlatIndex, KnownPairs, MemoryIndex
 from retrieval.ers.feedback import EdgeStatistics
@@ -17,6 +19,8 @@ from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.maintenance import MOVES
 from retrieval.ers.relisting import plain_codes
 from retrieval.ers.restructuring import carried, restructure
+from retrieval.ers.serialization import write_parts
+from retrieval.storage import save_folder
 
 WIDTH, KINDS = 32, 200
 CENTERS = np.random.default_rng(0).normal(size=(KINDS, WIDTH))
@@ -315,3 +319,29 @@ def test_an_index_with_memory_is_maintained_and_rebuilt() -> None:
     index.rebuild()
     assert index.health().rebuilt == 2
     assert (index.search(drawn(2, 5000)[:50], 1)[0][:, 0] == np.arange(300, 350)).all()
+
+
+def test_an_index_of_an_older_release_is_opened_and_maintained(tmp_path: Path) -> None:
+    """It has neither wear nor reach in its files."""
+    vectors = drawn(1, 4000)
+    index = ErsIndex()
+    index.build(vectors[:1000], np.arange(1000))
+    index.save(tmp_path / "new")
+    header = json.loads((tmp_path / "new" / "manifest.json").read_text())["header"]
+    assert not {"metric", "maintain"} & set(header["settings"])  # an older release reads it too
+
+    def write(data: Path) -> None:
+        write_parts(data, index._built("write"))
+        arrays = load_file(data / "tree.safetensors")
+        save_file(
+            {name: array for name, array in arrays.items() if not name.startswith(("wear", "reach"))},
+            data / "tree.safetensors",
+        )
+
+    save_folder(tmp_path / "old", write, header)
+    old = ErsIndex.load(tmp_path / "old")
+    np.testing.assert_array_equal(old.search(drawn(2, 50), 10), index.search(drawn(2, 50), 10))
+    for at in range(1000, 4000, 100):
+        old.add(vectors[at : at + 100], np.arange(at, at + 100))
+    maintained, fresh = compared(old, vectors, np.arange(4000), drawn(2, 300))
+    assert maintained > fresh - 0.015
