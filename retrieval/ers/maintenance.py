@@ -11,10 +11,10 @@ Whenever a share `EVERY` of the vectors has changed, `MOST_PENDING` at most, it 
 - where `REBUILD_SHARE` of the vectors would have to move, the whole is built anew instead, for it costs no
   more.
 
-A change causes `MOVES` vectors to be moved at most; what is owed beyond that waits, the worst leaves first.
-Training the codes, which moves all, waits until `RETRAIN_SHARE` of the vectors have changed. Everything is
-prepared beside the index while searches go on in it, and then exchanged. What is done depends on the content
-and its history alone, not on time or threads.
+A change pays for leaves of `MOVES` vectors, and what these draw from others; what is owed beyond that waits,
+the worst leaves first. Training the codes, which moves all, waits until `RETRAIN_SHARE` of the vectors have
+changed. Everything is prepared beside the index while searches go on in it, and then exchanged. What is done
+depends on the content and its history alone, not on time or threads.
 """
 
 from __future__ import annotations
