@@ -26,6 +26,7 @@ from experiments.settings.overrides import check, parse
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig, register_sizes
 from experiments.settings.sweep_launcher import run_arms
+from experiments.shape_search import search_options
 from experiments.training.results import open_folder
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +39,7 @@ PARSERS = {
     "experiments.tree": tree.parse,
     "experiments.retrieval": options.parse,
     "experiments.memory": control_options.parse,
+    "experiments.search": search_options.parse,
     "experiments.benchmark": benchmark.parse,
     "experiments.run": lambda words: parse(split_flags(words).overrides),
 }
