@@ -5,7 +5,6 @@ The old lists are only read, so that searches may go on in them meanwhile.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import faiss
@@ -59,8 +58,7 @@ def relist(
         made.fill(vectors, rows, leaves)
     if old.codec == "pq":
         made.seal()
-        block_bytes = made.index.get_CodePacker().block_size
-        _copy_blocks(old.lists()[origin[whole]], made.index.invlists, whole, block_bytes)
+        _copy_blocks(old, origin[whole], made, whole)
     made.index.ntotal = int(made.sizes().sum())
     return made
 
@@ -114,9 +112,14 @@ def plain_codes(leaves: Leaves, leaf: int) -> NDArray[np.uint8]:
     return codes[:, : leaves.index.pq.code_size]
 
 
-def _copy_blocks(source: Ints, target: Any, lists: Ints, block_bytes: int) -> None:
-    """Copies whole lists ``[n, 3]``, named as `Leaves.lists` does, into the ``lists`` ``[n]`` of a target."""
-    for new, (codes, rows, size) in zip(lists.tolist(), source.tolist(), strict=True):
+def _copy_blocks(old: Leaves, origin: Ints, made: Leaves, lists: Ints) -> None:
+    """Copies the lists of old leaves ``[n]``, codes in blocks, into empty ``lists`` ``[n]``."""
+    source, target = old.index.invlists, made.index.invlists
+    block_bytes = made.index.get_CodePacker().block_size
+    for leaf, new in zip(origin.tolist(), lists.tolist(), strict=True):
+        size = source.list_size(leaf)
         target.resize(new, size)
-        ctypes.memmove(int(target.get_ids(new)), rows, 8 * size)
-        ctypes.memmove(int(target.get_codes(new)), codes, -(-size // _BLOCK) * block_bytes)
+        made.rows_of(new)[:] = old.rows_of(leaf)
+        used = -(-size // _BLOCK) * block_bytes
+        codes = faiss.rev_swig_ptr(target.get_codes(new), used)
+        codes[:] = faiss.rev_swig_ptr(source.get_codes(leaf), used)
