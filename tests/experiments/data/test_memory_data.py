@@ -142,7 +142,7 @@ def test_a_memory_is_what_it_was_when_the_run_began(
     Session(config(masts), tmp_path, corpus, CPU, known).journal.close()
     build(OthersMasts(), tmp_path / "others", points=600, workers=1)
     changed = load_memory_data(config(tmp_path / "others"), corpus, CPU)
-    with pytest.raises(UserError, match=f"memory={masts}: the dataset there has changed, from hash "):
+    with pytest.raises(UserError, match=f"has changed, memory={masts}: from hash "):
         Session(config(masts), tmp_path, corpus, CPU, changed)
 
 
