@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from align3d.errors import UserError
-from models import PointHierarchy, TextEmbedding
+from models import ShapeBatch, TextFeatures
 
 if TYPE_CHECKING:
     from experiments.data.batches import Batch
@@ -28,43 +28,43 @@ def divergence(session: Session, batch: Batch, loss: float, norm: float, phase: 
         phase: What was trained, such as "training".
 
     Returns:
-        One line that names the items whose texts or shapes the model cannot encode to finite numbers. Where
-        it can encode all of them, or none, its weights are to blame, and the line names items of the batch.
+        One line that names the items whose captions or shapes hold numbers that are not finite. Where there
+        are none the weights are to blame, and the line names items of the batch.
     """
     config = session.config.train
     said = f"{phase} has diverged: in step {session.step} the loss is {loss}, its gradient {norm}"
     every = len(batch.indices)
-    texts, shapes = _not_finite(session, batch)
-    if not 0 < len(texts) < every and not 0 < len(shapes) < every:
+    texts, shapes = _bad_texts(batch.text), _bad_shapes(batch.shapes)
+    if not texts and not shapes:
         items = _named(session, batch, list(range(every)))
         return UserError(
             f"train.learning_rate={config.learning_rate}: {said}; lower it or train.clip; the batch's items: "
             f"{items}"
         )
     culprits = [
-        f"{len(rows)} of {every} {what} give numbers that are not finite: {_named(session, batch, rows)}"
+        f"{len(rows)} of {every} {what} hold numbers that are not finite: {_named(session, batch, rows)}"
         for what, rows in (("captions", texts), ("shapes", shapes))
-        if 0 < len(rows) < every
+        if rows
     ]
     return UserError(
-        f"data={session.corpus.dataset.name}: {said}; {'; '.join(culprits)}; mend or leave out these, or "
-        "lower train.learning_rate"
+        f"data={session.corpus.dataset.name}: {said}; {'; '.join(culprits)}; mend or leave out these"
     )
 
 
-@torch.no_grad()
-def _not_finite(session: Session, batch: Batch) -> tuple[list[int], list[int]]:
-    """Rows of the batch whose captions, and whose shapes, have features that are not finite."""
-    model = session.model
-    text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
-    return _bad_rows(text), _bad_rows(shapes)
+def _bad_texts(features: TextFeatures) -> list[int]:
+    """Rows whose tokens, or the numbers among them, are not finite; NaN stands where there is no number."""
+    tokens, quantities = features.tokens.flatten(1), features.quantities.flatten(1)
+    return _rows(~tokens.isfinite().all(1) | quantities.isinf().any(1))
 
 
-def _bad_rows(encoded: TextEmbedding | PointHierarchy) -> list[int]:
-    parts: list[Tensor] = [encoded.embedding.unsqueeze(1)]
-    parts.append(encoded.tokens if isinstance(encoded, TextEmbedding) else encoded.nodes)
-    finite = torch.cat([part.isfinite().all(-1).all(-1, keepdim=True) for part in parts], -1).all(-1)
-    return (~finite).nonzero().flatten().tolist()
+def _bad_shapes(shapes: ShapeBatch) -> list[int]:
+    """Rows with points, sizes or profiles that are not finite."""
+    parts = (shapes.patches, shapes.centers, shapes.size_m, shapes.profile, shapes.spectrum)
+    return _rows(~torch.stack([part.flatten(1).isfinite().all(1) for part in parts]).all(0))
+
+
+def _rows(bad: Tensor) -> list[int]:
+    return bad.nonzero().flatten().tolist()
 
 
 def _named(session: Session, batch: Batch, rows: list[int]) -> str:
