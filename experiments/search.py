@@ -125,7 +125,7 @@ def _shower(settings: Settings, searcher: Searcher | VectorSearcher) -> Callable
 
 
 def _protocol(settings: Settings) -> Protocol | None:
-    """How pictures are shown in the terminal; None where they are not."""
+    """Protocol of pictures in the terminal; None where none are shown."""
     if settings.json or settings.pictures == "off":
         return None
     if settings.pictures != "auto":

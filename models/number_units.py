@@ -12,7 +12,7 @@ from models.units import INCH, millimeters, side_of_power
 from models.words import PRODUCTS, RANGE_MARKS
 
 SHARING = frozenset((*PRODUCTS, *RANGE_MARKS, "to", "and", "or"))
-"""What stands between numbers that share the unit behind the last."""
+"""Words and marks between numbers that share the unit behind the last."""
 SHARES_OF_UNITS = {"half": 0.5, "Half": 0.5, "quarter": 0.25, "Quarter": 0.25}
 """Numbers where a unit of length follows: half an inch, but not threaded over one half."""
 _BEHIND_IN = (

@@ -204,7 +204,7 @@ def _cloud(data: ShapeDataset, rows: Tensor) -> dict[str, Tensor]:
 
 
 def _evidence(trained: Trained, bank: Bank, shapes: PointHierarchy, own: Tensor) -> dict[str, Tensor]:
-    """What known pairs say of shapes, those of a shape itself left out.
+    """Evidence of known pairs on shapes, those of a shape itself left out.
 
     Args:
         trained: The run.

@@ -56,7 +56,7 @@ def protocol_of(environment: Mapping[str, str] | None = None, *, ask: bool = Tru
 
 
 def encoded(picture: Image.Image, protocol: Protocol, columns: int = 80) -> str:
-    """What is written to show a picture.
+    """Characters that show a picture in a terminal.
 
     Args:
         picture: RGB.

@@ -24,7 +24,7 @@ SAME_DIRECTION = 0.999
 
 
 def origins(config: RunConfig, corpus: Corpus, memory_data: Corpus | None) -> dict[str, Any]:
-    """What a run's numbers come from besides its settings, as a checkpoint keeps it."""
+    """Origins of a run's numbers besides its settings, as a checkpoint keeps them."""
     mask = corpus.text.mask[0]
     return {
         "data": corpus.dataset.hash,

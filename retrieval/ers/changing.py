@@ -37,7 +37,7 @@ class ChangingIndex:
     _lock: ReadersWriterLock
 
     def health(self) -> Health:
-        """What the index owes to its changes, and what they have cost; ValueError before `build`."""
+        """Maintenance owed to changes, and its cost so far; ValueError before `build`."""
         with self._one_change:
             return health(self._built("health"), self._recipe)
 

@@ -50,7 +50,7 @@ Exchange = Callable[[Routing], None]
 
 @dataclass(frozen=True)
 class Health:
-    """What an index owes to its changes, and what they have cost.
+    """Maintenance that an index owes to its changes, and the cost of what was done.
 
     Attributes:
         live: Vectors.
@@ -193,7 +193,7 @@ def owed_parts(content: IndexState, recipe: Recipe) -> Ints:
 
 
 def _affordable(content: IndexState, parts: Ints, budget: int) -> Ints:
-    """What is owed ``[M]``, the worst leaves first, as far as ``budget`` moved vectors go; one leaf stays."""
+    """Owed parts ``[M]``, the worst leaves first, as far as ``budget`` moved vectors go; one leaf stays."""
     wear, sizes = content.wear, content.leaves.sizes()
     worst = np.maximum(sizes / np.maximum(wear.made, 1), wear.turnover / np.maximum(sizes, 1))
     order = np.flatnonzero(parts >= 0)

@@ -115,7 +115,7 @@ def code_error(content: IndexState, seed: int) -> float:
 
 
 def carried(content: IndexState, tree: SemanticHierarchy, leaf_of_row: Ints) -> EdgeStatistics:
-    """What feedback has taught, on the edges of another tree.
+    """Statistics of feedback carried over to the edges of another tree.
 
     A new leaf has the mean visits of the old leaves that its vectors come from, and of their successes the
     share of vectors that came; a node above has its children's successes and the most visits of a child,
@@ -152,7 +152,7 @@ def carried(content: IndexState, tree: SemanticHierarchy, leaf_of_row: Ints) -> 
 def _fresh_centroids(
     content: IndexState, parts: Ints, rows: Ints, vectors: Floats, seed: int
 ) -> tuple[Floats, Ints]:
-    """What the leaves with ``parts`` above 0 become: centroids ``[F, D]``, and the leaf of each.
+    """Centroids ``[F, D]`` that the leaves with ``parts`` above 0 become, and the leaf of each.
 
     Copies in a leaf count once, so that there may be fewer parts than asked for.
     """

@@ -282,7 +282,7 @@ class MemoryIndex:
             return moved
 
     def health(self) -> Any:
-        """What the engine owes to its changes, see `retrieval.ErsIndex.health`."""
+        """Maintenance owed by the engine, see `retrieval.ErsIndex.health`."""
         self._built("health")
         return self._of_engine("health")()
 

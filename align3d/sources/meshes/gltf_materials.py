@@ -81,7 +81,7 @@ class Materials:
     def _glow(
         self, material: dict[str, Any], attribute: Attribute, count: int, name: str
     ) -> Appearance | None:
-        """What a material emits; None for nothing."""
+        """Emission of a material; None for none."""
         strength = material.get("extensions", {}).get("KHR_materials_emissive_strength", {})
         factor = _color(material.get("emissiveFactor", (0.0, 0.0, 0.0)), name)
         factor = np.clip(factor * float(strength.get("emissiveStrength", 1.0)), 0.0, 255.0)
@@ -146,7 +146,7 @@ class Materials:
 
 
 def _base(material: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
-    """What gives a material its color, and its keys of the factor and of the texture."""
+    """Section of a material that holds its color, and its keys of the factor and of the texture."""
     gloss = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
     if "diffuseFactor" in gloss or "diffuseTexture" in gloss:
         return gloss, "diffuseFactor", "diffuseTexture"

@@ -91,7 +91,7 @@ def _cloud_colors(cloud: Any) -> Bytes | None:
 
 
 def _appearance(mesh: Any, images: dict[int, Bytes | None], lost: list[str]) -> Appearance:
-    """What colors a mesh: its texture, its material, its faces or its vertices.
+    """Appearance of a mesh: its texture, its material, its faces or its vertices.
 
     Args:
         mesh: A trimesh.Trimesh.

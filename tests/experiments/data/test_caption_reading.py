@@ -1,4 +1,4 @@
-"""What of a corpus's captions the text encoder does not read, and how the corpus settles its commas."""
+"""Captions that the text encoder does not read in full, and the commas of a corpus."""
 
 from __future__ import annotations
 
