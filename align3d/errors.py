@@ -6,14 +6,12 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from durable.errors import UserError
+
 CLOSE = 0.8
 """Least similarity of a word and the choice that it is a slip of.
 
 At 0.75 "nope" would be taken for "none"; "agnet" and "agent" have 0.8."""
-
-
-class UserError(ValueError):
-    """Request of a user that cannot be met. The message is one line: value, expectation, fix."""
 
 
 class DataError(UserError):

@@ -30,7 +30,7 @@ from experiments.shape_search import search_options
 from experiments.training.results import open_folder
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("align3d", "experiments", "models", "retrieval", "agents", "envs", "compiling")
+PACKAGES = ("align3d", "experiments", "models", "retrieval", "agents", "envs", "compiling", "durable")
 NASTY = "my runs, a=1 (ü)"
 """A name that both the shell and Hydra would take apart."""
 PARSERS = {
