@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,10 +44,25 @@ class Bank:
             return fine_hubness(model, text, self.shapes, "text")
 
 
-def remember(model: AlignmentModel, corpus: Corpus, indices: Tensor, device: torch.device) -> Bank:
-    """The bank of the shapes at ``indices`` and all their captions."""
+def remember(
+    model: AlignmentModel,
+    corpus: Corpus,
+    indices: Tensor,
+    device: torch.device,
+    advance: Callable[[int], None] | None = None,
+) -> Bank:
+    """The bank of the shapes at ``indices`` ``[S]``, in this order, and all their captions, ascending.
+
+    Args:
+        model: Encodes them.
+        corpus: Holds them.
+        indices: Their rows.
+        device: Where they are encoded.
+        advance: Called with the number of shapes after each piece, for a progress bar.
+    """
     texts = corpus.unique_texts(indices)
-    text, shapes = embed_texts(model, corpus, texts, device), embed_shapes(model, corpus, indices, device)
+    text = embed_texts(model, corpus, texts, device)
+    shapes = embed_shapes(model, corpus, indices, device, advance)
     own = corpus.texts_of[indices]  # [S, K]
     shape, place = (own >= 0).nonzero(as_tuple=True)
     pairs = torch.stack([torch.searchsorted(texts, own[shape, place]), shape], dim=1).to(device)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -32,19 +33,29 @@ def frozen(model: AlignmentModel) -> Iterator[None]:
 
 
 def embed_shapes(
-    model: AlignmentModel, corpus: Corpus, indices: Tensor, device: torch.device
+    model: AlignmentModel,
+    corpus: Corpus,
+    indices: Tensor,
+    device: torch.device,
+    advance: Callable[[int], None] | None = None,
 ) -> PointHierarchy:
-    """The shapes at ``indices`` ``[M]`` as a gallery."""
+    """The shapes at ``indices`` ``[M]`` as a gallery.
+
+    Args:
+        model: Encodes them.
+        corpus: Holds them.
+        indices: Their rows.
+        device: Where they are encoded.
+        advance: Called with the number of shapes after each piece, for a progress bar.
+    """
+    parts = []
     with frozen(model):
-        parts = [model.encode_shapes(corpus.shapes[rows].to(device)) for rows in indices.split(CHUNK)]
-    return PointHierarchy(
-        nodes=torch.cat([p.nodes for p in parts]),
-        centers=torch.cat([p.centers for p in parts]),
-        region=torch.cat([p.region for p in parts]),
-        extent=torch.cat([p.extent for p in parts]),
-        spectrum=torch.cat([p.spectrum for p in parts]),
-        embedding=torch.cat([p.embedding for p in parts]),
-    )
+        for rows in indices.split(CHUNK):
+            parts.append(model.encode_shapes(corpus.shapes[rows].to(device)))
+            if advance is not None:
+                advance(len(rows))
+    names = (field.name for field in dataclasses.fields(PointHierarchy))
+    return PointHierarchy(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
 def embed_texts(model: AlignmentModel, corpus: Corpus, texts: Tensor, device: torch.device) -> TextEmbedding:

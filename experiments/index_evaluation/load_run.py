@@ -14,7 +14,7 @@ from torch import Tensor
 from align3d.console.progress import Tracker
 from align3d.errors import UserError
 from experiments.data.corpus import Corpus, load_corpus
-from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
+from experiments.data.encoding import embed_shapes, embed_texts
 from experiments.run_folder import checkpoint
 from experiments.run_folder.finished_run import check_run
 from experiments.run_folder.names import CONFIG
@@ -91,13 +91,8 @@ def read_config(path: Path) -> RunConfig:
 
 def shapes_of(trained: Trained, indices: Tensor, device: torch.device) -> PointHierarchy:
     """The shapes at ``indices`` ``[M]``, encoded under a progress bar."""
-    parts = []
     with Tracker("encoding shapes", len(indices), "shapes") as tracker:
-        for rows in indices.split(4 * CHUNK):
-            parts.append(embed_shapes(trained.model, trained.corpus, rows, device))
-            tracker.advance(len(rows))
-    names = ("nodes", "centers", "region", "extent", "spectrum", "embedding")
-    return PointHierarchy(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+        return embed_shapes(trained.model, trained.corpus, indices, device, tracker.advance)
 
 
 def texts_of(trained: Trained, texts: Tensor, device: torch.device) -> TextEmbedding:

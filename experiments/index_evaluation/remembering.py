@@ -14,7 +14,7 @@ from experiments.index_evaluation.load_run import Trained, shapes_of, texts_of
 from experiments.index_evaluation.measure import Remembered
 from experiments.index_evaluation.options import Settings
 from experiments.index_evaluation.rerankers import DIRECTIONS, Direction, Rerankers, compressed
-from experiments.index_evaluation.run_memory import Bank
+from experiments.index_evaluation.run_memory import RunBank
 from experiments.index_evaluation.strengths import (
     FIRST_STAGE,
     HUBNESSES,
@@ -44,7 +44,7 @@ class RunMemory:
         strengths: By direction and by ``first stage``, ``light``, ``haf``.
     """
 
-    bank: Bank
+    bank: RunBank
     rerankers: Rerankers
     strengths: dict[Direction, dict[str, Strengths]]
 
@@ -70,7 +70,7 @@ class RunMemory:
 
 
 def memory_of(
-    trained: Trained, bank: Bank, head: LightHead, settings: Settings, device: torch.device
+    trained: Trained, bank: RunBank, head: LightHead, settings: Settings, device: torch.device
 ) -> RunMemory:
     """Chooses the strengths for both directions; the test split is not looked at.
 
@@ -83,7 +83,7 @@ def memory_of(
     gallery = torch.cat([corpus.splits["train"], reward]).sort().values if known else reward
     texts = corpus.unique_texts(gallery)
     shapes, text = shapes_of(trained, gallery, device), texts_of(trained, texts, device)
-    sides = ((text, shapes), (bank.text, bank.shapes))
+    sides = ((text, shapes), (bank.known.text, bank.known.shapes))
     made, of_bank = (
         Rerankers(
             trained.model,

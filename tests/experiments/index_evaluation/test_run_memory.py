@@ -18,8 +18,8 @@ from experiments.index_evaluation.measure import measure
 from experiments.index_evaluation.options import Settings, parse
 from experiments.index_evaluation.problems import problems_of_run
 from experiments.index_evaluation.rerankers import DIRECTIONS, Direction, Rerankers, compressed
-from experiments.index_evaluation.run_memory import bank_of, grouped, means
-from models import AlignmentMemory, AlignmentModel
+from experiments.index_evaluation.run_memory import bank_of, grouped
+from models import AlignmentModel
 from models.memory import Side
 from models.rerank.late_interaction import LightHead
 from retrieval.reranker import rerank
@@ -47,11 +47,9 @@ def asked(*more: str) -> Settings:
 
 
 def test_pairs_are_grouped_by_either_side() -> None:
-    places = np.array([[0, 2], [2, -1], [1, 0]])
-    back = grouped(places, 4)
-    assert [row[row >= 0].tolist() for row in back] == [[0, 2], [2], [0, 1], []]
-    vectors = np.arange(8, dtype=np.float32).reshape(4, 2)
-    assert means(vectors, places).tolist() == [[2, 3], [4, 5], [1, 2]]
+    texts, shapes = np.array([0, 2, 2, 1, 0]), np.array([0, 0, 1, 2, 2])
+    assert grouped(texts, shapes, 4).tolist() == [[0, 2], [2, -1], [0, 1], [-1, -1]]
+    assert grouped(shapes, texts, 3).tolist() == [[0, 2], [2, -1], [1, 0]]
 
 
 def test_the_bank_is_the_train_split_in_both_directions(trained: Trained) -> None:
@@ -59,7 +57,7 @@ def test_the_bank_is_the_train_split_in_both_directions(trained: Trained) -> Non
     indices = corpus.splits["train"].sort().values
     texts = corpus.unique_texts(indices)
     positives = corpus.positives(texts, indices).float()
-    text, shape = bank.text.embedding, bank.shapes.embedding
+    text, shape = bank.known.text.embedding, bank.known.shapes.embedding
     of_texts = (positives @ shape) / positives.sum(1, keepdim=True)
     of_shapes = (positives.T @ text) / positives.sum(0)[:, None]
     for direction, keys, values in zip(DIRECTIONS, (text, shape), (of_texts, of_shapes), strict=True):
@@ -85,13 +83,12 @@ def test_the_bank_is_the_train_split_in_both_directions(trained: Trained) -> Non
 def test_an_index_remembers_what_the_model_does(trained: Trained, sharpness: float) -> None:
     """`KnownPairs` beside `AlignmentMemory`, own pairs left out, in both directions."""
     bank = bank_of(trained, CPU)
-    shape, column = np.nonzero(bank.texts_of >= 0)
-    pairs = torch.from_numpy(np.stack([bank.texts_of[shape, column], shape], axis=1))
-    text_vectors, shape_vectors = bank.text.embedding, bank.shapes.embedding
-    model = AlignmentMemory(text_vectors, shape_vectors, pairs, sharpness=sharpness)
-    known: list[tuple[Direction, Side, Side, torch.Tensor, torch.Tensor, np.ndarray]] = [
-        ("text_to_shape", "text", "shape", text_vectors, shape_vectors, bank.texts_of),
-        ("shape_to_text", "shape", "text", shape_vectors, text_vectors, bank.shapes_of),
+    text_vectors, shape_vectors = bank.known.text.embedding, bank.known.shapes.embedding
+    model = dataclasses.replace(bank.known.memory, sharpness=sharpness)
+    of_shapes, of_texts = bank.own_of_shapes(bank.indices), bank.own_of_texts(bank.texts)
+    known: list[tuple[Direction, Side, Side, torch.Tensor, torch.Tensor, np.ndarray | None]] = [
+        ("text_to_shape", "text", "shape", text_vectors, shape_vectors, of_shapes),
+        ("shape_to_text", "shape", "text", shape_vectors, text_vectors, of_texts),
     ]
     for direction, asks, answers, queries, candidates, own in known:
         index = bank.pairs[direction]
@@ -113,9 +110,9 @@ def test_rerankers_with_memory_score_by_the_formula(trained: Trained, direction)
     of_bank = Rerankers(
         trained.model,
         head,
-        bank.text,
-        compressed(trained.model, head, [bank.shapes], 8, CPU),
-        bank.shapes.embedding.numpy(),
+        bank.known.text,
+        compressed(trained.model, head, [bank.known.shapes], 8, CPU),
+        bank.known.shapes.embedding.numpy(),
     )
     pairs = bank.pairs[direction]
     queries, vectors = of_bank.vectors(direction)  # the bank asks itself: here all scores are to be had
