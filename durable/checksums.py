@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ def checked_json(path: Path, content: dict[str, Any], *, needed: bool = True) ->
     return plain
 
 
-def write_named(folder: Path, stem: str, suffix: str, write: Callable[[Path], None]) -> Path:
+def write_named(
+    folder: Path, stem: str, suffix: str, write: Callable[[Path], None], need: int | None = None
+) -> Path:
     """Write a file with its checksum in its name, whole or not at all; others of the stem are removed.
 
     Args:
@@ -110,6 +113,7 @@ def write_named(folder: Path, stem: str, suffix: str, write: Callable[[Path], No
         stem: First part of the name, without a dot.
         suffix: Last part of the name, such as ``.safetensors``.
         write: Writes the file to the path that it is given.
+        need: Bytes that it takes, if that is known, for the message.
 
     Returns:
         The file's path, ``FOLDER/STEM-CHECKSUM.SUFFIX``.
@@ -117,7 +121,7 @@ def write_named(folder: Path, stem: str, suffix: str, write: Callable[[Path], No
     Raises:
         NoSpaceError: The disk does not take it.
     """
-    with name_beside(folder / f"{stem}{suffix}") as beside:
+    with name_beside(folder / f"{stem}{suffix}", need) as beside:
         write(beside)
         place = folder / f"{stem}-{file_sha256(beside)[:DIGITS]}{suffix}"
         put_in_place(beside, place)
@@ -131,11 +135,15 @@ def find_named(folder: Path, stem: str, suffix: str) -> Path | None:
     """The file of a stem whose checksum is the one in its name; None where it is to be made anew.
 
     One that is damaged is moved aside (``.damaged``), and one line on stderr says so.
+
+    Raises:
+        DamagedFileError: A damaged file cannot be moved.
     """
     for path in _named(folder, stem, suffix):
-        if file_sha256(path)[:DIGITS] == path.name.removesuffix(suffix)[-DIGITS:]:
-            return path
-        set_aside(path, "its SHA-256 is not the one in its name")
+        with suppress(FileNotFoundError):  # another process has set it aside or replaced it
+            if file_sha256(path)[:DIGITS] == path.name.removesuffix(suffix)[-DIGITS:]:
+                return path
+            set_aside(path, "its SHA-256 is not the one in its name")
     return None
 
 
@@ -144,10 +152,21 @@ def set_aside(path: Path, reason: str) -> Path:
 
     Returns:
         Where it is: the same name with ``.damaged``. One that was there already is removed.
+
+    Raises:
+        FileNotFoundError: It is gone.
+        DamagedFileError: It cannot be moved.
     """
     aside = path.with_name(f"{path.name}.damaged")
-    remove(aside)
-    path.rename(aside)
+    try:
+        remove(aside)
+        path.rename(aside)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedFileError(
+            f"{path} is damaged ({reason}), and cannot be moved out of the way ({error.strerror})"
+        ) from error
     print(f"{path} is damaged ({reason}): kept as {aside.name}, made anew", file=sys.stderr, flush=True)
     return aside
 

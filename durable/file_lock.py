@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import Timeout, UnixFileLock
@@ -38,7 +38,8 @@ def locked(
         raise LockError(f"{path}: no lock can be made there ({error.strerror}){_joined(advice)}") from error
     lock = _acquire(path, advice, waiting, refuse)
     try:
-        path.write_text(f"{os.getpid()} {socket.gethostname()}\n")
+        with suppress(OSError):  # a full disk: the name of the process is for messages alone
+            path.write_text(f"{os.getpid()} {socket.gethostname()}\n")
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -16,16 +16,17 @@ PARTIAL = ".partial-"
 
 
 @contextmanager
-def name_beside(path: Path) -> Iterator[Path]:
+def name_beside(path: Path, need: int | None = None) -> Iterator[Path]:
     """Give a name beside ``path`` to write to; what is still there at the end is removed.
 
     Args:
         path: What is to be written; its folder is made if it is missing.
+        need: Bytes that it takes, if that is known, for the message.
 
     Raises:
         NoSpaceError: The disk does not take what the body writes.
     """
-    with space_for(path):
+    with space_for(path, need):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{PARTIAL}{secrets.token_hex(4)}{path.suffix}")
         try:
@@ -35,7 +36,7 @@ def name_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, need: int | None = None) -> Iterator[Path]:
     """Give a name beside ``path`` to write to; what is written there takes the place at the end.
 
     What was written is on the disk before it is in its place. Where the body raises, nothing is left of it,
@@ -43,11 +44,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: A file, old or new; its folder is made if it is missing.
+        need: Bytes that it takes, if that is known, for the message.
 
     Raises:
         NoSpaceError: The disk does not take it.
     """
-    with name_beside(path) as beside:
+    with name_beside(path, need) as beside:
         yield beside
         put_in_place(beside, path)
 
