@@ -21,7 +21,6 @@ from align3d.dataset import ShapeDataset
 from align3d.errors import UserError
 from align3d.pipeline import build
 from align3d.sources import SOURCES, make_source, source_class
-from align3d.store import LOST_COLORS
 
 EXAMPLE = "source=kicad size=500 out=data/kicad"
 OWN: dict[str, Setting] = {
@@ -101,11 +100,11 @@ def report(dataset: ShapeDataset, seconds: float) -> None:
     rejections = dataset.rejections
     kinds = Counter(rejection.reason.partition(":")[0] for rejection in rejections)
     reasons = "".join(f"\n{count:,} {reason}" for reason, count in kinds.most_common(5))
-    more = f"\n... {len(kinds) - 5} more reasons in {dataset.path}/rejections.jsonl" if len(kinds) > 5 else ""
+    more = f"\n... {len(kinds) - 5} more reasons in {dataset.rejections_file}" if len(kinds) > 5 else ""
     table.add_row("rejected", f"{len(rejections):,}{reasons}{more}")
     if losses := dataset.lost_colors:
         shown = "".join(f"\n{loss.item}: {loss.reason}" for loss in losses[:5])
-        more = f"\n... {len(losses) - 5} more in {dataset.path}/{LOST_COLORS}" if len(losses) > 5 else ""
+        more = f"\n... {len(losses) - 5} more in {dataset.lost_colors_file}" if len(losses) > 5 else ""
         table.add_row("colors lost", f"{dataset.manifest.lost_colors:,}{shown}{more}")
     table.add_row("seconds", f"{seconds:.1f}")
     table.add_row("hash", dataset.hash[:16])

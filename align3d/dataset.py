@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from align3d.errors import DataError
+from align3d.errors import DamagedDataset, DataError
 from align3d.record import ColorLoss, Rejection
 from align3d.splits import split_indices
-from align3d.store import LOST_COLORS, REJECTIONS, Manifest, file_hash
+from align3d.store import LOST_COLORS, REJECTIONS, Manifest, columns
+from durable.checksums import check_files
+from durable.errors import DamagedFileError
+
+_SECOND_LOOK = 0.05
+"""Seconds after which files that do not fit a manifest are looked at again: a build may be replacing them."""
 
 if TYPE_CHECKING:
     import datasets
@@ -24,40 +31,75 @@ class ShapeDataset:
     """Shapes as colored, labeled point clouds with their captions.
 
     Open one with ``load``. ``P`` is ``num_points``; indices are those of rows, from 0.
+
+    Attributes:
+        path: The dataset's folder.
+        manifest: What the folder holds.
+        rejections: Items that the build left out, and why.
+        lost_colors: Shapes that lack colors which their files give, and why, one for each reason.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, table: pa.Table) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        table: pa.Table,
+        rejections: Sequence[Rejection],
+        lost_colors: Sequence[ColorLoss],
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.rejections = rejections
+        self.lost_colors = lost_colors
         self._table = table
 
     @classmethod
     def load(cls, path: str | Path, *, verify: bool = False) -> ShapeDataset:
         """Open a dataset that ``align3d.pipeline.build`` wrote.
 
+        A build may replace the dataset at any time: what is opened is the one or the other, and stays
+        readable.
+
         Args:
             path: Folder of the dataset.
-            verify: Whether to read every file and compare its sha256; otherwise only sizes are compared.
+            verify: Whether to read every file and compare its sha256. Otherwise only the lists of what was
+                left out are read; of the others sizes, types and texts are compared.
 
         Raises:
-            DataError: No dataset there, a newer schema, or damaged files.
+            DataError: No dataset there, or a newer schema.
+            DamagedDataset: A file is cut, changed, or gone.
         """
         path = Path(path)
-        manifest = Manifest.read(path)
-        tables = []
-        for shard in manifest.shards:
-            file = path / shard.file
-            if verify and file_hash(file) != shard.sha256:
-                raise DataError(f"damaged dataset: {file} does not match its sha256; build it again")
+        manifest, looks = Manifest.read(path), 0
+        while True:
             try:
-                with pa.memory_map(str(file)) as source:
-                    tables.append(pa.ipc.open_stream(source).read_all())
-            except pa.ArrowInvalid as error:
-                raise DataError(f"damaged dataset: {file} ({error}); build it again") from error
-        table = pa.concat_tables(tables)
-        if table.num_rows != manifest.rows:
-            raise DataError(f"damaged dataset: {path} has {table.num_rows} rows instead of {manifest.rows}")
-        return cls(path, manifest, table)
+                return cls._open(path, manifest, verify)
+            except DamagedDataset:
+                other = Manifest.read(path)
+                looks = looks + 1 if other == manifest else 0
+                if looks > 1:
+                    raise
+                time.sleep(looks * _SECOND_LOOK)
+                manifest = other
+
+    @classmethod
+    def _open(cls, path: Path, manifest: Manifest, verify: bool) -> ShapeDataset:
+        try:
+            check_files(path, manifest.facts(), verify=verify)
+        except DamagedFileError as error:
+            raise DamagedDataset(str(error)) from error
+        rejections = _lines(path, manifest, REJECTIONS)
+        lost = _lines(path, manifest, LOST_COLORS) if manifest.lost_colors else []
+        table = _table(path, manifest)
+        try:
+            told = [Rejection(**line) for line in rejections], [ColorLoss(**line) for line in lost]
+        except TypeError as error:
+            raise DamagedDataset(f"{path / manifest.data}: lists of something else ({error})") from error
+        if len(told[0]) != manifest.rejected or len({loss.item for loss in told[1]}) != manifest.lost_colors:
+            raise DamagedDataset(f"{path / manifest.data}: lists of another length than the manifest says")
+        if verify and (changed := manifest.other_than_written(path)):
+            raise DamagedDataset(f"{path / changed[0]} is not as it was written")
+        return cls(path, manifest, table, *told)
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -115,19 +157,15 @@ class ShapeDataset:
         """Each shape's content hash."""
         return self._table["content_hash"].to_pylist()
 
-    @cached_property
-    def rejections(self) -> list[Rejection]:
-        """Items that the build left out, and why."""
-        with open(self.path / REJECTIONS, encoding="utf-8") as file:
-            return [Rejection(**json.loads(line)) for line in file]
+    @property
+    def rejections_file(self) -> Path:
+        """Where ``rejections`` are written down, an object of JSON a line."""
+        return self.path / self.manifest.data / REJECTIONS
 
-    @cached_property
-    def lost_colors(self) -> list[ColorLoss]:
-        """Shapes that lack colors which their files give, and why, a line for each reason."""
-        if not self.manifest.lost_colors:
-            return []
-        with open(self.path / LOST_COLORS, encoding="utf-8") as file:
-            return [ColorLoss(**json.loads(line)) for line in file]
+    @property
+    def lost_colors_file(self) -> Path:
+        """Where ``lost_colors`` are written down, an object of JSON a line."""
+        return self.path / self.manifest.data / LOST_COLORS
 
     def points(self, indices: ArrayLike | range | slice) -> NDArray[np.float16]:
         """Points in the unit sphere, f16[n, P, 3]."""
@@ -150,10 +188,18 @@ class ShapeDataset:
         return split_indices(self.content_hashes, test, reward)
 
     def hugging_face(self) -> datasets.Dataset:
-        """The same rows as a Hugging Face dataset, memory-mapped too."""
+        """The same rows as a Hugging Face dataset, memory-mapped too.
+
+        Raises:
+            DataError: Another dataset has taken the place of this one.
+        """
         import datasets
 
-        return datasets.load_from_disk(str(self.path))
+        files = [str(self.path / shard.file) for shard in self.manifest.shards]
+        try:
+            return datasets.concatenate_datasets([datasets.Dataset.from_file(file) for file in files])
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path} holds another dataset by now; open that") from error
 
     @cached_property
     def _chunks(self) -> tuple[NDArray[np.int64], dict[str, list[NDArray[Any]]]]:
@@ -189,3 +235,41 @@ class ShapeDataset:
             else:
                 out[here] = chunks[chunk][local]
         return out
+
+
+def _lines(path: Path, manifest: Manifest, name: str) -> list[Any]:
+    """What a list of what was left out holds, a value a line."""
+    place = str(Path(manifest.data, name))
+    try:
+        check_files(path, {place: facts} if (facts := manifest.files.get(place)) else {})
+        text = (path / place).read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.split("\n") if line]
+    except DamagedFileError as error:
+        raise DamagedDataset(str(error)) from error
+    except FileNotFoundError as error:
+        raise DamagedDataset(f"{path / place} is missing") from error
+    except ValueError as error:
+        raise DamagedDataset(f"{path / place} is not lines of JSON ({error})") from error
+
+
+def _table(path: Path, manifest: Manifest) -> pa.Table:
+    """The rows, memory-mapped; texts are looked through, so that no file leads out of its own memory."""
+    expected = columns(manifest.points)
+    texts = [column.name for column in expected if not pa.types.is_fixed_size_list(column.type)]
+    tables = []
+    for shard in manifest.shards:
+        file = path / shard.file
+        try:
+            with pa.memory_map(str(file)) as source:
+                table = pa.ipc.open_stream(source).read_all()
+            if not table.schema.equals(expected):
+                raise DamagedDataset(f"{file}: other columns than {manifest.points} points have")
+            table.validate()
+            table.select(texts).validate(full=True)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DamagedDataset(f"{file} ({' '.join(str(error).split())[:200]})") from error
+        tables.append(table)
+    whole = pa.concat_tables(tables)
+    if whole.num_rows != manifest.rows:
+        raise DamagedDataset(f"{path} has {whole.num_rows} rows instead of {manifest.rows}")
+    return whole

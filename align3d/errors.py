@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from durable.errors import UserError
+from durable.errors import DamagedFileError, UserError
 
 CLOSE = 0.8
 """Least similarity of a word and the choice that it is a slip of.
@@ -16,6 +16,18 @@ At 0.75 "nope" would be taken for "none"; "agnet" and "agent" have 0.8."""
 
 class DataError(UserError):
     """Request to a source or dataset that cannot be met: no root, a wrong setting, a damaged file."""
+
+
+class DamagedDataset(DataError, DamagedFileError):
+    """A dataset's files are not what its build wrote: one is cut, changed, or gone.
+
+    Attributes:
+        reason: What is damaged, with its path.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"damaged dataset: {reason}; build it again")
+        self.reason = reason
 
 
 class RejectedItem(Exception):

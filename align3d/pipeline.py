@@ -2,8 +2,11 @@
 
     python -m align3d.build source=kicad out=DIR [root=...] [size=...] [points=...] [seed=...] [workers=...]
 
-Shards are written into ``OUT.partial``; when all are there, the dataset is put together in ``OUT.new`` and
-that folder renamed. A build that was cut off goes on with the shards that it lacks, and ends with the same
+Shards are written into ``OUT.partial``; when all are there, the dataset is put together in ``OUT.new``. Where
+there was none, that folder is renamed; else what it holds is moved in beside the older dataset, and its
+manifest takes the place of the other's at one blow.
+
+A build that was cut off goes on with the shards that it lacks, and ends with the same
 bytes as one that was not: each item has a random generator of its own, so that neither order nor the number
 of workers matters.
 """
@@ -15,7 +18,6 @@ import math
 import multiprocessing
 import os
 import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -27,25 +29,33 @@ import pyarrow as pa
 
 from align3d.console.progress import Tracker
 from align3d.dataset import ShapeDataset
-from align3d.errors import DataError
+from align3d.errors import DamagedDataset, DataError
 from align3d.hashing import hash_code, hash_json, hash_lines
-from align3d.locking import locked
 from align3d.shards import ShardResult, ShardTask
 from align3d.sources import Item, Source, make_source, setting_names, source_class
 from align3d.store import (
+    INFO,
     LOST_COLORS,
     MANIFEST,
+    OWN_NAMES,
     REJECTIONS,
     SCHEMA,
+    STATE,
     Manifest,
     ShardInfo,
     arrow_schema,
-    write_hugging_face,
-    write_text,
+    is_built,
 )
 from align3d.workers import Workers, read_alone
+from durable.checksums import checked_json, file_facts, set_aside, write_json
+from durable.errors import NoSpaceError
+from durable.file_lock import locked
+from durable.whole_files import remove, sync, sync_tree, write_text
 
+CONTENT = 1
+"""Version of what is hashed of a dataset's content."""
 _PLAN = "plan.json"
+_ADVICE = "choose a folder on another file system (out=; cache= of a run)"
 _MIN_SHARD, _MAX_SHARD, _SHARDS = 128, 4096, 64
 
 
@@ -74,14 +84,17 @@ def build(
     workers: int | None = None,
     progress: bool = True,
 ) -> ShapeDataset:
-    """Build a dataset, or open it where ``out`` already holds just this one.
+    """Build a dataset, or open it where ``out`` already holds just this one, every byte as it was written.
+
+    A damaged dataset is moved aside (``OUT.damaged``) and built anew, and one line on stderr says so.
 
     A script that calls this needs ``if __name__ == "__main__":`` around its own code, as worker processes are
     spawned, not forked.
 
     Args:
         source: Source of the shapes.
-        out: Folder of the dataset. An older dataset there is replaced when the new one is complete.
+        out: Folder of the dataset. An older dataset there is replaced when the new one is complete, in one
+            step; who has it open reads on in it.
         points: Points of a shape, P.
         seed: Seed of the sampling.
         workers: Processes that read; an item that crashes one is rejected by name. 1 reads in this process;
@@ -90,10 +103,14 @@ def build(
 
     Raises:
         DataError: Wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
+        NoSpaceError: The disk does not take it; what is finished is kept, and the same call goes on.
+        LockError: The file system knows no locks.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for itself
         sys.exit(f'{sys.argv[0]} needs `if __name__ == "__main__":` around its own code')
     out = Path(out)
+    if out.is_symlink():
+        out = out.resolve()  # what is written beside it is renamed into it
     if not out.name:
         raise DataError(f"out={out}: expected the name of a folder")
     _check_whole("points", points, 1)
@@ -101,27 +118,45 @@ def build(
     workers = default_workers() if workers is None else workers
     _check_whole("workers", workers, 1)
     key = build_key(source, points, seed)
-    if (existing := _existing(out, key)) is not None:
-        return existing
-    partial = out.with_name(out.name + ".partial")
-    with locked(out):
-        if (existing := _existing(out, key)) is not None:  # another process has built it meanwhile
+    try:
+        if (existing := _existing(out, key)) is not None:
             return existing
-        items = source.items()
-        shards = _plan(items, source.name)
-        _prepare(partial, key, items)
-        task = ShardTask(source, partial, points, seed, arrow_schema(points))
-        with Tracker(f"reading {source.name}", len(items), "items", patience=2.0, enabled=progress) as bar:
-            results = _run(task, shards, workers, bar)
-        new = out.with_name(out.name + ".new")
+    except DamagedDataset:
+        pass  # or about to be replaced: it is looked at again where nobody replaces it
+    with locked(out.with_name(out.name + ".lock"), advice=_ADVICE):
         try:
-            _finish(new, source.name, key, task, results)
-        except DataError:
-            shutil.rmtree(partial)
-            raise
-        _replace(new, out)
-        shutil.rmtree(partial)
+            if (existing := _existing(out, key, mend=True)) is not None:  # built by another process meanwhile
+                return existing
+        except DamagedDataset as damage:
+            if not is_built(out):
+                raise
+            set_aside(out, damage.reason)
+        try:
+            _build(source, out, key, points, seed, workers, progress)
+        except NoSpaceError as error:
+            raise NoSpaceError(f"{error}; what is finished is kept: the same command goes on") from error
     return ShapeDataset.load(out)
+
+
+def _build(source: Source, out: Path, key: str, points: int, seed: int, workers: int, progress: bool) -> None:
+    """Read what an earlier build did not, and put the dataset in its place."""
+    partial, new = out.with_name(out.name + ".partial"), out.with_name(out.name + ".new")
+    items = source.items()
+    shards = _plan(items, source.name)
+    _prepare(partial, key, items)
+    task = ShardTask(source, partial, points, seed, arrow_schema(points))
+    with Tracker(f"reading {source.name}", len(items), "items", patience=2.0, enabled=progress) as bar:
+        results = _run(task, shards, workers, bar)
+    remove(new)  # what a build left that was killed in here
+    try:
+        manifest = _finish(new, source.name, key, task, results)
+    except BaseException as error:
+        remove(new)
+        if isinstance(error, DataError):
+            remove(partial)
+        raise
+    _put_in_place(new, out, manifest)
+    _tidy(out, manifest)
 
 
 def load_or_build(
@@ -147,6 +182,7 @@ def load_or_build(
 
     Raises:
         DataError: See ``align3d.sources.make_source`` and ``build``.
+        NoSpaceError, LockError: See ``build``.
     """
     if "seed" in setting_names(source_class(name)):
         settings["seed"] = seed
@@ -163,16 +199,38 @@ def _check_whole(name: str, value: Any, least: int) -> None:
         raise DataError(f"{name}={value!r}, expected a whole number from {least}")
 
 
-def _existing(out: Path, key: str) -> ShapeDataset | None:
-    """The dataset at ``out`` if it is the one that is wanted; None where it must be built."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+def _existing(out: Path, key: str, *, mend: bool = False) -> ShapeDataset | None:
+    """The dataset at ``out`` if it is the one that is wanted; None where it must be built.
+
+    Args:
+        out: Its folder.
+        key: Hash of what it is to be built from.
+        mend: End what a build began that was killed while it put its dataset in place, and write anew what
+            the manifest alone determines.
+
+    Raises:
+        DataError: There is something else.
+        DamagedDataset: There is one that is not whole.
+    """
+    if _is_free(out):
         return None
-    if not (out / MANIFEST).is_file():
+    if not (out / MANIFEST).is_file() and not is_built(out):
         raise DataError(
             f"out={out} holds something that is not a dataset; choose another folder or remove it"
         )
-    dataset = ShapeDataset.load(out)
-    return dataset if dataset.manifest.key == key else None
+    manifest = ShapeDataset.load(out).manifest
+    if manifest.key != key:
+        return None
+    if mend:
+        if changed := manifest.other_than_written(out):
+            print(f"{out}: {' and '.join(changed)} made anew, damaged before", file=sys.stderr, flush=True)
+            manifest.write_hugging_face(out)
+        _tidy(out, manifest)
+    return ShapeDataset.load(out, verify=True)
+
+
+def _is_free(out: Path) -> bool:
+    return not out.exists() or (out.is_dir() and not any(out.iterdir()))
 
 
 def _plan(items: Sequence[Item], name: str) -> list[Sequence[Item]]:
@@ -188,15 +246,19 @@ def _plan(items: Sequence[Item], name: str) -> list[Sequence[Item]]:
 
 def _prepare(partial: Path, key: str, items: Sequence[Item]) -> None:
     """A folder for the shards; what another build left there is removed."""
-    plan = json.dumps({"key": key, "items": hash_lines(item.id for item in items)})
+    plan = {"key": key, "items": hash_lines(item.id for item in items)}
+    if _read_plan(partial) != plan:
+        remove(partial)
+        write_json(partial / _PLAN, plan)
+
+
+def _read_plan(partial: Path) -> dict[str, Any]:
+    """What a build began to write in a folder; nothing if nobody can tell."""
+    path = partial / _PLAN
     try:
-        same = (partial / _PLAN).read_text(encoding="utf-8") == plan
-    except (OSError, UnicodeDecodeError):
-        same = False
-    if not same:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        write_text(partial / _PLAN, plan)
+        return checked_json(path, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: Tracker) -> list[ShardResult]:
@@ -233,8 +295,11 @@ def _can_crash(source: Source) -> bool:
         return True
 
 
-def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> None:
-    """Move the shards into a folder of their own, under their final names, and write what goes with them."""
+def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[ShardResult]) -> Manifest:
+    """Write what goes with the shards into a folder of its own, and move them there under their final names.
+
+    They come last, when nothing takes room any more.
+    """
     rejections = [rejection for result in results for rejection in result.rejections]
     files = [result.file for result in results if result.file is not None]
     if not files:
@@ -245,23 +310,21 @@ def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[Shard
         raise DataError(
             f"data={name}: shapes with different up axes ({', '.join(axes)}); the source must rotate"
         )
-    shutil.rmtree(new, ignore_errors=True)  # what a build left that was killed just here
-    new.mkdir()
-    shards = []
-    for number, file in enumerate(files):
-        shard = replace(file, file=f"data-{number:05d}-of-{len(files):05d}.arrow")
-        os.replace(task.folder / file.file, new / shard.file)
-        shards.append(shard)
+    data = f"data-{key[:16]}"
+    shards = [
+        replace(file, file=f"{data}/data-{number:05d}-of-{len(files):05d}.arrow")
+        for number, file in enumerate(files)
+    ]
     lines = [json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejections]
-    write_text(new / REJECTIONS, "".join(lines))
+    write_text(new / data / REJECTIONS, "".join(lines))
     losses = [loss for result in results for loss in result.lost_colors]
     lines = [json.dumps(asdict(loss), ensure_ascii=False) + "\n" for loss in losses]
-    write_text(new / LOST_COLORS, "".join(lines))
+    write_text(new / data / LOST_COLORS, "".join(lines))
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
         key=key,
-        hash=_content_hash(new, shards, task.points, task.seed),
+        hash=_content_hash(task, files),
         points=task.points,
         seed=task.seed,
         up_axis=axes[0],
@@ -269,26 +332,51 @@ def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[Shard
         rejected=len(rejections),
         shards=tuple(shards),
         lost_colors=len({loss.item for loss in losses}),
+        files=file_facts(new, [f"{data}/{REJECTIONS}", f"{data}/{LOST_COLORS}"]),
     )
-    write_hugging_face(new, task.points, manifest)
     manifest.write(new)
+    manifest.write_hugging_face(new)
+    for file, shard in zip(files, shards, strict=True):
+        os.replace(task.folder / file.file, new / shard.file)
+    sync_tree(new)
+    return manifest
 
 
-def _content_hash(folder: Path, shards: Sequence[ShardInfo], points: int, seed: int) -> str:
+def _content_hash(task: ShardTask, files: Sequence[ShardInfo]) -> str:
     """Hash of ids, content and captions: the same on every machine, whatever its floats."""
-    lines = [json.dumps([SCHEMA, points, seed])]
-    for shard in shards:
-        with pa.memory_map(str(folder / shard.file)) as source:
+    lines = [json.dumps([CONTENT, task.points, task.seed])]
+    for file in files:
+        with pa.memory_map(str(task.folder / file.file)) as source:
             table = pa.ipc.open_stream(source).read_all().select(["id", "content_hash", "captions"])
         lines.extend(json.dumps(list(row.values())) for row in table.to_pylist())
     return hash_lines(lines)
 
 
-def _replace(new: Path, out: Path) -> None:
-    """Put the finished folder in its place; an older one is moved aside first and removed last."""
-    old = out.with_name(out.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        os.replace(out, old)
-    os.replace(new, out)
-    shutil.rmtree(old, ignore_errors=True)
+def _put_in_place(new: Path, out: Path, manifest: Manifest) -> None:
+    """Put a finished dataset in its place: who opens it finds the older one or this one.
+
+    The manifest's renaming is the one step, and what is the older one's alone is removed afterwards. Who has
+    mapped that reads on.
+    """
+    if _is_free(out):
+        os.replace(new, out)
+        sync(out.parent)
+        return
+    remove(out / manifest.data)  # what a build left that was killed in here
+    for name in (manifest.data, MANIFEST, INFO, STATE):
+        os.replace(new / name, out / name)
+    sync(out)
+
+
+def _tidy(out: Path, manifest: Manifest) -> None:
+    """Remove what a finished dataset does not need: an older one's files, and what its own build left."""
+    kept = {manifest.data, MANIFEST, INFO, STATE, *(shard.file for shard in manifest.shards)}
+    if manifest.schema == 1:
+        kept |= {REJECTIONS, LOST_COLORS}
+    for path in out.iterdir():
+        if path.name not in kept and OWN_NAMES.fullmatch(path.name):
+            remove(path)
+    remove(out.with_name(out.name + ".new"))
+    partial = out.with_name(out.name + ".partial")
+    if _read_plan(partial).get("key") == manifest.key:
+        remove(partial)

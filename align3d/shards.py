@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,10 @@ from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
 from align3d.record import ColorLoss, Record, Rejection, check_record, in_plain_text
 from align3d.sources import Item, Source
-from align3d.store import ShardInfo, write_shard, write_text
+from align3d.store import ShardInfo, write_shard
+from durable.checksums import check_files, checked_json, write_json
+from durable.disk_space import FULL, space_for
+from durable.errors import DamagedFileError
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +60,7 @@ class ShardTask:
             return None
 
     def outcome(self, item: Item) -> Record | Rejection:
-        """Read one item. Whatever its reader raises is the item's rejection."""
+        """Read one item. Whatever its reader raises is the item's rejection, but for a full disk."""
         try:
             record = in_plain_text(self.source.read(item, self.points, self.seed))
             check_record(record, self.points)
@@ -66,6 +70,8 @@ class ShardTask:
         except RejectedItem as rejected:
             reason = rejected.reason
         except BaseException as error:  # readers of compiled code have panics that are no Exception
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             _logger.debug("reading %s", item.id, exc_info=True)
             reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return Rejection(item.id, reason.encode("utf-8", "backslashreplace").decode())
@@ -84,11 +90,14 @@ class ShardTask:
             items: Its items.
             known: What came of some of them before, by their id.
             advance: Called with 1 after each item.
+
+        Raises:
+            NoSpaceError: The disk does not take it.
         """
         outcomes: list[Record | Rejection] = []
         mark = self.mark(index)
         try:
-            with open(mark, "wb", buffering=0) as file:
+            with space_for(self.folder), open(mark, "wb", buffering=0) as file:
                 for number, item in enumerate(items):
                     if known and item.id in known:
                         outcomes.append(known[item.id])
@@ -111,14 +120,14 @@ class ShardTask:
             rejections=tuple(outcome for outcome in outcomes if isinstance(outcome, Rejection)),
             lost_colors=tuple(ColorLoss(record.id, why) for record in records for why in record.lost_colors),
         )
-        write_text(note, json.dumps(asdict(result)))
+        write_json(note, asdict(result), indent=None)
         return result
 
     def finished(self, index: int) -> ShardResult | None:
         """The result of a shard that an earlier, interrupted build finished; None where it did not."""
         data, note = self.paths(index)
         try:
-            content = json.loads(note.read_text(encoding="utf-8"))
+            content = checked_json(note, json.loads(note.read_text(encoding="utf-8")))
             file = ShardInfo(**content["file"]) if content["file"] else None
             result = ShardResult(
                 file=file,
@@ -126,9 +135,15 @@ class ShardTask:
                 rejections=tuple(Rejection(**rejection) for rejection in content["rejections"]),
                 lost_colors=tuple(ColorLoss(**loss) for loss in content["lost_colors"]),
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None  # not begun, or cut off while the note was written
-        if file is not None and (not data.is_file() or data.stat().st_size != file.bytes):
+            facts = {data.name: {"bytes": file.bytes, "sha256": file.sha256}} if file else {}
+            check_files(self.folder, facts)
+        except FileNotFoundError:
+            return None  # not begun
+        except DamagedFileError as error:
+            print(f"{error}: read again", file=sys.stderr, flush=True)
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            print(f"{note} is damaged ({error}): its shard is read again", file=sys.stderr, flush=True)
             return None
         return result
 

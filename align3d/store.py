@@ -1,38 +1,48 @@
 """Layout of a dataset on disk: Arrow shards as ``datasets`` writes them, and our manifest.
 
-A folder holds ``data-*.arrow``, ``state.json`` and ``dataset_info.json`` (so that
-``datasets.load_from_disk`` opens it), ``rejections.jsonl``, ``lost_colors.jsonl``, and ``manifest.json``,
-which says what the rest must be. Points, colors and parts are lists of fixed size, so that a memory-mapped
-column is a numpy array without a copy.
+A folder holds ``manifest.json``, which says what the rest must be, ``state.json`` and ``dataset_info.json``
+(so that ``datasets.load_from_disk`` opens it), and one folder ``data-KEY`` with the shards,
+``rejections.jsonl`` and ``lost_colors.jsonl``: another dataset comes in beside it, and takes its place when
+the manifest does. Points, colors and parts are lists of fixed size, so that a memory-mapped column is a numpy
+array without a copy.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from align3d.errors import DataError
+from align3d.errors import DamagedDataset, DataError
 from align3d.hashing import hash_json
 from align3d.record import Record
+from durable.checksums import file_sha256
+from durable.whole_files import replacing, write_text
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.jsonl"
 LOST_COLORS = "lost_colors.jsonl"
+STATE = "state.json"
+INFO = "dataset_info.json"
+OWN_NAMES = re.compile(
+    rf"data-[0-9a-f]{{16}}|data-\d+-of-\d+\.arrow|cache-.*|\.partial-.*"
+    rf"|{re.escape(MANIFEST)}|{re.escape(STATE)}|{re.escape(INFO)}"
+    rf"|{re.escape(REJECTIONS)}|{re.escape(LOST_COLORS)}"
+)
+"""Names in a dataset's folder: ours, and ``cache-*`` of ``datasets``."""
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One Arrow file of a dataset: name, number of rows, size in bytes and sha256."""
+    """One Arrow file of a dataset: path in its folder, number of rows, size in bytes and sha256."""
 
     file: str
     rows: int
@@ -56,6 +66,7 @@ class Manifest:
         rejected: Number of rejections.
         shards: The Arrow files, in the order of the rows.
         lost_colors: Number of shapes whose colors were dropped, all or some.
+        files: Size and sha256 of the lists of what was left out, by their paths; of schema 1, none.
     """
 
     schema: int
@@ -69,6 +80,18 @@ class Manifest:
     rejected: int
     shards: tuple[ShardInfo, ...]
     lost_colors: int = 0
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str:
+        """Where in the folder the shards and the lists of what was left out are."""
+        return str(PurePath(self.shards[0].file).parent)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Size and sha256 of every file in ``data``, by its path in the folder."""
+        return {
+            shard.file: {"bytes": shard.bytes, "sha256": shard.sha256} for shard in self.shards
+        } | self.files
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json`` with a checksum of its own."""
@@ -77,133 +100,145 @@ class Manifest:
             folder / MANIFEST, json.dumps({**content, "checksum": hash_json(content)}, indent=1) + "\n"
         )
 
+    def write_hugging_face(self, folder: Path) -> None:
+        """Write the two files by which ``datasets.load_from_disk`` knows the folder."""
+        for name, text in self._hugging_face().items():
+            write_text(folder / name, text)
+
+    def other_than_written(self, folder: Path) -> list[str]:
+        """Those of the files for ``datasets`` that differ from what this manifest says, or are missing."""
+        if self.schema == 1:
+            return []
+        return [
+            name
+            for name, text in self._hugging_face().items()
+            if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
+        ]
+
+    def _hugging_face(self) -> dict[str, str]:
+        """Content of these files. The columns are in the shards: what ``state.json`` names is whole."""
+        state: dict[str, Any] = {
+            "_data_files": [{"filename": shard.file} for shard in self.shards],
+            "_fingerprint": self.hash[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        }
+        info = {"description": f"align3d {self.name}"}
+        return {STATE: json.dumps(state, indent=2), INFO: json.dumps(info, indent=2)}
+
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """Read a manifest and see that the folder's files have the sizes that it names.
+        """Read the manifest of a folder.
 
         Raises:
-            DataError: No dataset, a newer schema, a damaged manifest, or files missing or cut short.
+            DataError: No dataset, or a newer schema.
+            DamagedDataset: The manifest is not as it was written, or gone.
         """
+        place = folder / MANIFEST
         try:
-            text = (folder / MANIFEST).read_text(encoding="utf-8-sig")
+            text = place.read_text(encoding="utf-8-sig")
         except FileNotFoundError as error:
+            if is_built(folder):
+                raise DamagedDataset(f"{place} is missing") from error
             raise DataError(
                 f"no dataset at {folder} (no {MANIFEST}); build one with "
                 f"python -m align3d.build source=NAME {shlex.quote(f'out={folder}')}"
             ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{folder / MANIFEST} cannot be read ({error}); build the dataset again"
-            ) from error
-        manifest = _parse(text, folder)
-        for shard in manifest.shards:
-            path = folder / shard.file
-            found = path.stat().st_size if path.is_file() else None
-            if found != shard.bytes:
-                what = "is missing" if found is None else f"has {found} bytes instead of {shard.bytes}"
-                raise DataError(f"damaged dataset: {path} {what}; build it again")
-        return manifest
+        except UnicodeDecodeError as error:
+            raise DamagedDataset(f"{place} is not UTF-8 ({error})") from error
+        except OSError as error:
+            raise DataError(f"{place} cannot be read ({error.strerror})") from error
+        return _parse(text, folder)
+
+
+def is_built(folder: Path) -> bool:
+    """Whether a folder holds a dataset that a build wrote, whole or not, and nothing else."""
+    if not folder.is_dir() or not all(OWN_NAMES.fullmatch(path.name) for path in folder.iterdir()):
+        return False
+    return any(
+        (place / name).is_file()
+        for place in (folder, *folder.glob("data-*"))
+        for name in (REJECTIONS, LOST_COLORS)
+    )
 
 
 def _parse(text: str, folder: Path) -> Manifest:
-    damaged = f"damaged manifest {folder / MANIFEST}"
+    place = folder / MANIFEST
     try:
         content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{damaged} (not JSON: {error}); build the dataset again") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedDataset(f"{place} is not JSON ({error})") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if not isinstance(schema, int):
-        raise DataError(f"{damaged} (no schema); build the dataset again")
+        raise DamagedDataset(f"{place} has no schema")
     if schema > SCHEMA:
         raise DataError(
             f"{folder} has schema {schema}, and this version reads schemas up to {SCHEMA}; "
             f"update the package or build the dataset again"
         )
     checksum = content.pop("checksum", None)
-    if checksum != hash_json(content):
-        raise DataError(f"{damaged} (its checksum does not match); build the dataset again")
     try:
+        if checksum != hash_json(content):
+            raise DamagedDataset(f"{place}: its checksum does not match")
         shards = tuple(ShardInfo(**shard) for shard in content.pop("shards"))
-        return Manifest(shards=shards, **content)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{damaged} ({error}); build the dataset again") from error
+        manifest = Manifest(shards=shards, **content)
+        names = [PurePath(name) for name in manifest.facts()]
+        if not shards or any(name.is_absolute() or ".." in name.parts for name in names):
+            raise DamagedDataset(f"{place} names no shards, or files outside of its folder")
+    except DamagedDataset:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedDataset(f"{place} is no manifest ({error})") from error
+    return manifest
 
 
 def arrow_schema(points: int) -> pa.Schema:
     """Columns of a dataset of ``points`` points per shape, with the metadata of ``datasets``."""
-    return features(points).arrow_schema
+    from datasets import Features  # slow to import; worker processes get the Arrow schema
+
+    return Features.from_arrow_schema(columns(points)).arrow_schema
 
 
-def features(points: int) -> Any:
-    """The columns as ``datasets.Features``."""
-    from datasets import Features, List, Value  # slow to import; worker processes get the Arrow schema
-
-    return Features(
-        {
-            "id": Value("string"),
-            "source": Value("string"),
-            "category": Value("string"),
-            "captions": List(Value("string")),
-            "points": List(Value("float16"), length=3 * points),
-            "colors": List(Value("uint8"), length=3 * points),
-            "part": List(Value("int16"), length=points),
-            "part_names": List(Value("string")),
-            "size_m": List(Value("float32"), length=3),
-            "up_axis": Value("string"),
-            "license": Value("string"),
-            "content_hash": Value("string"),
-        }
+def columns(points: int) -> pa.Schema:
+    """Names and types of the columns, without the metadata."""
+    text = pa.string()
+    return pa.schema(
+        [
+            ("id", text),
+            ("source", text),
+            ("category", text),
+            ("captions", pa.list_(text)),
+            ("points", pa.list_(pa.float16(), 3 * points)),
+            ("colors", pa.list_(pa.uint8(), 3 * points)),
+            ("part", pa.list_(pa.int16(), points)),
+            ("part_names", pa.list_(text)),
+            ("size_m", pa.list_(pa.float32(), 3)),
+            ("up_axis", text),
+            ("license", text),
+            ("content_hash", text),
+        ]
     )
 
 
 def write_shard(path: Path, records: Sequence[Record], schema: pa.Schema) -> ShardInfo:
-    """Write records as one Arrow stream, whole or not at all."""
-    columns = []
+    """Write records as one Arrow stream, whole or not at all.
+
+    Raises:
+        NoSpaceError: The disk does not take it.
+    """
+    arrays = []
     for column in schema:
         values = [getattr(record, column.name) for record in records]
         if pa.types.is_fixed_size_list(column.type):
             flat = pa.array(np.concatenate([value.reshape(-1) for value in values]))
-            columns.append(pa.FixedSizeListArray.from_arrays(flat, type=column.type))
+            arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=column.type))
         else:
-            columns.append(pa.array(values, type=column.type))
-    temporary = path.with_name(path.name + ".tmp")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    info = ShardInfo(path.name, len(records), temporary.stat().st_size, file_hash(temporary))
-    os.replace(temporary, path)
-    return info
-
-
-def write_hugging_face(folder: Path, points: int, manifest: Manifest) -> None:
-    """The two files by which ``datasets.load_from_disk`` knows the folder."""
-    from datasets import DatasetInfo
-
-    DatasetInfo(description=f"align3d {manifest.name}", features=features(points)).write_to_directory(
-        str(folder)
-    )
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": shard.file} for shard in manifest.shards],
-        "_fingerprint": manifest.hash[:16],
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
-    write_text(folder / "state.json", json.dumps(state, indent=2))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old one or the new one, never half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def file_hash(path: Path) -> str:
-    """Sha256 hex of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            arrays.append(pa.array(values, type=column.type))
+    table = pa.Table.from_arrays(arrays, schema=schema)
+    with replacing(path, table.nbytes) as beside:
+        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            writer.write_table(table)
+        return ShardInfo(path.name, len(records), beside.stat().st_size, file_sha256(beside))

@@ -29,7 +29,9 @@ class ShiftedDataset(ShapeDataset):
     def __init__(
         self, dataset: ShapeDataset, shift: Shift, seed: int = 0, rows: ArrayLike | None = None
     ) -> None:
-        super().__init__(dataset.path, dataset.manifest, dataset._table)
+        super().__init__(
+            dataset.path, dataset.manifest, dataset._table, dataset.rejections, dataset.lost_colors
+        )
         self.original, self.shift, self.seed = dataset, shift, seed
         self.shifted = np.zeros(len(dataset), dtype=bool)
         """The shapes that are shifted, bool ``[n]``."""

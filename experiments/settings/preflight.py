@@ -51,7 +51,7 @@ def open_memory(config: RunConfig) -> ShapeDataset | None:
     if config.memory in MEMORIES:
         return None
     try:
-        dataset = ShapeDataset.load(Path(config.memory).expanduser())
+        dataset = ShapeDataset.load(Path(config.memory).expanduser(), verify=True)
     except DataError as error:
         close = did_you_mean(config.memory, MEMORIES)
         raise UserError(f"memory={config.memory}: {error}{close}") from error

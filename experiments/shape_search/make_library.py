@@ -123,7 +123,7 @@ def _other_corpus(trained: Trained, folder: Path, device: torch.device) -> Corpu
     """
     config, own = trained.config, trained.corpus.dataset
     try:
-        dataset = ShapeDataset.load(folder)
+        dataset = ShapeDataset.load(folder, verify=True)
     except DataError as error:
         raise UserError(f"dataset={folder}: {error}") from error
     if dataset.up_axis != own.up_axis:

@@ -30,7 +30,8 @@ ROOT = HERE.parents[1]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_interrupted_build_goes_on_and_ends_the_same(reference: ShapeDataset, tm
         build(Boxes(300, stop_at=200), tmp_path / "boxes", points=32, workers=1)
     assert not (tmp_path / "boxes").exists()
     first = tmp_path / "boxes.partial/data-00000.arrow"
-    before = first.stat().st_mtime_ns
+    before = first.stat().st_mtime_ns, first.stat().st_ino
     (tmp_path / "boxes.partial/data-00001.arrow").write_bytes(b"half a shard")
     source = Boxes(300)
     read: list[int] = []
@@ -122,7 +123,8 @@ def test_interrupted_build_goes_on_and_ends_the_same(reference: ShapeDataset, tm
     source.read = lambda item, points, seed: (read.append(item.payload), plain(item, points, seed))[1]  # type: ignore[method-assign]
     dataset = build(source, tmp_path / "boxes", points=32, workers=1)
     assert min(read) == 128  # the first shard of 128 was kept
-    assert (tmp_path / "boxes/data-00000-of-00003.arrow").stat().st_mtime_ns == before
+    kept = (dataset.path / dataset.manifest.shards[0].file).stat()
+    assert (kept.st_mtime_ns, kept.st_ino) == before
     assert contents(dataset.path) == contents(reference.path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["boxes"]
 
@@ -366,15 +368,15 @@ def test_faulty_sources_are_told_so(tmp_path: Path) -> None:
 
 
 def damage(folder: Path, name: str, change) -> None:  # type: ignore[no-untyped-def]
-    path = folder / name
+    (path,) = folder.glob(name)
     path.write_bytes(change(path.read_bytes()))
 
 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("manifest.json", lambda data: data[: len(data) // 2], r"damaged manifest .*\(not JSON"),
-        ("manifest.json", lambda data: b"[]", r"damaged manifest .*\(no schema"),
+        ("manifest.json", lambda data: data[: len(data) // 2], r"damaged dataset: .*json is not JSON"),
+        ("manifest.json", lambda data: b"[]", r"damaged dataset: .*json has no schema"),
         (
             "manifest.json",
             lambda data: data.replace(b'"rows": 18', b'"rows": 17', 1),
@@ -382,11 +384,11 @@ def damage(folder: Path, name: str, change) -> None:  # type: ignore[no-untyped-
         ),
         (
             "manifest.json",
-            lambda data: data.replace(b'"schema": 1', b'"schema": 2'),
-            "schema 2, and this version reads",
+            lambda data: data.replace(b'"schema": 2', b'"schema": 3'),
+            "schema 3, and this version reads",
         ),
         ("manifest.json", lambda data: b'{"schema": 1}', "checksum does not match"),
-        ("data-00000-of-00001.arrow", lambda data: data[:-100], "bytes instead of"),
+        ("*/data-00000-of-00001.arrow", lambda data: data[:-100], r"is damaged: .* bytes, expected"),
     ],
 )
 def test_damaged_datasets_are_refused(tmp_path: Path, name: str, change, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -400,9 +402,9 @@ def test_flipped_bits_are_found_on_request(tmp_path: Path) -> None:
     path = build(Boxes(20), tmp_path / "boxes", points=16, workers=1).path
     ShapeDataset.load(path, verify=True)
     damage(
-        path, "data-00000-of-00001.arrow", lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:]
+        path, "*/data-00000-of-00001.arrow", lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:]
     )
-    with pytest.raises(DataError, match="does not match its sha256"):
+    with pytest.raises(DataError, match=r"00001\.arrow is damaged: its SHA-256 is not"):
         ShapeDataset.load(path, verify=True)
 
 
@@ -447,9 +449,9 @@ def test_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["source=kicad", "out=x", "root=/nowhere", "points=2k"], "points=2k: expected a valid integer"),
         (["source=kicad", "out=x", "--size", "5"], "--size: settings have no dashes; write size=5"),
         (["source=nowhere:Shapes", "out=x"], "expected package.module:Class"),
-        (["source=procedural", "size=2", f"out={__file__}/x"], "/x: cannot be made (File exists)"),
-        (["source=procedural", "size=2", f"out={__file__}/x/y"], "/x/y: cannot be made (Not a directory)"),
-        (["source=procedural", "size=2", "out=/proc/x"], "out=/proc/x: cannot be made (No such file"),
+        (["source=procedural", "size=2", f"out={__file__}/x"], "/x.lock: no lock can be made there (File"),
+        (["source=procedural", "size=2", f"out={__file__}/x/y"], "/y.lock: no lock can be made there (Not"),
+        (["source=procedural", "size=2", "out=/proc/x"], "/proc/x.lock: no lock can be made there (No such"),
         (["source=procedural", "size=2", "out=."], "out=.: expected the name of a folder"),
         (["source=toy_source:Boxes", "size=0", "out=x"], "nothing to read"),
     ],

@@ -167,12 +167,12 @@ def test_no_dataset_is_named_before_anything_else_is_done(tmp_path: Path) -> Non
 
 def test_a_damaged_dataset_is_named(tmp_path: Path) -> None:
     build(OthersMasts(), tmp_path / "masts", points=512, workers=1)
-    shard = next((tmp_path / "masts").glob("data-*.arrow"))
+    shard = next((tmp_path / "masts").rglob("data-*.arrow"))
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(UserError, match=f"memory={tmp_path / 'masts'}: damaged dataset: .*build it again"):
         open_memory(config(tmp_path / "masts"))
     (tmp_path / "masts" / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=f"memory={tmp_path / 'masts'}: damaged manifest"):
+    with pytest.raises(UserError, match=f"memory={tmp_path / 'masts'}: damaged dataset: .*manifest.json is not JSON"):
         open_memory(config(tmp_path / "masts"))
 
 
