@@ -8,19 +8,20 @@ features of their value besides those of the language model, which barely tells 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from durable.checksums import find_named, write_named
+from durable.file_lock import locked
 from models.hub import local_only
 from models.quantities import read_quantities
 from models.words import plain_text, tokenize
@@ -28,6 +29,7 @@ from models.words import plain_text, tokenize
 _CACHE_VERSION = "2"
 #: The encoder that is installed as a package.
 DEFAULT = "minilm"
+SUFFIX = ".safetensors"
 CHUNK_BATCHES = 8  # texts of similar length share a batch within so many batches
 
 
@@ -87,7 +89,8 @@ class TextEncoder:
     Args:
         name: ``"minilm"`` for the MiniLM-L6 that is installed as a package and needs no network, else any
             name or folder that sentence-transformers accepts.
-        cache: Folder for features, one file per (encoder, list of texts); None keeps nothing.
+        cache: Folder for features, one file per (encoder, list of texts), with its checksum in its name; None
+            keeps nothing.
         device: Where the encoder runs.
         max_tokens: ``T`` at most; longer texts are cut after that many words and numbers.
         decimal_comma: Whether 1,234 is a little more than one, where no number of its text decides that; a
@@ -128,14 +131,15 @@ class TextEncoder:
 
         Raises:
             ValueError: A text holds half of a surrogate pair, which stands for no character.
+            NoSpaceError, LockError: The cache's disk is full, or its file system knows no locks.
         """
         texts = [plain_text(text) for text in texts]
         whole = [tokenize(text) for text in texts]
         spans = [words[: self.max_tokens] for words in whole]
         strings = [[s for s, _, _ in words] for words in spans]
-        path = self._cache_path(texts, spans)
         tokens, known = self._cached(
-            path, lambda: self._encode(texts, spans, batch_size, advance or (lambda _: None))
+            self._cache_key(texts, spans),
+            lambda: self._encode(texts, spans, batch_size, advance or (lambda _: None)),
         )
         mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         quantities = torch.full((*tokens.shape[:2], 2), torch.nan)
@@ -147,31 +151,29 @@ class TextEncoder:
         cut = sum(len(words) > self.max_tokens for words in whole)
         return TextFeatures(tokens, mask, quantities, strings, unknown, cut)
 
-    def _cached(
-        self, path: Path | None, encode: Callable[[], tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        """What `_encode` gives, from the file at ``path``, made where it is not there, once."""
-        if path is None:
+    def _cached(self, key: str, encode: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What `_encode` gives, from the file of a key, made where it is not there or damaged, once."""
+        if self.cache is None:
             tokens, known = encode()
             return tokens.half().float(), known  # the same numbers with a cold and with a warm cache
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if not path.exists():  # else another process has encoded them meanwhile
+        if (path := find_named(self.cache, key, SUFFIX)) is None:
+            with locked(self.cache / f"{key}.lock", advice="choose another cache="):
+                path = find_named(self.cache, key, SUFFIX)  # another process may have encoded them meanwhile
+                if path is None:
                     tokens, known = encode()
-                    _write_atomically(path, {"tokens": tokens.half(), "known": known})
+                    made = {"tokens": tokens.half(), "known": known}
+                    size = sum(tensor.nbytes for tensor in made.values())
+                    path = write_named(self.cache, key, SUFFIX, partial(save_file, made), size)
         kept = load_file(path)
         return kept["tokens"].float(), kept["known"]
 
-    def _cache_path(self, texts: Sequence[str], spans: list[list[tuple[str, int, int]]]) -> Path | None:
+    def _cache_key(self, texts: Sequence[str], spans: list[list[tuple[str, int, int]]]) -> str:
         """A name that changes with the texts and with how they are split into tokens."""
-        if self.cache is None:
-            return None
         digest = hashlib.sha256(f"{_CACHE_VERSION}\0{self.name}\0{len(texts)}".encode())
         for text, words in zip(texts, spans, strict=True):
             places = [place for _, start, end in words for place in (start, end)]
             digest.update(f"\0{len(text)} {places} {text}".encode())
-        return self.cache / f"text-{digest.hexdigest()[:24]}.safetensors"
+        return f"text-{digest.hexdigest()[:24]}"
 
     def check(self) -> None:
         """Makes sure that the encoder is there; any but the default is loaded for that.
@@ -263,9 +265,3 @@ def _merge_pieces(
     inside = torch.from_numpy(covers).float()
     weights = inside / inside.sum(-1, keepdim=True).clamp_min(1)
     return weights @ pieces[: inside.shape[1]], torch.from_numpy((covers & understood).any(-1))
-
-
-def _write_atomically(path: Path, tensors: dict[str, Tensor]) -> None:
-    beside = path.with_suffix(f".partial-{os.getpid()}")
-    save_file(tensors, beside)
-    beside.rename(path)

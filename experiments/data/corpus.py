@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,7 +23,8 @@ from align3d.console.progress import Tracker
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache, load_or_build
-from align3d.store import LOST_COLORS, REJECTIONS
+from durable.checksums import find_named, write_named
+from durable.file_lock import locked
 from experiments.console.writable import writable_folder
 from experiments.data.encoding import tell_unread
 from experiments.settings.schema import DataConfig, RunConfig
@@ -36,6 +36,7 @@ SHAPE_SETTINGS = ("points", "patches", "patch_points", "regions")
 PREPARE_CHUNK = 256
 #: Shares of the test and the reward split where the numbers asked for leave nothing to train on.
 SHARES = (0.2, 0.1)
+SUFFIX = ".safetensors"
 SHAPE_FIELDS = tuple(field.name for field in dataclasses.fields(ShapeBatch))
 
 
@@ -149,13 +150,13 @@ def _tell_left_out(dataset: ShapeDataset) -> None:
         named = "; ".join(f"{count} {kind}" for kind, count in kinds)
         print(
             f"data={dataset.name}: {len(left_out)} of {len(dataset) + len(left_out)} items cannot be used "
-            f"({named}; all in {dataset.path / REJECTIONS})",
+            f"({named}; all in {dataset.rejections_file})",
             file=sys.stderr,
         )
     if lost := dataset.lost_colors:
         print(
             f"data={dataset.name}: {dataset.manifest.lost_colors} of {len(dataset)} shapes lack colors of "
-            f"their files ({lost[0].item}: {lost[0].reason}; all in {dataset.path / LOST_COLORS})",
+            f"their files ({lost[0].item}: {lost[0].reason}; all in {dataset.lost_colors_file})",
             file=sys.stderr,
         )
 
@@ -226,19 +227,21 @@ def prepared_shapes(
         Batch ``[M]``.
 
     Raises:
-        UserError: The clouds have too few points for the model.
+        UserError: The clouds have too few points for the model, or the cache knows no locks or is full.
     """
-    path = cache / f"{_preparation_key(dataset, config, indices)}.safetensors"
+    key = _preparation_key(dataset, config, indices)
     rows = range(len(dataset)) if indices is None else indices.tolist()
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():  # else another run has prepared them meanwhile
-                _prepare_into(path, dataset, config, rows)
+    if (path := find_named(cache, key, SUFFIX)) is None:
+        with locked(cache / f"{key}.lock", advice="choose another cache="):
+            path = find_named(cache, key, SUFFIX)  # another run may have prepared them meanwhile
+            if path is None:
+                tensors = _prepared(dataset, config, rows)
+                size = sum(tensor.nbytes for tensor in tensors.values())
+                path = write_named(cache, key, SUFFIX, partial(save_file, tensors), size)
     return ShapeBatch(**load_file(path), batch_size=[len(rows)])
 
 
-def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig, every: Sequence[int]) -> None:
+def _prepared(dataset: ShapeDataset, config: ModelConfig, every: Sequence[int]) -> dict[str, Tensor]:
     parts = []
     with Tracker("preparing shapes", len(every), "shapes") as tracker, settings_of("model"):
         for start in range(0, len(every), PREPARE_CHUNK):
@@ -247,10 +250,7 @@ def _prepare_into(path: Path, dataset: ShapeDataset, config: ModelConfig, every:
             colors = torch.from_numpy(dataset.colors(rows))
             size_m = torch.from_numpy(dataset.size_m(rows))
             parts.append(prepare_shapes(points, colors, size_m, config, advance=tracker.advance))
-    tensors = {name: torch.cat([part.get(name) for part in parts]) for name in SHAPE_FIELDS}
-    beside = path.with_suffix(f".partial-{os.getpid()}")
-    save_file(tensors, beside)
-    beside.rename(path)
+    return {name: torch.cat([part.get(name) for part in parts]) for name in SHAPE_FIELDS}
 
 
 def _preparation_key(dataset: ShapeDataset, config: ModelConfig, indices: Tensor | None) -> str:

@@ -172,7 +172,9 @@ def test_a_damaged_dataset_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"memory={tmp_path / 'masts'}: damaged dataset: .*build it again"):
         open_memory(config(tmp_path / "masts"))
     (tmp_path / "masts" / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=f"memory={tmp_path / 'masts'}: damaged dataset: .*manifest.json is not JSON"):
+    with pytest.raises(
+        UserError, match=f"memory={tmp_path / 'masts'}: damaged dataset: .*manifest.json is not JSON"
+    ):
         open_memory(config(tmp_path / "masts"))
 
 
