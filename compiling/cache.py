@@ -12,12 +12,13 @@ import gc
 import hashlib
 import os
 from collections.abc import Callable
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
 import numba
 
+from compiling.kept_kernels import KernelCache
 from compiling.parts import PartCompiler
 
 Decorator = Callable[[Callable[..., Any]], Any]
@@ -37,13 +38,16 @@ def cached_njit(**options: Any) -> Decorator:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        decorator = partial(numba.njit, **{"nogil": True, "boundscheck": BOUNDS_CHECK} | options)
-        try:
-            compiled: Any = decorator(cache=not BOUNDS_CHECK)(function)
-            stamped(compiled, Path(function.__code__.co_filename).parent)
-        except RuntimeError:  # no folder that may be written to
-            compiled = decorator()(function)
+        decorator: Any = numba.njit(**{"nogil": True, "boundscheck": BOUNDS_CHECK} | options)
+        compiled = decorator(function)
         compiled.compile = uninterrupted(compiled.compile)
+        if BOUNDS_CHECK:
+            return compiled
+        try:
+            kept = KernelCache(function, fingerprint(Path(function.__code__.co_filename).parent))
+        except (RuntimeError, AttributeError):  # no folder that may be written to, or another Numba
+            return compiled
+        compiled._cache = kept  # Numba has no public way to say where
         return compiled
 
     return decorate
@@ -85,16 +89,6 @@ def uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
                 gc.enable()
 
     return run
-
-
-def stamped(compiled: Any, folder: Path) -> None:
-    """Let the kept machine code hold for as long as the kernels of the folder's package are as they are.
-
-    Numba has no public way to say so. Where its attributes are not as they were, its own rule stays.
-    """
-    files: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if hasattr(files, "_source_stamp"):
-        files._source_stamp = fingerprint(folder)
 
 
 @lru_cache

@@ -38,4 +38,4 @@ def test_an_index_beyond_an_array_is_found_under_the_switch(tmp_path, write, swi
     run = [sys.executable, str(program)]
     done = subprocess.run(run, env=os.environ | variables, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == words
-    assert bool(list(tmp_path.rglob("*.nbi"))) is (switch == "0")
+    assert bool(list(tmp_path.rglob("*.kernel"))) is (switch == "0")

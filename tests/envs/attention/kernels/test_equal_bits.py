@@ -41,5 +41,5 @@ def played(kept: Path) -> str:
 
 def test_kept_code_computes_what_new_code_does(tmp_path: Path) -> None:
     first = played(tmp_path)
-    assert any(tmp_path.rglob("*.nbi"))
+    assert any(tmp_path.rglob("*.kernel"))
     assert played(tmp_path) == first
