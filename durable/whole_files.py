@@ -21,7 +21,7 @@ def name_beside(path: Path, need: int | None = None) -> Iterator[Path]:
 
     Args:
         path: What is to be written; its folder is made if it is missing.
-        need: Bytes that it takes, if that is known, for the message.
+        need: Bytes that it takes, if that is known.
 
     Raises:
         NoSpaceError: The disk does not take what the body writes.
@@ -44,7 +44,7 @@ def replacing(path: Path, need: int | None = None) -> Iterator[Path]:
 
     Args:
         path: A file, old or new; its folder is made if it is missing.
-        need: Bytes that it takes, if that is known, for the message.
+        need: Bytes that it takes, if that is known.
 
     Raises:
         NoSpaceError: The disk does not take it.
