@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from align3d.console.progress import Tracker
+from durable.checksums import find_named, write_named
 from experiments.console.process import generator
 from experiments.index_evaluation.load_run import Trained, shapes_of, texts_of
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 from models.rerank.cached_haf import compact_shapes, compact_texts, fine_scores
 from models.rerank.late_interaction import LightHead
 
+LIGHT, SUFFIX = "light", ".safetensors"
 SHAPES = 5_000
 TEXTS = 1_500
 CANDIDATES = 24
@@ -51,12 +53,12 @@ class Lessons:
     fine: Tensor
 
 
-def light_head(trained: Trained, path: Path, device: torch.device, seed: int = 0) -> LightHead:
+def light_head(trained: Trained, folder: Path, device: torch.device, seed: int = 0) -> LightHead:
     """The light re-ranker of a run, from a file if it was trained for that run before.
 
     Args:
         trained: The run.
-        path: Where it is kept.
+        folder: Where it is kept, in a file with its checksum in its name.
         device: Where it is trained.
         seed: Of the captions it learns from, the weights and the batches.
     """
@@ -66,7 +68,8 @@ def light_head(trained: Trained, path: Path, device: torch.device, seed: int = 0
     key = json.dumps(
         [trained.results["dataset"]["hash"], trained.results["steps"], fingerprint(trained.model), settings]
     )
-    if key_of(path) == key:
+    path = find_named(folder, LIGHT, SUFFIX)
+    if path is not None and key_of(path) == key:
         head.load_state_dict(load_file(path, device=str(device)))
         return head.requires_grad_(False)
     indices = trained.corpus.splits["train"]
@@ -76,10 +79,7 @@ def light_head(trained: Trained, path: Path, device: torch.device, seed: int = 0
     shapes = shapes_of(trained, indices, device)
     lessons = lessons_of(trained, indices, shapes, device, seed)
     fit(head, lessons, shapes, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".partial-{os.getpid()}")
-    save_file(head.state_dict(), beside, metadata={"key": key})
-    beside.rename(path)
+    write_named(folder, LIGHT, SUFFIX, partial(save_file, head.state_dict(), metadata={"key": key}))
     return head.requires_grad_(False)
 
 
@@ -158,9 +158,6 @@ def fingerprint(model: AlignmentModel) -> list[float]:
 
 
 def key_of(path: Path) -> str | None:
-    """Key of what the file at ``path`` was trained for; None if there is none, or it cannot be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("key")
-    except (FileNotFoundError, SafetensorError):
-        return None
+    """Key of what the head in a file was trained for; None if it has none."""
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("key")

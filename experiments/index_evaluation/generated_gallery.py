@@ -1,8 +1,8 @@
 """Any number of new shapes from a run's source, encoded by its model piece by piece and kept beside the run.
 
 A source that makes its shapes (it has the settings ``size`` and ``seed``, as ``procedural`` has) is asked
-with the seed after the run's. Only a piece is in memory at a time, and a piece is a file that is written
-beside its place and renamed: what was cut off goes on with the pieces that it lacks.
+with the seed after the run's. Only a piece is in memory at a time, and a piece is a file with its checksum in
+its name: what was cut off goes on with the pieces that it lacks, and a damaged one is made anew.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import models
@@ -27,6 +27,7 @@ from align3d.console.progress import Tracker
 from align3d.errors import RejectedItem, UserError, settings_of
 from align3d.record import Record, check_record
 from align3d.sources import Item, Source, make_source, setting_names, source_class
+from durable.checksums import find_named, write_named
 from experiments.data.corpus import SHAPE_SETTINGS
 from experiments.data.encoding import frozen
 from experiments.index_evaluation.load_run import Trained
@@ -35,6 +36,9 @@ from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, prepare_shapes
 
 PIECE = 2_048
+SUFFIX = ".safetensors"
+_NOTES = "notes"
+"""Name of all that is said of a piece's shapes: safetensors writes several names in any order."""
 CHUNK = 128
 _MODULES = ("alignment", "fourier", "geometry", "layers", "points", "shapes")
 _CODE = tuple(Path(str(models.__file__)).with_name(f"{name}.py") for name in _MODULES)
@@ -108,21 +112,17 @@ def fresh_shapes(trained: Trained, count: int, device: torch.device) -> Fresh:
     """
     source = new_source(trained.config, count)
     folder = trained.folder / "retrieval" / f"new-{_key(trained, source)}"
-    folder.mkdir(parents=True, exist_ok=True)
     items = source.items()
     files: list[Path] = []
     captions: list[list[str]] = []
     hashes: list[str] = []
-    found = [_notes(folder / f"{at // PIECE:05d}.safetensors") for at in range(0, len(items), PIECE)]
-    done = sum(PIECE for notes in found if notes is not None)
+    found = [find_named(folder, f"{at // PIECE:05d}", SUFFIX) for at in range(0, len(items), PIECE)]
+    done = sum(PIECE for path in found if path is not None)
     with Tracker("making and encoding shapes", len(items), "shapes", done=min(done, len(items))) as tracker:
-        for number, notes in enumerate(found):
-            path = folder / f"{number:05d}.safetensors"
-            if notes is None:
-                piece = items[number * PIECE : (number + 1) * PIECE]
-                _write(path, trained, source, piece, device, tracker)
-                notes = _notes(path)
-                assert notes is not None
+        for number, kept in enumerate(found):
+            piece = items[number * PIECE : (number + 1) * PIECE]
+            path = kept or _write(folder, f"{number:05d}", trained, source, piece, device, tracker)
+            notes = _notes(path)
             files.append(path)
             captions += notes["captions"]
             hashes += notes["hashes"]
@@ -130,9 +130,15 @@ def fresh_shapes(trained: Trained, count: int, device: torch.device) -> Fresh:
 
 
 def _write(
-    path: Path, trained: Trained, source: Source, items: list[Item], device: torch.device, tracker: Tracker
-) -> None:
-    """Makes a piece; what the source rejects is left out."""
+    folder: Path,
+    name: str,
+    trained: Trained,
+    source: Source,
+    items: list[Item],
+    device: torch.device,
+    tracker: Tracker,
+) -> Path:
+    """Makes a piece, and gives its file; what the source rejects is left out."""
     data = trained.config.data
     records: list[Record] = []
     parts: list[dict[str, torch.Tensor]] = []
@@ -152,12 +158,14 @@ def _write(
     if not records:
         raise UserError(f"gallery=new: data={data.name} rejected each of {len(items)} shapes")
     notes = {
-        "captions": json.dumps([record.captions for record in records]),
-        "hashes": json.dumps([record.content_hash for record in records]),
+        "captions": [record.captions for record in records],
+        "hashes": [record.content_hash for record in records],
     }
-    beside = path.with_suffix(f".partial-{os.getpid()}")
-    save_file({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, beside, metadata=notes)
-    beside.rename(path)
+    tensors = {field: torch.cat([part[field] for part in parts]) for field in parts[0]}
+    need = sum(tensor.nbytes for tensor in tensors.values())
+    return write_named(
+        folder, name, SUFFIX, partial(save_file, tensors, metadata={_NOTES: json.dumps(notes)}), need
+    )
 
 
 def _encoded(trained: Trained, records: list[Record], device: torch.device) -> dict[str, torch.Tensor]:
@@ -177,13 +185,11 @@ def _encoded(trained: Trained, records: list[Record], device: torch.device) -> d
     }
 
 
-def _notes(path: Path) -> dict[str, Any] | None:
-    """Captions and hashes of a piece; None if there is none, or it cannot be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
-    except (FileNotFoundError, SafetensorError):
-        return None
+def _notes(path: Path) -> dict[str, Any]:
+    """Captions and hashes of a piece."""
+    with safe_open(path, framework="pt") as file:
+        notes: dict[str, Any] = json.loads(file.metadata()[_NOTES])
+    return notes
 
 
 def _key(trained: Trained, source: Source) -> str:

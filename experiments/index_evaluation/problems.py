@@ -48,7 +48,7 @@ def problems_of_run(
         "text_to_shape": torch.searchsorted(texts, corpus.first_texts(test)),
         "shape_to_text": places,
     }
-    head = light_head(trained, out / "light.safetensors", device, settings.seed)
+    head = light_head(trained, out, device, settings.seed)
     made = Rerankers(
         trained.model,
         head,
@@ -110,7 +110,7 @@ def problems_of_new(
     tell_unread(features, encoder)
     text = embed_features(trained.model, features, device)
     vectors = fresh.vectors()
-    head = light_head(trained, out / "light.safetensors", device, settings.seed)
+    head = light_head(trained, out, device, settings.seed)
     shapes = compressed(trained.model, head, fresh.pieces(), len(fresh), device, settings.precision)
     made = Rerankers(trained.model, head, text, shapes, vectors, keep=settings.keep, threads=settings.threads)
     right = same_captions(asked, fresh.captions)

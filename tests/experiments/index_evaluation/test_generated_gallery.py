@@ -63,17 +63,24 @@ def test_they_are_those_of_the_next_seed_and_encoded_as_ever(trained: Trained, t
     torch.testing.assert_close(full.extent, whole.extent)
 
 
-def test_what_was_cut_off_or_damaged_is_made_again_and_nothing_else(trained: Trained) -> None:
+def test_what_was_cut_off_or_damaged_is_made_again_and_nothing_else(
+    trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
     first = fresh_shapes(trained, 20, CPU)
     before, made = first.vectors(), [path.stat().st_mtime_ns for path in first.files]
     first.files[2].unlink()
-    first.files[1].write_bytes(first.files[1].read_bytes()[:100])
+    content = bytearray(first.files[1].read_bytes())
+    content[-99] ^= 4
+    first.files[1].write_bytes(content)
+    capfd.readouterr()
     again = fresh_shapes(trained, 20, CPU)
     assert again.files == first.files
     assert again.files[0].stat().st_mtime_ns == made[0]
     np.testing.assert_array_equal(again.vectors(), before)
     assert again.captions == first.captions
-    assert not list(again.files[0].parent.glob("*.partial*"))
+    assert f"{first.files[1]} is damaged" in capfd.readouterr().err
+    left = {path.name for path in again.files[0].parent.iterdir()} - {path.name for path in again.files}
+    assert left == {f"{first.files[1].name}.damaged"}
 
 
 def test_other_weights_are_other_embeddings(trained: Trained) -> None:
