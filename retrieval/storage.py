@@ -1,62 +1,82 @@
 """Storage of an index in a folder that a crash cannot spoil and a flipped bit cannot hide in.
 
-``manifest.json`` names a subfolder with the data and the size and SHA-256 of each file in it, and ends with
-its own checksum. Saving writes a new subfolder, forces it to the disk and then replaces the manifest by
-renaming: who opens the folder sees the old content or the new, whole. No pickle: JSON, NumPy arrays,
-safetensors and faiss's format.
+``manifest.json`` names a subfolder with the data and the size and SHA-256 of each file in it, and carries its
+own checksum. Saving writes a new subfolder, forces it to the disk and then replaces the manifest by renaming:
+who opens the folder sees the old content or the new, whole. No pickle: JSON, NumPy arrays and safetensors.
+
+A checksum says that a file is what somebody wrote, not that it can be trusted: who reads the files checks
+every number that is to index something, with `StoredArrays` and `open_rows`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
+import re
 import secrets
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from durable.checksums import check_files, checked_json, file_facts, json_bytes
+from durable.disk_space import free_bytes, megabytes, no_space_reason
+from durable.errors import DamagedFileError, UserError
+from durable.file_lock import locked
+from durable.whole_files import PARTIAL, remove, sync, sync_tree, write_bytes
 
 Content = TypeVar("Content")
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
+LOCK = ".lock"
+_DATA = re.compile(r"data-[0-9a-f]{16}")
+_LONGEST_MANIFEST = 2**20  # bytes; they have 2,000
+_LONGEST_HEADER = 256  # characters of an array's file; they have 80
 
 
-class NotSavedError(ValueError):
+class NotSavedError(UserError):
     """The disk does not take an index; the message is one line with the folder and the reason."""
 
     reason: str
 
-    def __init__(self, folder: Path, error: Exception) -> None:
+    def __init__(self, folder: Path, error: BaseException, need: int | None) -> None:
         if isinstance(error, NotSavedError):  # of an index within this one
             self.reason = error.reason
         else:
-            named = isinstance(error, OSError) and error.strerror
+            named = no_space_reason(error) or (isinstance(error, OSError) and error.strerror)
             self.reason = str(named or (str(error).splitlines() or [type(error).__name__])[-1])
+        parts = [self.reason]
+        if need is not None:
+            parts.append(f"{megabytes(need)} are needed")
+        if (free := free_bytes(folder)) is not None:
+            parts.append(f"{megabytes(free)} are free")
         kept = (
             "the index that it held is as it was" if (folder / MANIFEST).exists() else "nothing is left there"
         )
-        free = shutil.disk_usage(folder).free / 1e6
-        super().__init__(
-            f"{folder}: cannot save the index ({self.reason}; {free:,.0f} MB are free on the disk); {kept}"
-        )
+        super().__init__(f"{folder}: cannot save the index ({', '.join(parts)}); {kept}")
 
 
-def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, Any]) -> None:
+def save_folder(
+    folder: Path, write: Callable[[Path], None], header: dict[str, Any], need: int | None = None
+) -> None:
     """Replaces the content of an index folder at one blow.
+
+    What writers that were killed have left is removed first, so that it takes no room from this one.
 
     Args:
         folder: Made if it is not there.
         write: Puts the files into the empty folder that it is given; they may lie in folders of it.
         header: Settings and sizes, JSON.
+        need: Bytes that it takes, about, if that is known.
 
     Raises:
         ValueError: If the folder holds something that is no index, or cannot be made.
         NotSavedError: If the disk does not take the files. What the folder held is whole then.
+        LockError: If the file system knows no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,30 +86,26 @@ def save_folder(folder: Path, write: Callable[[Path], None], header: dict[str, A
         raise ValueError(f"{folder}: cannot save an index there ({reason}); choose another folder") from error
     if others:
         raise ValueError(f"{folder} holds other files than an index: choose an empty or a new folder")
-    with _one_writer(folder):
-        data, beside = folder / f"data-{secrets.token_hex(8)}", folder / f"{MANIFEST}.new"
+    with locked(folder / LOCK, advice="save the index on another file system, and copy it"):
+        data = folder / f"data-{secrets.token_hex(8)}"
+        kept = _named_data(folder)
+        if kept is not None or not (folder / MANIFEST).exists():  # a damaged one may be restored from a copy
+            _clear(folder, kept)
         try:
             data.mkdir()
             write(data)
-            files = {}
-            for path in sorted(data.rglob("*")):
-                _sync(path)
-                if path.is_file():
-                    name = path.relative_to(data).as_posix()
-                    files[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-            _sync(data)
-            manifest = {"schema": SCHEMA, "data": data.name, "files": files, "header": header}
-            beside.write_bytes(_manifest_bytes(manifest))
-            _sync(beside)
-            os.replace(beside, folder / MANIFEST)
-        except (OSError, RuntimeError, SafetensorError, NotSavedError) as error:  # faiss's is a RuntimeError
-            shutil.rmtree(data, ignore_errors=True)
-            beside.unlink(missing_ok=True)
-            raise NotSavedError(folder, error) from error
-        _sync(folder)
-        for entry in folder.iterdir():  # what was replaced, and what writers that were killed left
-            if entry.name.startswith("data-") and entry != data:
-                shutil.rmtree(entry)
+            names = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+            sync_tree(data)
+            manifest = {"schema": SCHEMA, "data": data.name, "files": file_facts(data, names)}
+            write_bytes(folder / MANIFEST, json_bytes(manifest | {"header": header}))
+        except (OSError, RuntimeError, SafetensorError, UserError) as error:  # faiss's is a RuntimeError
+            remove(data)
+            raise NotSavedError(folder, error, need) from error
+        except BaseException:  # such as an interruption
+            remove(data)
+            raise
+        _clear(folder, data.name)
+        sync(folder)
 
 
 def read_folder(
@@ -110,67 +126,182 @@ def read_folder(
     """
     path = folder / MANIFEST
     while True:
-        if not path.exists():
-            raise ValueError(f"no index in {folder}: it has no {MANIFEST}")
-        content = path.read_bytes()
-        manifest = _parsed(path, content)
-        data = folder / manifest["data"]
+        content = _manifest_bytes(path)
         try:
-            _compare(data, manifest["files"], verify=verify)
+            manifest = _parsed(path, content)
+            data = folder / manifest["data"]
+            check_files(data, manifest["files"], verify=verify)
             return read(manifest["header"], data)
-        except (ValueError, OSError, RuntimeError):  # RuntimeError: faiss finds no file
-            if path.read_bytes() == content:
-                raise
+        except MemoryError as error:
+            raise ValueError(f"{folder}: the index does not fit into memory") from error
+        except (ValueError, OSError, RuntimeError) as error:
+            if _manifest_bytes(path) == content:
+                if isinstance(error, ValueError):
+                    raise
+                raise DamagedFileError(f"{folder}: cannot be read ({error})") from error
+        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            raise DamagedFileError(f"{path} describes no index ({type(error).__name__}: {error})") from error
+
+
+class StoredArrays:
+    """The arrays of a safetensors file, each checked when it is taken: who has them may index with them.
+
+    Attributes:
+        path: Of the file, for messages.
+        arrays: By name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file; DamagedFileError if it is none."""
+        self.path = path
+        try:
+            self.arrays: Mapping[str, NDArray[Any]] = load_file(path)
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedFileError(f"{path} is damaged: it holds no arrays ({error})") from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def take(
+        self,
+        name: str,
+        dtype: DTypeLike,
+        shape: tuple[int | None, ...],
+        least: float | None = None,
+        most: float | None = None,
+    ) -> NDArray[Any]:
+        """An array.
+
+        Args:
+            name: Its name.
+            dtype: Its type.
+            shape: Its shape, None for any size.
+            least: Smallest value, inclusive; with it, NaN is refused.
+            most: Largest value, inclusive; with it, NaN is refused.
+
+        Raises:
+            DamagedFileError: It is missing, or something is different.
+        """
+        array = self.arrays.get(name)
+        self.expect(array is not None, f"it has no {name}")
+        assert array is not None
+        fits = array.ndim == len(shape) and all(
+            wanted in (None, size) for wanted, size in zip(shape, array.shape, strict=True)
+        )
+        expected = f"{np.dtype(dtype)} {list(shape)}".replace("None", "any")
+        self.expect(
+            fits and array.dtype == np.dtype(dtype),
+            f"{name} is {array.dtype} {list(array.shape)}, expected {expected}",
+        )
+        if array.size:
+            low, high = array.min(), array.max()
+            self.expect(least is None or bool(low >= least), f"{name} has {low}, expected {least} or more")
+            self.expect(most is None or bool(high <= most), f"{name} has {high}, expected {most} or less")
+        return array
+
+    def expect(self, holds: bool, fault: str) -> None:
+        """Raises a DamagedFileError that names the file and the fault if something does not hold."""
+        if not holds:
+            raise DamagedFileError(f"{self.path} is damaged: {fault}")
+
+
+def open_rows(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array in NumPy's format under a memory map that is only read.
+
+    Args:
+        path: Of the file.
+        dtype: Its type.
+        shape: Its shape.
+
+    Raises:
+        DamagedFileError: The file is not that array.
+    """
+    kind = np.dtype(dtype)
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            found = np.lib.format.read_array_header_1_0(file, max_header_size=_LONGEST_HEADER)
+            start, size = file.tell(), path.stat().st_size
+    except (ValueError, OSError, RecursionError, MemoryError, TypeError, KeyError) as error:
+        raise DamagedFileError(f"{path} is damaged: it is no array ({error})") from error
+    if (
+        version != (1, 0)
+        or found != (shape, False, kind)
+        or size != start + kind.itemsize * int(np.prod(shape))
+    ):
+        raise DamagedFileError(
+            f"{path} is damaged: it is {found[2]} {list(found[0])} in {size:,} bytes, expected {kind} "
+            f"{list(shape)}"
+        )
+    if not size - start:
+        return np.empty(shape, kind)
+    return np.memmap(path, kind, "r", start, shape)
+
+
+def _manifest_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError(f"no index in {path.parent}: it has no {MANIFEST}")
+    size = path.stat().st_size
+    if size > _LONGEST_MANIFEST:
+        raise DamagedFileError(f"{path} is damaged: {size:,} bytes; restore the folder from a copy")
+    return path.read_bytes()
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: it is no JSON; restore the folder from a copy") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged: it is no JSON; restore the folder from a copy") from error
+    if not isinstance(manifest, dict):
+        raise DamagedFileError(f"{path} is damaged: it is no JSON object; restore the folder from a copy")
+    schema = manifest.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise ValueError(f"{path} has schema {schema}, this version reads up to {SCHEMA}: update the package")
-    if not isinstance(manifest, dict) or content != _manifest_bytes(manifest):
-        raise ValueError(f"{path} is damaged: its checksum differs; restore the folder from a copy")
-    return manifest
+    if schema == 1:
+        plain = {name: value for name, value in manifest.items() if name != "sha256"}
+        right = content == _first_schema(plain)
+    else:
+        plain = checked_json(path, manifest)
+        right = content == json_bytes(plain)
+    if not right:
+        raise DamagedFileError(f"{path} is damaged: its checksum differs; restore the folder from a copy")
+    files, data = plain.get("files"), plain.get("data")
+    named = isinstance(files, dict) and all(
+        isinstance(facts, dict) and {"bytes", "sha256"} <= set(facts) and _within(name)
+        for name, facts in files.items()
+    )
+    if not (named and isinstance(data, str) and _DATA.fullmatch(data) and isinstance(plain["header"], dict)):
+        raise DamagedFileError(f"{path} describes no index; restore the folder from a copy")
+    return plain
 
 
-def _compare(data: Path, files: dict[str, Any], *, verify: bool) -> None:
-    for name, wanted in files.items():
-        file = data / name
-        size = file.stat().st_size if file.exists() else None
-        if size != wanted["bytes"] or (verify and _sha256(file) != wanted["sha256"]):
-            state = "missing" if size is None else "damaged: its size or checksum differs"
-            raise ValueError(f"{file} is {state}; restore the folder from a copy")
+def _within(name: str) -> bool:
+    """Whether a name is that of a file below the folder."""
+    return not name.startswith("/") and "\0" not in name and ".." not in name.split("/")
 
 
-def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    """The manifest's only spelling, so that any changed byte shows."""
-    rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-    return json.dumps(rest | {"sha256": digest}, sort_keys=True, indent=1).encode()
+def _first_schema(manifest: dict[str, Any]) -> bytes:
+    """A manifest of the first schema in its only spelling."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return json.dumps(manifest | {"sha256": digest}, sort_keys=True, indent=1).encode()
+
+
+def _named_data(folder: Path) -> str | None:
+    """The subfolder that a folder's manifest names; None where it has none that can be read."""
+    try:
+        found = _parsed(folder / MANIFEST, _manifest_bytes(folder / MANIFEST))["data"]
+    except (ValueError, OSError, KeyError):
+        return None
+    return str(found)
+
+
+def _clear(folder: Path, kept: str | None) -> None:
+    """Removes what was replaced, and what writers that were killed left."""
+    for entry in folder.iterdir():
+        if entry.name != kept and entry.name not in (MANIFEST, LOCK):
+            remove(entry)
 
 
 def _ours(name: str) -> bool:
-    return name in (MANIFEST, f"{MANIFEST}.new", ".lock") or name.startswith("data-")
-
-
-@contextmanager
-def _one_writer(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system when the process ends, however it ends
-        yield
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    ours = name in (MANIFEST, f"{MANIFEST}.new", LOCK) or name.startswith(PARTIAL)
+    return ours or bool(_DATA.fullmatch(name))

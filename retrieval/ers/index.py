@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from durable.errors import DamagedFileError
 from retrieval.engines.base import PROBES, REFINES
 from retrieval.ers.backend import Backend, choose_backend
 from retrieval.ers.changing import ChangingIndex
@@ -22,7 +23,7 @@ from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.maintenance import rebuilt
 from retrieval.ers.metadata import Metadata, Where
 from retrieval.ers.restructuring import code_error
-from retrieval.ers.serialization import as_bytes, from_bytes, read_parts, write_parts
+from retrieval.ers.serialization import as_bytes, from_bytes, read_parts, write_parts, written_bytes
 from retrieval.ers.state import IndexState
 from retrieval.ers.tuning import own_sample, sample_of, tune
 from retrieval.ers.vectors import PRECISIONS, Precision
@@ -402,7 +403,7 @@ class ErsIndex(ChangingIndex):
                     **newer,
                 },
             }
-            save_folder(Path(folder), lambda data: write_parts(data, content), header)
+            save_folder(Path(folder), lambda data: write_parts(data, content), header, written_bytes(content))
 
     @classmethod
     def load(cls, folder: str | PathLike[str], *, verify: bool = True, backend: Backend = "auto") -> ErsIndex:
@@ -416,11 +417,17 @@ class ErsIndex(ChangingIndex):
         Raises:
             ValueError: If there is none, a file is damaged or missing (which), or the schema is newer.
         """
+        choose_backend(backend)
 
         def read(header: dict[str, Any], data: Path) -> ErsIndex:
             if header["engine"] != cls.name:
                 raise ValueError(f"{folder} holds an index of engine {header['engine']!r}, not {cls.name!r}")
-            index = cls(**header["settings"], backend=backend)
+            try:
+                index = cls(**header["settings"], backend=backend)
+            except (TypeError, ValueError) as error:
+                raise DamagedFileError(
+                    f"{folder}: its manifest has settings of no index ({error})"
+                ) from error
             content = read_parts(data, index._recipe)
             content.priors = content.statistics.prior(index.success_weight, index.exploration)
             index._content = content

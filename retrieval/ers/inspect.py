@@ -51,20 +51,23 @@ def read_outline(folder: str | PathLike[str]) -> IndexSummary:
         folder: Written by `retrieval.ErsIndex.save`.
 
     Raises:
-        ValueError: If there is no index, a file is missing or of another size, or the schema is newer.
+        ValueError: If there is no index, a file is missing, damaged or of another size, or the schema is
+            newer.
     """
 
     def read(header: dict[str, Any], data: Path) -> IndexSummary:
+        if header["engine"] != "ers":
+            raise ValueError(f"{folder} holds an index of engine {header['engine']!r}, which has no tree")
         tree, statistics, _ = read_tree(data, header["settings"]["half_life"])
-        rows = read_rows(data)
+        rows, columns = read_rows(data, tree)
         return IndexSummary(
             tree,
-            rows["ids"],
-            rows["home"],
+            rows.arrays["ids"],
+            rows.arrays["leaf"],
             statistics.total / statistics.weight,
             [counts / statistics.weight for counts in statistics.visits],
             [counts / statistics.weight for counts in statistics.successes],
-            Columns.from_arrays(rows),
+            columns,
         )
 
     return read_folder(Path(folder), read, verify=False)

@@ -54,21 +54,31 @@ class Leaves:
         """
         if codec not in CODECS:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
-        leaf_count, width = centroids.shape
-        index: Any  # faiss's Python additions are unknown to its type stubs
-        quantizer = faiss.IndexFlatIP(width)
-        quantizer.add(centroids)
-        metric = faiss.METRIC_INNER_PRODUCT
-        if codec == "sq8":
-            kind = faiss.ScalarQuantizer.QT_8bit
-            index = faiss.IndexIVFScalarQuantizer(quantizer, width, leaf_count, kind, metric, True)
-        else:
-            index = faiss.IndexIVFPQ(
-                quantizer, width, leaf_count, width // 2 if width % 2 == 0 else width, 4, metric
-            )
+        index = _untrained(centroids, codec)
+        if codec == "pq":
             index.pq.cp.min_points_per_centroid = 1
-        index.train(_varied(np.ascontiguousarray(sample[:TRAINING_ROWS]), quantizer))
+        index.train(_varied(np.ascontiguousarray(sample[:TRAINING_ROWS]), index.quantizer))
         return cls(index, codec)
+
+    @classmethod
+    def with_book(cls, centroids: Floats, codec: Codec, book: Floats) -> Leaves:
+        """Empty leaves that code as others do.
+
+        Args:
+            centroids: ``[M, D]``, the leaves of the tree.
+            codec: Of the others.
+            book: Their `book`, of the size `book_size` says.
+        """
+        index = _untrained(centroids, codec)
+        faiss.copy_array_to_vector(np.ascontiguousarray(book), _book_of(index, codec))
+        index.is_trained = True
+        return cls(index, codec)
+
+    @property
+    def book(self) -> Floats:
+        """All numbers that the codec has learned, a copy."""
+        numbers: Floats = faiss.vector_to_array(_book_of(self.index, self.codec))
+        return numbers
 
     def fill(self, vectors: Floats, rows: Ints, leaves: Ints) -> None:
         """Adds vectors to leaves that are known. Only before `seal`.
@@ -157,11 +167,33 @@ class Leaves:
         """``[size]`` the rows in a leaf: a view of memory of faiss, valid until the list changes."""
         return self._rows_of(leaf, self.index.invlists.list_size(leaf))
 
-    def renumber(self, rows: Ints) -> None:
-        """Calls row ``rows[i]`` (ascending, every row that has a code among them) ``i`` from now on."""
-        for leaf, size in enumerate(self.sizes()):
-            stored = self._rows_of(leaf, int(size))
-            stored[:] = np.searchsorted(rows, stored)
+    def codes_of(self, leaf: int) -> NDArray[np.uint8]:
+        """The bytes that a leaf's codes take, see `code_bytes`: a view of memory of faiss, as `rows_of`."""
+        lists = self.index.invlists
+        size = int(code_bytes(self.codec, self.index.d, np.array([lists.list_size(leaf)]))[0])
+        if not size:
+            return np.empty(0, np.uint8)
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(lists.get_codes(leaf), size)
+        return codes
+
+    def load(self, sizes: Ints, rows: Ints, codes: NDArray[np.uint8]) -> None:
+        """Fills empty leaves with codes as they are stored, and seals them.
+
+        Args:
+            sizes: ``[M]`` codes in each leaf.
+            rows: ``[n]`` their rows, leaf by leaf.
+            codes: What `codes_of` says of each leaf, one after the other.
+        """
+        self.seal()
+        lists = self.index.invlists
+        at = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        ends = np.concatenate([[0], np.cumsum(code_bytes(self.codec, self.index.d, sizes))]).tolist()
+        for leaf in np.flatnonzero(sizes).tolist():
+            lists.resize(leaf, at[leaf + 1] - at[leaf])
+            self._rows_of(leaf, at[leaf + 1] - at[leaf])[:] = rows[at[leaf] : at[leaf + 1]]
+            self.codes_of(leaf)[:] = codes[ends[leaf] : ends[leaf + 1]]
+        self.index.ntotal = at[-1]
+        self._forget()
 
     def _rows_of(self, leaf: int, size: int) -> Ints:
         """``[size]``: a view of memory of faiss, valid until the list changes."""
@@ -252,6 +284,40 @@ class Leaves:
             parameters,
         )
         return rows
+
+
+def _parts(width: int) -> int:
+    """Parts that product codes cut vectors of ``width`` into: pairs of columns, or columns."""
+    return width // 2 if width % 2 == 0 else width
+
+
+def _untrained(centroids: Floats, codec: Codec) -> Any:
+    """An index of plain codes of faiss over centroids ``[M, D]``, without codes or anything learned."""
+    leaf_count, width = centroids.shape
+    quantizer = faiss.IndexFlatIP(width)
+    quantizer.add(np.ascontiguousarray(centroids))
+    metric = faiss.METRIC_INNER_PRODUCT
+    if codec == "sq8":
+        kind = faiss.ScalarQuantizer.QT_8bit
+        return faiss.IndexIVFScalarQuantizer(quantizer, width, leaf_count, kind, metric, True)
+    return faiss.IndexIVFPQ(quantizer, width, leaf_count, _parts(width), 4, metric)
+
+
+def _book_of(index: Any, codec: Codec) -> Any:
+    return index.sq.trained if codec == "sq8" else index.pq.centroids
+
+
+def book_size(codec: Codec, width: int) -> int:
+    """Numbers that a codec learns: ranges of the columns, or 16 centroids of each part."""
+    return 2 * width if codec == "sq8" else 16 * width
+
+
+def code_bytes(codec: Codec, width: int, sizes: Ints) -> Ints:
+    """Bytes that the codes of leaves of ``sizes`` ``[M]`` take: those of product codes fill blocks."""
+    if codec == "sq8":
+        return sizes * width
+    parts = _parts(width)
+    return -(-sizes // _BLOCK) * _BLOCK * (parts + parts % 2) // 2
 
 
 def _varied(sample: Floats, quantizer: faiss.IndexFlatIP) -> Floats:

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from durable.errors import DamagedFileError
 from retrieval.ers.hierarchy import Ints
+from retrieval.storage import StoredArrays
 from retrieval.validation import NUMBERS
 
 Value = str | int | float
@@ -214,10 +216,32 @@ class Columns:
         return kept | {"columns": np.frombuffer(texts, np.uint8)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Columns:
-        """Reads what `arrays` wrote."""
-        known = json.loads(arrays["columns"].tobytes())
-        return cls({name: arrays[f"column.{name}"] for name in known["names"]}, known["texts"])
+    def from_arrays(cls, arrays: StoredArrays, count: int) -> Columns:
+        """Reads what `arrays` wrote for ``count`` rows.
+
+        Raises:
+            DamagedFileError: If a column is missing, of another kind or length, or has codes without a text.
+        """
+        try:
+            known = json.loads(arrays.take("columns", np.uint8, (None,)).tobytes())
+            names, texts = list(known["names"]), dict(known["texts"])
+            fits = set(texts) <= set(names) and all(
+                isinstance(some, list) and set(map(type, some)) <= {str} and len(set(some)) == len(some)
+                for some in texts.values()
+            )
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DamagedFileError(f"{arrays.path} is damaged: columns are no metadata ({error})") from error
+        arrays.expect(fits, "columns do not describe metadata")
+        values = {}
+        for name in names:
+            if name in texts:
+                last = len(texts[name]) - 1
+                values[name] = arrays.take(f"column.{name}", np.int32, (count,), 0, last)
+            else:
+                kind = getattr(arrays.arrays.get(f"column.{name}"), "dtype", None)
+                number = np.float64 if kind == np.float64 else np.int64
+                values[name] = arrays.take(f"column.{name}", number, (count,))
+        return cls(values, texts)
 
 
 def _python(number: float | np.generic) -> Any:

@@ -39,7 +39,8 @@ def relist(
         rows: ``[n]`` the rows.
         leaves: ``[n]`` the new leaf of each.
     """
-    plain = _empty(old, centroids)
+    made = Leaves.with_book(centroids, old.codec, old.book)
+    plain = made.index
     receives = np.bincount(leaves, minlength=len(centroids)) > 0
     loses = np.bincount(before, minlength=len(old.sizes())) > 0
     sizes = old.sizes()
@@ -53,7 +54,6 @@ def relist(
     for new in np.flatnonzero(changed).tolist():
         stays = ~gone[old.rows_of(int(origin[new]))]
         _copy_codes(old, int(origin[new]), stays, plain.invlists, new)
-    made = Leaves(plain, old.codec)
     if len(rows):
         made.fill(vectors, rows, leaves)
     if old.codec == "pq":
@@ -66,24 +66,6 @@ def relist(
 def _ends(old: Leaves, leaves: Ints) -> list[int]:
     """For each leaf the number behind its last row."""
     return [1 + int(old.rows_of(leaf).max(initial=-1)) for leaf in leaves.tolist()]
-
-
-def _empty(old: Leaves, centroids: Floats) -> Any:
-    """An index without vectors that codes as the old one does."""
-    count, width = centroids.shape
-    quantizer = faiss.IndexFlatIP(width)
-    quantizer.add(np.ascontiguousarray(centroids))
-    metric = faiss.METRIC_INNER_PRODUCT
-    index: Any
-    if old.codec == "sq8":
-        kind = faiss.ScalarQuantizer.QT_8bit
-        index = faiss.IndexIVFScalarQuantizer(quantizer, width, count, kind, metric, True)
-        index.sq = old.index.sq
-    else:
-        index = faiss.IndexIVFPQ(quantizer, width, count, old.index.pq.M, 4, metric)
-        index.pq = old.index.pq
-    index.is_trained = True
-    return index
 
 
 def _copy_codes(old: Leaves, leaf: int, kept: NDArray[np.bool_], lists: Any, new: int) -> None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from retrieval.ers.beam_search import nearest_leaves
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy, cluster, distinct
-from retrieval.ers.inverted_lists import TRAINING_ROWS, Leaves
+from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.lengths import longest
 from retrieval.ers.relisting import relist
 from retrieval.ers.state import IndexState, Routing
+from retrieval.ers.vectors import VectorStore
 
 NEIGHBORS = 24
 """Leaves around a new one whose vectors may move there."""
@@ -87,19 +88,38 @@ def restructure(content: IndexState, parts: Ints, seed: int) -> Routing:
 def retrain(content: IndexState, seed: int) -> Routing:
     """The same tree with codes that are trained on what it holds."""
     living = content.ids.living_rows()
+    codes = freshly_coded(
+        content.tree, content.vectors, living, content.leaf_of_row, content.leaves.codec, seed
+    )
+    wear = dataclasses.replace(content.wear, untrained=0, code_error=np.nan)
+    wear.retrained += 1
+    return Routing(content.tree, content.statistics, codes, content.leaf_of_row, wear, content.reach)
+
+
+def freshly_coded(
+    tree: SemanticHierarchy, vectors: VectorStore, living: Ints, leaf_of_row: Ints, codec: Codec, seed: int
+) -> Leaves:
+    """Leaves whose codes are trained on what they hold.
+
+    Args:
+        tree: Of the leaves.
+        vectors: Of all rows.
+        living: ``[N]`` the rows that are coded.
+        leaf_of_row: ``[n]`` the leaf of each row.
+        codec: Of the codes.
+        seed: Of the sample.
+    """
     rng = np.random.default_rng([seed, len(living)])
     rows = living
     if len(living) > TRAINING_ROWS:
         rows = living[np.sort(rng.choice(len(living), TRAINING_ROWS, replace=False))]
-    sample = rng.permutation(distinct(content.vectors.read(rows)))
-    codes = Leaves.train(content.tree.centroids[-1], sample, content.leaves.codec)
+    sample = rng.permutation(distinct(vectors.read(rows)))
+    codes = Leaves.train(tree.centroids[-1], sample, codec)
     for at in range(0, len(living), _CHUNK):
         some = living[at : at + _CHUNK]
-        codes.fill(content.vectors.read(some), some, content.leaf_of_row[some])
+        codes.fill(vectors.read(some), some, leaf_of_row[some])
     codes.seal()
-    wear = dataclasses.replace(content.wear, untrained=0, code_error=np.nan)
-    wear.retrained += 1
-    return Routing(content.tree, content.statistics, codes, content.leaf_of_row, wear, content.reach)
+    return codes
 
 
 def code_error(content: IndexState, seed: int) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from durable.errors import DamagedFileError
 from retrieval.ers.backend import Chosen
 from retrieval.ers.hierarchy import Floats, Ints
 from retrieval.ers.kernels.refine import refine_all
+from retrieval.validation import LONGEST, SHORTEST, well_formed
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
@@ -39,10 +42,20 @@ class VectorStore:
     Half precision halves what is read at refining and changes a unit vector's scores by about 1e-4.
     """
 
-    def __init__(self, base: NDArray[np.floating]) -> None:
+    def __init__(self, base: NDArray[np.floating], source: Path | None = None) -> None:
+        """Stores vectors.
+
+        Args:
+            base: ``[n, D]``.
+            source: File that the base is of, whose numbers nobody has checked: `read` does.
+
+        Raises:
+            ValueError: If they are of another type.
+        """
         if base.dtype not in PRECISIONS:
             raise ValueError(f"vectors of type {base.dtype}: expected {' or '.join(PRECISIONS)}")
         self.base = base
+        self._source = source
         self._tail = np.empty((0, base.shape[1]), base.dtype)
         self._filled = 0
 
@@ -82,10 +95,12 @@ class VectorStore:
         self._tail[rows[~old] - len(self.base)] = vectors[~old]
 
     def read(self, rows: Ints) -> Floats:
-        """``[n, D]`` float32."""
+        """``[n, D]`` float32; DamagedFileError if a file has numbers there that are no vector's."""
         out = np.empty((len(rows), self.base.shape[1]), np.float32)
         old = rows < len(self.base)
         out[old] = self.base[rows[old]]
+        if self._source is not None and old.any() and not well_formed(out[old], SHORTEST / 2, 2 * LONGEST):
+            raise DamagedFileError(f"{self._source} is damaged: it has vectors that are zero or not finite")
         out[~old] = self._tail[rows[~old] - len(self.base)]
         return out
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.storage import StoredArrays
+
 Ints = NDArray[np.int64]
 _COUNTS = "wear.counts"
+_MOST = 2**53  # beyond, a float64 is no exact count
 
 
 @dataclass
@@ -63,18 +65,25 @@ class Wear:
         return {"wear.made": self.made, "wear.turnover": self.turnover, _COUNTS: counts}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], sizes: Ints) -> Wear:
+    def from_arrays(cls, arrays: StoredArrays, sizes: Ints) -> Wear:
         """Reads what `arrays` wrote; an index without any is taken for one that nothing has changed.
 
         Args:
             arrays: By name, others among them.
             sizes: ``[M]`` of the leaves.
+
+        Raises:
+            DamagedFileError: If one is missing, or a number is out of range.
         """
         wear = cls.none(sizes)
         if _COUNTS in arrays:
-            wear.made, wear.turnover = arrays["wear.made"], arrays["wear.turnover"]
-            for name, value in zip(_numbers(), arrays[_COUNTS].tolist(), strict=True):
-                setattr(wear, name, value if name in ("code_error", "seconds") else int(value))
+            wear.made = arrays.take("wear.made", np.int64, (len(sizes),), 0, _MOST)
+            wear.turnover = arrays.take("wear.turnover", np.int64, (len(sizes),), 0, _MOST)
+            names = _numbers()
+            for name, value in zip(names, arrays.take(_COUNTS, np.float64, (len(names),)), strict=True):
+                unknown = name == "code_error" and bool(np.isnan(value))
+                arrays.expect(unknown or 0 <= value <= _MOST, f"{_COUNTS} has {value} for {name}")
+                setattr(wear, name, float(value) if name in ("code_error", "seconds") else int(value))
         return wear
 
 

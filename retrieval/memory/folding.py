@@ -31,6 +31,7 @@ SLACK = 1.5
 """``H`` by the largest distance of a hubness from the mean when the index is built."""
 MULTIPLE = 4
 """Of the folded width."""
+_MOST_HUBNESS = 1e31  # the longest vectors' product
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ class Folding:
         """The folding for vectors of ``width`` with hubness ``[N]``, at least one."""
         mean = float(hubness.mean(dtype=np.float64))
         return cls(width, mean, SLACK * float(np.abs(hubness - mean).max()))
+
+    def check(self, width: int) -> None:
+        """Refuses numbers that `of` never makes for vectors of ``width``; else a ValueError."""
+        if self.width != width:
+            raise ValueError(f"width={self.width!r}: expected {width}, as the known pairs have")
+        real("mean", self.mean, -_MOST_HUBNESS, _MOST_HUBNESS)
+        real("reach", self.reach, 0, SLACK * 2 * _MOST_HUBNESS)
 
     @property
     def folded_width(self) -> int:

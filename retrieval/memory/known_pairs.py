@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from compiling import cached_njit
-from retrieval.storage import read_folder, save_folder
+from durable.errors import DamagedFileError
+from retrieval.storage import StoredArrays, read_folder, save_folder
 from retrieval.validation import Checked, check_vectors, real
 
 Floats = NDArray[np.float32]
@@ -223,7 +224,8 @@ class KnownPairs:
         Raises:
             ValueError: If the folder holds something else.
         """
-        save_folder(Path(folder), self.write, {"known_pairs": self.header()})
+        need = sum(part.nbytes for part in self._pairs)
+        save_folder(Path(folder), self.write, {"known_pairs": self.header()}, need)
 
     @classmethod
     def load(cls, folder: str | PathLike[str], *, verify: bool = True) -> KnownPairs:
@@ -255,9 +257,13 @@ class KnownPairs:
 
     @classmethod
     def read(cls, header: dict[str, float], data: Path) -> KnownPairs:
-        """The bank that `write` wrote, with the settings of `header`."""
-        pairs = load_file(data / FILE)
-        return cls(pairs["keys"], pairs["values"], **header)
+        """The bank that `write` wrote, with the settings of `header`; DamagedFileError if it is none."""
+        pairs = StoredArrays(data / FILE)
+        keys, values = (pairs.take(name, np.float32, (None, None)) for name in ("keys", "values"))
+        try:
+            return cls(keys, values, **header)
+        except (TypeError, ValueError) as error:
+            raise DamagedFileError(f"{data / FILE} is damaged: it holds no bank ({error})") from error
 
     def _checked(self, vectors: NDArray[np.float32], name: str) -> Floats:
         vectors = check_vectors(vectors, name)

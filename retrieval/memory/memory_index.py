@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from durable.errors import DamagedFileError
 from retrieval.engines import engine_class, search_params_of
 from retrieval.memory.folding import Folding, fold_queries, fold_vectors, strength, unfold_vectors
 from retrieval.memory.known_pairs import KnownPairs
@@ -338,7 +339,7 @@ class MemoryIndex:
                 "folding": asdict(folding),
                 "known_pairs": self.memory.header(),
             }
-            save_folder(Path(folder), write, header)
+            save_folder(Path(folder), write, header, self.resident_bytes())
 
     @classmethod
     def load(cls, folder: str | PathLike[str], *, verify: bool = True, **settings: Any) -> MemoryIndex:
@@ -356,10 +357,23 @@ class MemoryIndex:
         def read(header: dict[str, Any], data: Path) -> MemoryIndex:
             if header.get("engine") != "memory":
                 raise ValueError(f"{folder} holds an index without memory: take the load of its engine")
-            engine = engine_class(header["around"]).load(data / _ENGINE, verify=False, **settings)
-            index = cls(engine, KnownPairs.read(header["known_pairs"], data), **header["strengths"])
-            index._folding = Folding(**header["folding"])
-            index._own = OwnPairs(**load_file(data / _OWN))
+            kind = engine_class(header["around"])
+            if not hasattr(kind, "load"):
+                raise DamagedFileError(f"{folder}: an index around {header['around']}, which cannot be saved")
+            engine = kind.load(data / _ENGINE, verify=False, **settings)
+            memory, folding = KnownPairs.read(header["known_pairs"], data), Folding(**header["folding"])
+            try:
+                index = cls(engine, memory, **header["strengths"])
+                folding.check(memory.width)
+            except (TypeError, ValueError) as error:
+                fault = f"its manifest has settings of no index ({error})"
+                raise DamagedFileError(f"{folder} is damaged: {fault}") from error
+            tree = getattr(engine, "hierarchy", None)
+            if tree is not None and tree.width != folding.folded_width:
+                raise DamagedFileError(
+                    f"{data / _ENGINE} holds vectors of width {tree.width}, expected {folding.folded_width}"
+                )
+            index._folding, index._own = folding, OwnPairs.read(data / _OWN, len(memory))
             return index
 
         return read_folder(Path(folder), read, verify=verify)

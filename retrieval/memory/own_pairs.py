@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.storage import StoredArrays
 from retrieval.validation import check_ids
 
 Ints = NDArray[np.int64]
@@ -22,6 +25,18 @@ class OwnPairs:
         """
         self._ids = np.empty(0, np.int64) if ids is None else ids
         self._places = np.empty(0, np.int64) if places is None else places
+
+    @classmethod
+    def read(cls, path: Path, pairs: int) -> OwnPairs:
+        """The table whose `arrays` were saved in a file, for a bank of so many pairs.
+
+        Raises:
+            DamagedFileError: If it is none, or names a place beyond the bank's end.
+        """
+        stored = StoredArrays(path)
+        ids = stored.take("ids", np.int64, (None,), 0)
+        stored.expect(bool((np.diff(ids) >= 0).all()), "its ids are not in their order")
+        return cls(ids, stored.take("places", np.int64, ids.shape, 0, pairs - 1))
 
     def __len__(self) -> int:
         return len(self._ids)

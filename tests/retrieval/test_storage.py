@@ -179,7 +179,7 @@ def test_reading_while_another_process_saves(tmp_path: Path) -> None:
     assert lengths <= {200, 200 + BATCH}
     for files in tmp_path.glob("data-*"):
         shutil.rmtree(files)
-    with pytest.raises(ValueError, match=r"leaves\.faiss is missing"):
+    with pytest.raises(ValueError, match=r"codes\.npy is missing"):
         ErsIndex.load(tmp_path)
 
 
