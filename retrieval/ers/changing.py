@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,30 @@ from retrieval.ers.vectors import fit_half
 from retrieval.validation import check_ids, check_vectors
 
 _SLICE = 1024  # vectors changed before searches get their turn
+_SPARE, _SPARE_PER_ROW = 2**22, 64  # bytes kept to take back a change that finds no more
+
+
+class _Before(NamedTuple):
+    """What a part of a change replaced.
+
+    Attributes:
+        new: ``[n]`` ids that were not in the index.
+        ids: ``[m]`` those that were.
+        vectors: ``[m, D]`` of these; None where they stay.
+        metadata: Of these.
+    """
+
+    new: Ints
+    ids: Ints
+    vectors: NDArray[np.float32] | None
+    metadata: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, content: IndexState, ids: Ints, vectors: bool) -> _Before:
+        rows = content.ids.rows(ids)
+        known = rows[rows >= 0]
+        old = content.vectors.read(known) if vectors else None
+        return cls(ids[rows < 0], ids[rows >= 0], old, content.columns.read(known))
 
 
 class ChangingIndex:
@@ -131,12 +156,38 @@ class ChangingIndex:
             vectors = self._checked(vectors, "vectors", content)
             if self._recipe.precision == "float16":
                 fit_half(vectors, "vectors")
-        for at in range(0, len(ids), _SLICE):
-            part = slice(at, at + _SLICE)
-            some = None if vectors is None else vectors[part]
-            with self._lock.writing():
-                content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
+        done: list[_Before] = []
+        spare: list[NDArray[np.uint8]] = []
+        try:
+            if vectors is not None:
+                content.reserve(ids, _SLICE)
+            spare.append(np.empty(_SPARE + _SPARE_PER_ROW * (len(content.ids) + len(ids)), np.uint8))
+            for at in range(0, len(ids), _SLICE):
+                part = slice(at, at + _SLICE)
+                some = None if vectors is None else vectors[part]
+                more = at + _SLICE < len(ids)  # which may fail
+                before = _Before.of(content, ids[part], vectors is not None) if more else None
+                with self._lock.writing():
+                    content.put(some, ids[part], {name: values[part] for name, values in checked.items()})
+                    if before is not None:
+                        done.append(before)
+        except BaseException as error:
+            spare.clear()  # taking back needs memory too
+            self._undo(content, done)
+            if isinstance(error, MemoryError):
+                raise MemoryError(
+                    f"{len(ids):,} changes do not fit into memory; the index is as it was; make fewer at once"
+                ) from error
+            raise
         self._keep_up(content)
+
+    def _undo(self, content: IndexState, done: list[_Before]) -> None:
+        """Takes back the parts of a change that are in."""
+        for before in done[::-1]:
+            with self._lock.writing():
+                content.drop(before.new)
+                if len(before.ids):
+                    content.put(before.vectors, before.ids, before.metadata)
 
     def _checked(self, vectors: NDArray[np.float32], name: str, content: IndexState) -> NDArray[np.float32]:
         """Vectors or queries as `check_vectors` returns them, of unit length where the metric asks for it."""
@@ -146,7 +197,15 @@ class ChangingIndex:
     def _keep_up(self, content: IndexState) -> None:
         """Maintains the index if enough has changed."""
         if self._maintain and is_due(content):
-            maintain(content, self._recipe, self._exchange)
+            try:
+                maintain(content, self._recipe, self._exchange)
+            except MemoryError:
+                warnings.warn(
+                    "the change is in, but the maintenance that it owes does not fit into memory: it waits "
+                    "for the next change or for rebuild()",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
 
     def _exchange(self, routing: Routing) -> None:
         """Puts a routing in the place of the content's; searches wait for no more than this."""

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+
+
+class Change(NamedTuple):
+    """A change of an `IdMap` that is prepared: its arrays then, and what is to be written into them."""
+
+    of_row: Ints
+    alive: NDArray[np.bool_]
+    by_id: Ints
+    rows_by_id: Ints
+    ids: Ints
+    rows: Ints
+    dead: Ints
 
 
 class IdMap:
@@ -52,20 +66,30 @@ class IdMap:
         end = len(self.alive)
         return np.concatenate([dead, np.arange(end, end + count - len(dead))])
 
-    def add(self, ids: Ints, rows: Ints) -> None:
-        """Enters ids (distinct, not in the index) at rows that `vacant` named."""
-        longer = int(rows.max(initial=-1)) + 1 - len(self.alive)
-        if longer > 0:
-            self.of_row = np.concatenate([self.of_row, np.empty(longer, np.int64)])
-            self.alive = np.concatenate([self.alive, np.zeros(longer, bool)])
-        self.of_row[rows], self.alive[rows] = ids, True
-        order = np.argsort(ids)
-        places = np.searchsorted(self._ids, ids[order])
-        self._ids = np.insert(self._ids, places, ids[order])
-        self._rows = np.insert(self._rows, places, rows[order])
+    def plan(self, ids: Ints, rows: Ints, gone: Ints) -> Change:
+        """Prepares a change; nothing of the map is another before `commit`.
 
-    def remove(self, ids: Ints) -> None:
-        """Takes out ids, all of them in the index; their rows are dead from now on."""
-        places = np.searchsorted(self._ids, ids)
-        self.alive[self._rows[places]] = False
-        self._ids, self._rows = np.delete(self._ids, places), np.delete(self._rows, places)
+        Args:
+            ids: ``[n]`` to be entered, distinct, not in the map unless they are in ``gone``.
+            rows: ``[n]`` for them, that `vacant` named.
+            gone: ``[m]`` to be taken out, all of them in the map.
+        """
+        of_row, alive = self.of_row, self.alive
+        longer = int(rows.max(initial=-1)) + 1 - len(alive)
+        if longer > 0:
+            of_row = np.concatenate([of_row, np.empty(longer, np.int64)])
+            alive = np.concatenate([alive, np.zeros(longer, bool)])
+        places = np.searchsorted(self._ids, gone)
+        dead = self._rows[places]
+        by_id = np.delete(self._ids, places), np.delete(self._rows, places)
+        if len(ids):
+            order = np.argsort(ids)
+            places = np.searchsorted(by_id[0], ids[order])
+            by_id = np.insert(by_id[0], places, ids[order]), np.insert(by_id[1], places, rows[order])
+        return Change(of_row, alive, *by_id, ids, rows, dead)
+
+    def commit(self, change: Change) -> None:
+        """Makes the change that `plan` prepared, which was the last; rows of ids that went are dead."""
+        self.of_row, self.alive, self._ids, self._rows, ids, rows, dead = change
+        self.alive[dead] = False
+        self.of_row[rows], self.alive[rows] = ids, True

@@ -127,8 +127,10 @@ class Leaves:
             ``[n]``: the leaf that each went to, read back, so that it is that one even where two are as near.
         """
         before = self.sizes()
-        self.index.add_with_ids(vectors, rows)
-        self._forget()
+        try:
+            self.index.add_with_ids(vectors, rows)
+        finally:
+            self._forget()
         leaves = np.empty(len(rows), np.int64)
         after = self.sizes()
         for leaf in np.flatnonzero(after > before):
@@ -137,6 +139,8 @@ class Leaves:
 
     def discard(self, rows: Ints) -> int:
         """Takes the codes of rows out and returns how many there were."""
+        if not len(rows):
+            return 0
         library: Any = faiss
         named = np.zeros(int(rows.max(initial=-1)) + 1, bool)
         named[rows] = True
@@ -144,6 +148,7 @@ class Leaves:
         before = self.sizes()
         removed = int(self.index.remove_ids(library.IDSelectorBitmap(bits)))
         self._forget()
+        self.index.ntotal = int(self.sizes().sum())  # an addition that an error ended was not counted
         if self.codec == "pq":
             self._blank(np.flatnonzero(self.sizes() < before))
         return removed

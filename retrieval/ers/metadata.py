@@ -141,12 +141,24 @@ class Columns:
     def write(self, rows: Ints, checked: dict[str, NDArray[Any]]) -> None:
         """Puts values that `check` returned into rows; rows past the end lengthen every column."""
         length = int(rows.max(initial=-1)) + 1
+        new = {
+            name: self._encode(name, values) if values.dtype.kind == "O" else values
+            for name, values in checked.items()
+        }
+        kept = {
+            name: np.concatenate([values, np.zeros(max(0, length - len(values)), values.dtype)])
+            if length > len(values)
+            else values
+            for name, values in self.values.items()
+        }
+        self.values.update(kept)
+        for name, values in new.items():
+            self.values[name][rows] = values
+
+    def cut(self, length: int) -> None:
+        """Takes away what stands behind the first ``length`` rows."""
         for name, kept in self.values.items():
-            if length > len(kept):
-                kept = self.values[name] = np.concatenate([kept, np.zeros(length - len(kept), kept.dtype)])
-            if name in checked:
-                values = checked[name]
-                kept[rows] = self._encode(name, values) if values.dtype.kind == "O" else values
+            self.values[name] = kept[:length]
 
     def read(self, rows: Ints) -> dict[str, NDArray[Any]]:
         """The values of some rows ``[n]``: per column ``[n]`` numbers, or texts as objects."""

@@ -131,7 +131,8 @@ def read_rows(folder: Path, tree: SemanticHierarchy) -> tuple[StoredArrays, Colu
     ids = arrays.take("ids", np.int64, (None,), 0, LARGEST_ID)
     arrays.expect(bool((np.diff(np.sort(ids)) > 0).all()), "an id stands there twice")
     if "leaf" not in arrays:  # the first schema's word
-        arrays.arrays = {**arrays.arrays, "leaf": arrays.take("home", np.int64, (len(ids),))}
+        leaf = arrays.take("home", np.int64, (len(ids),))
+        arrays = StoredArrays(arrays.path, {**arrays.arrays, "leaf": leaf})
     arrays.take("leaf", np.int64, (len(ids),), 0, tree.leaf_count - 1)
     return arrays, Columns.from_arrays(arrays, len(ids))
 

@@ -102,6 +102,9 @@ class IndexState:
     def put(self, vectors: Floats | None, ids: Ints, metadata: dict[str, NDArray]) -> None:
         """Adds vectors, replacing those whose ids are there; what metadata does not name stays.
 
+        Everything that takes memory comes before anything that is seen: what an error ends leaves the content
+        as it was.
+
         Args:
             vectors: ``[n, D]`` checked; None where only metadata change.
             ids: ``[n]`` checked.
@@ -112,40 +115,55 @@ class IndexState:
         if vectors is None:
             self.columns.write(before, metadata)
             return
-        self.wear.change(len(ids))
         known = before >= 0
         rows = self.ids.vacant(len(ids), self.vectors.first_writable)
+        change = self.ids.plan(ids, rows, ids[known])
+        leaf_of_row = self.leaf_of_row
+        if len(change.alive) > len(leaf_of_row):
+            longer = np.zeros(len(change.alive) - len(leaf_of_row), np.int64)
+            leaf_of_row = np.concatenate([leaf_of_row, longer])
         self.vectors.write(rows, vectors)
-        self.columns.copy(before[known], rows[known])
-        self.columns.write(rows, metadata)
-        self._remove(ids[known], before[known])
-        self.ids.add(ids, rows)
-        if len(self.ids.alive) > len(self.leaf_of_row):
-            longer = np.zeros(len(self.ids.alive) - len(self.leaf_of_row), np.int64)
-            self.leaf_of_row = np.concatenate([self.leaf_of_row, longer])
-        self.leaf_of_row[rows] = self.leaves.append(vectors, rows)
-        self.wear.count(self.leaf_of_row[rows])
-        reach = np.maximum(self.reach, longest(vectors, self.leaf_of_row[rows], len(self.reach)))
-        if (reach > self.reach).any():
-            self.reach = reach
-            self._by_reach = by_reach(self.tree, reach) if differ(reach) else None
+        try:
+            self.columns.copy(before[known], rows[known])
+            self.columns.write(rows, metadata)
+            leaves = self.leaves.append(vectors, rows)
+            reach, ranked = np.maximum(self.reach, longest(vectors, leaves, len(self.reach))), self._by_reach
+            if (reach > self.reach).any():
+                ranked = by_reach(self.tree, reach) if differ(reach) else None
+            self.leaves.discard(before[known])
+        except BaseException:
+            self.leaves.discard(rows)
+            self.columns.cut(len(self.ids.alive))
+            raise
+        self.ids.commit(change)
+        self.leaf_of_row, self.reach, self._by_reach = leaf_of_row, reach, ranked
+        self.wear.change(len(ids))
+        self.wear.count(leaf_of_row[before[known]])
+        leaf_of_row[rows] = leaves
+        self.wear.count(leaves)
+
+    def reserve(self, ids: Ints, together: int) -> None:
+        """Makes room for vectors that `put` will bring under ids ``[n]``, at most ``together`` at a time."""
+        new = int((self.ids.rows(ids) < 0).sum())
+        rows = self.ids.vacant(new + min(len(ids), together), self.vectors.first_writable)
+        self.vectors.reserve(int(rows.max(initial=-1)) + 1)
 
     def drop(self, ids: Ints) -> None:
         """Takes out ids that are all there."""
+        if not len(ids):
+            return
         self._forget_rows()
+        rows = self.ids.rows(ids)
+        change = self.ids.plan(ids[:0], rows[:0], ids)
+        self.leaves.discard(rows)
+        self.ids.commit(change)
         self.wear.change(len(ids))
-        self._remove(ids, self.ids.rows(ids))
+        self.wear.count(self.leaf_of_row[rows])
 
     def _forget_rows(self) -> None:
         self._selections.clear()
         if self._fast is not None:
             self._fast.forget_rows()
-
-    def _remove(self, ids: Ints, rows: Ints) -> None:
-        if len(ids):
-            self.ids.remove(ids)
-            self.leaves.discard(rows)
-            self.wear.count(self.leaf_of_row[rows])
 
     def everything(self) -> Ints:
         """The living rows, ascending."""

@@ -84,15 +84,25 @@ class VectorStore:
     def write(self, rows: Ints, vectors: Floats) -> None:
         """Puts vectors into rows, of which those past the end follow on (amortised: the tail doubles)."""
         needed = int(rows.max(initial=-1)) + 1 - len(self.base)
-        if needed > len(self._tail):
-            grown = np.empty((max(needed, 2 * len(self._tail)), self.base.shape[1]), self.base.dtype)
-            grown[: self._filled] = self._tail[: self._filled]
-            self._tail = grown
+        self.reserve(len(self.base) + needed)
         self._filled = max(self._filled, needed)
         old = rows < len(self.base)
         if old.any():
             self.base[rows[old]] = vectors[old]
         self._tail[rows[~old] - len(self.base)] = vectors[~old]
+
+    def reserve(self, length: int) -> None:
+        """Takes the memory for so many rows in all; amortised, for twice as many as before if these fit."""
+        needed = length - len(self.base)
+        if needed <= len(self._tail):
+            return
+        width, dtype = self.base.shape[1], self.base.dtype
+        try:
+            grown = np.empty((max(needed, 2 * len(self._tail)), width), dtype)
+        except MemoryError:
+            grown = np.empty((needed, width), dtype)
+        grown[: self._filled] = self._tail[: self._filled]
+        self._tail = grown
 
     def read(self, rows: Ints) -> Floats:
         """``[n, D]`` float32; DamagedFileError if a file has numbers there that are no vector's."""

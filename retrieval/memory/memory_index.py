@@ -137,11 +137,10 @@ class MemoryIndex:
         vectors, ids = check_content(vectors, ids)
         check_places(leave_out, ids)
         with self._one_change:
-            hubness = self.memory.hubness(vectors, leave_out)
+            hubness, own = self.memory.hubness(vectors, leave_out), OwnPairs().replaced(ids, leave_out)
             folding = Folding.of(vectors.shape[1], hubness)
             self.engine.build(fold_vectors(vectors, hubness, folding), ids, **_given(metadata))
-            self._folding, self._own = folding, OwnPairs()
-            self._own.replace(ids, leave_out)
+            self._folding, self._own = folding, own
 
     def search(
         self,
@@ -221,8 +220,9 @@ class MemoryIndex:
         """Takes vectors out; the pairs that mean them stay known."""
         with self._one_change:
             self._built("remove")
+            left = self._own.replaced(ids, None)
             self._of_engine("remove")(ids)
-            self._own.replace(ids, None)
+            self._own = left
 
     def learn(self) -> None:
         """From now on feedback changes the engine's own statistics too, see `retrieval.ErsIndex.learn`."""
@@ -396,9 +396,9 @@ class MemoryIndex:
                 return
             vectors = check_vectors(vectors, "vectors", folding.width)
             own = self._own.of(ids) if leave_out is None else leave_out
+            after = self._own if leave_out is None else self._own.replaced(ids, leave_out)
             change(fold_vectors(vectors, self.memory.hubness(vectors, own), folding), ids, **_given(metadata))
-            if leave_out is not None:
-                self._own.replace(ids, leave_out)
+            self._own = after
 
     def _fold_queries(
         self,

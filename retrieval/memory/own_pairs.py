@@ -60,8 +60,8 @@ class OwnPairs:
         there = at < end[:, None]
         return np.where(there, self._places[np.where(there, at, 0)], -1)
 
-    def replace(self, ids: NDArray[np.integer], places: NDArray[np.integer] | None) -> None:
-        """Gives ids ``[n]`` the pairs at places ``[n, P]`` (-1 for none) instead of those that they had."""
+    def replaced(self, ids: NDArray[np.integer], places: NDArray[np.integer] | None) -> OwnPairs:
+        """A table in which ids ``[n]`` have the pairs at places ``[n, P]``, -1 for none."""
         kept = ~np.isin(self._ids, ids)
         own_ids, own_places = self._ids[kept], self._places[kept]
         if places is not None:
@@ -69,7 +69,7 @@ class OwnPairs:
             own_ids = np.concatenate([own_ids, np.asarray(ids, np.int64)[row]])
             own_places = np.concatenate([own_places, np.asarray(places, np.int64)[row, column]])
         order = np.argsort(own_ids, kind="stable")
-        self._ids, self._places = own_ids[order], own_places[order]
+        return OwnPairs(own_ids[order], own_places[order])
 
     def append(self, id: int, place: int) -> None:
         """Gives an id one more pair."""

@@ -1,17 +1,28 @@
+import errno
+import fcntl
+import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from durable.checksums import file_facts, json_bytes
+from durable.errors import DamagedFileError, LockError
 from retrieval import ErsIndex
+from retrieval.ers.inspect import read_outline
 from retrieval.ers.inverted_lists import CODECS, Codec
+from retrieval.storage import NotSavedError
 
 
 def unit(seed: int, rows: int, width: int = 16) -> np.ndarray:
@@ -92,6 +103,188 @@ def test_a_place_where_no_folder_can_be_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no index in .*file"):
         ErsIndex.load(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def data_folders(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir() if entry.name.startswith("data-")]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A limit of the process, which takes part of a file and then refuses as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("most", [100, 20_000, 39_000])
+def test_a_full_disk_is_one_line_and_leaves_the_old_index(tmp_path: Path, most: int) -> None:
+    index = saved(tmp_path)
+    before = index.search(unit(1, 20), 5)
+    entries = sorted(path.name for path in tmp_path.iterdir())
+    index.add(unit(5, 50), 10_000 + np.arange(50))
+    told = (
+        r": cannot save the index \(the (?:file|disk) .*, 0\.1 MB are needed, [\d,.]+ MB are free\); "
+        "the index that it held is as it was$"
+    )
+    with files_of_at_most(most), pytest.raises(NotSavedError, match=told) as failure:
+        index.save(tmp_path)
+    assert "\n" not in str(failure.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == entries
+    np.testing.assert_array_equal(ErsIndex.load(tmp_path).search(unit(1, 20), 5), before)
+    with files_of_at_most(most), pytest.raises(NotSavedError, match="nothing is left there"):
+        index.save(tmp_path / "new")
+    assert not data_folders(tmp_path / "new")
+
+
+def test_an_interruption_and_a_killed_writer_leave_nothing_that_takes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = saved(tmp_path)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("retrieval.storage.sync_tree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            index.save(tmp_path)
+    assert len(data_folders(tmp_path)) == 1
+    (tmp_path / "data-0123456789abcdef").mkdir()
+    (tmp_path / "data-0123456789abcdef" / "vectors.npy").write_bytes(bytes(1000))
+    with files_of_at_most(100), pytest.raises(NotSavedError):
+        index.save(tmp_path)
+    assert data_folders(tmp_path) == [json.loads((tmp_path / "manifest.json").read_text())["data"]]
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    index = saved(tmp_path / "index")
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(LockError, match=r"knows no locks \(.*\); save the index on another file system"):
+        index.save(tmp_path / "index")
+    assert len(ErsIndex.load(tmp_path / "index")) == 600
+
+
+def sealed(folder: Path, **changed: object) -> None:
+    """Changes the manifest, with a checksum that is right."""
+    manifest = json.loads((folder / "manifest.json").read_text()) | changed
+    (folder / "manifest.json").write_bytes(json_bytes(manifest))
+
+
+def test_a_manifest_leads_to_no_other_place(tmp_path: Path) -> None:
+    saved(tmp_path / "index")
+    saved(tmp_path / "other")
+    (name,) = data_folders(tmp_path / "other")
+    for place in (f"../other/{name}", str(tmp_path / "other" / name), ".", None):
+        sealed(tmp_path / "index", data=place)
+        with pytest.raises(DamagedFileError, match=r"manifest\.json describes no index"):
+            ErsIndex.load(tmp_path / "index")
+
+
+def test_nested_brackets_and_a_pipe_for_a_manifest_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path)
+    (tmp_path / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(DamagedFileError, match="it is no JSON"):
+        ErsIndex.load(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(ValueError, match="no index in"):
+        ErsIndex.load(tmp_path)
+
+
+def changed_array(folder: Path, file: str, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Changes an array of a saved index; all checksums are right."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    data = folder / manifest["data"]
+    arrays = dict(load_file(data / file))
+    arrays[name] = np.ascontiguousarray(change(arrays[name].copy()))
+    save_file(arrays, data / file)
+    sealed(folder, files=file_facts(data, manifest["files"]))
+
+
+def put(place: int, value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(array: np.ndarray) -> np.ndarray:
+        array.reshape(-1)[place] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(
+    ("file", "name", "change", "told"),
+    [
+        ("tree", "first_child.1", put(1, 2**40), "first_child.1 has 1099511627776"),
+        ("tree", "first_child.1", put(1, 0), "own children"),
+        ("tree", "first_child.0", lambda x: x[:1], r"first_child.0 is int64 \[1\], expected int64 \[2\]"),
+        ("tree", "centroids.1", put(5, np.nan), "centroids.1 has nan"),
+        ("tree", "centroids.1", lambda x: x[:, :-1], "centroids.1 is float32"),
+        ("tree", "centroids.0", lambda x: 3 * x / 2, "no unit vectors"),
+        ("tree", "visits.0", put(0, 1e300), "visits.0 has 1e"),
+        ("tree", "clock", put(1, 0), "clock has the weight 0"),
+        ("tree", "wear.made", put(0, -1), "wear.made has -1"),
+        ("tree", "wear.counts", put(0, np.inf), "wear.counts has inf for changed"),
+        ("tree", "book", put(3, np.inf), "book has inf"),
+        ("tree", "book", lambda x: x[1:], "book is float32"),
+        ("tree", "reach", put(0, np.nan), "reach has nan"),
+        ("rows", "ids", put(1, 0), "an id stands there twice"),
+        ("rows", "ids", put(1, -5), "ids has -5"),
+        ("rows", "ids", lambda x: x.astype(np.float64), "ids is float64"),
+        ("rows", "leaf", put(7, 10**6), "leaf has 1000000"),
+        ("rows", "leaf", lambda x: x[::-1], "listed has not each row once, in its leaf"),
+        ("rows", "listed", put(0, 600), "listed has 600"),
+        ("rows", "listed", lambda x: np.zeros_like(x), "listed has not each row once"),
+        ("rows", "columns", lambda x: x[:-1], "columns are no metadata"),
+    ],
+)
+def test_a_number_that_leads_out_of_an_array_is_refused_by_file_and_name(
+    tmp_path: Path, file: str, name: str, change: Callable[[np.ndarray], np.ndarray], told: str, verify: bool
+) -> None:
+    saved(tmp_path)
+    changed_array(tmp_path, f"{file}.safetensors", name, change)
+    with pytest.raises(DamagedFileError, match=rf"{file}\.safetensors is damaged: .*{told}"):
+        ErsIndex.load(tmp_path, verify=verify)
+
+
+def test_a_metadata_code_without_a_text_is_refused(tmp_path: Path) -> None:
+    index = ErsIndex()
+    index.build(unit(0, 50), np.arange(50), {"name": ["a", "b"] * 25})
+    index.save(tmp_path)
+    changed_array(tmp_path, "rows.safetensors", "column.name", put(3, 2))
+    for read in (ErsIndex.load, read_outline):
+        with pytest.raises(DamagedFileError, match=r"column\.name has 2, expected 1 or less"):
+            read(tmp_path)
+
+
+def test_an_index_of_the_first_schema_is_opened_with_codes_made_anew(tmp_path: Path) -> None:
+    """It has faiss's own file of the leaves, which is not read."""
+    index = saved(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    data = tmp_path / manifest["data"]
+    arrays = load_file(data / "tree.safetensors")
+    del arrays["book"]
+    save_file(arrays, data / "tree.safetensors")
+    rows = load_file(data / "rows.safetensors")
+    rows["home"], rows["rows"] = rows.pop("leaf"), rows.pop("listed")
+    save_file(rows, data / "rows.safetensors")
+    (data / "codes.npy").rename(data / "leaves.faiss")
+    names = ["leaves.faiss", "rows.safetensors", "tree.safetensors", "vectors.npy"]
+    old = {"data": data.name, "files": file_facts(data, names), "header": manifest["header"], "schema": 1}
+    digest = hashlib.sha256(json.dumps(old, sort_keys=True).encode()).hexdigest()
+    (tmp_path / "manifest.json").write_text(json.dumps(old | {"sha256": digest}, sort_keys=True, indent=1))
+    assert read_outline(tmp_path).feedbacks == pytest.approx(20, rel=1e-3)
+    with pytest.warns(UserWarning, match="of an older release: its codes are made anew"):
+        again = ErsIndex.load(tmp_path)
+    mine, theirs = (some.search(unit(1, 100), 5)[0] for some in (index, again))
+    assert (mine == theirs).mean() > 0.95
+    again.save(tmp_path)
+    np.testing.assert_array_equal(ErsIndex.load(tmp_path).search(unit(1, 100), 5)[0], theirs)
 
 
 BATCH = 10

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from retrieval import Between, ErsIndex
 from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.ers.metadata import Columns
+from retrieval.storage import StoredArrays
 
 ROWS = 6000
 
@@ -250,7 +252,8 @@ def test_columns_survive_the_way_through_arrays(first: list[str], second: list[s
     rows = np.arange(len(first), len(first) + len(second))
     new = {"t": second, "n": range(len(second))}
     columns.write(rows, columns.check(new, len(second), partial=False))
-    again = Columns.from_arrays(columns.arrays(np.arange(len(first) + len(second))))
+    count = len(first) + len(second)
+    again = Columns.from_arrays(StoredArrays(Path("rows"), columns.arrays(np.arange(count))), count)
     for one in (columns, again):
         for text in set(first + second):
             assert one.matching({"t": text}).tolist() == [text == each for each in first + second]
