@@ -54,25 +54,31 @@ class Leaves:
         """
         if codec not in CODECS:
             raise ValueError(f"codec={codec!r}: expected one of {', '.join(CODECS)}")
-        index = _untrained(centroids, codec)
+        index = _untrained(centroids, codec, part_counts(centroids.shape[1])[0])
         if codec == "pq":
             index.pq.cp.min_points_per_centroid = 1
         index.train(_varied(np.ascontiguousarray(sample[:TRAINING_ROWS]), index.quantizer))
         return cls(index, codec)
 
     @classmethod
-    def with_book(cls, centroids: Floats, codec: Codec, book: Floats) -> Leaves:
+    def with_book(cls, centroids: Floats, codec: Codec, parts: int, book: Floats) -> Leaves:
         """Empty leaves that code as others do.
 
         Args:
             centroids: ``[M, D]``, the leaves of the tree.
             codec: Of the others.
-            book: Their `book`, of the size `book_size` says.
+            parts: Of the others.
+            book: Of the others, of the size `book_size` says.
         """
-        index = _untrained(centroids, codec)
+        index = _untrained(centroids, codec, parts)
         faiss.copy_array_to_vector(np.ascontiguousarray(book), _book_of(index, codec))
         index.is_trained = True
         return cls(index, codec)
+
+    @property
+    def parts(self) -> int:
+        """Numbers that a code has."""
+        return int(self.index.pq.M if self.codec == "pq" else self.index.d)
 
     @property
     def book(self) -> Floats:
@@ -175,7 +181,7 @@ class Leaves:
     def codes_of(self, leaf: int) -> NDArray[np.uint8]:
         """The bytes that a leaf's codes take, see `code_bytes`: a view of memory of faiss, as `rows_of`."""
         lists = self.index.invlists
-        size = int(code_bytes(self.codec, self.index.d, np.array([lists.list_size(leaf)]))[0])
+        size = int(code_bytes(self.codec, self.parts, np.array([lists.list_size(leaf)]))[0])
         if not size:
             return np.empty(0, np.uint8)
         codes: NDArray[np.uint8] = faiss.rev_swig_ptr(lists.get_codes(leaf), size)
@@ -192,7 +198,7 @@ class Leaves:
         self.seal()
         lists = self.index.invlists
         at = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        ends = np.concatenate([[0], np.cumsum(code_bytes(self.codec, self.index.d, sizes))]).tolist()
+        ends = np.concatenate([[0], np.cumsum(code_bytes(self.codec, self.parts, sizes))]).tolist()
         for leaf in np.flatnonzero(sizes).tolist():
             lists.resize(leaf, at[leaf + 1] - at[leaf])
             self._rows_of(leaf, at[leaf + 1] - at[leaf])[:] = rows[at[leaf] : at[leaf + 1]]
@@ -291,12 +297,12 @@ class Leaves:
         return rows
 
 
-def _parts(width: int) -> int:
-    """Parts that product codes cut vectors of ``width`` into: pairs of columns, or columns."""
-    return width // 2 if width % 2 == 0 else width
+def part_counts(width: int) -> tuple[int, ...]:
+    """Numbers of parts that product codes may cut vectors of ``width`` into, the usual one first."""
+    return (width // 2 if width % 2 == 0 else width,)
 
 
-def _untrained(centroids: Floats, codec: Codec) -> Any:
+def _untrained(centroids: Floats, codec: Codec, parts: int) -> Any:
     """An index of plain codes of faiss over centroids ``[M, D]``, without codes or anything learned."""
     leaf_count, width = centroids.shape
     quantizer = faiss.IndexFlatIP(width)
@@ -305,7 +311,7 @@ def _untrained(centroids: Floats, codec: Codec) -> Any:
     if codec == "sq8":
         kind = faiss.ScalarQuantizer.QT_8bit
         return faiss.IndexIVFScalarQuantizer(quantizer, width, leaf_count, kind, metric, True)
-    return faiss.IndexIVFPQ(quantizer, width, leaf_count, _parts(width), 4, metric)
+    return faiss.IndexIVFPQ(quantizer, width, leaf_count, parts, 4, metric)
 
 
 def _book_of(index: Any, codec: Codec) -> Any:
@@ -317,11 +323,13 @@ def book_size(codec: Codec, width: int) -> int:
     return 2 * width if codec == "sq8" else 16 * width
 
 
-def code_bytes(codec: Codec, width: int, sizes: Ints) -> Ints:
-    """Bytes that the codes of leaves of ``sizes`` ``[M]`` take: those of product codes fill blocks."""
+def code_bytes(codec: Codec, parts: int, sizes: Ints) -> Ints:
+    """Bytes that the codes of leaves of ``sizes`` ``[M]`` take, see `Leaves.codes_of`.
+
+    Those of product codes fill blocks, of an even number of parts.
+    """
     if codec == "sq8":
-        return sizes * width
-    parts = _parts(width)
+        return sizes * parts
     return -(-sizes // _BLOCK) * _BLOCK * (parts + parts % 2) // 2
 
 

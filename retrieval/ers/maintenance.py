@@ -36,7 +36,7 @@ FEWEST, MOST_PENDING = 32, 8192
 """Changed vectors after which an index is looked at, however small or large it is."""
 MOVES = 10
 EXCHANGED = 0.3
-TOLERANCE = 0.05
+TOLERANCE, EXCESS = 0.05, 0.05
 WORSE = 1.15
 RETRAIN_SHARE = 0.1
 REBUILD_SHARE = 0.4
@@ -182,11 +182,10 @@ def owed_parts(content: IndexState, recipe: Recipe) -> Ints:
     parts[grown] = np.clip(np.rint(sizes[grown] / mean), 2, MANY_PARTS)
     parts[(sizes == 0) | ((sizes < mean / 4) & (sizes <= wear.made / 4))] = 0
     lacking = wanted - int(np.where(parts < 0, 1, parts).sum())
-    room = max(1, math.floor(TOLERANCE * wanted))
-    if lacking > room:
+    if lacking > max(1, math.floor(TOLERANCE * wanted)):
         able = np.flatnonzero((np.abs(parts) == 1) & (sizes >= 1.25 * wear.made) & (sizes > mean))
         parts[able[np.argsort(-sizes[able], kind="stable")][:lacking]] = 2
-    elif -lacking > room:
+    elif -lacking > max(1, math.floor(EXCESS * wanted)):
         able = np.flatnonzero((np.abs(parts) == 1) & (sizes <= 0.8 * wear.made) & (sizes < mean))
         parts[able[np.argsort(sizes[able], kind="stable")][:-lacking]] = 0
     return parts

@@ -39,7 +39,7 @@ def relist(
         rows: ``[n]`` the rows.
         leaves: ``[n]`` the new leaf of each.
     """
-    made = Leaves.with_book(centroids, old.codec, old.book)
+    made = Leaves.with_book(centroids, old.codec, old.parts, old.book)
     plain = made.index
     receives = np.bincount(leaves, minlength=len(centroids)) > 0
     loses = np.bincount(before, minlength=len(old.sizes())) > 0

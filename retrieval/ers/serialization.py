@@ -22,7 +22,7 @@ from retrieval.ers.construction import Recipe
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import DEEPEST, Floats, Ints, SemanticHierarchy
 from retrieval.ers.ids import IdMap
-from retrieval.ers.inverted_lists import Codec, Leaves, book_size, code_bytes
+from retrieval.ers.inverted_lists import Codec, Leaves, book_size, code_bytes, part_counts
 from retrieval.ers.metadata import Columns
 from retrieval.ers.restructuring import freshly_coded
 from retrieval.ers.state import IndexState, Routing
@@ -47,6 +47,7 @@ def write_parts(folder: Path, content: IndexState) -> None:
     arrays: dict[str, Any] = {
         "clock": np.array([statistics.total, statistics.weight]),
         "book": content.leaves.book,
+        "parts": np.array([content.leaves.parts]),
         "reach": content.reach,
     }
     for level in range(tree.depth):
@@ -65,7 +66,7 @@ def write_parts(folder: Path, content: IndexState) -> None:
     save_file(rows | content.columns.arrays(living), folder / ROWS)
     sizes = codes.sizes()
     with (folder / CODES).open("wb") as file:
-        _begin(file, np.dtype(np.uint8), (int(code_bytes(codes.codec, tree.width, sizes).sum()),))
+        _begin(file, np.dtype(np.uint8), (int(code_bytes(codes.codec, codes.parts, sizes).sum()),))
         for leaf in range(leaf_count):
             codes.codes_of(leaf).tofile(file)
     dtype = content.vectors.base.dtype
@@ -77,8 +78,8 @@ def write_parts(folder: Path, content: IndexState) -> None:
 
 def written_bytes(content: IndexState) -> int:
     """Bytes that `write_parts` writes, about."""
-    count, width, codec = len(content.ids), content.tree.width, content.leaves.codec
-    codes = int(code_bytes(codec, width, content.leaves.sizes()).sum())
+    count, width, leaves = len(content.ids), content.tree.width, content.leaves
+    codes = int(code_bytes(leaves.codec, leaves.parts, leaves.sizes()).sum())
     tree = 4 * width * sum(len(nodes) for nodes in content.tree.centroids)
     columns = sum(kept.itemsize for kept in content.columns.values.values())
     return count * (width * content.vectors.base.itemsize + 24 + columns) + codes + tree
@@ -200,8 +201,11 @@ def _read_codes(
     fits = once and bool((rows.arrays["leaf"][listed] == in_place).all())
     rows.expect(fits, "listed has not each row once, in its leaf")
     book = arrays.take("book", np.float32, (book_size(codec, tree.width),), -2 * LONGEST, 2 * LONGEST)
-    leaves = Leaves.with_book(tree.centroids[-1], codec, book)
-    leaves.load(sizes, listed, open_rows(path, np.uint8, (int(code_bytes(codec, tree.width, sizes).sum()),)))
+    parts = int(arrays.take("parts", np.int64, (1,))[0])
+    known = (tree.width,) if codec == "sq8" else part_counts(tree.width)
+    arrays.expect(parts in known, f"codes of {parts} parts, expected {' or '.join(map(str, known))}")
+    leaves = Leaves.with_book(tree.centroids[-1], codec, parts, book)
+    leaves.load(sizes, listed, open_rows(path, np.uint8, (int(code_bytes(codec, parts, sizes).sum()),)))
     return leaves
 
 
