@@ -255,7 +255,7 @@ class ErsIndex(ChangingIndex):
             start = time.perf_counter()
             self._exchange(rebuilt(content, self._recipe))
             content.wear.code_error = code_error(content, self._recipe.seed)
-            content.wear.seconds += time.perf_counter() - start
+            content.wear.took(time.perf_counter() - start)
             if self._recall is not None:
                 self.tune(self._recall)
 

@@ -70,6 +70,9 @@ class Health:
         retrained: How often the codes were trained anew.
         rebuilt: How often the whole was built anew.
         seconds: Time that these took.
+        longest: Of this, the most that one change has waited for.
+        worn: Whether the codes are to be trained anew, once `RETRAIN_SHARE` of the vectors have changed: this
+            moves all of them in one call.
     """
 
     live: int
@@ -89,17 +92,19 @@ class Health:
     retrained: int
     rebuilt: int
     seconds: float
+    longest: float
+    worn: bool
 
     @property
     def owes(self) -> bool:
         """Whether maintenance would do anything."""
-        return self.owed_leaves > 0 or are_worn(self.code_error, self.trained_code_error)
+        return self.owed_leaves > 0 or self.worn
 
 
 def health(content: IndexState, recipe: Recipe) -> Health:
     """See `Health`."""
     wear, sizes, live = content.wear, content.leaves.sizes(), len(content.ids)
-    owed = owed_parts(content, recipe) >= 0
+    owed, error = owed_parts(content, recipe) >= 0, code_error(content, recipe.seed)
     return Health(
         live=live,
         leaves=len(sizes),
@@ -112,12 +117,14 @@ def health(content: IndexState, recipe: Recipe) -> Health:
         pending=wear.pending,
         owed_leaves=int(owed.sum()),
         owed_share=float(sizes[owed].sum() / max(live, 1)),
-        code_error=code_error(content, recipe.seed),
+        code_error=error,
         trained_code_error=wear.code_error,
         restructured=wear.restructured,
         retrained=wear.retrained,
         rebuilt=wear.rebuilt,
         seconds=wear.seconds,
+        longest=wear.longest,
+        worn=are_worn(error, wear.code_error),
     )
 
 
@@ -157,7 +164,7 @@ def maintain(content: IndexState, recipe: Recipe, exchange: Exchange) -> None:
         budget -= int(sizes[parts >= 0].sum())
         exchange(restructure(content, parts, recipe.seed))
     _watch_codes(content, recipe, exchange)
-    content.wear.seconds += time.perf_counter() - start
+    content.wear.took(time.perf_counter() - start)
 
 
 def rebuilt(content: IndexState, recipe: Recipe) -> Routing:
@@ -165,7 +172,8 @@ def rebuilt(content: IndexState, recipe: Recipe) -> Routing:
     fresh = rebuild(content, recipe)
     before = content.wear
     fresh.wear.restructured, fresh.wear.retrained = before.restructured, before.retrained
-    fresh.wear.rebuilt, fresh.wear.seconds = before.rebuilt + 1, before.seconds
+    fresh.wear.rebuilt = before.rebuilt + 1
+    fresh.wear.seconds, fresh.wear.longest = before.seconds, before.longest
     return fresh._replace(statistics=carried(content, fresh.tree, fresh.leaf_of_row))
 
 

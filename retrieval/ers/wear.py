@@ -12,6 +12,8 @@ from retrieval.storage import StoredArrays
 
 Ints = NDArray[np.int64]
 _COUNTS = "wear.counts"
+_REAL = ("code_error", "seconds", "longest")
+_FEWEST = 8  # numbers, in older indexes
 _MOST = 2**53  # beyond, a float64 is no exact count
 
 
@@ -31,6 +33,7 @@ class Wear:
         retrained: How often the codes were trained anew.
         rebuilt: How often the tree was built anew.
         seconds: Time that all of this took.
+        longest: Of this, the most that one change has waited for.
     """
 
     made: Ints
@@ -43,6 +46,7 @@ class Wear:
     retrained: int = 0
     rebuilt: int = 0
     seconds: float = 0.0
+    longest: float = 0.0
 
     @classmethod
     def none(cls, sizes: Ints) -> Wear:
@@ -58,6 +62,11 @@ class Wear:
         self.changed += vectors
         self.pending += vectors
         self.untrained += vectors
+
+    def took(self, seconds: float) -> None:
+        """Counts the time of a call that did some of this work."""
+        self.seconds += seconds
+        self.longest = max(self.longest, seconds)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as arrays that `from_arrays` reads."""
@@ -79,11 +88,12 @@ class Wear:
         if _COUNTS in arrays:
             wear.made = arrays.take("wear.made", np.int64, (len(sizes),), 0, _MOST)
             wear.turnover = arrays.take("wear.turnover", np.int64, (len(sizes),), 0, _MOST)
-            names = _numbers()
-            for name, value in zip(names, arrays.take(_COUNTS, np.float64, (len(names),)), strict=True):
+            names, counts = _numbers(), arrays.take(_COUNTS, np.float64, (None,))
+            arrays.expect(_FEWEST <= len(counts) <= len(names), f"{_COUNTS} has {len(counts)} numbers")
+            for name, value in zip(names, counts, strict=False):
                 unknown = name == "code_error" and bool(np.isnan(value))
                 arrays.expect(unknown or 0 <= value <= _MOST, f"{_COUNTS} has {value} for {name}")
-                setattr(wear, name, float(value) if name in ("code_error", "seconds") else int(value))
+                setattr(wear, name, float(value) if name in _REAL else int(value))
         return wear
 
 
