@@ -301,9 +301,9 @@ class ErsIndex(ChangingIndex):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `retrieval.protocol.Retriever.search`.
 
-        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Ties are
-        broken by the lowest id of the candidates. ``k`` are found wherever ``k`` there are, see
-        `retrieval.ers.state.IndexState.search`.
+        Where ``refine`` covers the whole index all of it is scored exactly, without codes. Ties are broken by
+        the lowest id, among copies of a vector however many there are. ``k`` are found wherever ``k`` there
+        are, see `retrieval.ers.state.IndexState.search`.
 
         Args:
             queries: ``[Q, D]``, not zero.

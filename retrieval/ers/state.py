@@ -212,21 +212,58 @@ class IndexState:
             ``k`` through. A query whose leaves hold fewer than ``k`` is searched again in `WIDER` times as
             many, and in the end exactly.
         """
+        more = min(k + 1, len(self.ids))  # whether the last one ties with one that is left out
+        refine = max(refine, more)
         if where:
-            rows = self._filtered(queries, self.select(where), k, beam, refine)
-            return self.vectors.refine(queries, rows, self.ids.of_row, k, self.backend)
+            chosen = self.select(where)
+            rows = self._filtered(queries, chosen, k, beam, refine)
+            if rows.ndim == 1:  # all that match
+                return self.vectors.refine(queries, rows, self.ids.of_row, k, self.backend)
+            ids, scores = self.vectors.refine(queries, rows, self.ids.of_row, more, self.backend)
+            return self._lowest(queries, ids, scores, k, chosen)
         if self._by_reach is not None:
             beam *= WIDER_BY_REACH
-        ids, scores = self._searched(queries, k, beam, refine)
-        if len(ids) == 1 and ids[0, -1] >= 0:  # a single query's time counts
-            return ids, scores
-        short = np.flatnonzero(ids[:, -1] < 0)
+        ids, scores = self._searched(queries, more, beam, refine)
+        if len(ids) == 1 and ids[0, k - 1] >= 0:  # a single query's time counts
+            return self._lowest(queries, ids, scores, k)
+        short = np.flatnonzero(ids[:, k - 1] < 0)
         while len(short):  # the leaves of the beam hold fewer than k
             beam = beam * WIDER if beam < self.tree.leaf_count else 0
-            again = self._searched(np.ascontiguousarray(queries[short]), k, beam, refine)
+            again = self._searched(np.ascontiguousarray(queries[short]), more, beam, refine)
             ids[short], scores[short] = again
-            short = short[ids[short, -1] < 0]
-        return ids, scores
+            short = short[ids[short, k - 1] < 0]
+        return self._lowest(queries, ids, scores, k)
+
+    def _lowest(
+        self, queries: Floats, ids: Ints, scores: Floats, k: int, chosen: Selection | None = None
+    ) -> tuple[Ints, Floats]:
+        """The first ``k`` results ``[Q, k]``, ties at the last place broken by the lowest id.
+
+        Copies of a vector have one code and one leaf. Where there are more than candidates, which of them are
+        candidates is chance: all of that leaf are looked at.
+
+        Args:
+            queries: ``[Q, D]``.
+            ids: ``[Q, k + 1]`` the best candidates, or ``[Q, k]`` where there are no more.
+            scores: Theirs.
+            k: Results per query.
+            chosen: The filter, if there is one.
+        """
+        if ids.shape[1] == k:
+            return ids, scores
+        last = scores[:, k - 1]
+        tied = last == scores[:, k]
+        if tied.any():
+            for query in np.flatnonzero(tied & (ids[:, k] >= 0)).tolist():
+                found = self.ids.rows(ids[query])
+                leaves = np.unique(self.leaf_of_row[found[scores[query] == last[query]]])
+                rows = np.concatenate([self.leaves.rows_of(leaf) for leaf in leaves.tolist()])
+                if chosen is not None:
+                    rows = rows[np.isin(rows, chosen.rows)]
+                rows = np.union1d(rows, found)
+                one = self.vectors.refine(queries[query : query + 1], rows, self.ids.of_row, k, self.backend)
+                ids[query, :k], scores[query, :k] = one[0][0], one[1][0]
+        return np.ascontiguousarray(ids[:, :k]), np.ascontiguousarray(scores[:, :k])
 
     def _searched(self, queries: Floats, k: int, beam: int, refine: int) -> tuple[Ints, Floats]:
         """`search` without a filter, in ``beam`` leaves and no others; 0 for an exact search."""
