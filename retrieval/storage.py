@@ -15,7 +15,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,14 +110,14 @@ def save_folder(
 
 
 def read_folder(
-    folder: Path, read: Callable[[dict[str, Any], Path], Content], *, verify: bool = True
+    folder: Path, read: Callable[[dict[str, Any], Path], Content], *, verify: bool | Collection[str] = True
 ) -> Content:
     """Checks an index folder and reads it; where someone saves meanwhile, the new content is read.
 
     Args:
         folder: Written by `save_folder`.
         read: Gets the header and the folder of the files.
-        verify: Read every file and compare its checksum; sizes alone otherwise.
+        verify: Read every file, or those of these names, and compare checksums; sizes alone otherwise.
 
     Returns:
         What ``read`` returned.
@@ -131,7 +131,9 @@ def read_folder(
         try:
             manifest = _parsed(path, content)
             data = folder / manifest["data"]
-            check_files(data, manifest["files"], verify=verify)
+            files, some = manifest["files"], () if isinstance(verify, bool) else verify
+            check_files(data, files, verify=verify is True)
+            check_files(data, {name: files[name] for name in some if name in files})
             return read(manifest["header"], data)
         except MemoryError as error:
             raise ValueError(f"{folder}: the index does not fit into memory") from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.ers.hierarchy import Ints, SemanticHierarchy
 from retrieval.ers.metadata import Columns
-from retrieval.ers.serialization import read_rows, read_tree
+from retrieval.ers.serialization import ROWS, TREE, read_rows, read_tree
 from retrieval.storage import read_folder
 
 
@@ -70,4 +70,4 @@ def read_outline(folder: str | PathLike[str]) -> IndexSummary:
             columns,
         )
 
-    return read_folder(Path(folder), read, verify=False)
+    return read_folder(Path(folder), read, verify=(TREE, ROWS))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from durable.checksums import file_facts, json_bytes
 from experiments import retrieval as retrieval_command
 from experiments import tree as command
 from experiments.index_evaluation import distill_light
@@ -48,6 +50,29 @@ def test_nodes_have_names_sizes_visits_and_successes(index: ErsIndex, tmp_path: 
         ["└─", "lamp,", "tall", "20", "4.0", "4.0"],
     ]
     assert len({len(line) for line in (head, *nodes)}) == 1  # figures end in one column
+
+
+@pytest.mark.parametrize("file", ["tree.safetensors", "rows.safetensors"])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_changed_index_is_one_line(
+    index: ErsIndex, tmp_path: Path, capsys, file: str, sealed: bool
+) -> None:
+    """By its checksum, or by its numbers where somebody wrote the checksum anew."""
+    index.save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    path = tmp_path / manifest["data"] / file
+    arrays = load_file(path)
+    name, value = ("first_child.0", 2**40) if file.startswith("tree") else ("leaf", -1)
+    arrays[name][1] = value
+    save_file(arrays, path)
+    if sealed:
+        facts = file_facts(path.parent, manifest["files"])
+        (tmp_path / "manifest.json").write_bytes(json_bytes(manifest | {"files": facts}))
+    assert command.main([f"index={tmp_path}"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{file} is damaged: " in told
+    assert (f"{name} has {value}" if sealed else "SHA-256") in told
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
