@@ -4,7 +4,7 @@ A checksum keeps out what a disk does, not what a person does: whoever changes a
 The only allowed outcomes are that the folder is refused in a `ValueError`, and that it answers. A process
 that dies or hangs, and any other error, is a fault.
 
-By hand: ``python -m tests.attack.index_fuzzer FOLDER CASES SEED``.
+By hand: ``python -m tests.attack.index_fuzzer FOLDER CASES SEED [SECONDS]``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -31,7 +32,7 @@ from typing import IO, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from durable.checksums import file_sha256, json_bytes
+from durable.checksums import file_facts, file_sha256, json_bytes
 from retrieval import ErsIndex, KnownPairs, MemoryIndex, describe, name_nodes
 from retrieval.ers.inspect import read_outline
 
@@ -94,13 +95,14 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
-def fuzz(folder: Path, cases: int, seed: int) -> Tally:
+def fuzz(folder: Path, cases: int, seed: int, seconds: float = math.inf) -> Tally:
     """Opens changed indexes.
 
     Args:
         folder: To work in, empty or new.
-        cases: How many.
+        cases: How many, at most.
         seed: Of the changes; case ``i`` depends on ``seed`` and ``i`` alone.
+        seconds: After which no more are begun.
     """
     tally = Tally()
     with warnings.catch_warnings():
@@ -113,7 +115,10 @@ def fuzz(folder: Path, cases: int, seed: int) -> Tally:
     ) as server:  # fmt: skip
         assert server.stdin is not None
         assert server.stdout is not None
+        end = time.monotonic() + seconds
         for case in range(cases):
+            if time.monotonic() > end:
+                break
             rng = np.random.default_rng([seed, case])
             name = list(kinds)[int(rng.integers(len(kinds)))]
             bad = folder / "bad"
@@ -158,6 +163,9 @@ def make_indexes(folder: Path) -> dict[str, Path]:
         index.remove(np.arange(20) * 3)
         folders[name] = folder / name
         index.save(folders[name])
+    folders["first"] = folder / "first"
+    shutil.copytree(folders["pq"], folders["first"])
+    to_first_schema(folders["first"])
     keys = vectors(3, 40)
     around = MemoryIndex(ErsIndex(beam=3, refine=20, leaves=6), KnownPairs(keys, x[:40]))
     around.build(x, np.arange(260), leave_out=np.where(np.arange(260) < 40, np.arange(260), -1)[:, None])
@@ -166,6 +174,22 @@ def make_indexes(folder: Path) -> dict[str, Path]:
     folders["pairs"] = folder / "pairs"
     KnownPairs(keys, x[:40]).save(folders["pairs"])
     return folders
+
+
+def to_first_schema(folder: Path) -> None:
+    """Makes of a saved index what an older release wrote, but for faiss's file, which nobody reads."""
+    header = json.loads((folder / MANIFEST).read_text())
+    data = folder / header["data"]
+    arrays, rows = load_file(data / "tree.safetensors"), load_file(data / "rows.safetensors")
+    del arrays["book"], arrays["parts"]
+    rows["home"], rows["rows"] = rows.pop("leaf"), rows.pop("listed")
+    save_file(arrays, data / "tree.safetensors")
+    save_file(rows, data / "rows.safetensors")
+    (data / "codes.npy").rename(data / "leaves.faiss")
+    names = ["leaves.faiss", "rows.safetensors", "tree.safetensors", "vectors.npy"]
+    old = {"data": data.name, "files": file_facts(data, names), "header": header["header"], "schema": 1}
+    (folder / MANIFEST).write_text(json.dumps(old))
+    _seal(folder, {})
 
 
 def change(folder: Path, rng: np.random.Generator) -> str:
@@ -473,6 +497,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        done = fuzz(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        done = fuzz(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:]))
         print("\n".join(done.faults))
         print(dict(done.outcomes))

@@ -1,6 +1,5 @@
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import resource
@@ -23,6 +22,7 @@ from retrieval import ErsIndex
 from retrieval.ers.inspect import read_outline
 from retrieval.ers.inverted_lists import CODECS, Codec
 from retrieval.storage import NotSavedError
+from tests.attack.index_fuzzer import to_first_schema
 
 
 def unit(seed: int, rows: int, width: int = 16) -> np.ndarray:
@@ -265,19 +265,7 @@ def test_a_metadata_code_without_a_text_is_refused(tmp_path: Path) -> None:
 def test_an_index_of_the_first_schema_is_opened_with_codes_made_anew(tmp_path: Path) -> None:
     """It has faiss's own file of the leaves, which is not read."""
     index = saved(tmp_path)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    data = tmp_path / manifest["data"]
-    arrays = load_file(data / "tree.safetensors")
-    del arrays["book"]
-    save_file(arrays, data / "tree.safetensors")
-    rows = load_file(data / "rows.safetensors")
-    rows["home"], rows["rows"] = rows.pop("leaf"), rows.pop("listed")
-    save_file(rows, data / "rows.safetensors")
-    (data / "codes.npy").rename(data / "leaves.faiss")
-    names = ["leaves.faiss", "rows.safetensors", "tree.safetensors", "vectors.npy"]
-    old = {"data": data.name, "files": file_facts(data, names), "header": manifest["header"], "schema": 1}
-    digest = hashlib.sha256(json.dumps(old, sort_keys=True).encode()).hexdigest()
-    (tmp_path / "manifest.json").write_text(json.dumps(old | {"sha256": digest}, sort_keys=True, indent=1))
+    to_first_schema(tmp_path)
     assert read_outline(tmp_path).feedbacks == pytest.approx(20, rel=1e-3)
     with pytest.warns(UserWarning, match="of an older release: its codes are made anew"):
         again = ErsIndex.load(tmp_path)
