@@ -1,17 +1,16 @@
 """Checkpoints: a folder with tensors in safetensors and all else in JSON, replaced as a whole.
 
 A checkpoint is written beside its place and renamed to a name that nothing has, so that a process killed at
-any moment leaves the last whole one. Nothing is pickled: a checkpoint of unknown origin can be read without
+any moment leaves the last whole one. The JSON file has its own checksum and that of the tensors; both are
+compared whenever a checkpoint is read. Nothing is pickled: a checkpoint of unknown origin can be read without
 running its code.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from align3d.errors import UserError
+from durable.checksums import check_files, checked_json, file_facts, file_sha256, json_bytes
+from durable.whole_files import PARTIAL, name_beside, put_in_place, remove, sync_tree
 
-SCHEMA = 1
+SCHEMA = 2
+PLAIN_SCHEMA = 1
+"""Schema of checkpoints without checksums, which are read as they are."""
 KEEP = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
+_FILES = "files"
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 
 
@@ -46,26 +50,23 @@ def save(
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        NoSpaceError: The disk does not take it; the checkpoints that are there stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     place = _free_place(folder, step)
-    beside = folder / f".partial-{os.getpid()}"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
     tensors: dict[str, Tensor] = {}
     plain = pack({"schema": SCHEMA, "step": step, **state}, tensors)
-    save_file(tensors, beside / TENSORS)
-    (beside / STATE).write_text(json.dumps(plain))
-    for path in beside.rglob("*"):
-        if path.is_file():
-            _flush_to_disk(path)
-    _flush_to_disk(beside)
-    beside.rename(place)
-    _flush_to_disk(folder)
-    for old in _all(folder)[:-keep]:
-        shutil.rmtree(old)
-    for leftover in folder.glob(".partial-*"):
-        shutil.rmtree(leftover)
+    need = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    with name_beside(place, need) as beside:
+        beside.mkdir()
+        save_file(tensors, beside / TENSORS)
+        plain[_FILES] = file_facts(beside, [TENSORS])
+        (beside / STATE).write_bytes(json_bytes(plain, indent=None))
+        sync_tree(beside)
+        put_in_place(beside, place)
+    for old in [*_all(folder)[:-keep], *folder.glob(f"{PARTIAL}*")]:
+        remove(old)
     return place
 
 
@@ -96,29 +97,61 @@ def load_latest(folder: Path, device: torch.device | str = "cpu") -> dict[str, A
             print(f"{fault}; going on from {place.name}", file=sys.stderr, flush=True)
         return state
     if fault is not None:
-        raise fault
+        raise UserError(
+            f"{fault}; no other checkpoint is whole: put one back from a copy, or train it again"
+        ) from fault
     return None
 
 
 def load(place: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads what `save` was given.
+    """Reads what `save` was given, once its checksums have been compared.
 
     Raises:
+        DamagedFileError: One of its files was changed or cut, or the tensors are missing.
         UserError: It is not a checkpoint, or one of another schema.
     """
     try:
-        plain = json.loads((place / STATE).read_text())
-        schema = plain["schema"] if isinstance(plain, dict) else None
-        if schema != SCHEMA:
-            raise UserError(f"checkpoint={place}: schema {schema}, expected {SCHEMA}; train it again")
+        plain = _plain(place)
         state = unpack(plain, load_file(place / TENSORS, device=str(device)))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError) as error:
-        raise UserError(
-            f"checkpoint={place}: not a whole checkpoint ({type(error).__name__}: {error}); "
-            f"expected {TENSORS} and {STATE}"
-        ) from error
+    except UserError:
+        raise
+    except (OSError, SafetensorError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise _not_whole(place, error) from error
     assert isinstance(state, dict)
     return state
+
+
+def fingerprint(place: Path) -> str:
+    """SHA-256 of a checkpoint's tensors, as it was written down with them.
+
+    Raises:
+        DamagedFileError: One of the files was changed or cut, or the tensors are missing.
+        UserError: It is not a checkpoint, or one of another schema.
+    """
+    files = _plain(place, verify=False).get(_FILES)
+    return file_sha256(place / TENSORS) if files is None else str(files[TENSORS]["sha256"])
+
+
+def _plain(place: Path, *, verify: bool = True) -> dict[str, Any]:
+    """All of a checkpoint but its tensors, whose size is compared, and whose checksum if asked for."""
+    try:
+        plain = json.loads((place / STATE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise _not_whole(place, error) from error
+    schema = plain.get("schema") if isinstance(plain, dict) else None
+    if schema not in (SCHEMA, PLAIN_SCHEMA):
+        raise UserError(f"checkpoint={place}: schema {schema}, expected {SCHEMA}; train it again")
+    plain = checked_json(place / STATE, plain, needed=schema == SCHEMA)
+    if schema == SCHEMA:
+        check_files(place, {TENSORS: plain[_FILES][TENSORS]}, verify=verify)
+    return plain
+
+
+def _not_whole(place: Path, error: Exception) -> UserError:
+    return UserError(
+        f"checkpoint={place}: not a whole checkpoint ({type(error).__name__}: {error}); "
+        f"expected {TENSORS} and {STATE}"
+    )
 
 
 def pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
@@ -205,12 +238,3 @@ def _free_place(folder: Path, step: int) -> Path:
     """Behind all others of that step: one that is there is never touched before the new one is whole."""
     taken = [_order(place)[1] for place in _all(folder) if _order(place)[0] == step]
     return folder / (f"step-{step:08d}-{max(taken) + 1}" if taken else f"step-{step:08d}")
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Of a file its content, of a folder its names (fsync(2))."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

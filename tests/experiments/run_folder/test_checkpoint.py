@@ -1,5 +1,8 @@
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from align3d.errors import UserError
+from durable.checksums import CHECKSUM
+from durable.errors import DamagedFileError
 from experiments.run_folder import checkpoint
+from tests.durable.test_checksums import flipped
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 nested = st.recursive(
@@ -91,9 +97,9 @@ class Killed(Exception):
     """Stands for a kill of the process."""
 
 
-@pytest.mark.parametrize("call", ["mkdir", "rename"])
+@pytest.mark.parametrize("call", [(Path, "mkdir"), (os, "replace")])
 def test_a_kill_while_a_step_is_saved_again_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[object, str]
 ) -> None:
     checkpoint.save(tmp_path, 24, {"x": 1})
     checkpoint.save(tmp_path, 31, {"x": 2})
@@ -102,7 +108,7 @@ def test_a_kill_while_a_step_is_saved_again_leaves_what_was_there(
         def kill(*_: object, **__: object) -> None:
             raise Killed
 
-        patch.setattr(Path, call, kill)
+        patch.setattr(*call, kill)
         with pytest.raises(Killed):
             checkpoint.save(tmp_path, 31, {"x": 3})
     state = checkpoint.load_latest(tmp_path)
@@ -130,16 +136,86 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(
     assert state["step"] == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert f"{place}: not a whole checkpoint" in told
+    assert str(place) in told
+    assert (name if cut else "not a whole checkpoint" if name == checkpoint.STATE else name) in told
     assert "going on from step-00000001" in told
     (tmp_path / "step-00000001" / name).write_bytes(b"\xff")
-    with pytest.raises(UserError, match="not a whole checkpoint"):
+    with pytest.raises(UserError, match="no other checkpoint is whole"):
         checkpoint.load_latest(tmp_path)
 
 
-def test_a_tensor_that_is_missing_is_told_of(tmp_path: Path) -> None:
+STATES = {
+    "model": {"weight": torch.arange(300.0), "rows": torch.arange(7)},
+    "seconds": {"train": 1.5, "data": 0.25},
+    "random": (3, tuple(range(40)), None),
+    "words": ["größe", "b"],
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.TENSORS])
+def test_a_flipped_bit_is_named_and_the_one_before_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, seed: int
+) -> None:
+    draws = random.Random(seed)
+    checkpoint.save(tmp_path, 1, STATES)
+    place = checkpoint.save(tmp_path, 2, STATES)
+    whole = (place / name).read_bytes()
+    for bit in draws.sample(range(8 * len(whole)), 60):
+        (place / name).write_bytes(whole)
+        flipped(place / name, bit)
+        state = checkpoint.load_latest(tmp_path)
+        assert state is not None
+        told = capsys.readouterr().err
+        if state["step"] == 2:  # a blank, which says nothing in JSON
+            assert not told
+        else:
+            assert str(place) in told
+            assert "going on from step-00000001" in told
+        assert torch.equal(state["model"]["weight"], STATES["model"]["weight"])
+        assert (state["random"], state["words"]) == (STATES["random"], STATES["words"])
+
+
+def test_a_checkpoint_of_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    place = checkpoint.save(tmp_path, 1, {"x": torch.ones(2)})
+    plain = json.loads((place / checkpoint.STATE).read_text())
+    old = {name: value for name, value in plain.items() if name not in ("files", CHECKSUM)}
+    (place / checkpoint.STATE).write_text(json.dumps(old))
+    with pytest.raises(DamagedFileError, match="has no checksum"):
+        checkpoint.load(place)
+    (place / checkpoint.STATE).write_text(json.dumps(old | {"schema": 1}))
+    assert torch.equal(checkpoint.load(place)["x"], torch.ones(2))
+    assert checkpoint.fingerprint(place) == plain["files"][checkpoint.TENSORS]["sha256"]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from experiments.run_folder import checkpoint
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+checkpoint.save(Path(sys.argv[1]), 2, {"x": torch.zeros(200_000)})
+"""
+
+
+def test_a_limit_is_one_line_and_leaves_the_one_before(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, {"x": torch.ones(4)})
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], cwd=root, capture_output=True, text=True
+    )
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"durable.errors.NoSpaceError: {tmp_path / 'step-00000002'}: cannot be written")
+    assert "0.8 MB are needed" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    state = checkpoint.load_latest(tmp_path)
+    assert state is not None
+    assert torch.equal(state["x"], torch.ones(4))
+
+
+def test_a_name_that_is_changed_is_told_of(tmp_path: Path) -> None:
     place = checkpoint.save(tmp_path, 1, {"x": torch.ones(2)})
     text = (place / checkpoint.STATE).read_text()
     (place / checkpoint.STATE).write_text(text.replace('"/x"', '"/y"'))
-    with pytest.raises(UserError, match="not a whole checkpoint"):
+    with pytest.raises(UserError, match=r"state\.json is damaged: its checksum differs"):
         checkpoint.load(place)
