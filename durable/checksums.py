@@ -59,12 +59,20 @@ def check_files(folder: Path, facts: dict[str, Any], *, verify: bool = True) -> 
             raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the one that was written down")
 
 
-def json_bytes(content: dict[str, Any], *, indent: int | None = 1) -> bytes:
+def json_bytes(
+    content: dict[str, Any], *, indent: int | None = 1, default: Callable[[Any], Any] | None = None
+) -> bytes:
     """A JSON object with its checksum, under ``checksum`` as its last name.
 
     The order of the names and the numbers' spelling count: a changed byte shows, but for blanks.
+
+    Args:
+        content: The object.
+        indent: Blanks before each level; None for a single line.
+        default: Turns what JSON lacks into what it has, such as ``str``; None raises a TypeError.
     """
-    plain = {name: value for name, value in content.items() if name != CHECKSUM}
+    plain = json.loads(json.dumps(content, default=default))
+    plain.pop(CHECKSUM, None)
     return (json.dumps(plain | {CHECKSUM: json_sha256(plain)}, indent=indent) + "\n").encode()
 
 
@@ -73,13 +81,19 @@ def json_sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def write_json(path: Path, content: dict[str, Any], *, indent: int | None = 1) -> None:
-    """Write a JSON object with its checksum, whole or not at all.
+def write_json(
+    path: Path,
+    content: dict[str, Any],
+    *,
+    indent: int | None = 1,
+    default: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write a JSON object with its checksum, whole or not at all; see `json_bytes` for the arguments.
 
     Raises:
         NoSpaceError: The disk does not take it.
     """
-    write_bytes(path, json_bytes(content, indent=indent))
+    write_bytes(path, json_bytes(content, indent=indent, default=default))
 
 
 def checked_json(path: Path, content: dict[str, Any], *, needed: bool = True) -> dict[str, Any]:
