@@ -6,21 +6,23 @@ To add an agent, subclass ``Agent`` in a file of your own and decorate it with `
 from __future__ import annotations
 
 import json
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from agents.settings import at_least
+from durable.checksums import checked_json, write_json
+from durable.errors import DamagedFileError
+from durable.tensor_files import read_tensors, write_tensors
 from envs.protocol import FunctionalEnv
 
 SCHEMA = 1
+TENSORS, IDENTITY = "agent.safetensors", "agent.json"
+"""Files of a saved agent."""
 
 
 class DecisionProcess(FunctionalEnv, Protocol):
@@ -115,32 +117,32 @@ class Agent(ABC):
             raise ValueError(f"{self.name}: learns nothing, but was given {', '.join(sorted(state)[:3])}")
 
     def save(self, path: Path, core: DecisionProcess) -> None:
-        """Write ``agent.safetensors`` and ``agent.json`` into the folder ``path``.
-
-        Each is written under another name first and then renamed, so that a crash leaves none half written.
-        """
-        path.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.export_state().items()}
-        save_file(state, path / "agent.safetensors.part")
-        (path / "agent.json.part").write_text(json.dumps(self._identity(core), indent=1) + "\n")
-        for name in ("agent.safetensors", "agent.json"):
-            os.replace(path / f"{name}.part", path / name)
-
-    def load(self, path: Path, core: DecisionProcess) -> None:
-        """Read what ``save`` wrote.
+        """Write ``agent.safetensors`` and ``agent.json`` into the folder ``path``, whole and with checksums.
 
         Raises:
-            ValueError: The folder belongs to another agent, another catalogue of actions or another
-                observation, or a file in it is missing or damaged.
+            NoSpaceError: The disk does not take them.
         """
-        for name in ("agent.json", "agent.safetensors"):
+        write_tensors(path / TENSORS, self.export_state())
+        write_json(path / IDENTITY, self._identity(core))
+
+    def load(self, path: Path, core: DecisionProcess) -> None:
+        """Read what ``save`` wrote, once its checksums have been compared.
+
+        Raises:
+            DamagedFileError: A file was cut or changed, or has no checksum.
+            ValueError: The folder belongs to another agent, another catalogue of actions or another
+                observation, or a file in it is missing.
+        """
+        for name in (IDENTITY, TENSORS):
             if not (path / name).is_file():
                 raise ValueError(f"{path}: no {name} here; give a folder that an agent was saved in")
         try:
-            saved = dict(json.loads((path / "agent.json").read_text()))
-            state = load_file(path / "agent.safetensors")
-        except (ValueError, TypeError, SafetensorError) as error:  # not JSON, no object, no tensors
-            raise ValueError(f"{path}: a file of the agent is damaged ({error}); save it again") from error
+            saved = checked_json(path / IDENTITY, dict(json.loads((path / IDENTITY).read_text())))
+            state, _ = read_tensors(path / TENSORS)
+        except DamagedFileError as error:
+            raise DamagedFileError(f"{error}; save the agent again") from error
+        except (ValueError, TypeError) as error:  # not JSON, or no object
+            raise DamagedFileError(f"{path / IDENTITY} is damaged ({error}); save the agent again") from error
         for key, value in self._identity(core).items():
             if saved.get(key) != value:
                 theirs, ours = _short(saved.get(key)), _short(value)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from tensordict import TensorClass
 from torch import Tensor
+
+from durable.errors import DamagedFileError
+from durable.tensor_files import read_tensors, write_tensors
 
 Side = Literal["text", "shape"]
 
@@ -279,16 +280,13 @@ class AlignmentMemory:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the pairs into a safetensors file, whole or not at all."""
-        path = Path(path)
-        beside = path.with_name(f"{path.name}.partial")
+        """Write the pairs into a safetensors file with a checksum, whole or not at all.
+
+        Raises:
+            NoSpaceError: The disk does not take it.
+        """
         tensors = {"text": self.text, "shape": self.shape, "pairs": self.pairs}
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            beside,
-            metadata={"sharpness": repr(self.sharpness)},
-        )
-        beside.replace(path)
+        write_tensors(Path(path), tensors, {"sharpness": repr(self.sharpness)})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> AlignmentMemory:
@@ -298,12 +296,13 @@ class AlignmentMemory:
             ValueError: The file is missing, damaged or holds something else, in one line that names it.
         """
         try:
-            with safe_open(path, "pt") as file:
-                parts = {name: file.get_tensor(name) for name in ("text", "shape", "pairs")}
-                return cls(**parts, sharpness=float(file.metadata()["sharpness"]))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            tensors, words = read_tensors(Path(path))
+            parts = {name: tensors[name] for name in ("text", "shape", "pairs")}
+            return cls(**parts, sharpness=float(words["sharpness"]))
+        except (OSError, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(
+            kind = DamagedFileError if isinstance(error, DamagedFileError) else ValueError
+            raise kind(
                 f"{path}: no alignment memory ({reason}); give a file that one was saved in"
             ) from error
 

@@ -4,15 +4,18 @@ import random
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 
 from agents import make_agent
+from durable.errors import DamagedFileError
 from envs import DemoSource, EnvConfig, demo_core
 from tests.agents.learners import LIBRARIES, QUICK
 from tests.agents.toys import trap
+from tests.durable.test_checksums import flipped
 
 START = torch.zeros(8, dtype=torch.int64)
 
@@ -77,6 +80,10 @@ def test_a_checkpoint_of_something_else_is_refused(demo, name, tmp_path):
             make_agent(name, net_arch=[8]).import_state(agent.export_state())
 
 
+def states(*agents):
+    return [list(agent.export_state().values()) for agent in agents]
+
+
 @pytest.mark.parametrize("file", ["agent.json", "agent.safetensors"])
 def test_a_file_that_is_damaged_is_named(demo, file, tmp_path):
     core, episode = demo
@@ -87,8 +94,16 @@ def test_a_file_that_is_damaged_is_named(demo, file, tmp_path):
     whole = (tmp_path / file).read_bytes()
     for part in (whole[: len(whole) // 2], b"3", b""):
         (tmp_path / file).write_bytes(part)
-        with pytest.raises(ValueError, match=r"a file of the agent is damaged \(.*\); save it again"):
+        with pytest.raises(DamagedFileError, match=rf"{file} is damaged.*; save the agent again"):
             make_agent("mcts").load(tmp_path, core)
+    for bit in random.Random(0).sample(range(8 * len(whole)), 40):
+        (tmp_path / file).write_bytes(whole)
+        flipped(tmp_path / file, bit)
+        other = make_agent("mcts")
+        with suppress(DamagedFileError):  # but for a blank between two names, which says nothing
+            other.load(tmp_path, core)
+            assert all(torch.equal(a, b) for a, b in zip(*states(agent, other), strict=True))
+            assert file == "agent.json"
     (tmp_path / file).unlink()
     with pytest.raises(ValueError, match=f"no {file} here"):
         make_agent("mcts").load(tmp_path, core)

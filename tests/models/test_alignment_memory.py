@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from durable.tensor_files import write_tensors
 from models import AlignmentMemory
 from models.memory import Side, log_mean_exp
+from tests.durable.test_checksums import flipped
 
 SIDES: tuple[Side, Side] = ("text", "shape")
 
@@ -255,9 +257,9 @@ def damaged(path: Path, how: str) -> None:
         path.write_bytes(b"")
     elif how == "no file":
         path.unlink()
+    elif how == "flip":
+        flipped(path, 4 * len(content))
     else:
-        from safetensors.torch import save_file
-
         tensors = {
             "text": torch.ones(2, 3),
             "shape": torch.ones(2, 3),
@@ -270,10 +272,12 @@ def damaged(path: Path, how: str) -> None:
         if how == "rows":
             tensors["pairs"][0, 1] = 2
         metadata = {"sharpness": "many" if how == "sharpness" else "40.0"}
-        save_file(tensors, path, metadata=None if how == "metadata" else metadata)
+        write_tensors(path, tensors, None if how == "metadata" else metadata)
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "no file", "a name", "NaN", "rows", "sharpness", "metadata"])
+@pytest.mark.parametrize(
+    "how", ["cut", "empty", "flip", "no file", "a name", "NaN", "rows", "sharpness", "metadata"]
+)
 def test_a_damaged_file_is_refused_in_one_line(memory: AlignmentMemory, tmp_path: Path, how: str) -> None:
     path = tmp_path / "memory.safetensors"
     memory.save(path)
