@@ -19,6 +19,7 @@ from align3d.console.command_frame import run_command
 from align3d.console.declarations import declared, summary
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError, did_you_mean
+from durable.whole_files import write_text
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
 from experiments.console import process, tables
 from experiments.console.tables import number, ratio
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     rows = measured(arguments[0], benchmark(**settings))
     tables.show(TABLES.get(arguments[0], table)(rows), width=130)
     if out is not None:
-        out.write_text(json.dumps([as_json(row) for row in rows], indent=1) + "\n")
+        write_text(out, json.dumps([as_json(row) for row in rows], indent=1) + "\n")
 
 
 def measured(name: str, rows: Iterable[Row]) -> list[Row]:

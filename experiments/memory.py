@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from align3d.console.command_frame import run_command
 from align3d.errors import UserError
+from durable.checksums import write_json
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
 from experiments.index_evaluation.load_run import check_run, open_run, read_config
@@ -116,9 +116,7 @@ def _write(settings: Settings, out: Path, runs: int, found: dict[Control, Any]) 
         "machine": {"cores": process.available_cores(), "system": platform.platform()},
         "controls": found,
     }
-    beside = out / "memory.json.partial"
-    beside.write_text(json.dumps(content, indent=1, default=str) + "\n")
-    beside.rename(out / "memory.json")
+    write_json(out / "memory.json", content, default=str)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from align3d.console.command_frame import run_command
+from durable.checksums import write_json
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
 from experiments.index_evaluation import measured_tables
@@ -120,10 +120,7 @@ def _write(settings: Settings, out: Path, header: Mapping[str, Any], found: Mapp
         **header,
         "problems": found,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    beside = out / "retrieval.json.partial"
-    beside.write_text(json.dumps(content, indent=1, default=str) + "\n")
-    beside.rename(out / "retrieval.json")
+    write_json(out / "retrieval.json", content, default=str)
 
 
 def _out(settings: Settings) -> Path:

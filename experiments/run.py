@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
+from align3d.console.typed_settings import setting
 from experiments.console import process, tables
 from experiments.data.corpus import load_corpus
 from experiments.data.memory_data import load_memory_data
@@ -15,7 +16,9 @@ from experiments.evaluation.gallery import Gallery
 from experiments.evaluation.held_out import measure_held_out
 from experiments.evaluation.pair_scores import Calibrations
 from experiments.run_folder.names import KNOWN_PAIRS
+from experiments.run_folder.run_lock import held_folder
 from experiments.settings import command
+from experiments.settings.changes import RUN_DIR
 from experiments.settings.schema import RunConfig
 from experiments.training import results
 from experiments.training.agent_training import train_agent
@@ -24,8 +27,18 @@ from experiments.training.session import Session
 
 
 def run(config: RunConfig) -> None:
-    """One run, from data to the closing table."""
+    """One run, from data to the closing table, alone in its folder.
+
+    Raises:
+        UserError: A setting cannot be met, the folder is another run's or in use, or the disk is full.
+    """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    with held_folder(setting(RUN_DIR, folder), folder):
+        work(config, folder)
+
+
+def work(config: RunConfig, folder: Path) -> None:
+    """A run in a folder that no other process works in."""
     device = process.pick_device(config.device)
     process.use_threads(config.threads)
     process.seed_everything(config.seed)
@@ -51,8 +64,9 @@ def run(config: RunConfig) -> None:
         session.journal.write(
             session.step, "evaluate", results.flat(held_out.metrics) | grounding.flat(found) | gains
         )
-        session.journal.close()
+        session.journal.flush()
         outcome = results.write_results(session, held_out, found)
+        session.journal.close()
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
     if shifts := outcome.get("metrics_by_shift"):
         title += f", mean over {', '.join(shifts)}"

@@ -17,7 +17,7 @@ from align3d.errors import UserError, settings_of
 from align3d.table_file import Columns, read_rows
 from experiments.console import process
 from experiments.index_evaluation.options import Positive
-from experiments.index_evaluation.run_index import CAPTION, stored_index
+from experiments.index_evaluation.run_index import CAPTION, stored_outline
 from retrieval import describe, name_nodes
 from retrieval.ers.inspect import IndexSummary, read_outline
 
@@ -80,12 +80,12 @@ def tree(settings: Settings) -> str:
     Raises:
         UserError: There is no such run or index, or the captions do not fit it.
     """
-    folder = settings.index
-    if folder is None:
+    if settings.index is None:
         assert settings.run is not None
-        folder = stored_index(settings.run, process.pick_device(settings.device))
-    with settings_of(f"index={folder}"):
-        outline = read_outline(folder)
+        outline = stored_outline(settings.run, process.pick_device(settings.device))
+    else:
+        with settings_of(f"index={settings.index}"):
+            outline = read_outline(settings.index)
     leaves, captions = _captions(outline, settings.captions)
     if not captions:
         print("no captions, so nodes are numbered: captions=FILE names them", file=sys.stderr)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from align3d.errors import UserError, settings_of
+from durable.checksums import set_aside, write_json
+from durable.errors import DamagedFileError
+from durable.file_lock import locked
 from experiments.index_evaluation.load_run import check_run, open_run, shapes_of
 from experiments.run_folder import checkpoint
-from experiments.run_folder.readers import read_results
+from experiments.run_folder.readers import read_json, read_results
 from retrieval import ErsIndex
+from retrieval.ers.inspect import IndexSummary, read_outline
 
 INDEX = "index"
 #: Columns of the index's metadata.
@@ -41,7 +42,7 @@ def stored_index(run: Path, device: torch.device) -> Path:
         raise UserError(f"run={run}: its index cannot be kept there; copy the folder to where you may write")
     folder, note = run / INDEX, run / f"{INDEX}.json"
     key = _key(run, place)
-    with FileLock(run / f".{INDEX}.lock"):
+    with locked(run / f".{INDEX}.lock", advice="copy the folder to another file system"):
         if _noted(note) == key and (folder / "manifest.json").is_file():
             return folder
         trained = open_run(run, device)
@@ -52,23 +53,32 @@ def stored_index(run: Path, device: torch.device) -> Path:
         index.build(vectors, np.arange(len(dataset)), metadata)
         with settings_of(f"run={run}"):
             index.save(folder)
-        beside = note.with_suffix(f".partial-{os.getpid()}")
-        beside.write_text(json.dumps({"key": key}) + "\n")
-        beside.rename(note)
+        write_json(note, {"key": key})
     return folder
+
+
+def stored_outline(run: Path, device: torch.device) -> IndexSummary:
+    """The tree of a run's index, see `stored_index`; an index that is damaged is set aside and made anew."""
+    folder = stored_index(run, device)
+    try:
+        return read_outline(folder)
+    except ValueError as error:
+        set_aside(folder, str(error))
+        return read_outline(stored_index(run, device))
 
 
 def _key(run: Path, place: Path) -> str:
     """Changes with the run's data and weights."""
-    data = read_results(run)["dataset"]["hash"]
-    with (place / checkpoint.TENSORS).open("rb") as file:
-        return f"{VERSION} {data} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"{VERSION} {read_results(run)['dataset']['hash']} {checkpoint.fingerprint(place)}"
 
 
 def _noted(path: Path) -> str | None:
-    """The key that an index was made for; None where there is no note, or it cannot be read."""
+    """The key that an index was made for; None without a note, or where it is damaged and set aside."""
+    if not path.is_file():
+        return None
     try:
-        found = json.loads(path.read_text()).get("key")
-    except (OSError, ValueError, AttributeError):
+        found = read_json(path).get("key")
+    except DamagedFileError as error:
+        set_aside(path, str(error))
         return None
     return found if isinstance(found, str) else None

@@ -11,8 +11,10 @@ from typing import Any
 
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
+from durable.checksums import check_files, checked_json
+from durable.errors import DamagedFileError
 from experiments.reporting.results_schema import checked
-from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS
+from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS, SCHEMA
 
 #: Name of the progress of the agent's learning: transitions of the environment so far.
 EVALUATIONS = "agent/evaluations"
@@ -119,9 +121,10 @@ def read_run(folder: Path) -> Run | Unfinished:
         return Unfinished(folder, f"{RESULTS} cannot be read: {error}")
     try:
         results = checked(content)
+        checked_json(path, content, needed=results["schema"] == SCHEMA)
     except ValueError as error:
         return Unfinished(folder, str(error))
-    return Run(folder, results, dict(flatten(results["config"])), curves, journal.notes())
+    return Run(folder, results, dict(flatten(results["config"])), curves, journal.notes(results))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -160,16 +163,27 @@ class RunMetrics:
                 else:
                     self.damaged.append(number)
 
-    def notes(self) -> list[str]:
-        """Describe what is missing."""
-        if not self.damaged:
-            return []
-        count = len(self.damaged)
-        what = "1 line" if count == 1 else f"{count} lines"
-        return [
-            f"{self.path.parent.name}: {what} of {self.path.name} cannot be read (the first is line "
-            f"{self.damaged[0]}), so its curves have gaps"
-        ]
+    def notes(self, results: Mapping[str, Any]) -> list[str]:
+        """Describe what is missing or not as the run has left it.
+
+        Args:
+            results: Of the run; ``journal`` in them is the file's size and checksum.
+        """
+        run, name = self.path.parent.name, self.path.name
+        if self.damaged:
+            count = len(self.damaged)
+            what = "1 line" if count == 1 else f"{count} lines"
+            return [
+                f"{run}: {what} of {name} cannot be read (the first is line {self.damaged[0]}), so its "
+                "curves have gaps"
+            ]
+        if not self.path.exists():
+            return [f"{run}: there is no {name}, so it has no curves"]
+        try:
+            check_files(self.path.parent, {name: results["journal"]} if results.get("journal") else {})
+        except DamagedFileError as error:
+            return [f"{run}: {error}, so its curves may have gaps or other values"]
+        return []
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from experiments.run_folder.names import RESULTS, SCHEMA
+from experiments.run_folder.names import PLAIN_SCHEMA, RESULTS, SCHEMA
 
 Numbers = dict[str, float]
 
@@ -45,6 +45,11 @@ class _Agent(_Open):
     test: NotRequired[Numbers | None]
 
 
+class _Facts(_Open):
+    bytes: int
+    sha256: str
+
+
 class Results(_Open):
     """Content of a results.json."""
 
@@ -54,6 +59,7 @@ class Results(_Open):
     dataset: _Dataset
     metrics: dict[str, Numbers]
     agent: _Agent
+    journal: NotRequired[_Facts]
     versions: NotRequired[dict[str, str]]
     grounding: NotRequired[dict[str, Numbers] | None]
     timing: NotRequired[Numbers]
@@ -69,7 +75,7 @@ def checked(content: object) -> Mapping[str, Any]:
         ValueError: Its schema is another one, a key is missing, or a value has another type; one line.
     """
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema is not None and schema != SCHEMA:
+    if schema is not None and schema not in (SCHEMA, PLAIN_SCHEMA):
         raise ValueError(f"{RESULTS} of schema {schema!r}, expected {SCHEMA}")
     try:
         return _CHECKED.validate_python(content)

@@ -7,8 +7,9 @@ from pathlib import Path
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.run_folder import checkpoint
+from experiments.run_folder.config_file import check_config
 from experiments.run_folder.names import CHECKPOINTS, CONFIG, RESULTS
-from experiments.run_folder.readers import read_results
+from experiments.run_folder.readers import read_results, read_yaml
 from experiments.settings.changes import RUN_DIR
 
 
@@ -26,5 +27,7 @@ def check_run(folder: Path) -> Path:
             f"run={folder}: the run is not finished; go on with it: "
             f"python -m experiments.run resume=true {setting(RUN_DIR, folder)}"
         )
-    read_results(folder)
+    results = read_results(folder)
+    if "config" in results:
+        check_config(folder, results["config"], read_yaml(folder / CONFIG), RESULTS)
     return place

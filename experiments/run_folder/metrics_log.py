@@ -1,17 +1,23 @@
-"""Log of a run's metrics: metrics.jsonl, one line per step, and TensorBoard."""
+"""Log of a run's metrics: the journal, one line per step, and TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
+
+from durable.disk_space import no_space_reason, space_for
+from experiments.run_folder.journal import Journal
+from experiments.run_folder.names import JOURNAL
 
 #: Names of values that say how long something took; all others are the same in every run with equal settings.
 TIMING = ("time", "rate")
@@ -55,24 +61,30 @@ class MetricsLogger:
 
     Args:
         folder: The run's folder.
-        position: Bytes of metrics.jsonl that stand (from a checkpoint); later lines are cut off.
+        noted: What `noted` was when the checkpoint was written; later lines are cut off. None begins anew.
         step: The step that is written next; TensorBoard forgets what a cut-off run wrote from there on.
+
+    Raises:
+        NoSpaceError: The disk does not take a line or a curve, here or in any method.
     """
 
-    def __init__(self, folder: Path, position: int = 0, step: int = 0) -> None:
-        self.path = folder / "metrics.jsonl"
-        self._file = self.path.open("ab")
-        self._file.truncate(position)
-        self._file.seek(0, os.SEEK_END)
-        _leave_second_of(folder / "tensorboard")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step if step else None)
+    def __init__(self, folder: Path, noted: dict[str, Any] | None = None, step: int = 0) -> None:
+        self._journal = Journal(folder / JOURNAL, noted, step)
+        self._board_folder = folder / "tensorboard"
+        _leave_second_of(self._board_folder)
+        with space_for(self._board_folder):
+            self._board = SummaryWriter(str(self._board_folder), purge_step=step if step else None)
+        _hush_full_disks()
         self._start = time.monotonic()
 
     @property
-    def position(self) -> int:
-        """Bytes written so far, for a checkpoint."""
-        self._file.flush()
-        return self._file.tell()
+    def whole(self) -> bool:
+        """Whether no line was lost or damaged before this process began."""
+        return self._journal.whole
+
+    def noted(self) -> dict[str, Any]:
+        """Length and checksum of the journal, which is forced to the disk, for a checkpoint."""
+        return self._journal.noted()
 
     def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
         """Writes one line and its curves.
@@ -86,43 +98,43 @@ class MetricsLogger:
         plain = {name: float(value) for name, value in values.items()}
         line = {"step": step, "phase": phase, "time": round(time.monotonic() - self._start, 3)}
         line |= {name: value if math.isfinite(value) else None for name, value in plain.items()}
-        self._file.write(json.dumps(line).encode() + b"\n")
-        self._file.flush()
+        self._journal.append(json.dumps(line))
         self._draw(step, phase, plain)
 
     def lines(self) -> list[str]:
         """Everything that stands in metrics.jsonl."""
-        self._file.flush()
-        return self.path.read_text().splitlines()
+        return self._journal.lines()
 
     def replay(self, lines: Iterable[str]) -> None:
         """Writes lines of another run's journal, and their curves, as if they had been written here."""
         for line in lines:
-            self._file.write(line.encode() + b"\n")
+            self._journal.append(line)
             values = json.loads(line)
             step, phase = values.pop("step"), values.pop("phase")
             self._draw(step, phase, {k: v for k, v in values.items() if v is not None and k not in TIMING})
-        self._file.flush()
 
     def _draw(self, step: int, phase: str, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            tag = board_tag(phase, name)
-            if tag is not None:
-                self._board.add_scalar(tag, value, step)
+        with space_for(self._board_folder):
+            for name, value in values.items():
+                tag = board_tag(phase, name)
+                if tag is not None:
+                    self._board.add_scalar(tag, value, step)
 
     def image(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Shows a picture ``[height, width, 3]`` in TensorBoard."""
-        self._board.add_image(name, pixels, step, dataformats="HWC")
+        with space_for(self._board_folder):
+            self._board.add_image(name, pixels, step, dataformats="HWC")
 
     def flush(self) -> None:
         """Makes everything written so far visible."""
-        self._file.flush()
-        self._board.flush()
+        with space_for(self._board_folder):
+            self._board.flush()
 
     def close(self) -> None:
         """Writes what is left."""
-        self._file.close()
-        self._board.close()
+        self._journal.close()
+        with space_for(self._board_folder):
+            self._board.close()
 
 
 def _leave_second_of(folder: Path) -> None:
@@ -136,3 +148,19 @@ def _leave_second_of(folder: Path) -> None:
         path.name.split(".")[3:4] == [f"{int(now):010d}"] for path in folder.glob("events.out.tfevents.*")
     ):
         time.sleep(int(now) + 1 - now)
+
+
+def _hush_full_disks() -> None:
+    """Keeps the thread in which TensorBoard writes from printing a traceback of a full disk.
+
+    The same error is raised by the next call of the thread that it writes for, where it is told in one line.
+    """
+    before = threading.excepthook
+    if getattr(before, "func", None) is not _unless_full:
+        threading.excepthook = partial(_unless_full, before)
+
+
+def _unless_full(before: Any, failed: threading.ExceptHookArgs) -> None:
+    of_board = type(failed.thread).__module__.startswith("tensorboard.")
+    if not (of_board and failed.exc_value is not None and no_space_reason(failed.exc_value)):
+        before(failed)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 #: Of results.json; a change that readers would stumble over counts it up.
-SCHEMA = 1
+SCHEMA = 2
+#: Schema of those without a checksum, which are read as they are.
+PLAIN_SCHEMA = 1
 RESULTS, CONFIG, JOURNAL, SEARCH = "results.json", "config.yaml", "metrics.jsonl", "search.png"
 CHECKPOINTS = "checkpoints"
 #: The alignment memory after training, see `models.AlignmentMemory`.

@@ -23,9 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from align3d.console.help_page import show
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError, did_you_mean
+from durable.disk_space import no_space
+from durable.errors import NoSpaceError
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
-from experiments.run_folder.names import CHECKPOINTS
+from experiments.run_folder.names import CHECKPOINTS, is_begun
 from experiments.settings import sweep_launcher
 from experiments.settings.changes import RUN_DIR
 from experiments.settings.overrides import (
@@ -70,12 +72,17 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def run(config: DictConfig) -> None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             task(from_hydra(config) if resumed is None else from_plain(resumed))
         except UserError as error:  # before Hydra sees it, which would print the overrides as well
-            sys.exit(_report(error))
+            sys.exit(_report(error, folder))
+        except OSError as error:
+            if (full := no_space(folder, error)) is None:
+                raise
+            sys.exit(_report(full, folder))
         except KeyboardInterrupt:
-            print(_interrupted(Path(HydraConfig.get().runtime.output_dir)), file=sys.stderr)
+            print(f"interrupted; {_going_on(folder)}", file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT)
 
     try:
@@ -188,18 +195,21 @@ def _no_flag(word: str, rest: Sequence[str], config_name: str) -> str:
     return f"{typed}: settings have no dashes; write {known_setting(key, config_name)}={value or 'VALUE'}"
 
 
-def _interrupted(folder: Path) -> str:
-    """Message of an interrupted run: how to go on from its last checkpoint, or that there is none."""
+def _going_on(folder: Path) -> str:
+    """How a run that ended early goes on from its last checkpoint, or that it begins anew."""
     run_dir = setting(RUN_DIR, folder)
+    resume = f"{shlex.join(['python', *sweep_launcher.program()[1:]])} resume=true {run_dir}"
     place = checkpoint.latest(folder / CHECKPOINTS)
-    if place is None:
-        return f"interrupted before anything was saved; the same command with {run_dir} begins anew"
-    program = shlex.join(["python", *sweep_launcher.program()[1:]])
-    step = checkpoint.step_of(place)
-    return f"interrupted; {program} resume=true {run_dir} goes on from step {step}"
+    if place is not None:
+        return f"{resume} goes on from step {checkpoint.step_of(place)}"
+    command = resume if is_begun(folder) else f"the same command with {run_dir}"
+    return f"nothing was saved yet: {command} begins anew"
 
 
-def _report(error: Exception) -> int:
-    """Print a user's fault in one line; the exit code."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+def _report(error: Exception, folder: Path | None = None) -> int:
+    """Print a user's fault in one line, and how a run that a full disk ended goes on; the exit code."""
+    line = " ".join(str(error).split())
+    if folder is not None and isinstance(error, NoSpaceError):
+        line += f"; {_going_on(folder)}"
+    print(f"error: {line}", file=sys.stderr)
     return USAGE_EXIT

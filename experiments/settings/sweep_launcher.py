@@ -29,6 +29,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from align3d.console.typed_settings import in_hydras_grammar, setting
 from align3d.errors import UserError
 from experiments.run_folder.names import CONFIG, FINAL, RERANKED, RESULTS, is_begun
+from experiments.run_folder.run_lock import held_folder
 from experiments.settings.changes import Change, differences
 
 SWEEP_DIR = "hydra.sweep.dir"
@@ -157,8 +158,10 @@ class ArmsLauncher(Launcher):
         ]
         assert self.config is not None
         _shorten(arms)
-        _check_folders(arms, Path(self.config.hydra.sweep.dir))
-        failed = run_arms(arms, self.jobs, self.every, Path(self.config.hydra.sweep.dir))
+        root = Path(self.config.hydra.sweep.dir)
+        with held_folder(setting(SWEEP_DIR, root), root):  # two sweeps would write into the same logs
+            _check_folders(arms, root)
+            failed = run_arms(arms, self.jobs, self.every, root)
         if failed:
             sys.exit(FAILED_EXIT)
         return [_done(list(overrides)) for overrides in job_overrides]

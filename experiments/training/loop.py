@@ -44,7 +44,8 @@ def warm_up(session: Session) -> None:
         state = kept.load(place, session.device)
         if state is None:
             advance(session, end)
-            kept.save(place, session.step, session.warm_state())
+            if session.journal.whole:  # its lines are those of every run that takes it over
+                kept.save(place, session.step, session.warm_state())
         else:
             session.adopt(state)
 

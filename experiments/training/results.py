@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
+from durable.checksums import set_aside, write_json
+from durable.errors import DamagedFileError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.fixed_strengths import as_json
 from experiments.evaluation.retrieval_quality import Metrics
+from experiments.run_folder import checkpoint
+from experiments.run_folder.config_file import write_config
 from experiments.run_folder.names import (
     BASELINE,
+    CHECKPOINTS,
     CONFIG,
     FINAL,
     FIXED,
@@ -29,6 +33,7 @@ from experiments.run_folder.names import (
     is_begun,
 )
 from experiments.run_folder.readers import read_results, read_yaml
+from experiments.run_folder.run_lock import LOCK
 from experiments.run_folder.versions import versions
 from experiments.settings.changes import RUN_DIR, differences, refuse
 from experiments.settings.schema import RunConfig
@@ -63,30 +68,41 @@ def open_folder(folder: Path, config: RunConfig) -> None:
                 f"{run_dir}: a run is there already; add resume=true to go on with it, or name another folder"
             )
         refuse(differences(read_yaml(path), config.plain), folder)
+        if checkpoint.latest(folder / CHECKPOINTS) is None:
+            print(f"{folder}: no checkpoint there, so the run begins anew", file=sys.stderr, flush=True)
         return
-    if config.resume and any(found != path for found in folder.iterdir()):
+    if config.resume and any(found.name not in (CONFIG, LOCK) for found in folder.iterdir()):
         raise UserError(f"{run_dir}: no {CONFIG} there, so no run to resume; leave out resume=true")
-    beside = path.with_suffix(".partial")
-    beside.write_text(OmegaConf.to_yaml(OmegaConf.create(config.plain)))
-    beside.rename(path)
+    write_config(folder, config.plain)
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The results of a run that is done, None where there are none yet.
+    """The results of a run that is done; None where there are none yet, or they are to be made anew.
+
+    Those that are damaged are set aside, with a line on stderr: the last checkpoint has all that they are
+    made of.
 
     Raises:
-        UserError: They are damaged.
+        UserError: They are of another schema, or cannot be read.
     """
-    return read_results(folder) if (folder / RESULTS).exists() else None
+    path = folder / RESULTS
+    try:
+        return read_results(folder) if path.exists() else None
+    except DamagedFileError:
+        set_aside(path, "it was cut or changed")
+        return None
 
 
 def write_results(session: Session, held_out: HeldOut, grounding: Mapping[str, Metrics]) -> dict[str, Any]:
-    """Writes results.json, whole or not at all.
+    """Writes results.json with a checksum, whole or not at all.
 
     Args:
         session: The run.
         held_out: What was measured on the test split.
         grounding: Of attention.
+
+    Raises:
+        NoSpaceError: The disk does not take it.
     """
     config, corpus, policy = session.config, session.corpus, session.policy
     results = {
@@ -117,12 +133,10 @@ def write_results(session: Session, held_out: HeldOut, grounding: Mapping[str, M
         "memory": _memory(session, held_out),
         "steps": session.step,
         "reused_steps": session.reused_steps,
+        "journal": session.journal.noted(),
         "timing": {f"{phase}_seconds": round(seconds, 3) for phase, seconds in session.seconds.items()},
     }
-    path = session.folder / RESULTS
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(results, indent=1, default=str) + "\n")
-    beside.rename(path)
+    write_json(session.folder / RESULTS, results, default=str)
     return results
 
 

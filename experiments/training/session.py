@@ -26,6 +26,7 @@ from experiments.data.corpus import Corpus
 from experiments.data.memory_data import count_pairs, without_answers
 from experiments.data.shifted_corpus import shifted_corpus
 from experiments.run_folder import checkpoint
+from experiments.run_folder.config_file import check_config
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
 from experiments.settings.schema import MEMORIES, RunConfig
@@ -79,8 +80,8 @@ class Session:
             self.model.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
         )
         self.objective, self.optimizer = self.fabric.setup(AlignmentLoss(self.model, config), self.optimizer)
-        position = self._restore()
-        self.journal = MetricsLogger(folder, position, self.step)
+        noted = self._restore()
+        self.journal = MetricsLogger(folder, noted, self.step)
         self._saved_at = time.monotonic()
 
     @cached_property
@@ -212,20 +213,22 @@ class Session:
             "policy": self.policy.state(),
             "origins": origins(self.config, self.corpus, self.memory_data),
             "known": None if self.known is None else self.known.state(),
-            "journal": self.journal.position,
+            "journal": self.journal.noted(),
             "reused_steps": self.reused_steps,
         }
 
-    def _restore(self) -> int:
-        """Takes over the last checkpoint; the journal's position in it, 0 without one.
+    def _restore(self) -> dict[str, Any] | None:
+        """Takes over the last checkpoint; what it has noted of the journal, None without a checkpoint.
 
         Raises:
-            UserError: The data, the memory or the text encoder are no longer those that the run was begun
-                with, and ``accept_changes`` is not set.
+            UserError: No checkpoint is whole, the settings are not those that the last one was written with,
+                or the data, the memory or the text encoder are no longer those that the run was begun with,
+                and ``accept_changes`` is not set.
         """
         state = checkpoint.load_latest(self.checkpoints, self.device)
         if state is None:
-            return 0
+            return None
+        check_config(self.folder, state["config"], self.config.plain, "the checkpoint")
         now, there = origins(self.config, self.corpus, self.memory_data), state.get("origins")
         other_data = there is not None and check_origins(there, now, self.config, self.folder)
         self._restore_training(state)
@@ -235,4 +238,5 @@ class Session:
         elif state["known"] is not None:
             self.known = TrainMemory.restored(state["known"], self.corpus, self.batches.train)
         self.reused_steps = state["reused_steps"]
-        return int(state["journal"])
+        journal = state["journal"]
+        return journal if isinstance(journal, dict) else {"bytes": journal}

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 import models
 from align3d import captions, naming
+from align3d.errors import UserError
 from align3d.pipeline import default_cache
 from align3d.shifts import parse_shift
+from durable.checksums import set_aside
+from durable.errors import NoSpaceError
+from durable.file_lock import locked
 from experiments.data import attention_maps, batches, part_mentions, shifted_corpus
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
@@ -72,23 +75,42 @@ class WarmupCache:
 
     @contextmanager
     def held(self, name: str) -> Iterator[Path]:
-        """The place of a warm-up, for one process at a time: the second finds what the first one made."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f"{name}.lock")
-        try:
-            held = lock.acquire(blocking=False)
-        except Timeout:
-            print("waiting for another run that trains the same warm-up", file=sys.stderr, flush=True)
-            held = lock.acquire()
-        with held:
+        """The place of a warm-up, for one process at a time: the second finds what the first one made.
+
+        Raises:
+            LockError: The file system of the cache knows no locks.
+        """
+        with locked(
+            self.folder / f"{name}.lock", waiting=_say_waiting, advice="name another folder as cache="
+        ):
             yield self.folder / name
 
     @staticmethod
     def load(place: Path, device: torch.device) -> dict[str, Any] | None:
-        """State that was kept there, None if there is none."""
-        return checkpoint.load_latest(place, device)
+        """State that was kept there, None if there is none, or it is to be made anew.
+
+        One that is damaged is set aside, with a line on stderr.
+        """
+        newest = checkpoint.latest(place)
+        if newest is None:
+            return None
+        try:
+            return checkpoint.load(newest, device)
+        except UserError as error:
+            set_aside(place, str(error))
+            return None
 
     @staticmethod
     def save(place: Path, step: int, state: dict[str, Any]) -> None:
-        """Keeps the state of a run after ``step`` steps, with the lines of its journal."""
-        checkpoint.save(place, step, state, keep=1)
+        """Keeps the state of a run after ``step`` steps, with the lines of its journal.
+
+        A run goes on without, with a line on stderr, where the cache has no room for it.
+        """
+        try:
+            checkpoint.save(place, step, state, keep=1)
+        except NoSpaceError as error:
+            print(f"the warm-up is not kept for other runs: {error}", file=sys.stderr, flush=True)
+
+
+def _say_waiting() -> None:
+    print("waiting for another run that trains the same warm-up", file=sys.stderr, flush=True)

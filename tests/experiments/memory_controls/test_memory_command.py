@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from durable.checksums import write_json
 from experiments import memory as command
 from experiments.memory_controls.control_options import CONTROLS
 from tests.experiments.training.test_remembering_runs import run
@@ -71,7 +72,7 @@ def test_runs_of_different_data_are_refused(finished: Path, tmp_path: Path, caps
     shutil.copytree(finished, again)
     results = json.loads((again / "results.json").read_text())
     results["dataset"]["test"] += 1
-    (again / "results.json").write_text(json.dumps(results))
+    write_json(again / "results.json", results)
     assert command.main([f"run={finished},{again}"]) == 2
     assert f"run={again}: other data or splits than {finished}" in capsys.readouterr().err
 

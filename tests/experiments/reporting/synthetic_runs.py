@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
+from durable.checksums import write_json
 from experiments.run_folder import names
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.settings.command import CONF
@@ -118,5 +118,5 @@ def write_run(
         },
         **({} if grounding is None else {"grounding": grounding}),
     }
-    (folder / names.RESULTS).write_text(json.dumps(whole))
+    write_json(folder / names.RESULTS, whole)
     return folder

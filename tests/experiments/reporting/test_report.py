@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from align3d.errors import UserError
+from durable.checksums import write_json
 from experiments import report
 from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.arms import Comparison
@@ -141,7 +142,7 @@ def test_what_is_not_finished_is_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert report.main([str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "1-cut: stands at step 3, phase agent" in told
-    assert "2-odd: results.json of schema 99, expected 1" in told
+    assert "2-odd: results.json of schema 99, expected 2" in told
     assert "3-torn: results.json cannot be read" in told
     assert "has one seed: no interval" in told
     page = (tmp_path / "report" / "report.html").read_text()
@@ -204,7 +205,7 @@ def test_other_seeds_and_versions_are_told_of(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "1", agent="none", seed=1)
     results = json.loads((folder / "results.json").read_text())
     results["versions"]["torch"] = "1.0"
-    (folder / "results.json").write_text(json.dumps(results))
+    write_json(folder / "results.json", results)
     comparison = only(tmp_path)
     assert any("different seeds (mcts: 0; none: 1)" in note for note in comparison.notes)
     assert any("torch 1.0 and" in note for note in comparison.notes)

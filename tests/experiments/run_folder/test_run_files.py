@@ -1,6 +1,9 @@
 import io
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +11,18 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from align3d.errors import UserError
+from durable.checksums import write_json
+from durable.errors import DamagedFileError
 from experiments.console import tables
 from experiments.index_evaluation.load_run import check_run, read_config
+from experiments.run_folder.config_file import check_config
 from experiments.run_folder.metrics_log import MetricsLogger
-from experiments.run_folder.readers import read_json, read_yaml
+from experiments.run_folder.readers import read_json, read_results, read_yaml
 from experiments.settings.command import check
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig
 from experiments.training import results
+from tests.durable.test_checksums import flipped
 
 
 def settings(**changes: object) -> RunConfig:
@@ -36,10 +43,11 @@ def settings(**changes: object) -> RunConfig:
 def test_a_resumed_journal_has_no_line_and_no_point_twice(tmp_path: Path) -> None:
     journal = MetricsLogger(tmp_path)
     journal.write(0, "train", {"loss/total": 3.0})
-    position = journal.position
+    noted = journal.noted()
     journal.write(1, "train", {"loss/total": 2.0})  # after the last checkpoint: lost with the kill
     journal.close()
-    journal = MetricsLogger(tmp_path, position, 1)
+    journal = MetricsLogger(tmp_path, noted, 1)
+    assert journal.whole
     journal.write(1, "train", {"loss/total": 1.5})
     journal.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -106,14 +114,12 @@ def test_a_folder_with_nothing_but_settings_is_new(tmp_path: Path) -> None:
         results.open_folder(tmp_path, settings(resume="true"))
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe", b"{'a': b", b"a: [1", b"3", b"null", b'{"schema": 1}']
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"{'a': b", b"a: [1", b"3", b"null"])
 def test_damaged_files_of_a_run_are_named_in_one_line(tmp_path: Path, content: bytes) -> None:
     results.open_folder(tmp_path, settings())
     (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(UserError) as caught:
-        results.finished(tmp_path)
+        read_results(tmp_path)
     told = [str(caught.value)]
     (tmp_path / "config.yaml").write_bytes(content)
     for read in (lambda: results.open_folder(tmp_path, settings(resume="true")), lambda: check_run(tmp_path)):
@@ -125,6 +131,75 @@ def test_damaged_files_of_a_run_are_named_in_one_line(tmp_path: Path, content: b
     for line in told[:2]:
         assert str(tmp_path) in line
         assert "\n" not in line
+
+
+def tried(read: Callable[[], Any]) -> tuple[Any, UserError | None]:
+    """What a reader returns, or the fault that it names."""
+    try:
+        return read(), None
+    except UserError as error:
+        return None, error
+
+
+def some_results(folder: Path) -> dict[str, object]:
+    """Writes what every reader of results.json counts on."""
+    metrics = {name: {"text_to_shape/recall@1": 0.25} for name in ("baseline", "reranked", "final")}
+    content = {"schema": 2, "dataset": {"name": "a", "hash": "b" * 64, "test": 24}, "metrics": metrics}
+    write_json(folder / "results.json", content)
+    return content
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flipped_results_are_named_set_aside_and_made_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    content = some_results(tmp_path)
+    path = tmp_path / "results.json"
+    whole = path.read_bytes()
+    for bit in random.Random(seed).sample(range(8 * len(whole)), 200):
+        path.write_bytes(whole)
+        flipped(path, bit)
+        found, fault = tried(lambda: read_results(tmp_path))
+        if fault is None:  # a blank, which says nothing
+            assert found == content
+            continue
+        assert str(path) in str(fault)
+        if isinstance(fault, DamagedFileError):
+            assert results.finished(tmp_path) is None
+            told = capsys.readouterr().err
+            assert told.count("\n") == 1
+            assert "kept as results.json.damaged, made anew" in told
+            assert not path.exists()
+
+
+def test_results_of_before_there_were_checksums_are_read(tmp_path: Path) -> None:
+    content = some_results(tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(DamagedFileError, match="has no checksum"):
+        read_results(tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps(content | {"schema": 1}))
+    assert read_results(tmp_path)["metrics"] == content["metrics"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flipped_settings_are_refused_or_the_same(tmp_path: Path, seed: int) -> None:
+    results.open_folder(tmp_path, settings())
+    path = tmp_path / "config.yaml"
+    whole, before = path.read_bytes(), read_yaml(path)
+    for bit in random.Random(seed).sample(range(8 * len(whole)), 60):
+        path.write_bytes(whole)
+        flipped(path, bit)
+        found, fault = tried(lambda: read_yaml(path))
+        assert found == before if fault is None else str(path) in str(fault)
+
+
+def test_settings_that_were_cut_are_named_by_what_else_knows_them(tmp_path: Path) -> None:
+    results.open_folder(tmp_path, settings())
+    path = tmp_path / "config.yaml"
+    plain = read_yaml(path)
+    path.write_text(path.read_text().partition("candidates:")[0])
+    with pytest.raises(DamagedFileError, match=r"config\.yaml is damaged: .* in results\.json"):
+        check_config(tmp_path, plain, read_yaml(path), "results.json")
 
 
 def test_the_table_has_both_directions_in_percent() -> None:

@@ -20,12 +20,14 @@ import torch
 from align3d.errors import UserError
 from align3d.pipeline import build
 from align3d.sources.folder import FolderSource
+from durable.checksums import write_json
 from experiments import search as command
 from experiments.data.bank import remember
 from experiments.data.encoding import embed_features
 from experiments.evaluation.directions import directions_of
 from experiments.evaluation.gallery import encode_split
 from experiments.index_evaluation.load_run import open_run
+from experiments.run_folder.config_file import write_config
 from experiments.search import Searcher
 from experiments.shape_search.shape_query import encoded_shape, read_shape
 from models.text import TextEncoder
@@ -241,7 +243,8 @@ def test_an_agent_of_another_version_is_told_of(searched: Searched, tmp_path: Pa
     results = json.loads((run / "results.json").read_text())
     results["agent"]["acts"] = True
     results["config"]["agent"]["former_setting"] = 3
-    (run / "results.json").write_text(json.dumps(results))
+    write_config(run, results["config"])
+    write_json(run / "results.json", results)
     assert command.main(["a ring", f"run={run}", "k=1"]) == 0
     assert "the run's agent cannot act here" in capsys.readouterr().err
     assert command.main(["a ring", f"run={run}", "k=1", "calibration=agent"]) == 2
@@ -256,7 +259,7 @@ def test_the_calibration_is_the_runs(searched: Searched, tmp_path: Path, acts: b
     results["agent"]["acts"] = acts
     strengths = results["memory"]["fixed"]["rerank"]["text_to_shape"]
     strengths |= {"recall": 0.5, "hubness": 0.25}
-    (run / "results.json").write_text(json.dumps(results))
+    write_json(run / "results.json", results)
     found = Searcher(run).search("a red ring", k=3)
     assert found.calibration == ("agent" if acts else "fixed")
     plain = Searcher(run, calibration="none").search("a red ring", k=60)
