@@ -86,6 +86,22 @@ def space_for(path: Path, need: int | None = None) -> Iterator[None]:
         raise told from error
 
 
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    """Turn what the system says of a full disk, and nothing within has, into a `NoSpaceError`: for commands.
+
+    Raises:
+        NoSpaceError: The disk, a quota or a limit does not take a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = no_space(Path(error.filename or Path.cwd()), error)
+        if told is None:
+            raise
+        raise told from error
+
+
 def free_bytes(path: Path) -> int | None:
     """Bytes that are free where a path is or would be made; None where nobody can tell."""
     for folder in (path, *path.absolute().parents):

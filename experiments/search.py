@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from align3d.console.command_frame import run_command
 from align3d.console.help_page import show as write
 from align3d.errors import UserError
+from durable.whole_files import replacing
 from experiments.console.writable import writable_file
 from experiments.shape_search.answer_sheet import answer_sheet, strip
 from experiments.shape_search.answers import Answers
@@ -64,6 +65,7 @@ def _searcher(settings: Settings) -> Searcher | VectorSearcher:
         calibration=settings.calibration,
         candidates=settings.candidates,
         device=settings.device,
+        verify=settings.verify,
     )
 
 
@@ -103,10 +105,9 @@ def _shower(settings: Settings, searcher: Searcher | VectorSearcher) -> Callable
         points, colors = searcher.clouds(rows)
         labels = [answer.caption or answer.id for answer in answers]
         picture = answer_sheet(points, colors, labels, answers.query)
-        beside = sheet.with_name(f".partial-{os.getpid()}-{sheet.name}")
         try:
-            picture.save(beside, "PNG")
-            beside.replace(sheet)
+            with replacing(sheet) as beside:
+                picture.save(beside, "PNG")
         except OSError as error:
             raise UserError(
                 f"sheet={sheet}: cannot be written ({error.strerror}); name another file"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from align3d.console.arguments import HELP
 from align3d.console.help_page import show
 from align3d.errors import UserError
+from durable.disk_space import full_disk_named
 
 
 def run_command(
@@ -23,7 +24,8 @@ def run_command(
     Args:
         arguments: Words of the command line.
         usage: Maker of the help page, which is shown if it is asked for.
-        work: What the command does, by the arguments. A `UserError` is one line on stderr.
+        work: What the command does, by the arguments. A `UserError` is one line on stderr, and so is a full
+            disk.
         bare: Whether the command runs without arguments, instead of showing its help page.
         interrupted: Line on stderr after an interrupt; none if empty.
 
@@ -34,7 +36,8 @@ def run_command(
         show(usage())
         return 0
     try:
-        work(arguments)
+        with full_disk_named():
+            work(arguments)
     except UserError as error:
         print(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
         return 2

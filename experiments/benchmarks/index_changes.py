@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from align3d.errors import UserError, settings_of
+from durable.whole_files import replacing
 from experiments.benchmarks.base import Row, benchmark
 from experiments.index_evaluation.measure import pinned
 from experiments.index_evaluation.recall_plot import FORMATS
@@ -188,8 +189,8 @@ def draw(points: Sequence[Checkpoint], path: Path, title: str) -> Figure:
     below.set_title("vectors in the index", fontsize="medium", loc="left")
     for axis in (top, below):
         axis.grid(alpha=0.25, linewidth=0.5)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else None)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else None)
     return figure
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from align3d.naming import mentions
+from durable.whole_files import replacing
 from experiments.data.attention_maps import lift, points_of_patches, token_maps
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
@@ -193,6 +194,6 @@ def _draw(
         figure.supxlabel(textwrap.fill(legend, across), fontsize=7, color="#555555")
     canvas.draw()
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with replacing(path) as beside:
+            figure.savefig(beside)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -15,8 +15,7 @@ from align3d.console.progress import Tracker
 from align3d.errors import UserError
 from experiments.data.corpus import Corpus, load_corpus
 from experiments.data.encoding import embed_shapes, embed_texts
-from experiments.run_folder import checkpoint
-from experiments.run_folder.finished_run import check_run
+from experiments.run_folder.finished_run import check_run, last_state
 from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_results, read_yaml
 from experiments.settings.reading import CONF, from_plain
@@ -49,7 +48,7 @@ def open_run(folder: Path, device: torch.device) -> Trained:
     Raises:
         UserError: There is no finished run, the model's code or the data differ from the run's.
     """
-    place = check_run(folder)
+    check_run(folder)  # before anything slow
     results = read_results(folder)
     config = read_config(folder / CONFIG)
     corpus = load_corpus(config, device)
@@ -58,7 +57,7 @@ def open_run(folder: Path, device: torch.device) -> Trained:
             f"run={folder}: its data {config.data.name} had hash {results['dataset']['hash'][:12]}, what is "
             f"there now {corpus.dataset.hash[:12]}; test shapes may have been trained on: train it again"
         )
-    state = checkpoint.load(place, device)
+    state = last_state(folder, device)
     model = AlignmentModel(config.model, state["text_width"]).to(device).eval()
     try:
         model.load_state_dict(state["model"])

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from rich.table import Table
 
+from durable.whole_files import replacing
 from experiments.index_evaluation.measure import EXACT, WITH_MEMORY, Measured, Remembered, Reranked
 from experiments.index_evaluation.recall_plot import line_style
 from retrieval.benchmark import curves
@@ -143,8 +144,8 @@ def size_plot(by_size: Mapping[int, Mapping[str, Measured]], path: Path, recall:
     for axis in axes:
         _logarithmic(axis, sizes)
     axes[0].legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=130)
     return figure
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
+from durable.whole_files import replacing
 from experiments.index_evaluation.engine_settings import engine_name
 from experiments.reporting.plot_style import COLORS, DASHES
 from retrieval.benchmark.curves import GOALS, Point, batched, frontier, single
@@ -71,9 +72,9 @@ def recall_plot(curves: Mapping[str, Sequence[Point]], path: Path, *, title: str
         axes[0].set_ylabel("queries a second")
         axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         figure.suptitle(title)
-        path.parent.mkdir(parents=True, exist_ok=True)
         date = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, dpi=130, metadata=date)
+        with replacing(path) as beside:
+            figure.savefig(beside, dpi=130, metadata=date)
     return figure
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from durable.whole_files import write_text
 from experiments.reporting import figures, text_tables
 from experiments.reporting.arm_summary import Summary
 from experiments.reporting.formatting import WORDS, Grid
@@ -51,10 +52,9 @@ class Report:
 
 def write(report: Report, out: Path) -> list[Path]:
     """Write report.md, report.html and report.json into a folder, and return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
     texts = {"report.md": markdown(report), "report.html": page(report), "report.json": as_json(report)}
     for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8")
+        write_text(out / name, text)
     return [out / name for name in texts]
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from align3d.errors import UserError
 from durable.checksums import check_files, checked_json, file_facts, file_sha256, json_bytes
+from durable.errors import DamagedFileError
 from durable.whole_files import PARTIAL, name_beside, put_in_place, remove, sync_tree
 
 SCHEMA = 2
@@ -116,7 +117,7 @@ def load(place: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except UserError:
         raise
     except (OSError, SafetensorError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise _not_whole(place, error) from error
+        raise _not_whole(place / TENSORS, error) from error
     assert isinstance(state, dict)
     return state
 
@@ -137,19 +138,20 @@ def _plain(place: Path, *, verify: bool = True) -> dict[str, Any]:
     try:
         plain = json.loads((place / STATE).read_bytes())
     except (OSError, ValueError) as error:
-        raise _not_whole(place, error) from error
+        raise _not_whole(place / STATE, error) from error
     schema = plain.get("schema") if isinstance(plain, dict) else None
+    if isinstance(plain, dict):
+        plain = checked_json(place / STATE, plain, needed=schema == SCHEMA)
     if schema not in (SCHEMA, PLAIN_SCHEMA):
-        raise UserError(f"checkpoint={place}: schema {schema}, expected {SCHEMA}; train it again")
-    plain = checked_json(place / STATE, plain, needed=schema == SCHEMA)
+        raise UserError(f"{place / STATE}: schema {schema}, expected {SCHEMA}; train it again")
     if schema == SCHEMA:
         check_files(place, {TENSORS: plain[_FILES][TENSORS]}, verify=verify)
     return plain
 
 
-def _not_whole(place: Path, error: Exception) -> UserError:
-    return UserError(
-        f"checkpoint={place}: not a whole checkpoint ({type(error).__name__}: {error}); "
+def _not_whole(path: Path, error: Exception) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} is damaged: not a whole checkpoint ({type(error).__name__}: {error}); "
         f"expected {TENSORS} and {STATE}"
     )
 

@@ -1,4 +1,4 @@
-"""Settings of a run in its folder, config.yaml: its checksum in the last line, and what else knows them."""
+"""Settings of a run in its folder, config.yaml, with their checksum in its last line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from align3d.console.typed_settings import setting
 from durable.errors import DamagedFileError
 from durable.whole_files import write_text
 from experiments.run_folder.names import CONFIG
-from experiments.settings.changes import differences
 
 _MARK = "# sha256 of all above: "
 _LAST = re.compile(_MARK.encode() + rb"([0-9a-f]{64})\s*\Z")
@@ -43,25 +41,4 @@ def check_text(path: Path) -> None:
         raise DamagedFileError(
             f"{path} is damaged: not the settings that were written; put it back from a copy, or remove its "
             "last line if you have changed it yourself"
-        )
-
-
-def check_config(folder: Path, kept: Mapping[str, Any], there: Mapping[str, Any], where: str) -> None:
-    """Compare the settings in a run's folder with those that another of its files holds.
-
-    Args:
-        folder: The run's.
-        kept: Settings in the other file.
-        there: Settings in config.yaml.
-        where: Name of the other file.
-
-    Raises:
-        DamagedFileError: They differ in what a run keeps.
-    """
-    changes = differences(kept, there)
-    if changes:
-        now = " ".join(setting(change.name, change.new) for change in changes[:3])
-        then = " ".join(setting(change.name, change.old) for change in changes[:3])
-        raise DamagedFileError(
-            f"{folder / CONFIG} is damaged: {now} there, {then} in {where}; put it back from a copy"
         )

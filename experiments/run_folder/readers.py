@@ -81,9 +81,10 @@ def checked_results(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         UserError: It is of another schema.
     """
     schema = found.get("schema")
+    plain = checked_json(path, found, needed=schema == SCHEMA)
     if schema not in (SCHEMA, PLAIN_SCHEMA):
         raise UserError(f"{path}: schema {schema}, expected {SCHEMA}; run it again")
-    return checked_json(path, found, needed=schema == SCHEMA)
+    return plain
 
 
 def _mapping(path: Path, found: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
-from experiments.run_folder.names import FREE, FREE_TRAIN
+from durable.errors import DamagedFileError
+from experiments.run_folder.names import CONFIG, FREE, FREE_TRAIN
 
 RUN_DIR = "hydra.run.dir"
 """Setting that names the folder of a run."""
@@ -56,3 +57,24 @@ def refuse(changes: Sequence[Change], folder: Path) -> None:
         f"{setting(RUN_DIR, folder)}: a resumed run keeps its settings, {kept} (typed: {asked}); "
         "leave these out, or start anew in another folder"
     )
+
+
+def check_config(folder: Path, kept: Mapping[str, Any], there: Mapping[str, Any], where: str) -> None:
+    """Compare the settings in a run's folder with those that another of its files holds.
+
+    Args:
+        folder: The run's.
+        kept: Settings in the other file.
+        there: Settings in config.yaml.
+        where: Name of the other file.
+
+    Raises:
+        DamagedFileError: They differ in what a run keeps.
+    """
+    changes = differences(kept, there)
+    if changes:
+        now = " ".join(setting(change.name, change.new) for change in changes[:3])
+        then = " ".join(setting(change.name, change.old) for change in changes[:3])
+        raise DamagedFileError(
+            f"{folder / CONFIG} is damaged: {now} there, {then} in {where}; put it back from a copy"
+        )

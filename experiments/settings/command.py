@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from align3d.console.help_page import show
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError, did_you_mean
-from durable.disk_space import no_space
+from durable.disk_space import full_disk_named
 from durable.errors import NoSpaceError
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
@@ -74,13 +74,10 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
     def run(config: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            task(from_hydra(config) if resumed is None else from_plain(resumed))
+            with full_disk_named():
+                task(from_hydra(config) if resumed is None else from_plain(resumed))
         except UserError as error:  # before Hydra sees it, which would print the overrides as well
             sys.exit(_report(error, folder))
-        except OSError as error:
-            if (full := no_space(folder, error)) is None:
-                raise
-            sys.exit(_report(full, folder))
         except KeyboardInterrupt:
             print(f"interrupted; {_going_on(folder)}", file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT)
@@ -96,7 +93,8 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
         if resumed is not None:
             flags.overrides = [text for text in flags.overrides if text.lstrip("+~").startswith("hydra")]
         sys.argv[1:] = [*flags.words, *flags.overrides]
-        run()
+        with full_disk_named():  # by Hydra's own files, or the log of an arm
+            run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(_report(error))
     except KeyboardInterrupt:

@@ -1,25 +1,24 @@
 """Files of a library that is ready to be searched: opened at once, read where a query needs them.
 
-A library is a folder of its own in the run's folder ``search/``. What depends on the shapes and captions
-alone stands there, worked out once; tensors are memory-mapped, so that a query reads the rows of its
-candidates and nothing else.
+A library is a folder of its own in the run's folder ``search/``; its header holds the checksums of the rest.
+What depends on the shapes and captions alone stands there, worked out once; tensors are memory-mapped, so
+that a query reads the rows of its candidates and nothing else.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from align3d.errors import UserError
+from durable.checksums import check_files, file_facts, write_json
+from durable.errors import DamagedFileError
+from durable.whole_files import name_beside, put_in_place, remove, sync_tree
+from experiments.run_folder.readers import read_json
 from models import AlignmentMemory
 
 SHAPES, TEXTS, MEMORY, HEADER, INDEX = (
@@ -31,6 +30,8 @@ SHAPES, TEXTS, MEMORY, HEADER, INDEX = (
 )
 CLOUD_POINTS = 2048
 """Points of a shape that are kept to draw it."""
+VERIFIED_BYTES = 200_000_000
+"""Size up to which hashing a library takes less than a tenth of the command that opens it."""
 
 
 @dataclass(frozen=True)
@@ -106,22 +107,40 @@ class LibraryFiles:
         return len(self.header.ids)
 
 
-def open_library(folder: Path, key: str) -> LibraryFiles | None:
-    """The library in a folder; None where there is none, a damaged one, or one of another key."""
-    try:
-        plain = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        if plain.get("key") != key:
-            return None
-        memory = folder / MEMORY
-        return LibraryFiles(
-            folder,
-            LibraryHeader(**plain),
-            load_file(folder / SHAPES),
-            load_file(folder / TEXTS),
-            AlignmentMemory.load(memory) if memory.is_file() else None,
-        )
-    except (OSError, ValueError, TypeError, AttributeError, SafetensorError):
+def open_library(folder: Path, key: str, *, verify: bool = True) -> LibraryFiles | None:
+    """The library in a folder; None where there is none, or one of another key.
+
+    Args:
+        folder: Of the library.
+        key: See `LibraryHeader`.
+        verify: Whether all tensors are read and compared with their checksums; their sizes alone otherwise.
+
+    Raises:
+        DamagedFileError: A file is missing, or was cut or changed; it is named.
+        UserError: A file cannot be read.
+    """
+    path = folder / HEADER
+    if not path.is_file():
         return None
+    plain = read_json(path)
+    if plain.get("key") != key:
+        return None
+    facts = plain.pop("files", None)
+    if facts is None:  # of a changed name: the key says that there are some
+        raise DamagedFileError(f"{path} is damaged: it has no checksums")
+    check_files(folder, facts, verify=verify)
+    return LibraryFiles(
+        folder,
+        LibraryHeader(**plain),
+        load_file(folder / SHAPES),
+        load_file(folder / TEXTS),
+        AlignmentMemory.load(folder / MEMORY) if MEMORY in facts else None,
+    )
+
+
+def is_small(folder: Path) -> bool:
+    """Whether all files of a library are compared with their checksums whenever it is opened."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= VERIFIED_BYTES
 
 
 def write_library(
@@ -143,27 +162,21 @@ def write_library(
         index: `retrieval.ErsIndex` over the shapes.
 
     Raises:
-        UserError: The folder cannot be written to, or the disk is full.
+        NoSpaceError: The disk does not take it.
     """
-    beside = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+    with name_beside(folder) as beside:
+        beside.mkdir()
+        tensors = [SHAPES, TEXTS]
         save_file({name: part.contiguous() for name, part in shapes.items()}, beside / SHAPES)
         save_file({name: part.contiguous() for name, part in texts.items()}, beside / TEXTS)
         if memory is not None:
             memory.save(beside / MEMORY)
+            tensors.append(MEMORY)
         index.save(beside / INDEX)
-        (beside / HEADER).write_text(json.dumps(asdict(header), ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{folder}: the library cannot be kept there ({reason}); free space, or copy the run"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        write_json(beside / HEADER, asdict(header) | {"files": file_facts(beside, tensors)}, indent=None)
+        sync_tree(beside)
+        remove(folder)
+        put_in_place(beside, folder)
 
 
 def half(tensor: Tensor) -> Tensor:

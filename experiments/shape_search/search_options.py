@@ -41,6 +41,7 @@ class Settings:
         pictures: Pictures in the terminal: by what it can (auto), by one protocol, or none (off).
         sheet: File of the sheet of pictures; null: answers.png in the run's folder search.
         device: Device where a library is made.
+        verify: Compare all files of a library with their checksums first; null: of one of up to 200 MB.
     """
 
     query: str | None = None
@@ -61,6 +62,7 @@ class Settings:
     pictures: Literal["auto", "kitty", "iterm2", "sixel", "text", "off"] = "auto"
     sheet: Path | None = None
     device: str = "cpu"
+    verify: bool | None = None
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -91,7 +93,7 @@ def _check(settings: Settings) -> None:
         raise UserError(
             "give one of run=FOLDER (a finished run) and embeddings=FILE (another model's vectors)"
         )
-    _check_owner(settings, "run", ("dataset", "shape", "candidates"))
+    _check_owner(settings, "run", ("dataset", "shape", "candidates", "verify"))
     _check_owner(settings, "embeddings", ("encoder", "vectors"))
     _check_owner(settings, "shape", ("unit_m", "up"))
     asked = [name for name in ("query", "shape", "vectors") if getattr(settings, name) is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,17 +10,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 
 from align3d.errors import UserError, settings_of
+from durable.checksums import set_aside
+from durable.file_lock import locked
 from experiments.console.process import pick_device
 from experiments.run_folder import checkpoint
-from experiments.run_folder.finished_run import check_run
+from experiments.run_folder.finished_run import check_run, last_state
 from experiments.run_folder.readers import read_json, read_results
 from experiments.shape_search.answers import Answer, Answers, FittingCaption, Stopwatch
-from experiments.shape_search.library_files import INDEX, LibraryFiles, LibraryHeader, open_library
+from experiments.shape_search.library_files import (
+    INDEX,
+    LibraryFiles,
+    LibraryHeader,
+    is_small,
+    open_library,
+)
 from experiments.shape_search.query_calibration import Choice, calibration_of
 from experiments.shape_search.query_encoder import QueryEncoder
 from experiments.shape_search.relevance import backend_for, moved
@@ -40,7 +47,7 @@ from retrieval import ErsIndex
 
 SEARCH = "search"
 """Folder of a run's libraries."""
-VERSION = 1
+VERSION = 2
 
 
 class Searcher:
@@ -55,6 +62,8 @@ class Searcher:
             queries, if known pairs gain anything.
         candidates: Shapes that HAF re-ranks; None for as many as in the run's evaluation.
         device: Where the library is made; queries are computed on the CPU.
+        verify: Whether every file of the library is compared with its checksum first; None: of one of up to
+            200 MB. A library that is damaged is set aside and made anew.
 
     Attributes:
         library: What is searched.
@@ -72,21 +81,21 @@ class Searcher:
         calibration: Choice = "auto",
         candidates: int | None = None,
         device: str = "cpu",
+        verify: bool | None = None,
     ) -> None:
         run, other = Path(run), None if dataset is None else Path(dataset)
         self._device = pick_device(device)
         place = check_run(run)
         results = read_results(run)
-        self.library = _opened(run, other, place, results, self._device)
+        self.library, self.index = _opened(run, other, place, results, self._device, verify)
         header = self.library.header
-        state = checkpoint.load(place)
+        state = last_state(run)
         self.model = _model(run, header, state)
         self._encoder = QueryEncoder(
             header.encoder, max_tokens=header.max_tokens, decimal_comma=header.decimal_comma
         )
         with settings_of(f"train.text_encoder={header.encoder}"):
             self._encoder.check()
-        self.index = self._loaded()
         self._candidates = candidates or header.candidates
         shapes, memory = self.library.shapes, self.library.memory
         self._known = None
@@ -193,15 +202,6 @@ class Searcher:
             str(path), "cosine", kind, words, where or "", found, len(self), captions, watch.seconds
         )
 
-    def _loaded(self) -> ErsIndex:
-        """The library's index, with what it has been taught.
-
-        Raises:
-            UserError: It is damaged.
-        """
-        with settings_of(f"{self.library.folder}, which may be deleted and is then made anew"):
-            return ErsIndex.load(self.library.folder / INDEX, verify=False, backend=backend_for(len(self)))
-
     def teach(self, query: str, row: int) -> str:
         """Has ERS learn that a shape was meant by a query; what it learned is kept in the library's index.
 
@@ -216,8 +216,9 @@ class Searcher:
         folder = self.library.folder / INDEX
         embedding = self._encoded(query).embedding[0].numpy()
         try:
-            with FileLock(self.library.folder / ".index.lock"):
-                index = self._loaded()  # with what other sessions have taught it
+            with locked(self.library.folder / ".index.lock"):
+                with settings_of(f"{self.library.folder}, which may be deleted and is then made anew"):
+                    index = _index(self.library, verify=True)  # with what other sessions have taught it
                 index.learn()
                 index.feedback(embedding, row)
                 index.freeze()
@@ -363,32 +364,64 @@ def _model(run: Path, header: LibraryHeader, state: dict[str, Any]) -> Alignment
 
 
 def _opened(
-    run: Path, dataset: Path | None, place: Path, results: dict[str, Any], device: torch.device
-) -> LibraryFiles:
-    """The library of a run, made where there is none or where the run was trained since."""
+    run: Path,
+    dataset: Path | None,
+    place: Path,
+    results: dict[str, Any],
+    device: torch.device,
+    verify: bool | None,
+) -> tuple[LibraryFiles, ErsIndex]:
+    """The library of a run and its index, made where there are none or where the run was trained since.
+
+    A library that is damaged is set aside, with a line on stderr, and made anew.
+
+    Raises:
+        UserError: It cannot be made, or not be kept.
+    """
     content = results["dataset"]["hash"] if dataset is None else _dataset_hash(dataset)
-    with (place / checkpoint.TENSORS).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    key = f"{VERSION} {content} {weights}"
+    key = f"{VERSION} {content} {checkpoint.fingerprint(place)}"
     folder = run / SEARCH / content[:16]
-    found = open_library(folder, key)
+    found, fault = _checked(folder, key, verify)
     if found is not None:
         return found
     if not os.access(run, os.W_OK):
+        reason = "" if fault is None else f"; the one that is there is damaged: {fault}"
         raise UserError(
-            f"run={run}: its library cannot be kept there; copy the folder to where you may write"
+            f"run={run}: its library cannot be kept there; copy the folder to where you may write{reason}"
         )
     from experiments.shape_search.make_library import make_library  # what trains a model is slow to load
 
-    (run / SEARCH).mkdir(exist_ok=True)
-    with FileLock(run / SEARCH / ".library.lock"):
-        found = open_library(folder, key)
+    with locked(run / SEARCH / ".library.lock", advice="copy the run to another file system"):
+        found, fault = _checked(folder, key, verify)
+        if fault is not None:
+            set_aside(folder, str(fault))
         if found is None:
             make_library(run, dataset, folder, key, device)
-            found = open_library(folder, key)
+            found, fault = _checked(folder, key, verify)
     if found is None:
-        raise UserError(f"{folder}: the library that was just made cannot be read; is the disk full?")
+        raise UserError(f"{folder}: the library that was just made cannot be read ({fault})")
     return found
+
+
+def _checked(
+    folder: Path, key: str, verify: bool | None
+) -> tuple[tuple[LibraryFiles, ErsIndex] | None, Exception | None]:
+    """A library with its index, and what is wrong with it; None and None where there is none of that key."""
+    whole = is_small(folder) if verify is None else verify
+    try:
+        library = open_library(folder, key, verify=whole)
+        return (None if library is None else (library, _index(library, verify=whole))), None
+    except (ValueError, TypeError, SafetensorError) as error:
+        return None, error
+
+
+def _index(library: LibraryFiles, *, verify: bool) -> ErsIndex:
+    """The library's index, with what it has been taught.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    return ErsIndex.load(library.folder / INDEX, verify=verify, backend=backend_for(len(library)))
 
 
 def _dataset_hash(folder: Path) -> str:

@@ -26,9 +26,9 @@ from experiments.data.corpus import Corpus
 from experiments.data.memory_data import count_pairs, without_answers
 from experiments.data.shifted_corpus import shifted_corpus
 from experiments.run_folder import checkpoint
-from experiments.run_folder.config_file import check_config
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
+from experiments.settings.changes import check_config
 from experiments.settings.schema import MEMORIES, RunConfig
 from experiments.training.loss import AlignmentLoss
 from experiments.training.origins import check_origins, origins

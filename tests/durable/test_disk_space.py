@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from durable.disk_space import no_space_reason, space_for
+from durable.disk_space import full_disk_named, no_space_reason, space_for
 from durable.errors import NoSpaceError
 
 WRITERS = {
@@ -61,3 +61,14 @@ def test_the_line_of_a_file_within_is_kept(tmp_path: Path) -> None:
 
     with pytest.raises(NoSpaceError, match=r"inner: cannot be written \(the disk is full"):
         write()
+
+
+def test_a_command_names_the_file_that_did_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with (
+        pytest.raises(NoSpaceError, match=r"log: cannot be written \(the quota is used up"),
+        full_disk_named(),
+    ):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(path))
+    with pytest.raises(PermissionError), full_disk_named():
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))

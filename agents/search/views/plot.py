@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.search.tree import UNVISITED, Tree
+from durable.whole_files import replacing
 
 Criterion = Literal["visits", "best"]
 """Of the line that is drawn as chosen: most visits and then the mean return, or the best return found."""
@@ -167,7 +168,8 @@ def draw_search(
     )
     canvas.draw()
     if path is not None:
-        figure.savefig(path)
+        with replacing(path) as beside:
+            figure.savefig(beside)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

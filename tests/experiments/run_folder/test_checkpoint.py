@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert str(place) in told
-    assert (name if cut else "not a whole checkpoint" if name == checkpoint.STATE else name) in told
+    assert f"{place / name} is " in told
     assert "going on from step-00000001" in told
     (tmp_path / "step-00000001" / name).write_bytes(b"\xff")
     with pytest.raises(UserError, match="no other checkpoint is whole"):
@@ -170,7 +170,7 @@ def test_a_flipped_bit_is_named_and_the_one_before_is_taken(
         if state["step"] == 2:  # a blank, which says nothing in JSON
             assert not told
         else:
-            assert str(place) in told
+            assert f"{place / name} is damaged: " in told
             assert "going on from step-00000001" in told
         assert torch.equal(state["model"]["weight"], STATES["model"]["weight"])
         assert (state["random"], state["words"]) == (STATES["random"], STATES["words"])

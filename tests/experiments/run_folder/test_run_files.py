@@ -15,9 +15,9 @@ from durable.checksums import write_json
 from durable.errors import DamagedFileError
 from experiments.console import tables
 from experiments.index_evaluation.load_run import check_run, read_config
-from experiments.run_folder.config_file import check_config
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.readers import read_json, read_results, read_yaml
+from experiments.settings.changes import check_config
 from experiments.settings.command import check
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from align3d.console.typed_settings import in_hydras_grammar
+from durable.file_lock import locked
+from experiments.run_folder.run_lock import LOCK
 from experiments.settings.sweep_launcher import Arm, environment, run_arms
 
 ROOT = Path(__file__).parents[3]
@@ -112,6 +114,11 @@ def test_earlier_runs_are_not_overwritten(program: Path) -> None:
     assert started(program) == ["1"]
     shared = sweep(program, "-m value=4,5 hydra.sweep.subdir=same")
     assert "2 runs, but 1 different folder names" in shared.stderr
+    with locked(program / "sweep" / LOCK):
+        second = sweep(program, "-m value=6")
+    assert "another process is at work there" in second.stderr
+    assert f"(process {os.getpid()} on " in second.stderr
+    assert started(program) == ["1"]
     none = sweep(program, "-m value=4,5 hydra.launcher.jobs=0")
     assert "hydra.launcher.jobs=0: expected a whole number from 1" in none.stderr
 

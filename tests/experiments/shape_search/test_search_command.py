@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import random
 import select
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from experiments.search import Searcher
 from experiments.shape_search.shape_query import encoded_shape, read_shape
 from models.text import TextEncoder
 from retrieval.ers.inspect import read_outline
+from tests.durable.test_checksums import flipped
 from tests.experiments.shape_search.searched_run import ROOT, Searched
 from tests.experiments.shape_search.step_box import step_box
 
@@ -223,18 +225,37 @@ def test_a_library_is_made_anew_for_other_weights(searched: Searched, tmp_path: 
     shutil.copytree(searched.run, run)
     library = next((run / "search").glob("*/library.json"))
     plain = json.loads(library.read_text())
-    library.write_text(json.dumps(plain | {"key": "of other weights"}))
+    write_json(library, plain | {"key": "of other weights"})
     Searcher(run)
-    assert "encoding shapes" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "encoding shapes" in told
+    assert "damaged" not in told
     assert json.loads(library.read_text())["key"] == plain["key"]
-    (library.parent / "shapes.safetensors").write_bytes(b"cut")
-    assert len(Searcher(run).search("a ring", k=60)) == 60
-    capsys.readouterr()
-    (library.parent / "index" / "manifest.json").write_text("{}")
-    assert command.main(["a ring", f"run={run}"]) == 2
-    shown = capsys.readouterr().err
-    assert shown.count("\n") == 1
-    assert f"{library.parent}, which may be deleted and is then made anew" in shown
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_damaged_library_is_set_aside_and_made_anew(
+    searched: Searched, searcher: Searcher, tmp_path: Path, capsys, seed: int
+) -> None:
+    run, draws = tmp_path / "run", random.Random(seed)
+    shutil.copytree(searched.run, run)
+    folder = next(path.parent for path in (run / "search").glob("*/library.json"))
+    wanted = searcher.search("a red ring", k=5).found
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert len(files) > 5
+    for path in draws.sample(files, 3):
+        assert Searcher(run).search("a red ring", k=5).found == wanted
+        capsys.readouterr()
+        flipped(path, draws.randrange(8 * path.stat().st_size))
+        assert Searcher(run).search("a red ring", k=5).found == wanted
+        told = capsys.readouterr().err
+        if "encoding shapes" in told:  # else it was a blank in JSON
+            assert told.count(" is damaged (") == 1
+            assert f"kept as {folder.name}.damaged, made anew" in told
+    shapes = folder / "shapes.safetensors"
+    shapes.write_bytes(shapes.read_bytes()[:100])
+    assert command.main(["a red ring", f"run={run}", "verify=false"]) == 0
+    assert "shapes.safetensors is damaged: 100 bytes" in capsys.readouterr().err
 
 
 def test_an_agent_of_another_version_is_told_of(searched: Searched, tmp_path: Path, capsys) -> None:

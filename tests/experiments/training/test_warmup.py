@@ -1,6 +1,9 @@
 """The warm-up that runs share: found where it is equal, and then as good as trained again."""
 
+import errno
+import fcntl
 import json
+import random
 import shlex
 import subprocess
 import sys
@@ -11,10 +14,12 @@ import hydra
 import pytest
 import torch
 
+from align3d.errors import UserError
 from experiments.settings.command import CONF
 from experiments.settings.reading import from_hydra
 from experiments.settings.schema import register_sizes
-from experiments.training.warmup import first_calibrated, key
+from experiments.training.warmup import WarmupCache, first_calibrated, key
+from tests.durable.test_checksums import flipped
 
 WARM = 8  # 60 % of 4 passes of 3 steps
 ROOT = Path(__file__).parents[3]
@@ -105,6 +110,59 @@ def key_with(*overrides: str, built_from: str = "files") -> str:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = from_hydra(hydra.compose("config", overrides=[*overrides]))
     return key(config, corpus, first_calibrated(config, 100), 100)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", ["state.json", "tensors.safetensors"])
+def test_a_flipped_warm_up_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, seed: int
+) -> None:
+    kept, cpu = WarmupCache(SimpleNamespace(cache=tmp_path)), torch.device("cpu")
+    place = tmp_path / "warmups" / "key"
+    state = {"model": {"weight": torch.arange(300.0)}, "lines": ['{"step": 0}'] * 9}
+    for _ in range(20):
+        assert kept.load(place, cpu) is None
+        kept.save(place, 9, state)
+        (path,) = place.glob(f"step-*/{name}")
+        flipped(path, random.Random(seed).randrange(8 * path.stat().st_size))
+        found = kept.load(place, cpu)
+        told = capsys.readouterr().err
+        if found is not None:  # of a blank in JSON
+            assert torch.equal(found["model"]["weight"], state["model"]["weight"])
+            assert found["lines"] == state["lines"]
+            break
+        assert told.count("\n") == 1
+        assert str(path.parent) in told
+        assert "kept as key.damaged, made anew" in told
+        seed += 1
+
+
+def test_a_cache_without_room_for_a_warm_up_is_told_of(tmp_path: Path) -> None:
+    script = """
+import resource, sys, torch
+from pathlib import Path
+from experiments.training.warmup import WarmupCache
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+WarmupCache.save(Path(sys.argv[1]) / "key", 9, {"model": torch.zeros(10_000)})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"the warm-up is not kept for other runs: {tmp_path}")
+    assert not list((tmp_path / "key").iterdir())
+
+
+def test_a_cache_on_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    kept = WarmupCache(SimpleNamespace(cache=tmp_path))
+    with pytest.raises(UserError, match=r"key\.lock: .*knows no locks.*cache="), kept.held("key"):
+        pass
 
 
 def test_folds_teach_the_agent_from_the_train_split(first: Path, cache: Path, tmp_path: Path) -> None:
