@@ -21,7 +21,7 @@ from experiments.index_evaluation.load_run import check_run
 from experiments.memory_controls import control_options
 from experiments.reporting.load_runs import find_runs
 from experiments.run_folder.readers import read_results
-from experiments.settings.command import _interrupted, split_flags
+from experiments.settings.command import _going_on, split_flags
 from experiments.settings.overrides import check, parse
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig, register_sizes
@@ -174,9 +174,9 @@ def test_a_run_in_a_folder_of_any_name_is_resumed_as_told(nasty: Path) -> None:
 
 
 def test_an_interrupted_run_says_what_to_type(nasty: Path) -> None:
-    assert parse(shlex.split(_interrupted(nasty))[-3:-2])[0].value() == str(nasty)
+    assert parse(shlex.split(_going_on(nasty))[-3:-2])[0].value() == str(nasty)
     (nasty / "checkpoints/step-3").mkdir(parents=True)
-    assert typed_in(_interrupted(nasty)) == {"resume": True, "hydra.run.dir": str(nasty)}
+    assert typed_in(_going_on(nasty)) == {"resume": True, "hydra.run.dir": str(nasty)}
 
 
 def test_a_sweep_says_how_it_is_reported(nasty: Path, capsys: pytest.CaptureFixture[str]) -> None:
