@@ -7,6 +7,7 @@ metadata and checksum in their place.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,7 @@ def write_tensors(
     with replacing(path, need) as beside:
         save_file(plain, beside, metadata={**(metadata or {}), CHECKSUM: _BLANK})
         with beside.open("r+b") as file:
+            _sort_words(file)
             digest, _, place = _digest(file)
             file.seek(place)
             file.write(digest.encode())
@@ -80,6 +82,17 @@ def check_tensors(path: Path) -> dict[str, str]:
         raise DamagedFileError(f"{path} is damaged: {error}") from error
     del metadata[CHECKSUM]
     return metadata
+
+
+def _sort_words(file: BinaryIO) -> None:
+    """Bring the metadata, which safetensors writes in any order, into one: equal content is equal bytes."""
+    size = int.from_bytes(file.read(_LENGTH), "little")
+    header = json.loads(file.read(size))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(text) <= size:  # the same but for the order, unless the two spell a character otherwise
+        file.seek(_LENGTH)
+        file.write(text.ljust(size))
 
 
 def _digest(file: BinaryIO) -> tuple[str, str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from experiments.index_evaluation.rerankers import compressed
 from models import AlignmentModel, prepare_shapes
 from models.rerank.cached_haf import compact_shapes
 from models.rerank.late_interaction import LightHead
-from tests.durable.test_checksums import flipped
 from tests.experiments.run_folder.test_run_files import settings
 
 CPU = torch.device("cpu")
@@ -83,20 +81,6 @@ def test_what_was_cut_off_or_damaged_is_made_again_and_nothing_else(
     assert f"{first.files[1]} is damaged" in capfd.readouterr().err
     left = {path.name for path in again.files[0].parent.iterdir()} - {path.name for path in again.files}
     assert left == {f"{first.files[1].name}.damaged"}
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_a_flipped_piece_is_made_again(
-    trained: Trained, capsys: pytest.CaptureFixture[str], seed: int
-) -> None:
-    first, draws = fresh_shapes(trained, 8, CPU), random.Random(seed)
-    before, path = first.vectors(), first.files[0]
-    for bit in draws.sample(range(8 * path.stat().st_size), 5):
-        flipped(path, bit)
-        again = fresh_shapes(trained, 8, CPU)
-        assert f"{path} is damaged" in capsys.readouterr().err
-        np.testing.assert_array_equal(again.vectors(), before)
-        assert (again.captions, again.hashes) == (first.captions, first.hashes)
 
 
 def test_other_weights_are_other_embeddings(trained: Trained) -> None:
