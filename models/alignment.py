@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.config import ModelConfig
 from models.fourier import NUMBER_FEATURES, number_features
 from models.haf import AttentionState, HierarchicalAttentionFusion
-from models.layers import Transformer, perceptron
+from models.layers import Transformer, gather_rows, perceptron
 from models.memory import LibraryEvidence
 from models.points import PointEncoder, PointHierarchy
 from models.shapes import ShapeBatch
@@ -37,9 +37,12 @@ class TextEmbedding:
     embedding: Tensor
 
     def select(self, index: Tensor) -> TextEmbedding:
-        """The texts at ``index``."""
+        """The texts at ``index``, int64."""
         return TextEmbedding(
-            self.tokens[index], self.mask[index], self.quantities[index], self.embedding[index]
+            gather_rows(self.tokens, index),
+            self.mask[index],
+            self.quantities[index],
+            gather_rows(self.embedding, index),
         )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from models.calibration import Calibration
 from models.config import ModelConfig
-from models.layers import perceptron
+from models.layers import gather_rows, perceptron
 from models.memory import LibraryEvidence, no_library
 from models.points import AXIS_NODES, PointHierarchy
 from models.quantity_evidence import quantity_evidence
@@ -159,8 +159,8 @@ class HierarchicalAttentionFusion(TokenScorer):
         if library is None:
             library = no_library(global_score)
         return AttentionState(
-            logits=(query * per_head**-0.5) @ key[candidates],
-            node_values=value[candidates],
+            logits=(query * per_head**-0.5) @ gather_rows(key, candidates),
+            node_values=gather_rows(value, candidates),
             tokens=tokens,
             gate_logits=self.gate(tokens),
             token_logits=self.token_weight(tokens).squeeze(-1).masked_fill(~mask, -torch.inf),
@@ -177,10 +177,13 @@ class HierarchicalAttentionFusion(TokenScorer):
         )
 
     def project(self, shapes: PointHierarchy) -> tuple[Tensor, Tensor]:
-        """Keys ``[M, H, d, N]`` and values ``[M, H, N, d]`` of a gallery, for many calls of `attend`."""
+        """Keys ``[M, H, d, N]`` and values ``[M, H, N, d]`` of a gallery, for many calls of `attend`.
+
+        They are contiguous: a row that is gathered is a copy of one piece of memory.
+        """
         split = (self.heads, shapes.nodes.shape[-1] // self.heads)
-        key = self.key(shapes.nodes).unflatten(-1, split).permute(0, 2, 3, 1)
-        return key, self.value(shapes.nodes).unflatten(-1, split).transpose(1, 2)
+        key = self.key(shapes.nodes).unflatten(-1, split).permute(0, 2, 3, 1).contiguous()
+        return key, self.value(shapes.nodes).unflatten(-1, split).transpose(1, 2).contiguous()
 
     def fuse(self, state: AttentionState, calibration: Calibration | None = None) -> AttentionOutput:
         """Scores under a calibration.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.fourier import LOG_FEATURES, log_features
-from models.layers import Transformer, perceptron
+from models.layers import Transformer, gather_rows, perceptron
 from models.shapes import AXIS_CHANNELS, GREY, PROFILE_BINS, SPECTRUM_FREQUENCIES, ShapeBatch
 
 LEVELS = ("patches", "regions", "object")
@@ -39,14 +39,14 @@ class PointHierarchy:
     embedding: Tensor
 
     def select(self, index: Tensor) -> PointHierarchy:
-        """The shapes at ``index`` (any shape; it replaces the batch axis)."""
+        """The shapes at ``index`` (int64 of any shape; it replaces the batch axis)."""
         return PointHierarchy(
-            nodes=self.nodes[index],
+            nodes=gather_rows(self.nodes, index),
             centers=self.centers[index],
             region=self.region[index],
             extent=self.extent[index],
             spectrum=self.spectrum[index],
-            embedding=self.embedding[index],
+            embedding=gather_rows(self.embedding, index),
         )
 
 

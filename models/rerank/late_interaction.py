@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.alignment import TextEmbedding
-from models.layers import perceptron
+from models.layers import gather_rows, perceptron
 from models.points import AXIS_NODES, OBJECT_NODES, PointHierarchy
 from models.quantity_evidence import EVIDENCE, quantity_evidence, value_and_log_length
 from models.rerank.int8_products import BLOCK, ByteVectors, in_blocks, in_bytes
@@ -132,7 +132,8 @@ class LightHead(nn.Module):
             shapes.extent[candidates[row]],
             shapes.spectrum[candidates[row]],
         ).squeeze(2)  # [K, C, 3, EVIDENCE]
-        attention = torch.einsum("kd,kcad->kca", along, codes[row, :, -_AXES:]).softmax(-1)
+        axes = gather_rows(codes[:, :, -_AXES:], row)  # [K, C, 3, d]
+        attention = torch.einsum("kd,kcad->kca", along, axes).softmax(-1)
         return scores.index_add(0, row, torch.einsum("kca,kcae,ke->kc", attention, measured, evidence))
 
     @torch.no_grad()
