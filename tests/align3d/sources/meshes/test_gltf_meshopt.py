@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from align3d.sources.meshes.gltf_meshopt import MeshoptError, decode_meshopt
-from tests.align3d.sources.meshes.test_gltf_reader import PACKED_CORNERS, PACKED_TRIANGLES
+from tests.align3d.sources.meshes.gltf_scenes import PACKED_CORNERS, PACKED_TRIANGLES
 
 
 def test_floats_from_mantissas_and_exponents() -> None:
