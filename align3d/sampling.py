@@ -86,8 +86,11 @@ def normalize(points: Floats) -> NDArray[np.float16]:
     """
     if not np.isfinite(points).all():
         raise RejectedItem("NaN or infinite points")
-    centered = points - points.mean(axis=0)
-    radius = float(np.linalg.norm(centered, axis=1).max())
+    with np.errstate(all="ignore"):  # an overflow is refused below
+        centered = points - points.mean(axis=0)
+        radius = float(np.linalg.norm(centered, axis=1).max())
+    if not np.isfinite(radius):
+        raise RejectedItem(f"coordinates up to {np.abs(points).max():.3g} overflow")
     if radius <= 1e-12:
         raise RejectedItem("all points coincide")
     return (centered / radius).astype(np.float16)
@@ -95,7 +98,8 @@ def normalize(points: Floats) -> NDArray[np.float16]:
 
 def extent_m(vertices: Floats) -> NDArray[np.float32]:
     """Size of the bounding box along x, y, z, in the vertices' unit (meters): f64[N, 3] -> f32[3]."""
-    return np.ptp(vertices, axis=0).astype(np.float32)
+    with np.errstate(all="ignore"):  # an infinite extent breaks the contract of records
+        return np.ptp(vertices, axis=0).astype(np.float32)
 
 
 def rotate_up(points: Floats, up_axis: str) -> Floats:

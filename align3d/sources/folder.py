@@ -153,7 +153,9 @@ class FolderSource:
         unit_m = _meters(values["unit"]) if "unit" in values else None
         found = read_points(path, points, item_generator(seed, item.id), self.root)
         unit_m = unit_m or found.unit_m or self.unit_m
-        extent = np.abs(rotate_up(found.corners[1] - found.corners[0], up)) * unit_m
+        with np.errstate(all="ignore"):  # an infinite extent breaks the contract of records
+            extent = np.abs(rotate_up(found.corners[1] - found.corners[0], up)) * unit_m
+            size_m = extent.astype(np.float32)
         return Record(
             id=item.id,
             source=self.name,
@@ -163,7 +165,7 @@ class FolderSource:
             colors=found.colors,
             part=found.part,
             part_names=found.part_names,
-            size_m=extent.astype(np.float32),
+            size_m=size_m,
             up_axis="z",
             license=values.get("license", ""),
             content_hash=content_hash,

@@ -16,7 +16,7 @@ from align3d.errors import RejectedItem
 from align3d.sources.meshes.gltf_file import GltfFile
 from align3d.sources.meshes.linked_files import UnreadableLink
 from align3d.sources.meshes.scene import Appearance, Bytes, Floats, Texture
-from align3d.sources.meshes.texture_images import UnreadableImage, decode_image
+from align3d.sources.meshes.texture_images import FileImages, UnreadableImage
 
 Attribute = Callable[[str], Floats | None]
 """Values f64[V, components] of a primitive's attribute, such as "COLOR_0"; None where it has none."""
@@ -37,6 +37,7 @@ class Materials:
     def __init__(self, file: GltfFile) -> None:
         self._file = file
         self._images: dict[int, Bytes | str] = {}
+        self._decoder = FileImages(len(file.tree.get("images", [])))
         self.lost: dict[str, None] = {}
 
     def appearance(self, primitive: dict[str, Any], attribute: Attribute, count: int) -> Appearance:
@@ -137,8 +138,8 @@ class Materials:
         try:
             image = self._file.entry("images", index)
             if "bufferView" in image:
-                return decode_image(bytes(self._file.view(image["bufferView"])))
-            return decode_image(self._file.linked(str(image.get("uri", ""))))
+                return self._decoder.decode(bytes(self._file.view(image["bufferView"])))
+            return self._decoder.decode(self._file.linked(str(image.get("uri", ""))))
         except (UnreadableImage, UnreadableLink) as error:
             return str(error)
         except RejectedItem as error:

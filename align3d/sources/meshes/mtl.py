@@ -16,7 +16,7 @@ from align3d.sources.meshes.color_range import UnknownRange, to_255
 from align3d.sources.meshes.linked_files import UnreadableLink, find_linked
 from align3d.sources.meshes.scene import Appearance, Bytes, Floats, Texture
 from align3d.sources.meshes.text_encoding import decode_names, text_bytes
-from align3d.sources.meshes.texture_images import UnreadableImage, decode_image
+from align3d.sources.meshes.texture_images import FileImages, UnreadableImage
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_NAME = 4096
@@ -84,6 +84,7 @@ class MaterialLibraries:
         self._entries: dict[str, _Entry] = {}
         self._materials: dict[str, Material] = {}
         self._images: dict[Path, Bytes] = {}
+        self._decoder: FileImages | None = None
 
     def read(self, name: str) -> None:
         """Read what stands after ``mtllib``: one name, which may hold blanks, or several."""
@@ -154,7 +155,10 @@ class MaterialLibraries:
         try:
             file = find_any_case(library, name, self.root)
             if file not in self._images:
-                self._images[file] = decode_image(file.read_bytes())
+                if self._decoder is None:  # all libraries have been read
+                    named = {entry.map_kd for entry in self._entries.values() if entry.map_kd is not None}
+                    self._decoder = FileImages(len(named))
+                self._images[file] = self._decoder.decode(file.read_bytes())
             material.image = self._images[file]
         except (UnreadableLink, UnreadableImage, OSError) as error:
             what = str(error) if isinstance(error, UnreadableLink) else f"{name!r}: {error}"

@@ -24,7 +24,7 @@ from align3d.sources.meshes.scene import (
     Texture,
 )
 from align3d.sources.meshes.text_encoding import decode_names, text_bytes
-from align3d.sources.meshes.texture_images import UnreadableImage, decode_image
+from align3d.sources.meshes.texture_images import FileImages, UnreadableImage
 
 _COLORS = [
     ("red", "green", "blue"),
@@ -158,13 +158,13 @@ def _images(
     face = file.elements.get("face")
     if face is not None and "texnumber" in face.columns:
         number = face.columns["texnumber"][cut.polygon].astype(np.int64)
-    found = []
+    found, decoder = [], FileImages(len(names))
     for index, name in enumerate(names):
         here = number == index
         if not here.any():
             continue
         try:
-            found.append((decode_image(find_any_case(path, name, root).read_bytes()), here))
+            found.append((decoder.decode(find_any_case(path, name, root).read_bytes()), here))
         except (UnreadableLink, UnreadableImage, OSError) as error:
             what = str(error) if isinstance(error, UnreadableLink) else f"{name!r}: {error}"
             lost.append(f"TextureFile: {what}")

@@ -1,10 +1,12 @@
-"""Images of textures as RGB bytes, read at a bounded size."""
+"""Images of textures as RGB bytes, decoded within bounds of memory and of time."""
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,26 +15,65 @@ from align3d.sources.meshes.scene import Bytes
 
 LARGEST_SIDE = 8192
 """Pixels along a texture's longer side; a larger one is read shrunk."""
-MOST_BYTES = 1 << 30
-"""Memory that decoding an image may take before it is shrunk."""
+MOST_BYTES = 1 << 28
+"""Memory that the pixels of an image may take while it is decoded; a larger JPEG is decoded small."""
+MOST_JPEG_PIXELS = 1 << 28
+"""Pixels of a JPEG, however small it is decoded: their number decides how long that takes."""
+MOST_KEPT_BYTES = 3 << 27
+"""Memory that the images of one file may take together; where there are many, each is read shrunk."""
+MOST_FILE_PIXELS = 1 << 30
+"""Pixels that are decoded for one file."""
 KTX2_READER = "opengl_basisu"
 """Package that reads images of KTX2, where it is installed."""
 _KTX2 = b"\xabKTX 20\xbb"
-_BYTES_PER_PIXEL = {
-    "1": 1,
-    "L": 1,
-    "P": 1,
-    "I;16": 2,
-    "I;16B": 2,
-    "LA": 4,
-    "PA": 4,
-}  # else 4, as Pillow has it
-_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, LookupError, struct.error, zlib.error, MemoryError)
+_BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # else 4, as Pillow has it
+_BYTES_IN_JPEG2000 = 16  # per pixel, in OpenJPEG
+_ROWS = 256  # of an image are converted at a time
+_NOT_READ = frozenset({"EPS", "WMF", "FITS", "GRIB", "HDF5", "BUFR", "MPEG", "PDF"})
+"""Formats of Pillow's that are no textures, or that it gives to other programs (EPS to Ghostscript)."""
 _KINDS = ((_KTX2, "KTX2"), (b"\xabKTX 11\xbb", "KTX"), (b"DDS ", "DDS of an unknown kind"))
 
 
 class UnreadableImage(Exception):
     """An image that cannot be had. The message says why, in a few words."""
+
+
+class FileImages:
+    """Decoder of the images of one file, which share bounds of memory and of time.
+
+    Args:
+        count: Number of images that the file holds.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._share = MOST_KEPT_BYTES // max(count, 1)
+        self._left = MOST_FILE_PIXELS
+
+    def decode(self, data: bytes) -> Bytes:
+        """Decode one image, see `decode_image`.
+
+        Raises:
+            UnreadableImage: As `decode_image`, or the file's images have too many pixels together.
+        """
+        if data.startswith(_KTX2):
+            found = decode_image(data, self._side())
+            self._count(found.shape[1], found.shape[0])
+            return found
+        with _opened(data) as image:
+            self._count(*image.size)
+            return pixels(image, most_kept=self._share)
+
+    def _count(self, width: int, height: int) -> None:
+        self._left -= width * height
+        if self._left < 0:
+            raise UnreadableImage(
+                f"an image of {width} x {height} pixels in a file whose images have more than "
+                f"{MOST_FILE_PIXELS:,} pixels together"
+            )
+
+    def _side(self) -> int:
+        """Longer side of a square image that is within its share."""
+        return min(LARGEST_SIDE, max(1, math.isqrt(self._share // 3)))
 
 
 def decode_image(data: bytes, largest_side: int = LARGEST_SIDE, most_bytes: int = MOST_BYTES) -> Bytes:
@@ -51,41 +92,101 @@ def decode_image(data: bytes, largest_side: int = LARGEST_SIDE, most_bytes: int 
     Raises:
         UnreadableImage: The bytes are cut, damaged, of an unknown format, or the image too large.
     """
-    if not data:
-        raise UnreadableImage("an empty image")
     if data.startswith(_KTX2):
         return _basis(data, largest_side)
+    with _opened(data) as image:
+        return pixels(image, largest_side, most_bytes)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The image, not decoded. Pillow's limit on pixels is replaced by ours, its warnings by reasons.
+
+    Raises:
+        UnreadableImage: Whatever Pillow raises, here or within.
+    """
+    if not data:
+        raise UnreadableImage("an empty image")
+    with without_pillows_limit():
+        try:
+            Image.init()
+            yield Image.open(io.BytesIO(data), formats=[kind for kind in Image.ID if kind not in _NOT_READ])
+        except UnreadableImage:
+            raise
+        except UnidentifiedImageError as error:
+            kinds = [name for magic, name in _KINDS if data.startswith(magic)]
+            what = f"a {kinds[0]} image, which is not read" if kinds else "not an image of a known format"
+            raise UnreadableImage(what) from error
+        except Exception as error:  # Pillow raises whatever a broken image makes its code stumble over
+            raise UnreadableImage(f"a damaged image: {' '.join(str(error).split())[:120]}") from error
+
+
+@contextmanager
+def without_pillows_limit() -> Iterator[None]:
+    """Let Pillow open images of any size, which costs nothing, and keep its warnings from the terminal."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
     try:
-        image = _open(data)
-    except UnidentifiedImageError as error:
-        kinds = [name for magic, name in _KINDS if data.startswith(magic)]
-        what = f"a {kinds[0]} image, which is not read" if kinds else "not an image of a known format"
-        raise UnreadableImage(what) from error
-    except _PILLOW_ERRORS as error:
-        raise UnreadableImage(f"a damaged image: {' '.join(str(error).split())[:120]}") from error
-    return pixels(image, largest_side, most_bytes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
-def pixels(image: Image.Image, largest_side: int = LARGEST_SIDE, most_bytes: int = MOST_BYTES) -> Bytes:
+def pixels(
+    image: Image.Image,
+    largest_side: int = LARGEST_SIDE,
+    most_bytes: int = MOST_BYTES,
+    most_kept: int = MOST_KEPT_BYTES,
+) -> Bytes:
     """RGB of an image that may not have been decoded yet, see `decode_image`.
+
+    Args:
+        image: The image.
+        largest_side: Most pixels on a side.
+        most_bytes: Most memory that the decoder's pixels may take.
+        most_kept: Most bytes that are returned; a larger image comes out shrunk by a whole factor.
 
     Raises:
         UnreadableImage: The image is cut, damaged or too large.
     """
-    width, height = image.size
     try:
-        if image.format == "JPEG" and max(width, height) > largest_side:
-            image.draft(image.mode, (largest_side // 2, largest_side // 2))
-        if image.size[0] * image.size[1] * _BYTES_PER_PIXEL.get(image.mode, 4) > most_bytes:
-            raise UnreadableImage(
-                f"an image of {width} x {height} pixels, more than {most_bytes >> 20} MiB when it is decoded"
-            )
-        factor = -(-max(image.size) // largest_side)
-        if factor > 1:
-            image = _deep(image).reduce(factor)
-        return _rgb(image)
-    except _PILLOW_ERRORS as error:
+        with without_pillows_limit():
+            return _pixels(image, largest_side, most_bytes, most_kept)
+    except UnreadableImage:
+        raise
+    except Exception as error:
         raise UnreadableImage(f"a damaged image: {' '.join(str(error).split())[:120]}") from error
+
+
+def _pixels(image: Image.Image, largest_side: int, most_bytes: int, most_kept: int) -> Bytes:
+    width, height = image.size
+    room = most_bytes
+    if image.format == "JPEG":
+        if width * height > MOST_JPEG_PIXELS:
+            room = 0
+        elif _is_in_scans(image):  # libjpeg keeps two bytes for each value of the whole image
+            room = most_bytes if width * height * 2 * len(image.getbands()) <= 2 * most_bytes else 0
+        if room and max(width, height) > largest_side:
+            image.draft(image.mode, (largest_side // 2, largest_side // 2))
+    per_pixel = _BYTES_IN_JPEG2000 if image.format == "JPEG2000" else _BYTES_PER_PIXEL.get(image.mode, 4)
+    if image.size[0] * image.size[1] * per_pixel > room:
+        raise UnreadableImage(
+            f"an image of {width} x {height} pixels, more than {most_bytes >> 20} MiB when it is decoded"
+        )
+    width, height = image.size
+    by_bytes = math.sqrt(3.0 * width * height / max(most_kept, 3))
+    factor = max(-(-max(width, height) // largest_side), math.ceil(by_bytes))
+    return _rgb(image, factor)
+
+
+def _is_in_scans(image: Image.Image) -> bool:
+    """Whether a JPEG may come in several scans, which are all kept until the last has come."""
+    file = image.fp
+    if image.info.get("progressive") or not isinstance(file, io.BytesIO):
+        return True
+    return file.getvalue().count(b"\xff\xda") > 1
 
 
 def _basis(data: bytes, largest_side: int) -> Bytes:
@@ -105,6 +206,23 @@ def _basis(data: bytes, largest_side: int) -> Bytes:
         raise UnreadableImage(f"a damaged or unknown KTX2 image: {error}") from error
 
 
+def _rgb(image: Image.Image, factor: int) -> Bytes:
+    """RGB of 8 bits, shrunk by a whole factor, u8[H, W, 3]; some rows at a time, which saves copies."""
+    image.load()
+    width, height = image.size
+    if min(width, height) < 1:
+        raise UnreadableImage(f"an image of {width} x {height} pixels")
+    white = _white(image)
+    out = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    rows = max(_ROWS // factor, 1)
+    for top in range(0, len(out), rows):
+        band = image.crop((0, top * factor, width, min((top + rows) * factor, height)))
+        if factor > 1:
+            band = _deep(band).reduce(factor)
+        out[top : top + rows] = _bytes(band, white)
+    return out
+
+
 def _deep(image: Image.Image) -> Image.Image:
     """The image in a mode whose pixels can be averaged, without alpha, which would weigh them."""
     if image.mode.startswith("I;16"):
@@ -114,21 +232,19 @@ def _deep(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "I", "F", "RGB") else image.convert("RGB")
 
 
-def _open(data: bytes) -> Image.Image:
-    """The image, not decoded; Pillow's limit on pixels is replaced by that of `decode_image`."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        return Image.open(io.BytesIO(data))
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def _white(image: Image.Image) -> float:
+    """The value of white in an image of one deep channel; of floats, 1 where none is brighter."""
+    if image.mode != "F":
+        return 65535.0
+    _, brightest = image.getextrema()
+    return 1.0 if not float(brightest) > 1.0 else 255.0  # type: ignore[arg-type]
 
 
-def _rgb(image: Image.Image) -> Bytes:
+def _bytes(image: Image.Image, white: float) -> Bytes:
     """RGB of 8 bits, u8[H, W, 3]."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float64)
-        white = 65535.0 if image.mode != "F" else 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
-        gray = np.round(np.clip(np.nan_to_num(values * (255.0 / white)), 0.0, 255.0)).astype(np.uint8)
+        with np.errstate(all="ignore"):
+            values = np.nan_to_num(np.asarray(image).astype(np.float64) * (255.0 / white))
+        gray = np.round(np.clip(values, 0.0, 255.0)).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     return np.asarray(image.convert("RGB"))

@@ -19,7 +19,12 @@ from align3d.sources.meshes.scene import (
     Texture,
     given_name,
 )
-from align3d.sources.meshes.texture_images import UnreadableImage, pixels
+from align3d.sources.meshes.texture_images import (
+    MOST_KEPT_BYTES,
+    UnreadableImage,
+    pixels,
+    without_pillows_limit,
+)
 
 #: Formats in which points without faces are meant as a cloud; elsewhere they are a mesh that lost its faces.
 _CLOUD_FORMATS = frozenset({".ply", ".xyz"})
@@ -47,7 +52,8 @@ def read_with_trimesh(path: Path, root: Path) -> Scene:
     """
     import trimesh
 
-    scene = trimesh.load_scene(path, process=False)
+    with without_pillows_limit():  # else larger images are left out without a word
+        scene = trimesh.load_scene(path, process=False)
     images: dict[int, Bytes | None] = {}
     lost: list[str] = []
     parts: list[MeshPart | CloudPart] = []
@@ -59,7 +65,7 @@ def read_with_trimesh(path: Path, root: Path) -> Scene:
         if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
             vertices = _placed(geometry.vertices, np.asarray(matrix))
             faces = np.asarray(geometry.faces, dtype=np.int64)
-            parts.append(MeshPart(name, vertices, faces, _appearance(geometry, images, lost)))
+            parts.append(MeshPart(name, vertices, faces, _appearance(geometry, images, len(nodes), lost)))
         elif isinstance(geometry, trimesh.PointCloud) and len(geometry.vertices):
             points = _placed(geometry.vertices, np.asarray(matrix))
             parts.append(CloudPart(name, points, _cloud_colors(geometry)))
@@ -90,13 +96,14 @@ def _cloud_colors(cloud: Any) -> Bytes | None:
     return None
 
 
-def _appearance(mesh: Any, images: dict[int, Bytes | None], lost: list[str]) -> Appearance:
+def _appearance(mesh: Any, images: dict[int, Bytes | None], count: int, lost: list[str]) -> Appearance:
     """Appearance of a mesh: its texture, its material, its faces or its vertices.
 
     Args:
         mesh: A trimesh.Trimesh.
         images: Pixels by the identity of the image, so that a shared one is converted once; None where it
             cannot be.
+        count: Most images that there can be, which share a bound of memory.
         lost: Where to say why an image cannot be had.
     """
     visual = mesh.visual
@@ -112,7 +119,7 @@ def _appearance(mesh: Any, images: dict[int, Bytes | None], lost: list[str]) -> 
         return Appearance(factor=factor)
     if id(image) not in images:
         try:
-            images[id(image)] = pixels(image)
+            images[id(image)] = pixels(image, most_kept=MOST_KEPT_BYTES // count)
         except UnreadableImage as error:
             images[id(image)] = None
             lost.append(f"texture of {visual.material.name!r}: {error}")
