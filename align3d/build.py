@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
-from rich.console import Console
 from rich.table import Table
 
 from align3d.console.arguments import values_by
 from align3d.console.command_frame import run_command
 from align3d.console.declarations import Setting, declared, summary
 from align3d.console.help_page import Section, page, setting_line, settings_of
+from align3d.console.rich_terminal import Terminal
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError
 from align3d.pipeline import build
@@ -109,7 +109,7 @@ def report(dataset: ShapeDataset, seconds: float) -> None:
     table.add_row("seconds", f"{seconds:.1f}")
     table.add_row("hash", dataset.hash[:16])
     table.add_row("path", str(dataset.path))
-    Console().print(table)
+    Terminal().print(table)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 import experiments.benchmarks
@@ -18,6 +17,8 @@ from align3d.console.arguments import values_by
 from align3d.console.command_frame import run_command
 from align3d.console.declarations import declared, summary
 from align3d.console.help_page import Section, page, settings_of
+from align3d.console.rich_terminal import Terminal
+from align3d.console.terminal import say
 from align3d.errors import UserError, did_you_mean
 from durable.whole_files import write_text
 from experiments.benchmarks.base import BENCHMARKS, TABLES, Row, Run, as_json
@@ -46,14 +47,14 @@ def run(arguments: Sequence[str]) -> None:
 def measured(name: str, rows: Iterable[Row]) -> list[Row]:
     """All rows of a benchmark; what has been measured last is shown on stderr meanwhile."""
     found: list[Row] = []
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with console.status(f"{name}: measuring") as status:
         for row in rows:
             case = f"{name}: {row.case}: {number(row.ours)} {row.metric}"
             if console.is_terminal:
                 status.update(case)
             elif not found or found[-1].case != row.case:
-                print(f"{name}: {row.case}", file=sys.stderr, flush=True)
+                say(f"{name}: {row.case}", error=True)
             found.append(row)
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from align3d.console.command_frame import run_command
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from durable.checksums import write_json
 from experiments.console import process, tables
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     folder = settings.out or settings.run[0] / "memory"
     out = writable_folder(f"out={folder}", folder)
     measure_runs(settings, out)
-    print(f"memory: {out / 'memory.json'}")
+    say(f"memory: {out / 'memory.json'}")
 
 
 def measure_runs(settings: Settings, out: Path) -> None:
@@ -71,7 +72,7 @@ def measure_runs(settings: Settings, out: Path) -> None:
     spent: list[dict[str, float]] = []
     found: dict[Control, Any] = {}
     for place, folder in enumerate(settings.run, 1):
-        print(f"run {place} of {len(settings.run)}: {folder}", file=sys.stderr, flush=True)
+        say(f"run {place} of {len(settings.run)}: {folder}", error=True)
         trained = open_run(folder, device)
         examined = examine(trained.model, trained.config, trained.corpus, device)
         for name, measured in cases.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from align3d.console.arguments import values_of
 from align3d.console.command_frame import run_command
 from align3d.console.help_page import Line, Section, page, settings_of
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from experiments.console import tables
 from experiments.console.writable import writable_folder
@@ -49,12 +50,12 @@ def run(arguments: Sequence[str]) -> None:
         tables.show(table, WIDTH)
     for summary in report.summaries:
         for note in summary.comparison.notes:
-            print(f"note: {note}")
+            say(f"note: {note}")
     for text in report.warnings:
-        print(f"note: {text}")
+        say(f"note: {text}")
     for one in unfinished:
-        print(f"not finished: {one.folder}: {one.reason}")
-    print(f"report: {', '.join(map(str, paths))}")
+        say(f"not finished: {one.folder}: {one.reason}")
+    say(f"report: {', '.join(map(str, paths))}")
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from align3d.console.command_frame import run_command
+from align3d.console.terminal import say
 from durable.checksums import write_json
 from experiments.console import process, tables
 from experiments.console.writable import writable_folder
@@ -42,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
     engines_of(settings, tell=True)  # before anything slow
     with pinned(settings.threads):
         measure_problems(settings, out)
-    print(f"retrieval: {out / 'retrieval.json'}")
+    say(f"retrieval: {out / 'retrieval.json'}")
 
 
 def measure_problems(settings: Settings, out: Path) -> None:
@@ -56,7 +57,7 @@ def measure_problems(settings: Settings, out: Path) -> None:
             name = name.replace(direction, words)
         if problem.memory is not None:
             for line in measured_tables.memory_lines(name, problem.memory, len(problem.vectors)):
-                print(line)
+                say(line)
         measured = measure(problem, settings)
         plain = {engine: one for engine, one in measured.items() if not engine.endswith(WITH_MEMORY)}
         by_size[len(problem.vectors)] = plain
@@ -66,7 +67,7 @@ def measure_problems(settings: Settings, out: Path) -> None:
         tables.show(measured_tables.cost_table(measured, wanted), WIDTH)
         if problem.memory is not None:
             for line in measured_tables.hubness_lines(name, problem.memory):
-                print(line)
+                say(line)
         found[problem.name] = {
             "vectors": len(problem.vectors),
             "queries": len(problem.queries),
@@ -108,7 +109,7 @@ def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator
     problems, kept = make(trained, settings, out, device)
     header |= {"dataset": trained.results["dataset"], "bytes_per_shape": kept}
     for name, size in kept.items():
-        print(f"{measured_tables.RANKINGS[name]}: {size:,} bytes a shape")
+        say(f"{measured_tables.RANKINGS[name]}: {size:,} bytes a shape")
     yield from problems
 
 

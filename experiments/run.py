@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
+from align3d.console.terminal import say
 from align3d.console.typed_settings import setting
 from experiments.console import process, tables
 from experiments.data.corpus import load_corpus
@@ -79,8 +80,8 @@ def work(config: RunConfig, folder: Path) -> None:
         tables.agent_line(outcome["agent"], margin),
     ):
         if line:
-            print(line)
-    print(f"run folder: {folder}")
+            say(line)
+    say(f"run folder: {folder}")
 
 
 def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) -> dict[str, dict[str, float]]:

@@ -113,13 +113,13 @@ def _shower(settings: Settings, searcher: Searcher | VectorSearcher) -> Callable
                 f"sheet={sheet}: cannot be written ({error.strerror}); name another file"
             ) from error
         if settings.json:
-            write(json.dumps(answers.as_json(sheet), ensure_ascii=False))
+            write(json.dumps(answers.as_json(sheet)))
             return
         write(str(answers))
         if protocol == "text":
-            write(_text_pictures(points, colors))
+            write(_text_pictures(points, colors), raw=True)
         elif protocol is not None:
-            write(encoded(picture, protocol))
+            write(encoded(picture, protocol), raw=True)
         write(f"pictures: {sheet}")
 
     return show

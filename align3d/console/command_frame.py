@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from align3d.console.arguments import HELP
 from align3d.console.help_page import show
+from align3d.console.terminal import replace_what_is_lacking, say, say_error
 from align3d.errors import UserError
 from durable.disk_space import full_disk_named
 
@@ -32,6 +32,7 @@ def run_command(
     Returns:
         The exit code: 0, 2 for a mistake of the user, 130 for an interrupt.
     """
+    replace_what_is_lacking()
     if not {*HELP}.isdisjoint(arguments) or not (arguments or bare):
         show(usage())
         return 0
@@ -39,10 +40,10 @@ def run_command(
         with full_disk_named():
             work(arguments)
     except UserError as error:
-        print(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
+        say_error(error)
         return 2
     except KeyboardInterrupt:
         if interrupted:
-            print(interrupted, file=sys.stderr)
+            say(interrupted, error=True)
         return 130
     return 0

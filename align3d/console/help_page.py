@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align3d.console.declarations import REQUIRED, Setting, declared, shown, type_words
+from align3d.console.terminal import visible
 
 LEAST, MOST = 60, 120
 """Characters per line, at least and at most."""
@@ -83,10 +84,15 @@ def page(
     return "\n".join(lines)
 
 
-def show(text: str) -> None:
-    """Print a text that a pager or ``head`` may stop reading."""
+def show(text: str, *, raw: bool = False) -> None:
+    """Print a text that a pager or ``head`` may stop reading.
+
+    Args:
+        text: The text; it is made `visible`.
+        raw: Whether it goes to the terminal as it is, as a picture of our own making must.
+    """
     try:
-        print(text, flush=True)
+        print(text if raw else visible(text), flush=True)
     except BrokenPipeError:  # enough was seen; the interpreter must not flush once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

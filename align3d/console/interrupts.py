@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+from align3d.console.terminal import say
 
 _SAVING = b"\ninterrupted: saving at the end of this step; Ctrl-C stops at once\n"
 
@@ -22,7 +25,8 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
     else:
-        sys.__excepthook__(kind, error, trace)
+        lines = traceback.format_exception(kind, error, trace)
+        say("".join(lines).rstrip("\n"), error=True)
 
 
 if sys.argv[:1] == ["-m"]:  # as long as `python -m` looks for the command's module

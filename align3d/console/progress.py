@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from align3d.console.rich_terminal import Terminal
+from align3d.console.terminal import say
 
 LINE_SECONDS = 10.0
 
@@ -98,14 +99,14 @@ class Tracker:
 
     def _show(self) -> None:
         """Start the bar where there is a terminal."""
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         if not console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} {task.fields[note]}"),
+            TextColumn("{task.fields[rate]} {task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=console,
         )
@@ -114,4 +115,4 @@ class Tracker:
 
     @staticmethod
     def _print(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        say(text, error=True)

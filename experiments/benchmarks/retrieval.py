@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
+from align3d.console.terminal import say
 from experiments.benchmarks.base import Row, benchmark
 from experiments.index_evaluation.engine_settings import engine_name
 from experiments.index_evaluation.measure import EXACT, engines_of, measure, pinned
@@ -66,7 +66,7 @@ def speed_rows(points: Mapping[str, Sequence[Point]], place: str, k: int) -> Ite
             metric = f"queries/s at recall@{k} ≥ {goal}, {kind}"
             for name in points:
                 if name not in reached:
-                    print(f"{name}: {place}: does not reach recall@{k} {goal}", file=sys.stderr)
+                    say(f"{name}: {place}: does not reach recall@{k} {goal}", error=True)
                 elif name != EXACT or len(points) == 1:
                     peer = reached.get(EXACT) if name != EXACT else None
                     named = EXACT if peer is not None else ""

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from align3d.console.rich_terminal import Terminal
 
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
 MEASURES = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr": "MRR"}
@@ -86,13 +87,13 @@ def _gain(mean: float, error: float | None) -> str:
 
 def columns(width: int = 100) -> int:
     """The columns of the terminal, or ``width`` where there is none to fit into."""
-    console = Console()
+    console = Terminal()
     return console.width if console.is_terminal else width
 
 
 def show(table: Table, width: int = 100) -> None:
     """Prints a table; up to ``width`` characters wide where there is no terminal to fit into."""
-    Console(width=columns(width)).print(table)
+    Terminal(width=columns(width)).print(table)
 
 
 def number(value: float) -> str:

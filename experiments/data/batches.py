@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from align3d.console.terminal import say
 from experiments.console.process import generator
 from experiments.data.corpus import Corpus
 from experiments.data.part_mentions import NamedParts, PartLabels
@@ -158,10 +158,10 @@ def fit(config: TrainConfig, shapes: int) -> TrainConfig:
     group = min(config.group, shapes)
     size = shapes // group * group
     smaller = f"train.batch_size={size}" + (f" train.group={group}" if group < config.group else "")
-    print(
+    say(
         f"train.batch_size={config.batch_size} train.group={config.group}: more than the {shapes} shapes to "
         f"train on; going on with {smaller}",
-        file=sys.stderr,
+        error=True,
     )
     return dataclasses.replace(config, batch_size=size, group=group)
 

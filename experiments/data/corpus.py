@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import models.geometry
 import models.shapes
 from align3d.captions import normalize_caption
 from align3d.console.progress import Tracker
+from align3d.console.terminal import say
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError, settings_of
 from align3d.pipeline import default_cache, load_or_build
@@ -148,16 +148,16 @@ def _tell_left_out(dataset: ShapeDataset) -> None:
     if left_out:
         kinds = Counter(rejection.reason.partition(":")[0] for rejection in left_out).most_common(3)
         named = "; ".join(f"{count} {kind}" for kind, count in kinds)
-        print(
+        say(
             f"data={dataset.name}: {len(left_out)} of {len(dataset) + len(left_out)} items cannot be used "
             f"({named}; all in {dataset.rejections_file})",
-            file=sys.stderr,
+            error=True,
         )
     if lost := dataset.lost_colors:
-        print(
+        say(
             f"data={dataset.name}: {dataset.manifest.lost_colors} of {len(dataset)} shapes lack colors of "
             f"their files ({lost[0].item}: {lost[0].reason}; all in {dataset.lost_colors_file})",
-            file=sys.stderr,
+            error=True,
         )
 
 
@@ -193,10 +193,10 @@ def _splits(dataset: ShapeDataset, data: DataConfig) -> dict[str, Tensor]:
     test, reward = amount(data.test), amount(data.reward)
     counted = sum(size for size in (test, reward) if isinstance(size, int))
     if counted >= len(dataset):
-        print(
+        say(
             f"data.test={test} data.reward={reward}: as many as the {len(dataset)} shapes or more; going on "
             f"with data.test={SHARES[0]} data.reward={SHARES[1]}",
-            file=sys.stderr,
+            error=True,
         )
         test, reward = SHARES
     with settings_of("data"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from align3d.console.terminal import say
 from models import AlignmentModel, PointHierarchy, TextEmbedding, TextEncoder, TextFeatures
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def tell_unread(features: TextFeatures, encoder: TextEncoder) -> None:
             f"{features.cut:,} texts cut after their first train.max_tokens={encoder.max_tokens} words"
         )
     if unread:
-        print(
+        say(
             f"train.text_encoder={encoder.name}, {len(features):,} texts: {'; '.join(unread)}",
-            file=sys.stderr,
+            error=True,
         )

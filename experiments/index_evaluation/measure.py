@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align3d.console.progress import Tracker
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from experiments.index_evaluation.engine_settings import engine_name, engine_settings
 from experiments.index_evaluation.options import Settings
@@ -162,7 +162,7 @@ def engines_of(settings: Settings, *, tell: bool = False) -> dict[str, Callable[
             raise UserError(f"engines={name}: {error}") from error
         except MissingEngineError as error:
             if tell:
-                print(f"left out: {error}", file=sys.stderr)
+                say(f"left out: {error}", error=True)
             continue
         found[name] = partial(_made, name, settings)
     if not found:

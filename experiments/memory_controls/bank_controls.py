@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import torch
 
 from align3d.console.progress import Tracker
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from align3d.sources import source_class
 from experiments.console.process import generator
@@ -108,7 +108,7 @@ def by_source(examined: Examined, settings: Settings) -> list[Case]:
     config, own = examined.config, examined.config.data.name
     data = other_data(settings, config)
     if data is None:
-        print(f"data={own}: controls=source needs other=…, another source", file=sys.stderr, flush=True)
+        say(f"data={own}: controls=source needs other=…, another source", error=True)
         return []
     corpus, name = load_corpus(dataclasses.replace(config, data=data), examined.device), data.name
     if corpus.dataset.up_axis != (up := examined.corpus.dataset.up_axis):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from align3d.console.terminal import on_one_line, visible
 from experiments.reporting.arm_summary import GAIN, Summary
 from experiments.reporting.plot_style import COLORS, DASHES
 from experiments.reporting.statistics import Estimate
@@ -22,6 +24,7 @@ from experiments.run_folder.names import FINAL
 INK = "#010203"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # names with dollars as well
     "svg.hashsalt": "align3d",  # equal figures, equal bytes
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -103,6 +106,7 @@ def _style(place: int) -> tuple[str, str]:
 
 
 def _short(name: str) -> str:
+    name = on_one_line(name)
     return name if len(name) <= MOST_CHARACTERS else name[: MOST_CHARACTERS - 1] + "…"
 
 
@@ -118,5 +122,5 @@ def _svg(figure: Figure, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(visible(label))}" ', 1)
     return text.replace(INK, "currentColor")

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from align3d.console.rich_terminal import Terminal
+from align3d.console.terminal import visible
 from durable.whole_files import write_text
 from experiments.reporting import figures, text_tables
 from experiments.reporting.arm_summary import Summary
 from experiments.reporting.formatting import WORDS, Grid
 from experiments.reporting.load_runs import CURVES, Unfinished
+from experiments.reporting.markdown_text import code, escaped
 
 SCHEMA = 1
-_ENDLESS = Console(width=10_000)  # to measure what would fit into any terminal
+_ENDLESS = Terminal(width=10_000)  # to measure what would fit into any terminal
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -60,19 +62,23 @@ def write(report: Report, out: Path) -> list[Path]:
 
 def markdown(report: Report) -> str:
     """Format the report as Markdown, without plots."""
-    lines = ["# Report", "", f"Runs in `{report.source}`.", ""]
-    lines += [f"**{warning}**\n" for warning in report.warnings]
+    lines = ["# Report", "", f"Runs in {code(report.source)}.", ""]
+    lines += [f"**{escaped(warning)}**\n" for warning in report.warnings]
     for summary in report.summaries:
-        lines += [f"## {summary.comparison.title}", "", _what(summary), ""]
-        lines += [*(f"- {note}" for note in summary.comparison.notes), ""] if summary.comparison.notes else []
+        lines += [f"## {escaped(summary.comparison.title)}", "", escaped(_what(summary)), ""]
+        lines += (
+            [*(f"- {escaped(note)}" for note in summary.comparison.notes), ""]
+            if summary.comparison.notes
+            else []
+        )
         for grid in [*text_tables.main_grids(summary), *text_tables.other_grids(summary)]:
-            lines += [f"### {grid.title}", "", *_markdown_table(grid), ""]
-            lines += [grid.note, ""] if grid.note else []
+            lines += [f"### {escaped(grid.title)}", "", *_markdown_table(grid), ""]
+            lines += [escaped(grid.note), ""] if grid.note else []
     if report.unfinished:
         lines += [
             "## Not finished",
             "",
-            *(f"- `{run.folder}`: {run.reason}" for run in report.unfinished),
+            *(f"- {code(str(run.folder))}: {escaped(run.reason)}" for run in report.unfinished),
             "",
         ]
     return "\n".join([*lines, "## How to read this", "", *(f"- {text}" for text in text_tables.READING), ""])
@@ -104,10 +110,10 @@ def as_json(report: Report) -> str:
 
 def page(report: Report) -> str:
     """Format the report as one HTML page that needs no other file."""
-    body = [f"<h1>Report</h1><p>Runs in <code>{html.escape(report.source)}</code>.</p>"]
-    body += [f'<p class="warning">{html.escape(warning)}</p>' for warning in report.warnings]
+    body = [f"<h1>Report</h1><p>Runs in <code>{_html(report.source)}</code>.</p>"]
+    body += [f'<p class="warning">{_html(warning)}</p>' for warning in report.warnings]
     for summary in report.summaries:
-        body += [f"<h2>{html.escape(summary.comparison.title)}</h2><p>{html.escape(_what(summary))}</p>"]
+        body += [f"<h2>{_html(summary.comparison.title)}</h2><p>{_html(_what(summary))}</p>"]
         body += [_list(summary.comparison.notes, "notes")]
         body += [_html_table(grid) for grid in text_tables.main_grids(summary)]
         body += [f"<figure>{picture}</figure>" for picture in _pictures(summary)]
@@ -119,7 +125,7 @@ def page(report: Report) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Report: {html.escape(report.source)}</title>\n"
+        f"<title>Report: {_html(report.source)}</title>\n"
         f"<style>\n{STYLE.read_text()}</style>\n</head>\n"
         "<body>\n<main>\n" + "\n".join(part for part in body if part) + "\n</main>\n</body>\n</html>\n"
     )
@@ -188,7 +194,7 @@ def _side(grid: Grid, place: int) -> Any:
 def _markdown_table(grid: Grid) -> list[str]:
     rule = ["---" if _side(grid, place) == "left" else "---:" for place in range(len(grid.columns))]
     rows = [grid.columns, rule, *grid.rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows]
 
 
 def _html_table(grid: Grid) -> str:
@@ -196,19 +202,23 @@ def _html_table(grid: Grid) -> str:
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(
-            f'<{tag} class="{side}">{html.escape(cell)}</{tag}>'
-            for side, cell in zip(sides, row, strict=True)
+            f'<{tag} class="{side}">{_html(cell)}</{tag}>' for side, cell in zip(sides, row, strict=True)
         )
 
     rows = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in grid.rows)
     return (
-        f'<div class="table"><table>\n<caption>{html.escape(grid.title)}</caption>\n'
+        f'<div class="table"><table>\n<caption>{_html(grid.title)}</caption>\n'
         f"<thead><tr>{cells('th', grid.columns)}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
-        + (f'<p class="below">{html.escape(grid.note)}</p>' if grid.note else "")
+        + (f'<p class="below">{_html(grid.note)}</p>' if grid.note else "")
     )
+
+
+def _html(text: str) -> str:
+    """Text of a page; what is not seen is written out."""
+    return html.escape(visible(text))
 
 
 def _list(items: Sequence[str], style: str) -> str:
     if not items:
         return ""
-    return f'<ul class="{style}">' + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>"
+    return f'<ul class="{style}">' + "".join(f"<li>{_html(item)}</li>" for item in items) + "</ul>"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from durable.checksums import check_files, checked_json, file_facts, file_sha256, json_bytes
 from durable.errors import DamagedFileError
@@ -95,7 +95,7 @@ def load_latest(folder: Path, device: torch.device | str = "cpu") -> dict[str, A
             fault = fault or error
             continue
         if fault is not None:
-            print(f"{fault}; going on from {place.name}", file=sys.stderr, flush=True)
+            say(f"{fault}; going on from {place.name}", error=True)
         return state
     if fault is not None:
         raise UserError(

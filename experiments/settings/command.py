@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from align3d.console.help_page import show
+from align3d.console.terminal import replace_what_is_lacking, say, say_error
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError, did_you_mean
 from durable.disk_space import full_disk_named
@@ -67,6 +68,7 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
         task: What to do with the checked settings; runs once, or once for each point of a sweep.
         config_name: YAML file in conf/ that holds the defaults.
     """
+    replace_what_is_lacking()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
     resumed: dict[str, Any] | None = None
 
@@ -79,7 +81,7 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
         except UserError as error:  # before Hydra sees it, which would print the overrides as well
             sys.exit(_report(error, folder))
         except KeyboardInterrupt:
-            print(f"interrupted; {_going_on(folder)}", file=sys.stderr)
+            say(f"interrupted; {_going_on(folder)}", error=True)
             sys.exit(INTERRUPTED_EXIT)
 
     try:
@@ -206,8 +208,7 @@ def _going_on(folder: Path) -> str:
 
 def _report(error: Exception, folder: Path | None = None) -> int:
     """Print a user's fault in one line, and how a run that a full disk ended goes on; the exit code."""
-    line = " ".join(str(error).split())
     if folder is not None and isinstance(error, NoSpaceError):
-        line += f"; {_going_on(folder)}"
-    print(f"error: {line}", file=sys.stderr)
+        error = NoSpaceError(f"{error}; {_going_on(folder)}")
+    say_error(error)
     return USAGE_EXIT

@@ -26,6 +26,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from align3d.console.terminal import say
 from align3d.console.typed_settings import in_hydras_grammar, setting
 from align3d.errors import UserError
 from experiments.run_folder.names import CONFIG, FINAL, RERANKED, RESULTS, is_begun
@@ -359,4 +360,4 @@ def _duration(seconds: float) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text, error=True)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align3d.console.terminal import on_one_line
+
 SCHEMA = 1
 STAGES = {"encode": "encode", "ers": "ERS", "memory": "memory", "rerank": "re-rank"}
 """Stages of a search, and their names for people."""
@@ -124,12 +126,12 @@ def lines_of(answers: Answers) -> list[str]:
     lines = []
     if answers.captions:
         lines.append("captions that fit:")
-        lines += [f"{own.rank:>4}  {own.score:7.2f}  {own.caption}" for own in answers.captions]
+        lines += [f"{own.rank:>4}  {own.score:7.2f}  {on_one_line(own.caption)}" for own in answers.captions]
         lines.append("nearest shapes:")
     for own in answers:
-        category = f"[{own.category}] " if own.category else ""
-        lines.append(f"{own.rank:>4}  {own.score:7.2f}  {own.caption or own.id}")
-        lines.append(f"{'':15}{category}{own.file}")
+        category = f"[{on_one_line(own.category)}] " if own.category else ""
+        lines.append(f"{own.rank:>4}  {own.score:7.2f}  {on_one_line(own.caption or own.id)}")
+        lines.append(f"{'':15}{category}{on_one_line(own.file)}")
     lines += [how_found(answers), timing(answers)]
     return lines
 

@@ -6,7 +6,6 @@ pair says nothing of its own shape: it is left out there, by the content of the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from align3d.captions import normalize_caption
 from align3d.console.progress import Tracker
+from align3d.console.terminal import say
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError, UserError
 from align3d.pipeline import default_cache
@@ -156,7 +156,7 @@ def _known(trained: Trained, device: torch.device) -> Known | None:
         held_out = torch.cat([corpus.splits["reward"], corpus.splits["test"]])
         source = without_answers(other, corpus, held_out)
         rows = source.splits["memory"]
-    print(f"embedding the known pairs of {len(rows):,} shapes", file=sys.stderr, flush=True)
+    say(f"embedding the known pairs of {len(rows):,} shapes", error=True)
     hashes = source.dataset.content_hashes
     texts = [normalize_caption(source.captions[text]) for text in source.unique_texts(rows).tolist()]
     return Known(

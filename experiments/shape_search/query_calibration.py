@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from experiments.console.process import generator
 from experiments.shape_search.library_files import LibraryHeader
@@ -70,7 +70,7 @@ def calibration_of(
             if choice == "agent":
                 raise
             if _acts(results):
-                print(f"the run's agent cannot act here ({error})", file=sys.stderr)
+                say(f"the run's agent cannot act here ({error})", error=True)
     if choice != "none":
         strengths = fixed_strengths(results, direction)
         if strengths is not None and remembers and any(strengths):

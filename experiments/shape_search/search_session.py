@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from align3d.console.terminal import say, say_error
 from align3d.errors import UserError
 from experiments.shape_search.answers import Answers
 
@@ -89,7 +90,7 @@ class Session:
             try:
                 self.answer(text)
             except UserError as error:
-                print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+                say_error(error)
 
     def answer(self, text: str) -> None:
         """Does what one line says.
@@ -137,7 +138,7 @@ class Session:
         self.like += [row for row in rows if row not in self.like]
         kept = [self.searcher.teach(self.query, row) for row in rows]
         self._search(self.query)
-        print(kept[-1])
+        say(kept[-1])
 
     def _not(self, rows: list[int]) -> None:
         self.like = [row for row in self.like if row not in rows]
@@ -180,7 +181,7 @@ def prompt(history: Path | None) -> Iterator[Iterator[str]]:
         try:
             readline.read_history_file(history)
         except OSError:
-            print(f"{history}: the history cannot be read", file=sys.stderr)
+            say(f"{history}: the history cannot be read", error=True)
     try:
         yield _typed()
     finally:
@@ -189,7 +190,7 @@ def prompt(history: Path | None) -> Iterator[Iterator[str]]:
             try:
                 readline.write_history_file(history)
             except OSError:
-                print(f"{history}: the history cannot be written", file=sys.stderr)
+                say(f"{history}: the history cannot be written", error=True)
 
 
 def _typed() -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
+from align3d.console.terminal import say
 from align3d.errors import UserError, settings_of
 from durable.checksums import set_aside
 from durable.file_lock import locked
@@ -265,11 +265,11 @@ class Searcher:
             raise UserError(f"{query!r}: no word or number to search for")
         if features.cut:
             read = self.library.header.max_tokens
-            print(f"the model reads the first {read} words and numbers of the query", file=sys.stderr)
+            say(f"the model reads the first {read} words and numbers of the query", error=True)
         if features.unknown.total() == len(features.strings[0]):
             raise UserError(f"{query!r}: the text encoder knows none of its words; say it in others")
         if features.unknown:
-            print(f"the text encoder does not know: {', '.join(features.unknown)}", file=sys.stderr)
+            say(f"the text encoder does not know: {', '.join(features.unknown)}", error=True)
         return self.model.encode_text(features)
 
     def _nearest(

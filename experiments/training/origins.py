@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from align3d.console.terminal import say
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.data.corpus import Corpus
@@ -79,11 +79,10 @@ def check_origins(there: Mapping[str, Any], now: Mapping[str, Any], config: RunC
         if there["versions"].get(name) != now["versions"].get(name)
     ]
     if changed:
-        print(
+        say(
             f"{run_dir}: changed since the run was begun: {'; '.join(changed)}; it goes on, but not to the "
             "same numbers",
-            file=sys.stderr,
-            flush=True,
+            error=True,
         )
     return bool(there["data"] != now["data"])
 

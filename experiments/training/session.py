@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from align3d.console import interrupts
+from align3d.console.terminal import say
 from align3d.errors import UserError
 from experiments.dap.batch_library import TrainMemory
 from experiments.dap.controller import DapController
@@ -108,11 +108,10 @@ class Session:
             return remember(model, self.corpus, train[~torch.isin(train, held_out)], self.device)
         known, every = without_answers(self.memory_data, self.corpus, held_out), count_pairs(self.memory_data)
         if left_out := every - count_pairs(known):
-            print(
+            say(
                 f"memory={source}: {left_out} of {every} pairs left out, as their shape or caption is among "
                 "those that are asked for",
-                file=sys.stderr,
-                flush=True,
+                error=True,
             )
         if left_out == every:
             raise UserError(f"memory={source}: no pair is left; name a dataset of other shapes")
