@@ -10,7 +10,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from align3d.console.rich_terminal import Terminal
-from align3d.console.terminal import say
+from align3d.console.terminal import on_one_line, say
 
 LINE_SECONDS = 10.0
 
@@ -39,7 +39,7 @@ class Tracker:
         patience: float = 0.0,
         enabled: bool = True,
     ) -> None:
-        self.name, self.total, self.unit, self.clock = name, total, unit, clock
+        self.name, self.total, self.unit, self.clock = on_one_line(name), total, unit, clock
         self.patience, self.enabled = patience, enabled
         self.done, self._first = done, done
         self._start = self._shown_at = self._counted_at = clock()
@@ -91,7 +91,7 @@ class Tracker:
         self.done += steps
         rate = "" if self.rate is None else f"{self.rate:.1f} {self.unit}/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=rate, note=note)
+            self._bar.update(self._task, completed=self.done, rate=rate, note=on_one_line(note))
         elif self.enabled and now - self._shown_at >= LINE_SECONDS:
             self._shown_at = now
             pace = f", {rate}, {max(self.total - self.done, 0) / self.rate:.0f} s left" if self.rate else ""

@@ -135,9 +135,9 @@ class _Scene:
                 self.visit(child, matrix)
         elif node.type == "Switch":
             choices = node.nodes("choice")
-            which = int(node.numbers("whichChoice", (-1.0,))[0])
-            if 0 <= which < len(choices):
-                self.visit(choices[which], matrix)
+            (which,) = node.numbers("whichChoice", (-1.0,))
+            if 0 <= which < len(choices):  # also where it is NaN or infinite
+                self.visit(choices[int(which)], matrix)
         elif node.type == "LOD":
             for child in node.nodes("level")[:1]:  # the finest
                 self.visit(child, matrix)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -157,6 +158,7 @@ def _cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:
     return upright(points, corpus.dataset.up_axis), colors
 
 
+@mpl.rc_context({"text.parse_math": False})  # captions with dollars are text
 def _draw(
     cloud: Tensor, rows: Sequence[Row], caption: str, legend: str, path: Path | None
 ) -> NDArray[np.uint8]:

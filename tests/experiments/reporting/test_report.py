@@ -232,6 +232,34 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_names_of_others_mark_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = (
+        "<script>alert(1)</script> ![x](http://x.y/z) **b** `c` $\\frac$ | &lt; [/b] \x1b]0;t\x07 \u202e"
+    )
+    for seed, name in enumerate((hostile, "plain")):
+        results = write_run(tmp_path / str(seed), seed=seed) / "results.json"
+        content = json.loads(results.read_text())
+        content["dataset"]["name"], content["config"]["train"]["text_encoder"] = hostile, name
+        results.write_text(json.dumps(content))
+    (tmp_path / "<img src=x>`\x1b[2J").mkdir()
+    (tmp_path / "<img src=x>`\x1b[2J" / "results.json").write_text('{"schema": "<script>\x1b"}')
+    assert report.main([str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    text, page = ((tmp_path / "report" / name).read_text() for name in ("report.md", "report.html"))
+    for kind in (printed.out, printed.err, text, page):
+        assert not [one for one in kind if not one.isprintable() and one != "\n"]
+    assert "<script" not in text + page
+    assert "<img" not in page
+    assert (
+        r"## &lt;script>alert(1)&lt;/script> !\[x]\(http://x.y/z) \*\*b\*\* \`c\` $\\frac$ \| &amp;lt; \[/b] "
+        in text
+    )
+    assert "``<img src=x>`\\x1b[2J``" in text.replace(str(tmp_path) + "/", "")
+    parsed = Page()
+    parsed.feed(page)
+    assert (parsed.outside, parsed.open) == ([], [])
+
+
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     report.main(
         [str(ablation(tmp_path / "runs")), f"out={tmp_path / 'out'}", "metric=text_to_shape/recall@1"]
