@@ -17,6 +17,7 @@ import json
 import math
 import multiprocessing
 import os
+import pickle
 import re
 import sys
 from collections import Counter
@@ -97,8 +98,8 @@ def build(
             step; who has it open reads on in it.
         points: Points of a shape, P.
         seed: Seed of the sampling.
-        workers: Processes that read; an item that crashes one is rejected by name. 1 reads in this process;
-            None: as many as cores may be used.
+        workers: Processes that read; an item that crashes one is rejected by name. None: as many as cores
+            may be used.
         progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
 
     Raises:
@@ -269,7 +270,7 @@ def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: Track
             results[index] = result
             bar.skip(len(items))
     missing = [index for index in range(len(shards)) if index not in results]
-    if workers > 1 and (len(missing) > 1 or _can_crash(task.source)):
+    if missing and ((workers > 1 and len(missing) > 1) or _can_crash(task.source)):
         results |= Workers(task, shards, min(workers, len(missing)), bar.advance).run(missing)
     else:
         for index in missing:
@@ -284,13 +285,21 @@ def _run(task: ShardTask, shards: list[Sequence[Item]], workers: int, bar: Track
 def _can_crash(source: Source) -> bool:
     """Whether a source is to be read in a process of its own even where one process is enough.
 
-    A script whose own code would run again in such a process, as it asks for no ``__name__``, gets none.
+    There is none where it could not be started: for a source that was typed in or cannot be pickled, for a
+    script whose own code would run again there, as it asks for no ``__name__``, and in a process that may have
+    no children.
     """
-    if not getattr(source, "can_crash", type(source).__module__ != "__main__"):
+    if not getattr(source, "can_crash", True) or multiprocessing.current_process().daemon:
+        return False
+    try:
+        pickle.dumps(source)
+    except Exception:  # whatever its parts raise
         return False
     script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is None:
+        return type(source).__module__ != "__main__"
     try:
-        return script is None or "__name__" in Path(script).read_text(encoding="utf-8", errors="replace")
+        return "__name__" in Path(script).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True
 

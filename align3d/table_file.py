@@ -122,6 +122,8 @@ def read_rows(path: Path, columns: Columns, label: str) -> Iterator[Row]:
     except (OSError, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{label}: cannot be read ({reason})") from error
+    except MemoryError as error:
+        raise DataError(f"{label}: too large for the memory of this machine; part it") from error
 
 
 def decode(data: bytes, label: str) -> str:

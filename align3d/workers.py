@@ -94,8 +94,7 @@ class Workers:
         if place is None or self._shards[index][place].id in known:
             when = "before it read anything" if place is None else "while it wrote a shard (out of memory?)"
             raise DataError(
-                f"data={self._task.source.name}: a worker process died {when}; what is finished is kept; run "
-                f"with workers=1 to see the cause"
+                f"data={self._task.source.name}: a worker process died {when}; what is finished is kept"
             ) from error
         item = self._shards[index][place]
         known[item.id] = read_alone(self._task, item)

@@ -190,9 +190,11 @@ def test_an_interrupt_while_a_command_imports_is_one_line(tmp_path: Path, comman
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
 
 
-@pytest.mark.parametrize(("size", "die_at"), [(300, 299), (20, 3)])
-def test_an_item_that_kills_its_worker_is_rejected_alone(tmp_path: Path, size: int, die_at: int) -> None:
-    dataset = build(Boxes(size, die_at=die_at), tmp_path / "boxes", points=32, workers=2)
+@pytest.mark.parametrize(("size", "die_at", "workers"), [(300, 299, 2), (20, 3, 2), (20, 3, 1)])
+def test_an_item_that_kills_its_worker_is_rejected_alone(
+    tmp_path: Path, size: int, die_at: int, workers: int
+) -> None:
+    dataset = build(Boxes(size, die_at=die_at), tmp_path / "boxes", points=32, workers=workers)
     expected = [f"box-{n:04d}" for n in range(size) if n % 7 != 6 and n != die_at]
     assert dataset.ids == expected
     crashed = [rejection.item for rejection in dataset.rejections if rejection.reason == CRASH]
@@ -213,7 +215,7 @@ def test_an_item_that_killed_its_worker_once_is_kept(reference: ShapeDataset, tm
 
 
 def test_a_build_in_one_process_that_died_goes_on_behind_the_item(tmp_path: Path) -> None:
-    arguments = ["source=toy_source:Boxes", "size=20", f"out={tmp_path / 'boxes'}", "points=8", "workers=1"]
+    arguments = ["source=toy_source:Sudden", "size=20", f"out={tmp_path / 'boxes'}", "points=8", "workers=1"]
     command = [sys.executable, "-m", "align3d.build", *arguments, "die_at=4"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
     runs = [subprocess.run(command, env=environment, capture_output=True, text=True) for _ in range(2)]

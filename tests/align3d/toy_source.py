@@ -38,6 +38,7 @@ class Boxes:
             die_every,
             died,
         )
+        self.can_crash = die_at is not None or die_every is not None
 
     def fingerprint(self) -> str:
         return hash_json(["boxes", self.size])
@@ -73,3 +74,11 @@ class Boxes:
             license="CC0-1.0",
             content_hash=hash_json(size),
         )
+
+
+class Sudden(Boxes):
+    """Boxes that say they cannot end the process that reads them, and do."""
+
+    def __init__(self, size: int = 10, die_at: int | None = None) -> None:
+        super().__init__(size, die_at=die_at)
+        self.can_crash = False

@@ -135,7 +135,6 @@ def _serve(name: str, pipe: Connection) -> None:
     module, _, function = name.partition(":")
     attempt: Callable[..., Verdict] = getattr(importlib.import_module(module), function)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + 4 * MOST_BYTES, resource.RLIM_INFINITY))
     while True:
         try:
             arguments = pipe.recv()
@@ -146,6 +145,8 @@ def _serve(name: str, pipe: Connection) -> None:
 
 def _measured(attempt: Callable[..., Verdict], arguments: tuple[Any, ...]) -> Verdict:
     _reset_peak()
+    if (held := _status("VmSize")) > 0:
+        resource.setrlimit(resource.RLIMIT_AS, (held + 4 * MOST_BYTES, resource.RLIM_INFINITY))
     before, started = _status("VmRSS"), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
