@@ -286,8 +286,8 @@ def _can_crash(source: Source) -> bool:
     """Whether a source is to be read in a process of its own even where one process is enough.
 
     There is none where it could not be started: for a source that was typed in or cannot be pickled, for a
-    script whose own code would run again there, as it asks for no ``__name__``, and in a process that may have
-    no children.
+    script whose own code would run again there, as it asks for no ``__name__``, and in a process that may
+    have no children.
     """
     if not getattr(source, "can_crash", True) or multiprocessing.current_process().daemon:
         return False

@@ -25,6 +25,8 @@ _BOMS = {  # that of UTF-32 begins with that of UTF-16
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+MOST_NAMES = 20
+"""Columns that are named in a message, and looked at for slips."""
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 
 
@@ -57,7 +59,8 @@ class Columns:
         if self.repeated:
             numbered = re.compile(rf"{re.escape(self.repeated)}[ _.-]?\d+")
             found = [self.repeated if numbered.fullmatch(name) else name for name in found]
-        slips = [(name, closest(name, self.known)) for name in found if name and name not in self.known]
+        others = [name for name in found if name and name not in self.known]
+        slips = [(name, closest(name, self.known)) for name in others[:MOST_NAMES] if len(name) < 80]
         hint = "".join(
             f"; did you mean {near} by {name}?"
             for name, near in slips
@@ -68,13 +71,18 @@ class Columns:
             what = f"has no column {' and '.join(missing)}" if missing else "has a column of unknown name"
             optional = f"[, {', '.join(self.optional)}]" if self.optional else ""
             raise DataError(
-                f"{label} {what}; expected {', '.join(self.required)}{optional}, "
-                f"found {', '.join(names) or 'nothing'}{hint}"
+                f"{label} {what}; expected {', '.join(self.required)}{optional}, found {_some(names)}{hint}"
             )
         for name in self.known:
             if name != self.repeated and found.count(name) > 1:
                 raise DataError(f"{label} has {found.count(name)} columns {name}; expected one")
         return found
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names of columns for a message, the first of them where there are many."""
+    shown = ", ".join(name[:80] for name in names[:MOST_NAMES]) or "nothing"
+    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES:,} more"
 
 
 @dataclass
@@ -119,7 +127,7 @@ def read_rows(path: Path, columns: Columns, label: str) -> Iterator[Row]:
             row.problem = row.problem or problem
             if row.problem or any(text for cells in row.cells.values() for text in cells):
                 yield row
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{label}: cannot be read ({reason})") from error
     except MemoryError as error:

@@ -114,7 +114,10 @@ def with_text(name: str, rng: Random) -> bytes:
         kind = kinds[int(rng.integers(len(kinds)))]
         file = io.BytesIO()
         columns = {
-            key: [row.get(key, "").encode("utf-8", "replace").decode() for row in rows] for key in rows[0]
+            key.encode("utf-8", "replace").decode(): [
+                row.get(key, "").encode("utf-8", "replace").decode() for row in rows
+            ]
+            for key in rows[0]
         }
         values = {key: pa.array(column).cast(kind) for key, column in columns.items()}
         pq.write_table(pa.table(values), file)
@@ -126,7 +129,10 @@ def with_text(name: str, rng: Random) -> bytes:
     delimiter = "\t" if name.endswith(".tsv") else ","
     lines = [list(_ROWS[0]), *(list(row.values()) for row in rows)]
     if rng.random() < 0.1:
-        lines = [line * int(rng.choice([3, 20_000])) for line in lines]
+        times = min(
+            int(rng.choice([3, 20_000])), 1 + 4_000_000 // sum(len(cell) for line in lines for cell in line)
+        )
+        lines = [line * times for line in lines]
     quoted = [['"' + cell.replace('"', '""') + '"' for cell in line] for line in lines]
     return "\n".join(delimiter.join(line) for line in quoted).encode("utf-8", "surrogatepass")
 

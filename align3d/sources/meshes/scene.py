@@ -131,11 +131,13 @@ class Scene:
         parts: All parts; clouds count only where there is no mesh.
         lost: Why colors of the file were dropped, a line each; empty where none were.
         unit_m: Meters of one unit, where the file or its format says so.
+        notes: What else a reader had to guess, a line each; empty where nothing.
     """
 
     parts: tuple[MeshPart | CloudPart, ...]
     lost: tuple[str, ...] = ()
     unit_m: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def given_name(name: str, file_name: str) -> str:

@@ -115,8 +115,8 @@ def test_what_an_encoding_lacks_is_replaced(forced: dict[str, str]) -> None:
         "from align3d.console.terminal import replace_what_is_lacking, say\n"
         "from experiments.console.tables import retrieval_table, show\n"
         "replace_what_is_lacking()\n"
-        f"say({ascii(text)})\nsay({ascii(text)}, error=True)\n"
-        f"show(retrieval_table({{{ascii('exakt → 椅')}: {{'text_to_shape/recall@1': 0.5}}}}, title='a'))\n"
+        f"say({text!a})\nsay({text!a}, error=True)\n"
+        f"show(retrieval_table({{{'exakt → 椅'!a}: {{'text_to_shape/recall@1': 0.5}}}}, title='a'))\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUTF8"}
     done = subprocess.run(

@@ -196,7 +196,12 @@ def test_an_image_on_some_faces_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "name"), [("latin-1", "grüner Stuhl"), ("gbk", "椅子"), ("cp1251", "ножка")]
+    ("encoding", "name"),
+    [
+        *[("latin-1", "grüner Stuhl"), ("gbk", "椅子"), ("gbk", "发动机"), ("cp1251", "ножка")],
+        *[("cp1251", "ДВЕРЬ"), ("cp1252", "Ärmel"), ("big5", "椅子"), ("big5", "變速箱")],
+        *[("shift_jis", "背もたれ"), ("shift_jis", "左前輪"), ("euc_kr", "의자"), ("euc_kr", "손잡이")],
+    ],
 )
 def test_names_in_older_encodings(tmp_path: Path, encoding: str, name: str) -> None:
     text = f"# {name}\nmtllib a.mtl\no {name}\n{V1}usemtl {name}\n{F1}o b\n{V2}{F2}"
