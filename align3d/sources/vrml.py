@@ -20,6 +20,10 @@ from align3d.sources.meshes.polygons import triangulate
 from align3d.sources.meshes.text_encoding import decode_names, text_bytes
 from align3d.sources.vrml_nodes import Node, parse_vrml
 
+MOST_VISITS = 200_000
+"""Nodes of a scene, those that are used again counted again."""
+MOST_COPIED = 1 << 26
+"""Characters of coordinates that a scene may have, those used again counted again, if its file has fewer."""
 #: KiCad's VRML files count in tenths of an inch.
 TENTH_INCH_M = 0.00254
 #: VRML's default diffuse color (ISO/IEC 14772-1, section 6.27).
@@ -86,9 +90,12 @@ def read_vrml(path: Path, unit_m: float = TENTH_INCH_M) -> Mesh:
 
 def mesh_from_vrml(text: str, unit_m: float = TENTH_INCH_M) -> Mesh:
     """Read the text of a VRML 2.0 file; see ``read_vrml``."""
-    scene = _Scene()
-    for node in parse_vrml(text):
-        scene.visit(node, None)
+    scene = _Scene(max(len(text), MOST_COPIED))
+    try:
+        for node in parse_vrml(text):
+            scene.visit(node, None)
+    except RecursionError as error:
+        raise RejectedItem("nodes nested too deeply, those that are used again among them") from error
     return scene.mesh(unit_m)
 
 
@@ -110,7 +117,9 @@ class _Colors:
 class _Scene:
     """Gathers the shapes of a scene; their numbers are converted all at once at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
+        self.room = room  # characters of coordinates and indices that may still come
+        self.visits = MOST_VISITS
         self.points: list[str] = []  # per shape: text of its coordinates
         self.indices: list[str] = []  # per shape: text of its coordIndex
         self.materials: list[int] = []  # per shape: index into names
@@ -123,6 +132,9 @@ class _Scene:
 
     def visit(self, node: Node, matrix: Floats | None) -> None:
         """Walk a node's shapes, with the transform from its axes to the scene's."""
+        self.visits -= 1
+        if self.visits < 0:
+            raise RejectedItem(f"more than {MOST_VISITS:,} nodes when all that are used again are counted")
         if node.type == "Shape":
             self.add_shape(node, matrix)
         elif node.type == "Transform":
@@ -166,6 +178,9 @@ class _Scene:
             self.lost.append("textures of VRML are not read, the material's color stands for them")
         self.points.append(coordinates.array("point"))
         self.indices.append(geometry.array("coordIndex"))
+        self.room -= len(self.points[-1]) + len(self.indices[-1])
+        if self.room < 0:
+            raise RejectedItem("a scene that grows too large when all that is used again is placed")
         self.materials.append(material)
 
     def material(self, shape: Node) -> int:

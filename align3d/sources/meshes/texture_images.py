@@ -60,6 +60,7 @@ class FileImages:
             self._count(found.shape[1], found.shape[0])
             return found
         with _opened(data) as image:
+            _bound(image, LARGEST_SIDE, MOST_BYTES)
             self._count(*image.size)
             return pixels(image, most_kept=self._share)
 
@@ -161,24 +162,27 @@ def pixels(
 
 
 def _pixels(image: Image.Image, largest_side: int, most_bytes: int, most_kept: int) -> Bytes:
+    _bound(image, largest_side, most_bytes)
     width, height = image.size
-    room = most_bytes
+    by_bytes = math.sqrt(3.0 * width * height / max(most_kept, 3))
+    return _rgb(image, max(-(-max(width, height) // largest_side), math.ceil(by_bytes)))
+
+
+def _bound(image: Image.Image, largest_side: int, most_bytes: int) -> None:
+    """Refuse an image that takes too much memory or time to decode; let a large JPEG be decoded small."""
+    width, height = image.size
+    is_refused = False
     if image.format == "JPEG":
-        if width * height > MOST_JPEG_PIXELS:
-            room = 0
-        elif _is_in_scans(image):  # libjpeg keeps two bytes for each value of the whole image
-            room = most_bytes if width * height * 2 * len(image.getbands()) <= 2 * most_bytes else 0
-        if room and max(width, height) > largest_side:
+        is_refused = width * height > MOST_JPEG_PIXELS
+        if _is_in_scans(image):  # libjpeg keeps two bytes for each value of the whole image
+            is_refused |= width * height * len(image.getbands()) > most_bytes
+        if max(width, height) > largest_side:
             image.draft(image.mode, (largest_side // 2, largest_side // 2))
     per_pixel = _BYTES_IN_JPEG2000 if image.format == "JPEG2000" else _BYTES_PER_PIXEL.get(image.mode, 4)
-    if image.size[0] * image.size[1] * per_pixel > room:
+    if is_refused or image.size[0] * image.size[1] * per_pixel > most_bytes:
         raise UnreadableImage(
             f"an image of {width} x {height} pixels, more than {most_bytes >> 20} MiB when it is decoded"
         )
-    width, height = image.size
-    by_bytes = math.sqrt(3.0 * width * height / max(most_kept, 3))
-    factor = max(-(-max(width, height) // largest_side), math.ceil(by_bytes))
-    return _rgb(image, factor)
 
 
 def _is_in_scans(image: Image.Image) -> bool:

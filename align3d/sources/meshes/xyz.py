@@ -26,6 +26,8 @@ from align3d.sources.meshes.text_encoding import text_bytes
 
 SUFFIXES = (".xyz", ".xyzn", ".xyzrgb", ".pts")
 """Suffixes of plain clouds."""
+MOST_COLUMNS = 256
+"""Numbers that a point may have."""
 _LINES_OF_HEADER = 20
 _COMMENT = (b"#", b"//", b";", b"%")
 _SEPARATORS = re.compile(rb"[\s,;]+")
@@ -54,8 +56,8 @@ def read_xyz(path: Path, root: Path) -> Scene:
     if (counts != width).any():
         odd = int(counts[counts != width][0])
         raise RejectedItem(f"a point of {odd} numbers where others have {width}: damaged or truncated?")
-    if width < 3:
-        raise RejectedItem(f"points of {width} numbers, expected x, y, z at least")
+    if not 3 <= width <= MOST_COLUMNS:
+        raise RejectedItem(f"points of {width:,} numbers, expected x, y, z and at most {MOST_COLUMNS} in all")
     if header.points is not None and header.points != len(counts):
         raise RejectedItem(f"{len(counts)} points where the first line says {header.points}: truncated?")
     table = rows.values.reshape(-1, width)
