@@ -64,12 +64,12 @@ def nested(depth: int) -> bytes:
     return glb.content()
 
 
-def doubled(levels: int) -> bytes:
-    """VRML in which each group shows the one before twice."""
+def repeated(levels: int, times: int) -> bytes:
+    """VRML in which each group shows the one before, once or more."""
     corners = "coord Coordinate { point [ 0 0 0, 1 0 0, 0 1 0 ] } coordIndex [ 0 1 2 ]"
     shape = f"Shape {{ geometry IndexedFaceSet {{ {corners} }} }}"
     lines = ["#VRML V2.0 utf8", f"DEF G0 Group {{ children {shape} }}"]
-    lines += [f"DEF G{k} Group {{ children [ USE G{k - 1} USE G{k - 1} ] }}" for k in range(1, levels)]
+    lines += [f"DEF G{k} Group {{ children [ {f'USE G{k - 1} ' * times}] }}" for k in range(1, levels)]
     return "\n".join(lines).encode()
 
 
@@ -111,7 +111,8 @@ BOMBS = {
     "columns.xyz": b"1 " * 1_000_000 + b"\n",
     "deep.wrl": b"#VRML V2.0 utf8\n" + b"Group { children [ " * 100_000,
     "brackets.wrl": b"#VRML V2.0 utf8\nGroup { children " + b"[" * 500_000,
-    "doubled.wrl": doubled(60),
+    "doubled.wrl": repeated(60, 2),
+    "chain.wrl": repeated(20_000, 1),
     "itself.wrl": b"#VRML V2.0 utf8\nDEF A Group { children [ USE A ] }",
     "count.glb": claims("accessors.count"),
     "length.glb": claims("bufferViews.byteLength"),
