@@ -1,13 +1,15 @@
 # The commands of the project. Each needs only make and Python 3.11 or newer; `make setup` does the rest, once.
 #   make run ARGS="agent=random train.epochs=2"     passes overrides on
+#   make attack ATTACK=60 ARGS="parts=kills"        attacks files, programs and readers for a minute
 #   make setup PYTHON=python3.12                    chooses the interpreter
-.PHONY: setup run test check format clean
+.PHONY: setup run test attack check format clean
 .DEFAULT_GOAL := run
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTHON ?=
 ARGS ?=
+ATTACK ?= 600
 # A virtual environment or module path of the caller must not change what runs here.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
@@ -21,6 +23,9 @@ run: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
+
+attack: $(STAMP)
+	@$(BIN)/python -m tests.attack seconds=$(ATTACK) $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check

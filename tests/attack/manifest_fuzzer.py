@@ -17,6 +17,7 @@ from align3d.hashing import hash_json
 from durable.checksums import json_sha256
 from tests.attack.attack import REFUSED, Attacker, Outcome
 from tests.attack.forks import Reading
+from tests.attack.victims import NEWEST
 
 ODD: tuple[Any, ...] = (
     None,
@@ -65,16 +66,14 @@ MANIFESTS = (
     Manifest("dataset/manifest.json", "dataset_verified"),
     Manifest("dataset/manifest.json", "rebuilt"),
     Manifest("dataset/manifest.json", "searched_dataset"),
-    Manifest("dataset/state.json", "hugging_face"),
-    Manifest("dataset/dataset_info.json", "hugging_face"),
     Manifest("cache/procedural-*/manifest.json", "corpus"),
     Manifest("unfinished.partial/*.json", "built"),
     Manifest("run/results.json", "searched"),
     Manifest("run/results.json", "finished"),
     Manifest("run/results.json", "reported"),
     Manifest("run/index.json", "tree"),
-    Manifest("run/checkpoints/step-*/state.json", "searched"),
-    Manifest("begun/checkpoints/step-*/state.json", "resumed"),
+    Manifest(f"run/{NEWEST}/state.json", "searched"),
+    Manifest(f"begun/{NEWEST}/state.json", "resumed"),
     Manifest("run/search/*/library.json", "searched"),
     Manifest("cache/warmups/*/step-*/state.json", "trained"),
 )

@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +21,21 @@ from typing import Any
 from tests.attack.world import World
 
 QUERY = "a small red chair with four legs"
-SETTINGS = """agent=random agent.budget=4 env.horizon=2 env.backend=torch model=tiny device=cpu threads=1
+SETTINGS = shlex.split("""
+    agent=random agent.budget=4 env.horizon=2 env.backend=torch model=tiny device=cpu threads=1
     model.width=16 model.embedding=32 model.pair_width=16 model.points=64 model.patches=8 model.patch_points=8
     data.size=40 data.points=64 data.test=10 data.reward=10 data.workers=1 eval.candidates=6 eval.grounding=0
     train.batch_size=8 train.group=4 train.epochs=3 train.hard_epochs=1 train.images_every=0 dap.mode=both
-    dap.period=3 dap.warmup=0.5 dap.queries=4 dap.candidates=4 dap.agent_steps=24 dap.validations=1""".split()
+    dap.period=3 dap.warmup=0.5 dap.queries=4 dap.candidates=4 dap.agent_steps=24 dap.validations=1
+""")
 """Of a run that takes a few seconds."""
-BUILT = "source=procedural size=130 points=64 workers=1".split()
+BUILT = shlex.split("source=procedural size=130 points=64 workers=1")
 """Of a build of two shards."""
+EVALUATED = shlex.split("""
+    engines=flat k=3 candidates=5 keep=3 rounds=1 singles=2 resamples=50 recall=0.5 device=cpu
+""")
+"""Of a retrieval evaluation that takes a few seconds."""
+TIMED = ("second", "rate", "versions", "settings", "queries_per", "ms")
 TIMES = ("seconds", "sheet", "timing")
 
 READERS: dict[str, Callable[[World], Any]] = {}
@@ -266,8 +274,7 @@ def retrieval(world: World) -> Any:
     """A retrieval evaluation, with the light re-ranker that is kept beside the run."""
     from experiments import retrieval
 
-    words = "engines=flat k=3 candidates=5 keep=3 rounds=1 singles=2 resamples=50 recall=0.5".split()
-    command(retrieval.main, f"run={world.run}", *words, "device=cpu")
+    command(retrieval.main, f"run={world.run}", *EVALUATED)
     return _quality(json.loads((world.run / "retrieval" / "retrieval.json").read_text()))
 
 
@@ -276,9 +283,7 @@ def retrieval_new(world: World) -> Any:
     """A retrieval evaluation in new shapes, which are kept beside the run."""
     from experiments import retrieval
 
-    words = "engines=flat gallery=new size=40 queries=10 k=3 candidates=5 keep=3 rounds=1 singles=2".split()
-    words += ["resamples=50", "recall=0.5", "device=cpu"]
-    command(retrieval.main, f"run={world.run}", *words)
+    command(retrieval.main, f"run={world.run}", "gallery=new", "size=40", "queries=10", *EVALUATED)
     return _quality(json.loads((world.run / "retrieval" / "retrieval.json").read_text()))
 
 
