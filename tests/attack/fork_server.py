@@ -2,10 +2,10 @@
 
 A reading that crashes, hangs or leaves a global setting behind harms nothing but its child, and costs no
 imports. A request is a line of JSON on stdin: ``reader``, ``world``, ``seconds``, and ``event`` or ``after``
-where the child is to be killed. The answer is a line of JSON on stdout: ``code``, negative for a signal and null
-for one that hung, and ``cpu``, the seconds of a processor that it took. In the world are then what the child
-printed (``stdout.txt``, ``stderr.txt``), what its reader returned (``numbers.json``), and how many changes of
-files Python made for it (``events.txt``).
+where the child is to be killed. The answer is a line of JSON on stdout: ``code``, negative for a signal and
+null for one that hung, and ``cpu``, the seconds of a processor that it took. In the world are then what the
+child printed (``stdout.txt``, ``stderr.txt``), what its reader returned (``numbers.json``), and how many
+changes of files Python made for it (``events.txt``).
 """
 
 from __future__ import annotations

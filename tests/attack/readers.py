@@ -121,14 +121,17 @@ def digest(*arrays: Any) -> str:
 
 def run_numbers(folder: Path) -> dict[str, Any]:
     """Numbers of a finished run: its results and the lines of its metrics, but for times."""
-    results = json.loads((folder / "results.json").read_text())
-    metrics = folder / "metrics.jsonl"
-    lines = metrics.read_text(errors="replace").splitlines() if metrics.exists() else []
-    plain = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {
-        "results": {name: results[name] for name in ("dataset", "metrics", "agent", "memory", "steps")},
-        "metrics": [{name: value for name, value in line.items() if name != "time"} for line in plain],
+        "results": results_numbers(folder),
+        "metrics": [{name: value for name, value in line.items() if name != "time"} for line in lines],
     }
+
+
+def results_numbers(folder: Path) -> dict[str, Any]:
+    """Numbers in the results of a finished run."""
+    results = json.loads((folder / "results.json").read_text())
+    return {name: results[name] for name in ("dataset", "metrics", "agent", "memory", "steps")}
 
 
 def dataset_numbers(dataset: Any) -> dict[str, str]:
@@ -147,7 +150,7 @@ def dataset_numbers(dataset: Any) -> dict[str, str]:
 def finished(world: World) -> Any:
     """A finished run that is resumed shows its table again."""
     table = run_command("resume=true", f"hydra.run.dir={world.run}")
-    return [table.rpartition("run folder")[0], run_numbers(world.run)["results"]]
+    return [table.rpartition("run folder")[0], results_numbers(world.run)]
 
 
 @reader

@@ -72,8 +72,8 @@ KINDS = (
     ),
     Kind("dataset: shards", "dataset/data-*.arrow", ("rebuilt", "dataset_verified", "dataset_trusted")),
     Kind("dataset: shards", "dataset/data-*.arrow", ("searched_dataset",)),
-    Kind("dataset: rejections", "dataset/rejections.jsonl", ("rebuilt", "dataset_verified")),
-    Kind("dataset: lost colors", "dataset/lost_colors.jsonl", ("rebuilt", "dataset_verified")),
+    Kind("dataset: rejections", "dataset/*rejections.jsonl", ("rebuilt", "dataset_verified")),
+    Kind("dataset: lost colors", "dataset/*lost_colors.jsonl", ("rebuilt", "dataset_verified")),
     Kind("dataset: Hugging Face", "dataset/state.json", ("hugging_face",)),
     Kind("dataset: Hugging Face", "dataset/dataset_info.json", ("hugging_face",)),
     Kind("unfinished build", "unfinished.partial/*", ("built",)),
@@ -101,6 +101,10 @@ KINDS = (
 
 TRUSTING = ("index_trusted", "dataset_trusted")
 """Readers that are asked not to look at every byte: they may return other numbers, and nothing worse."""
+
+
+COSTLY = ("resumed", "trained", "retrieval", "retrieval_new", "reported", "searched_dataset")
+"""Readers that take half a second or more; the ordinary tests make fewer attacks on what they read."""
 
 
 def kinds_of(path: Path) -> list[Kind]:
