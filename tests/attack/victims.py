@@ -89,7 +89,7 @@ KINDS = (
     Kind("cache: shapes", "cache/shapes/*.safetensors", ("corpus",)),
     Kind("cache: warm-ups", "cache/warmups/*/step-*/*", ("trained",)),
     Kind("other cache", "other_cache/*", (), "nothing"),
-    Kind("kernels", "kernels/kept/*.nb?", ("compiled",)),
+    Kind("kernels", "kernels/kept/*.kernel", ("compiled",)),
     Kind("locks", "*.lock", (), "nothing"),
     Kind("pictures and curves", "*.png", (), "nothing"),
     Kind("pictures and curves", "*/tensorboard/events.*", ("finished", "resumed"), "nothing"),
