@@ -8,12 +8,15 @@ import pytest
 
 from tests.attack.attack import ALLOWED, Attacker, unknown
 from tests.attack.forks import ForkServer
+from tests.attack.kills import KILLINGS, Killer, Killing
 from tests.attack.made_world import make_world
 from tests.attack.victims import COSTLY, KINDS, Kind, victims
 
 EVERY, SOME = ("flip", "cut", "empty", "delete"), ("flip", "cut")
 """Damages by the first reader of a kind, and by others and costly ones; ``make attack`` has many more."""
 SEED = 0
+CHEAP = [killing for killing in KILLINGS if killing.work in ("replaced", "index_saved")]
+"""Kills of the ordinary tests."""
 CASES = [
     (kind, reader, how)
     for kind in KINDS
@@ -44,3 +47,10 @@ def test_a_damaged_file_is_never_believed(attacker: Attacker, kind: Kind, reader
     outcome = attacker.attack(kind, reader, how, SEED)
     if outcome is not None:
         assert outcome.verdict in ALLOWED, f"{outcome.victim}: {outcome.reason}\n{outcome.told}"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("killing", CHEAP, ids=[killing.work for killing in CHEAP])
+def test_a_killed_work_goes_on_and_loses_nothing(attacker: Attacker, killing: Killing, seed: int) -> None:
+    outcome = Killer(attacker).kill(killing, seed)
+    assert outcome.verdict in ALLOWED, f"{outcome.reason}\n{outcome.told}"
