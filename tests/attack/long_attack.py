@@ -20,6 +20,8 @@ SHARES = {"damages": 0.4, "kills": 0.3, "manifests": 0.1, "meshes": 0.06, "capti
 """Share of the time that each part has."""
 _INDEXES = 200
 """Changed indexes at a time."""
+_PIECE = 60.0
+"""Seconds of a fuzzer at a time: it begins by loading what it attacks."""
 
 
 def run(
@@ -102,7 +104,7 @@ def _found(
 ) -> None:
     piece = 0
     while (left := end - time.monotonic()) > 0:
-        found = attack(min(left, 10.0), seed + piece)
+        found = attack(min(left, _PIECE), seed + piece)
         piece += 1
         for (_, outcome), count in found.tried.items():  # type: ignore[attr-defined]
             verdict = {"read": "same", "refused": "refused"}.get(outcome, "WRONG")

@@ -51,6 +51,10 @@ def make_world(server: ForkServer, folder: Path) -> World:
     folder.mkdir(parents=True)
     world = World(folder)
     for step in (*STEPS, *FOLLOWING):
+        if (
+            step == "searched_dataset"
+        ):  # it has caches of its own, so that each file of a cache has one reader
+            shutil.copytree(world.cache, world.other_cache)
         reading = server.read(step, world)
         if reading.code != (-signal.SIGKILL if step == "make_unfinished" else 0):
             raise RuntimeError(f"{step}: exit code {reading.code}\n{reading.err}")

@@ -187,7 +187,7 @@ def searched(world: World) -> Any:
 @reader
 def searched_dataset(world: World) -> Any:
     """A search in the shapes of a dataset by a run's model."""
-    os.environ["ALIGN3D_CACHE"] = str(world.folder / "other_cache")  # so that each file has one reader
+    os.environ["ALIGN3D_CACHE"] = str(world.other_cache)
     return _search(world, f"run={world.run}", f"dataset={world.dataset}")
 
 

@@ -67,6 +67,11 @@ class World:
         return self.folder / "cache"
 
     @property
+    def other_cache(self) -> Path:
+        """Caches of what is no part of the run."""
+        return self.folder / "other_cache"
+
+    @property
     def kernels(self) -> Path:
         """A module with a compiled function, and its machine code."""
         return self.folder / "kernels"
