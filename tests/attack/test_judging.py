@@ -23,14 +23,16 @@ KIND = Kind("run: metrics", "run/metrics.jsonl", ("finished",), "record", missin
 TRACE = "Traceback (most recent call last):\n  File x\nKeyError: 1"
 
 
-def verdict(tmp_path: Path, reading: Reading, *, restored: bool = False, missing: bool = False) -> str:
+def verdict(
+    tmp_path: Path, reading: Reading, *, restored: bool = False, missing: bool = False, whole: object = None
+) -> str:
     before, copy = World(tmp_path / "before"), World(tmp_path / "copy")
     for world, content in ((before, "whole"), (copy, "whole" if restored else "cut")):
         (world.folder / VICTIM).parent.mkdir(parents=True)
         (world.folder / VICTIM).write_text(content)
     if missing:
         (copy.folder / VICTIM).unlink()
-    return judge(KIND, "finished", VICTIM, before, copy, reading, [1, 2]).verdict
+    return judge(KIND, "finished", VICTIM, before, copy, reading, whole or [1, 2]).verdict
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,19 @@ def test_only_what_is_allowed_is_right(
     tmp_path: Path, code: int | None, err: str, numbers: list[int] | None, expected: str
 ) -> None:
     assert verdict(tmp_path, Reading(code, "", err, numbers)) == expected
+
+
+def test_a_part_of_a_record_may_be_lost_where_that_is_told(tmp_path: Path) -> None:
+    whole, left = {"results": 1, "metrics": [1, 2]}, {"results": 1, "metrics": [2]}
+    for number, (err, found, expected) in enumerate(
+        [
+            ("metrics.jsonl lacks 1 line", left, "anew"),
+            ("", left, "WRONG"),
+            ("metrics.jsonl lacks 1 line", {**left, "results": 2}, "WRONG"),
+        ]
+    ):
+        reading = Reading(0, "", err, found)
+        assert verdict(tmp_path / str(number), reading, whole=whole) == expected
 
 
 def test_what_is_there_again_was_made_anew(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ KINDS = (
     Kind("run: settings", "run/config.yaml", ("finished", "searched", "tree"), missing=NO_RUN),
     Kind("run: results", "run/results.json", ("finished", "searched", "reported"), missing=UNFINISHED),
     Kind("run: metrics", "run/metrics.jsonl", ("finished",), "record"),
-    Kind("run: metrics", "begun/metrics.jsonl", ("resumed",)),
+    Kind("run: metrics", "begun/metrics.jsonl", ("resumed",), "record"),
     Kind("run: settings", "begun/config.yaml", ("resumed",), missing=NO_RUN),
     Kind("checkpoint: state", f"run/{NEWEST}/state.json", ("searched",)),
     Kind("checkpoint: tensors", f"run/{NEWEST}/tensors.safetensors", ("searched", "tree")),
