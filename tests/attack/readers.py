@@ -35,7 +35,7 @@ EVALUATED = shlex.split("""
     engines=flat k=3 candidates=5 keep=3 rounds=1 singles=2 resamples=50 recall=0.5 device=cpu
 """)
 """Of a retrieval evaluation that takes a few seconds."""
-TIMED = ("second", "rate", "versions", "settings", "queries_per", "ms")
+TIMED = ("checksum", "second", "rate", "versions", "settings", "queries_per", "ms")
 TIMES = ("seconds", "sheet", "timing")
 
 READERS: dict[str, Callable[[World], Any]] = {}
