@@ -23,7 +23,7 @@ from align3d.errors import UserError
 from experiments.console import tables
 from tests.attack import manifest_fuzzer
 from tests.attack.attack import Attacker, Outcome
-from tests.attack.figures import Figures
+from tests.attack.attack_figures import Figures
 from tests.attack.forks import ROOT, ForkServer
 from tests.attack.kills import KILLINGS, Killer
 from tests.attack.long_attack import SHARES, run

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.attack import made_world  # noqa: F401  the readers that make a world
-from tests.attack.readers import READERS, prepare
 from tests.attack.world import ERR, EVENTS, NUMBERS, OUT, World
+from tests.attack.world_readers import READERS, prepare
 
 MOST_MEMORY = 6 << 30
 """Bytes of address space that a child may have beyond what is loaded: a damaged size must not take all."""

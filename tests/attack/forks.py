@@ -71,7 +71,7 @@ class ForkServer:
     def read(
         self, reader: str, world: World, *, event: int | None = None, after: float | None = None
     ) -> Reading:
-        """Runs a reader of `tests.attack.readers` in a world.
+        """Runs a reader of `tests.attack.world_readers` in a world.
 
         Args:
             reader: Its name.

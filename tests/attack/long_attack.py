@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.attack import manifest_fuzzer
 from tests.attack.attack import Attacker, Outcome
+from tests.attack.attack_figures import Figures
 from tests.attack.damage import DAMAGES
-from tests.attack.figures import Figures
 from tests.attack.kills import KILLINGS, Killer
 from tests.attack.victims import KINDS
 

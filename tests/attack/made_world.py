@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.attack.forks import ForkServer
-from tests.attack.readers import BUILT, SETTINGS, command, reader, run_command
 from tests.attack.world import World
+from tests.attack.world_readers import BUILT, SETTINGS, command, reader, run_command
 
 KERNEL = '''
 from compiling import cached_njit

@@ -11,8 +11,8 @@ import pytest
 
 from durable.checksums import checked_json, json_bytes
 from tests.attack.attack import judge
+from tests.attack.attack_figures import Figures
 from tests.attack.damage import DAMAGES, damage
-from tests.attack.figures import Figures
 from tests.attack.forks import Reading
 from tests.attack.manifest_fuzzer import change, seal_of, sealed
 from tests.attack.victims import Kind
