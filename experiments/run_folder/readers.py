@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
+from durable import plain_data
 from durable.checksums import checked_json
 from durable.errors import DamagedFileError
 from experiments.run_folder.config_file import check_text
@@ -22,35 +19,28 @@ _NEEDED = {"dataset": ("name", "hash", "test"), "metrics": (BASELINE, RERANKED, 
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, compared with its checksum if it has one.
+    """The object in a JSON file, read within bounds and compared with its checksum if it has one.
 
     Raises:
         DamagedFileError: It is cut or changed.
         UserError: There is no such file, or it holds something else.
     """
-    return checked_json(path, _json(path), needed=False)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _unreadable(path, error) from error
-    return _mapping(path, found)
+    return checked_json(path, _mapping(path, plain_data.read_json), needed=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, as plain values, compared with their checksum if there is one.
+    """The settings in the YAML file of a run, as plain values, compared with their checksum if there is one.
+
+    A run writes values and nothing that stands for one, so ``${...}`` is refused, not looked up.
 
     Raises:
         UserError: There is no such file, it is damaged, or it holds something else.
     """
-    try:
-        check_text(path)
-        found = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise _unreadable(path, error) from error
-    return _mapping(path, found)
+    found = _mapping(path, plain_data.read_yaml)
+    check_text(path)
+    if name := _interpolated(found):
+        raise UserError(f"{path}: {name} holds ${{...}}; expected its value, which is not looked up")
+    return found
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -61,7 +51,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         UserError: It is of another schema, or lacks what every reader needs.
     """
     path = folder / RESULTS
-    found = checked_results(path, _json(path))
+    found = checked_results(path, _mapping(path, plain_data.read_json))
     for section, names in _NEEDED.items():
         values = found.get(section)
         for name in names:
@@ -87,13 +77,24 @@ def checked_results(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _mapping(path: Path, found: Any) -> dict[str, Any]:
+def _mapping(path: Path, read: Callable[[Path], Any]) -> dict[str, Any]:
+    try:
+        found = read(path)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}; put it back from a copy, or run it again") from error
     if not isinstance(found, dict):
-        raise UserError(f"{path}: holds a {type(found).__name__}, expected names and values")
-    return {str(key): value for key, value in found.items()}
+        what = "is empty" if found is None else f"holds a {type(found).__name__}"
+        raise DamagedFileError(f"{path}: {what}, expected names and values")
+    return found
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())
-    kind = UserError if isinstance(error, OSError) else DamagedFileError
-    return kind(f"{path}: cannot be read ({reason[:200]}); put it back from a copy, or run it again")
+def _interpolated(value: Any, name: str = "") -> str:
+    """Dotted name of the first text with ``${`` in it; empty where there is none."""
+    if isinstance(value, dict):
+        parts = [(f"{name}.{key}" if name else key, part) for key, part in value.items()]
+        if key := next((key for key in value if "${" in key), ""):
+            return key
+        return next(filter(None, (_interpolated(part, own) for own, part in parts)), "")
+    if isinstance(value, list):
+        return next(filter(None, (_interpolated(part, name) for part in value)), "")
+    return name if isinstance(value, str) and "${" in value else ""
