@@ -3,7 +3,10 @@
 Building is in :mod:`align3d.build`, which is also a command.
 """
 
-import align3d.console.interrupts  # noqa: F401 - first, before what is slow to import
+import align3d.working_folder
+
+# isort: split
+import align3d.console.interrupts  # noqa: F401 - before what is slow to import
 
 # isort: split
 from align3d.captions import normalize_caption

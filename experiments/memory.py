@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
     settings = parse(arguments)
     _check_runs(settings.run)
     if "source" in settings.controls:
-        other_data(settings, read_config(settings.run[0] / CONFIG))
+        other_data(settings, read_config(settings.run[0] / CONFIG, settings.named))
     folder = settings.out or settings.run[0] / "memory"
     out = writable_folder(f"out={folder}", folder)
     measure_runs(settings, out)
@@ -73,7 +73,7 @@ def measure_runs(settings: Settings, out: Path) -> None:
     found: dict[Control, Any] = {}
     for place, folder in enumerate(settings.run, 1):
         say(f"run {place} of {len(settings.run)}: {folder}", error=True)
-        trained = open_run(folder, device)
+        trained = open_run(folder, device, settings.named)
         examined = examine(trained.model, trained.config, trained.corpus, device)
         for name, measured in cases.items():
             measured.append(MEASURES[name](examined, settings))

@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
     if settings.run is not None:
         check_run(settings.run)
         if settings.gallery == "new":
-            new_source(read_config(settings.run / CONFIG), max(settings.size))
+            new_source(read_config(settings.run / CONFIG, settings.named), max(settings.size))
     out = _out(settings)
     engines_of(settings, tell=True)  # before anything slow
     with pinned(settings.threads):
@@ -104,7 +104,7 @@ def _problems(settings: Settings, out: Path, header: dict[str, Any]) -> Iterator
             yield problem_of_mixture(settings, size)
         return
     device = process.pick_device(settings.device)
-    trained = open_run(settings.run, device)
+    trained = open_run(settings.run, device, settings.named)
     make = problems_of_new if settings.gallery == "new" else problems_of_run
     problems, kept = make(trained, settings, out, device)
     header |= {"dataset": trained.results["dataset"], "bytes_per_shape": kept}

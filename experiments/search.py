@@ -46,6 +46,10 @@ def main(arguments: Sequence[str]) -> int:
 def run(arguments: Sequence[str]) -> None:
     """Checks the settings, and searches."""
     settings = parse(arguments)
+    if settings.imports:
+        from experiments.settings.reading import import_modules  # slow to load
+
+        import_modules(settings.imports)
     searcher = _searcher(settings)
     show = _shower(settings, searcher)
     if settings.interactive:
@@ -66,6 +70,7 @@ def _searcher(settings: Settings) -> Searcher | VectorSearcher:
         candidates=settings.candidates,
         device=settings.device,
         verify=settings.verify,
+        named=settings.named,
     )
 
 

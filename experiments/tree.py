@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from align3d.console import help_page
-from align3d.console.arguments import values_of
 from align3d.console.command_frame import run_command
 from align3d.console.help_page import Section, page, show
 from align3d.errors import UserError, settings_of
@@ -18,6 +17,8 @@ from align3d.table_file import Columns, read_rows
 from experiments.console import process
 from experiments.index_evaluation.options import Positive
 from experiments.index_evaluation.run_index import CAPTION, stored_outline
+from experiments.settings.named_again import NAMED, Named, named_section, values_and_named
+from experiments.settings.reading import import_modules
 from retrieval import describe, name_nodes
 from retrieval.ers.inspect import IndexSummary, read_outline
 
@@ -34,6 +35,8 @@ class Settings:
         words: Words that name a node.
         most: Children of a node that have a line of their own.
         device: Device of the model, where the run's index is to be built.
+        imports: Modules to import first: they register sources of your own.
+        named: What the run names and the command line names again, by dotted names.
     """
 
     run: Path | None = None
@@ -43,6 +46,8 @@ class Settings:
     words: Positive = 3
     most: Positive = 8
     device: str = "auto"
+    imports: tuple[str, ...] = ()
+    named: Named = field(default_factory=dict)
 
 
 def usage() -> str:
@@ -51,7 +56,7 @@ def usage() -> str:
         "Prints the tree of an index, its nodes named by the captions below them.",
         [f"python -m experiments.tree {form}=FOLDER [key=value ...]" for form in ("run", "index")],
         "python -m experiments.tree run=outputs/mine depth=3",
-        [Section("settings", help_page.settings_of(Settings))],
+        [Section("settings", help_page.settings_of(Settings, but=[NAMED])), named_section()],
     )
 
 
@@ -66,11 +71,12 @@ def parse(arguments: Sequence[str]) -> Settings:
     Raises:
         UserError: A setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
-    settings = Settings(**values_of(Settings, arguments, "run=outputs/mine"))
+    settings = Settings(**values_and_named(Settings, arguments, "run=outputs/mine"))
     if (settings.run is None) == (settings.index is None):
         raise UserError("give one of run=FOLDER (a finished run) and index=FOLDER (a saved index)")
     if settings.captions is not None and settings.run is not None:
         raise UserError(f"captions={settings.captions}: belongs to index=…; a run has its own captions")
+    import_modules(settings.imports)
     return settings
 
 
@@ -82,7 +88,7 @@ def tree(settings: Settings) -> str:
     """
     if settings.index is None:
         assert settings.run is not None
-        outline = stored_outline(settings.run, process.pick_device(settings.device))
+        outline = stored_outline(settings.run, process.pick_device(settings.device), settings.named)
     else:
         with settings_of(f"index={settings.index}"):
             outline = read_outline(settings.index)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from align3d.errors import DataError, did_you_mean
+from align3d.own_modules import import_own
 from align3d.record import Record
 
 __all__ = ["SOURCES", "Item", "Source", "make_source", "register", "setting_names"]
@@ -97,7 +98,7 @@ def source_class(name: str) -> type[Source]:
         if not module_name or not class_name:
             raise DataError(f"data={name}: {wanted}")
         try:
-            cls = getattr(importlib.import_module(module_name), class_name)
+            cls = getattr(import_own(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise DataError(f"data={name}: {error}; {wanted}") from error
         parts = ("name", "fingerprint", "items", "read")

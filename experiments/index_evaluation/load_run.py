@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from align3d.console.progress import Tracker
@@ -18,8 +17,10 @@ from experiments.data.encoding import embed_shapes, embed_texts
 from experiments.run_folder.finished_run import check_run, last_state
 from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_results, read_yaml
+from experiments.settings.named_again import NOTHING, Named
 from experiments.settings.reading import CONF, from_plain
 from experiments.settings.schema import RunConfig
+from experiments.settings.sent_settings import faults_of, permitted, replaced, tell_unused_cache
 from models import AlignmentModel, PointHierarchy, TextEmbedding
 
 
@@ -42,15 +43,24 @@ class Trained:
     results: dict[str, Any]
 
 
-def open_run(folder: Path, device: torch.device) -> Trained:
+def open_run(
+    folder: Path, device: torch.device, named: Named = NOTHING, *, reads_memory: bool = False
+) -> Trained:
     """Reads a run folder and loads its data, which is built where the cache does not have it.
 
+    Args:
+        folder: Of the run.
+        device: Where the model is.
+        named: See `read_config`.
+        reads_memory: See `read_config`.
+
     Raises:
-        UserError: There is no finished run, the model's code or the data differ from the run's.
+        UserError: There is no finished run, the model's code or the data differ from the run's, or it names
+            what is not followed.
     """
     check_run(folder)  # before anything slow
     results = read_results(folder)
-    config = read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG, named, reads_memory=reads_memory)
     corpus = load_corpus(config, device)
     if corpus.dataset.hash != results["dataset"]["hash"]:
         raise UserError(
@@ -67,25 +77,40 @@ def open_run(folder: Path, device: torch.device) -> Trained:
     return Trained(folder, config, corpus, model.requires_grad_(False), results)
 
 
-def read_config(path: Path) -> RunConfig:
+def read_config(path: Path, named: Named = NOTHING, *, reads_memory: bool = False) -> RunConfig:
     """The settings of a run, also of one that is older than some of the settings.
 
     Nothing of the agent is needed here, so its settings are not even looked at.
 
+    Args:
+        path: The run's config.yaml.
+        named: What the command line names again, see `experiments.settings.named_again`; it takes the
+            place of what the run names.
+        reads_memory: Whether the dataset that ``memory`` names is to be read.
+
     Raises:
-        UserError: The file is damaged, or holds settings that there are no longer.
+        UserError: The file is damaged, holds settings that there are no longer, or names what is not
+            followed.
     """
-    defaults = OmegaConf.load(CONF / "config.yaml")
-    assert isinstance(defaults, DictConfig)
+    defaults = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(defaults, dict)
     for key in ("defaults", "hydra"):
         defaults.pop(key)
-    try:
-        merged = OmegaConf.to_container(OmegaConf.merge(defaults, OmegaConf.create(read_yaml(path))))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{path}: not the settings of a run ({error})") from error
-    assert isinstance(merged, dict)
-    plain = {str(key): value for key, value in merged.items()}
-    return from_plain({**plain, "agent": {"name": "none", "budget": 0}})
+    label = f"run={path.parent}"
+    kept = read_yaml(path)
+    settings = replaced(permitted(kept, path.parent, label, named, reads_memory=reads_memory), named)
+    tell_unused_cache(kept, settings, label)
+    with faults_of(path):
+        return from_plain({**_merged(defaults, settings), "agent": {"name": "none", "budget": 0}})
+
+
+def _merged(defaults: dict[Any, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Values, and the defaults of those that are not there."""
+    found = {str(key): value for key, value in defaults.items()}
+    for key, value in values.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = _merged(found[key], value) if both else value
+    return found
 
 
 def shapes_of(trained: Trained, indices: Tensor, device: torch.device) -> PointHierarchy:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from align3d.console.arguments import values_of
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError
 from experiments.console import process
 from experiments.index_evaluation.engine_settings import engine_settings
 from experiments.index_evaluation.memory_check import check_memory
+from experiments.settings.named_again import NAMED, Named, named_section, values_and_named
 from experiments.settings.reading import import_modules
 from models.rerank.cached_haf import Precision
 from retrieval.engines import ENGINES
@@ -38,7 +38,8 @@ class Settings:
         gallery: Shapes that are searched: the run's test shapes, all it has, or new ones.
         engines: Engines that are compared, with settings behind colons if wanted (ivf:nlist=512); by default
             all that are installed.
-        imports: Modules to import first: they register engines of your own.
+        imports: Modules to import first: they register engines and sources of your own.
+        named: What the run names and the command line names again, by dotted names.
         backend: Backend of the engine ers: faiss (plain), numba (compiled), or what fits (auto).
         rerank: Rankings beside the engine's.
         candidates: Results of the engine that are re-ranked.
@@ -67,6 +68,7 @@ class Settings:
     gallery: Literal["test", "all", "new"] = "test"
     engines: tuple[str, ...] = tuple(ENGINES)
     imports: tuple[str, ...] = ()
+    named: Named = field(default_factory=dict)
     backend: Backend = "auto"
     rerank: tuple[Literal["light", "cascade", "haf"], ...] = ("light", "cascade")
     candidates: Positive = 100
@@ -93,7 +95,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     Raises:
         UserError: A setting that there is not, a value of the wrong kind, or settings that do not fit.
     """
-    values = values_of(Settings, arguments, "run=outputs/mine")
+    values = values_and_named(Settings, arguments, "run=outputs/mine")
     import_modules(values.get("imports", ()))
     settings = Settings(**{"engines": tuple(ENGINES)} | values)  # with those that were registered just now
     _check_together(settings, values)
@@ -150,5 +152,5 @@ def usage() -> str:
             for what in ("run=FOLDER", "mixture=easier|harder")
         ],
         "python -m experiments.retrieval run=outputs/mine engines=ers,hnsw",
-        [Section("settings", settings_of(Settings))],
+        [Section("settings", settings_of(Settings, but=[NAMED])), named_section()],
     )

@@ -15,6 +15,7 @@ from durable.file_lock import locked
 from experiments.index_evaluation.load_run import check_run, open_run, shapes_of
 from experiments.run_folder import checkpoint
 from experiments.run_folder.readers import read_json, read_results
+from experiments.settings.named_again import NOTHING, Named
 from retrieval import ErsIndex
 from retrieval.ers.inspect import IndexSummary, read_outline
 
@@ -24,7 +25,7 @@ CAPTION, CATEGORY = "caption", "category"
 VERSION = 1
 
 
-def stored_index(run: Path, device: torch.device) -> Path:
+def stored_index(run: Path, device: torch.device, named: Named = NOTHING) -> Path:
     """The folder of a run's index; made where there is none, or where the run was trained since.
 
     Ids are rows of the run's dataset. The metadata hold each shape's first caption and its category.
@@ -32,6 +33,7 @@ def stored_index(run: Path, device: torch.device) -> Path:
     Args:
         run: The folder of a finished run.
         device: Where its shapes are encoded.
+        named: What the command line names again of what the run names.
 
     Raises:
         UserError: There is no finished run, its data differ, it cannot be written to, or ``index`` holds
@@ -45,7 +47,7 @@ def stored_index(run: Path, device: torch.device) -> Path:
     with locked(run / f".{INDEX}.lock", advice="copy the folder to another file system"):
         if _noted(note) == key and (folder / "manifest.json").is_file():
             return folder
-        trained = open_run(run, device)
+        trained = open_run(run, device, named)
         dataset = trained.corpus.dataset
         vectors = shapes_of(trained, torch.arange(len(dataset)), device).embedding.float().cpu().numpy()
         index = ErsIndex(seed=trained.config.seed)
@@ -57,14 +59,14 @@ def stored_index(run: Path, device: torch.device) -> Path:
     return folder
 
 
-def stored_outline(run: Path, device: torch.device) -> IndexSummary:
+def stored_outline(run: Path, device: torch.device, named: Named = NOTHING) -> IndexSummary:
     """The tree of a run's index, see `stored_index`; an index that is damaged is set aside and made anew."""
-    folder = stored_index(run, device)
+    folder = stored_index(run, device, named)
     try:
         return read_outline(folder)
     except ValueError as error:
         set_aside(folder, str(error))
-        return read_outline(stored_index(run, device))
+        return read_outline(stored_index(run, device, named))
 
 
 def _key(run: Path, place: Path) -> str:

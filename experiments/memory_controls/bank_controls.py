@@ -20,6 +20,7 @@ from experiments.memory_controls.altered_banks import drawn_pairs, with_wrong_pa
 from experiments.memory_controls.control_options import Settings
 from experiments.memory_controls.examined_run import Case, Examined, examine, forced
 from experiments.run_folder.names import CONFIG
+from experiments.settings.named_again import IMPORTS
 from experiments.settings.schema import DataConfig, RunConfig
 
 OTHER = "procedural"
@@ -141,7 +142,7 @@ def other_data(settings: Settings, config: RunConfig) -> DataConfig | None:
         return None
     if "/" in name:
         check_run(Path(name))
-        data = read_config(Path(name) / CONFIG).data
+        data = read_config(Path(name) / CONFIG, {IMPORTS: settings.imports}).data
     else:
         source_class(name)
         data = DataConfig(name, {}, own.points, test=OTHER_SPLIT, reward=OTHER_SPLIT, workers=own.workers)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from align3d.console.arguments import values_of
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError
 from experiments.index_evaluation.options import Count, Positive, Strength
+from experiments.settings.named_again import NAMED, Named, named_section, values_and_named
 from experiments.settings.reading import import_modules
 
 Control = Literal["size", "captions", "wrong", "source", "popularity", "transductive", "cost"]
@@ -36,6 +36,7 @@ class Settings:
         run: Folders of finished runs that differ in their seed alone.
         controls: Controls that are measured.
         imports: Modules to import first: they register sources of your own.
+        named: What the run names and the command line names again, by dotted names.
         sizes: Pairs of smaller banks, beside the bank of all pairs.
         forced: Strength of recall and of hubness where small banks do not rest.
         wrong: Shares of the bank's pairs that are given a wrong shape.
@@ -53,6 +54,7 @@ class Settings:
     run: tuple[Path, ...]
     controls: tuple[Control, ...] = CONTROLS
     imports: tuple[str, ...] = ()
+    named: Named = field(default_factory=dict)
     sizes: tuple[Positive, ...] = (100, 300, 1_000, 3_000)
     forced: Strength = 1.0
     wrong: tuple[Share, ...] = (0.1, 0.3, 1.0)
@@ -72,7 +74,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     Raises:
         UserError: A setting that there is not, a value of the wrong kind, or no run.
     """
-    values = values_of(Settings, arguments, "run=outputs/mine")
+    values = values_and_named(Settings, arguments, "run=outputs/mine")
     if "run" not in values:
         raise UserError("give run=FOLDER, a finished run, or several with commas: run=FOLDER,FOLDER")
     if len(set(values["run"])) < len(values["run"]):
@@ -89,5 +91,5 @@ def usage() -> str:
         "Measures what a memory of known pairs adds to retrieval, and under which conditions it does not.",
         ["python -m experiments.memory run=FOLDER[,FOLDER...] [key=value ...]"],
         "python -m experiments.memory run=outputs/mine controls=size,wrong",
-        [Section("settings", settings_of(Settings))],
+        [Section("settings", settings_of(Settings, but=[NAMED])), named_section()],
     )

@@ -11,6 +11,7 @@ from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from durable.errors import DamagedFileError
 from experiments.run_folder import checkpoint
+from experiments.run_folder.links import check_links
 from experiments.run_folder.names import CHECKPOINTS, CONFIG, RESULTS
 from experiments.run_folder.readers import read_results, read_yaml
 from experiments.settings.changes import RUN_DIR, check_config
@@ -20,10 +21,11 @@ def check_run(folder: Path) -> Path:
     """The last checkpoint of a finished run.
 
     Raises:
-        UserError: There is no run, it is not finished, or its results are damaged.
+        UserError: There is no run, it is not finished, its results are damaged, or a link leads out of it.
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"run={folder}: no {CONFIG} there; give the folder of a run of experiments.run")
+    check_links(folder)
     place = checkpoint.latest(folder / CHECKPOINTS)
     if place is None or not (folder / RESULTS).is_file():
         raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import align3d.sources
 from agents import AGENTS, make_agent
 from align3d.console.typed_settings import in_hydras_grammar
 from align3d.errors import UserError, did_you_mean, settings_of
+from align3d.own_modules import import_own
 from envs import FAMILIES, STOP, RewardConfig
 from experiments.settings.checks import check_arguments, check_section, check_value, refuse_unknown
 from experiments.settings.combinations import check_together
@@ -90,7 +90,7 @@ def import_modules(modules: Sequence[str]) -> None:
                 f"imports=[{module}]: expected names of modules, as in imports=[my_folder.my_module]"
             )
         try:
-            importlib.import_module(module)
+            import_own(module)
         except ModuleNotFoundError as error:
             raise UserError(f"imports=[{module}]: {error}; run in the folder that holds it") from error
 

@@ -12,10 +12,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError, closest, did_you_mean
+from experiments.run_folder.links import check_links
 from experiments.run_folder.names import CONFIG, FREE
 from experiments.run_folder.readers import read_yaml
 from experiments.settings.changes import RUN_DIR, Change, differences, refuse
-from experiments.settings.reading import outdated
+from experiments.settings.named_again import Named
+from experiments.settings.reading import from_plain, outdated
+from experiments.settings.sent_settings import faults_of, permitted, tell_unused_cache
+
+_FREE_DEFAULTS = {"resume": False, "accept_changes": False, "device": "auto", "cache": None}
 
 
 def asks_to_resume(overrides: Sequence[Override]) -> bool:
@@ -36,17 +41,25 @@ def resumed_settings(folder: Path, overrides: Sequence[Override], groups: Iterab
         Plain settings with ``resume`` turned on, not yet checked.
 
     Raises:
-        UserError: There is no run, another version began it, or what is typed cannot be changed.
+        UserError: There is no run, another version began it, what is typed cannot be changed, or the run is a
+            stranger's and names what is not followed.
     """
     path = folder / CONFIG
     if not path.exists():
         raise UserError(f"{setting(RUN_DIR, folder)}: no run there to resume{similar_folder(folder)}")
-    there = read_yaml(path)
-    if fault := outdated({**dict.fromkeys(FREE), **there}):
+    run_dir = setting(RUN_DIR, folder)
+    check_links(folder)
+    kept = read_yaml(path)
+    there = permitted(kept, folder, run_dir, _named(overrides), reads_memory=True)
+    with faults_of(path):
+        fault = outdated({**dict.fromkeys(FREE), **there})
+    if fault:
         raise UserError(
-            f"{setting(RUN_DIR, folder)}: the run there was begun by another version, whose settings "
+            f"{run_dir}: the run there was begun by another version, whose settings "
             f"differ ({fault}); resume it with that version, or start anew in another folder"
         )
+    with faults_of(path):
+        from_plain({**_FREE_DEFAULTS, **there})
     settings = OmegaConf.create(there)
     known = {*_dotted(there), *FREE}
     changes: list[Change] = []
@@ -68,6 +81,7 @@ def resumed_settings(folder: Path, overrides: Sequence[Override], groups: Iterab
     assert isinstance(plain, dict)
     now = {"accept_changes": False} | {str(key): value for key, value in plain.items()} | {"resume": True}
     refuse([*changes, *differences(there, now)], folder)
+    tell_unused_cache(kept, now, run_dir)
     return now
 
 
@@ -78,6 +92,15 @@ def similar_folder(folder: Path) -> str:
     beside = [found.name for found in folder.parent.iterdir() if found.is_dir() and found.name != folder.name]
     near = closest(folder.name, beside)
     return f"; did you mean {folder.parent / near}?" if near else ""
+
+
+def _named(overrides: Sequence[Override]) -> Named:
+    """What is named again, so that a run that was sent may use it; its value has to be that of the run."""
+    return {
+        override.key_or_group: override.value()
+        for override in overrides
+        if not override.is_sweep_override() and not override.is_delete()
+    }
 
 
 def _of_a_group(override: Override, there: Mapping[str, Any]) -> list[Change]:

@@ -25,6 +25,7 @@ from experiments.data.corpus import Corpus, encoded_corpus
 from experiments.data.encoding import CHUNK, embed_shapes, embed_texts
 from experiments.data.memory_data import load_memory_data, without_answers
 from experiments.index_evaluation.load_run import Trained, open_run
+from experiments.settings.named_again import NOTHING, Named
 from experiments.shape_search.file_origins import files_of
 from experiments.shape_search.library_files import CLOUD_POINTS, LibraryHeader, half, write_library
 from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID
@@ -61,7 +62,9 @@ class Known:
         return torch.tensor([self.texts.get(normalize_caption(caption), -1) for caption in captions])
 
 
-def make_library(run: Path, dataset: Path | None, folder: Path, key: str, device: torch.device) -> None:
+def make_library(
+    run: Path, dataset: Path | None, folder: Path, key: str, device: torch.device, named: Named = NOTHING
+) -> None:
     """Encodes the shapes and captions and writes the library.
 
     Args:
@@ -70,12 +73,13 @@ def make_library(run: Path, dataset: Path | None, folder: Path, key: str, device
         folder: The library's.
         key: See `LibraryHeader`.
         device: Where the model encodes.
+        named: What the command line names again of what the run names.
 
     Raises:
         UserError: There is no such run or dataset, the data differ from the run's, or the shapes do not fit
             its model.
     """
-    trained = open_run(run, device)
+    trained = open_run(run, device, named, reads_memory=True)
     corpus = trained.corpus if dataset is None else _other_corpus(trained, dataset, device)
     known = _known(trained, device)
     shapes = _shapes(trained, corpus, known, device)

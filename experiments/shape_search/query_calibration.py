@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 
 from align3d.console.terminal import say
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError
+from align3d.own_modules import import_own
 from experiments.console.process import generator
 from experiments.shape_search.library_files import LibraryHeader
 from models import AlignmentModel, AttentionState
@@ -45,6 +46,7 @@ def calibration_of(
     state: Mapping[str, Any],
     *,
     remembers: bool,
+    imported: Sequence[str] = (),
 ) -> QueryCalibration:
     """The calibration that is asked for, or with ``auto`` the one that the run ends with.
 
@@ -59,13 +61,14 @@ def calibration_of(
         results: The run's results.json.
         state: The run's last checkpoint.
         remembers: Whether the library has known pairs.
+        imported: Modules of the run that may be imported.
 
     Raises:
         UserError: The run has no such calibration.
     """
     if direction == "text_to_shape" and choice in ("auto", "agent"):
         try:
-            return _agents(model, header, results, state)
+            return _agents(model, header, results, state, imported)
         except UserError as error:
             if choice == "agent":
                 raise
@@ -103,12 +106,16 @@ def _acts(results: Mapping[str, Any]) -> bool:
 
 
 def _agents(
-    model: AlignmentModel, header: LibraryHeader, results: Mapping[str, Any], state: Mapping[str, Any]
+    model: AlignmentModel,
+    header: LibraryHeader,
+    results: Mapping[str, Any],
+    state: Mapping[str, Any],
+    imported: Sequence[str],
 ) -> QueryCalibration:
     """The calibration of the run's agent.
 
     Raises:
-        UserError: It rests, or is of another version.
+        UserError: It rests, is of another version, or needs modules that may not be imported.
     """
     from agents import make_agent  # a search without an agent needs neither
     from envs import CalibrationCore, EnvConfig, RewardConfig
@@ -117,9 +124,14 @@ def _agents(
         raise UserError("calibration=agent: the run's agent rests; expected auto, fixed or none")
     settings = {**results["config"]["agent"]}
     name = settings.pop("name")
+    if refused := [module for module in header.imports if module not in imported]:
+        raise UserError(
+            "calibration=agent: the run's settings were not typed on this machine, so what they name is not "
+            f"imported; add to the command if you trust it: {setting('imports', refused)}"
+        )
     try:
-        for module in header.imports:
-            importlib.import_module(module)
+        for module in imported:
+            import_own(module)
         env = {**header.env, "families": tuple(header.env["families"])}
         core = CalibrationCore(model.haf, EnvConfig(**env, reward=RewardConfig(**header.reward)))
         agent = make_agent(name, **settings)

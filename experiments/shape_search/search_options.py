@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from align3d.console.arguments import values_of
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError
+from experiments.settings.named_again import NAMED, Named, named_section, values_and_named
 
 Positive = Annotated[int, Field(ge=1)]
 _SETTING = re.compile(r"-{0,2}[A-Za-z_][\w.-]*=")
@@ -42,6 +42,8 @@ class Settings:
         sheet: File of the sheet of pictures; null: answers.png in the run's folder search.
         device: Device where a library is made.
         verify: Compare all files of a library with their checksums first; null: of one of up to 200 MB.
+        imports: Modules to import first: they register sources and agents of your own.
+        named: What the run names and the command line names again, by dotted names.
     """
 
     query: str | None = None
@@ -63,6 +65,8 @@ class Settings:
     sheet: Path | None = None
     device: str = "cpu"
     verify: bool | None = None
+    imports: tuple[str, ...] = ()
+    named: Named = field(default_factory=dict)
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -73,7 +77,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     """
     words = [argument for argument in arguments if not _is_setting(argument)]
     given = [argument for argument in arguments if _is_setting(argument)]
-    values = values_of(Settings, given, "run=outputs/mine")
+    values = values_and_named(Settings, given, "run=outputs/mine", reads_memory=True)
     if words:
         if "query" in values:
             raise UserError(f"{words[0]!r} and query={values['query']!r}: expected one query")
@@ -135,5 +139,8 @@ def usage() -> str:
             'python -m experiments.search "WORDS" embeddings=FILE encoder=MODEL [key=value ...]',
         ],
         'python -m experiments.search "through-hole pin header, 2 rows, right angle" run=outputs/mine k=5',
-        [Section("settings", settings_of(Settings))],
+        [
+            Section("settings", settings_of(Settings, but=[NAMED])),
+            named_section(reads_memory=True),
+        ],
     )

@@ -14,13 +14,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from align3d.console.terminal import say
+from align3d.console.typed_settings import setting
 from align3d.errors import UserError, settings_of
 from durable.checksums import set_aside
 from durable.file_lock import locked
 from experiments.console.process import pick_device
 from experiments.run_folder import checkpoint
 from experiments.run_folder.finished_run import check_run, last_state
+from experiments.run_folder.own_runs import OwnRun, may_import, own_run
 from experiments.run_folder.readers import read_json, read_results
+from experiments.settings.named_again import ENCODER, IMPORTS, NOTHING, Named
 from experiments.shape_search.answers import Answer, Answers, FittingCaption, Stopwatch
 from experiments.shape_search.library_files import (
     INDEX,
@@ -43,6 +46,7 @@ from models import (
 )
 from models.library import pair_recall
 from models.memory import CONTEXT
+from models.text import DEFAULT
 from retrieval import ErsIndex
 
 SEARCH = "search"
@@ -64,13 +68,16 @@ class Searcher:
         device: Where the library is made; queries are computed on the CPU.
         verify: Whether every file of the library is compared with its checksum first; None: of one of up to
             200 MB. A library that is damaged is set aside and made anew.
+        named: Of a run that was not begun on this machine: what of that which it names is followed, such as
+            ``{"imports": ["my_module"], "data.root": FOLDER}``; see SECURITY.md.
 
     Attributes:
         library: What is searched.
         index: ERS over the library's shapes; ids are its rows.
 
     Raises:
-        UserError: There is no finished run, its data have changed, or a setting does not fit.
+        UserError: There is no finished run, its data have changed, a setting does not fit, or the run names
+            what is not followed.
     """
 
     def __init__(
@@ -82,13 +89,16 @@ class Searcher:
         candidates: int | None = None,
         device: str = "cpu",
         verify: bool | None = None,
+        named: Named = NOTHING,
     ) -> None:
         run, other = Path(run), None if dataset is None else Path(dataset)
         self._device = pick_device(device)
         place = check_run(run)
         results = read_results(run)
-        self.library, self.index = _opened(run, other, place, results, self._device, verify)
+        self.library, self.index = _opened(run, other, place, results, self._device, verify, named)
         header = self.library.header
+        own = own_run(run)
+        _check_encoder(run, header, own, named)
         state = last_state(run)
         self.model = _model(run, header, state)
         self._encoder = QueryEncoder(
@@ -103,9 +113,17 @@ class Searcher:
             self._known = Library(
                 memory, shapes["embedding"], shapes["recalled"], shapes["hubness"], shapes["likeness"]
             )
+        modules = [module for module in header.imports if may_import(module, own, named.get(IMPORTS, ()))]
         self._by_text, self._by_shape = (
             calibration_of(
-                calibration, direction, self.model, header, results, state, remembers=memory is not None
+                calibration,
+                direction,
+                self.model,
+                header,
+                results,
+                state,
+                remembers=memory is not None,
+                imported=modules,
             )
             for direction in ("text_to_shape", "shape_to_text")
         )
@@ -363,6 +381,20 @@ def _model(run: Path, header: LibraryHeader, state: dict[str, Any]) -> Alignment
     return model.eval().requires_grad_(False)
 
 
+def _check_encoder(run: Path, header: LibraryHeader, own: OwnRun | None, named: Named) -> None:
+    """Refuses a text encoder that nobody has named here: its folder may hold anything.
+
+    Raises:
+        UserError: The library names such a one.
+    """
+    known = (DEFAULT, named.get(ENCODER), own and own.text_encoder)
+    if header.encoder not in known:
+        raise UserError(
+            f"run={run}: its text encoder was not typed on this machine, so it is not loaded; add to the "
+            f"command if you trust it: {setting(ENCODER, header.encoder)}"
+        )
+
+
 def _opened(
     run: Path,
     dataset: Path | None,
@@ -370,6 +402,7 @@ def _opened(
     results: dict[str, Any],
     device: torch.device,
     verify: bool | None,
+    named: Named,
 ) -> tuple[LibraryFiles, ErsIndex]:
     """The library of a run and its index, made where there are none or where the run was trained since.
 
@@ -396,7 +429,7 @@ def _opened(
         if fault is not None:
             set_aside(folder, str(fault))
         if found is None:
-            make_library(run, dataset, folder, key, device)
+            make_library(run, dataset, folder, key, device, named)
             found, fault = _checked(folder, key, verify)
     if found is None:
         raise UserError(f"{folder}: the library that was just made cannot be read ({fault})")

@@ -32,6 +32,7 @@ from experiments.run_folder.names import (
     SCHEMA,
     is_begun,
 )
+from experiments.run_folder.own_runs import note_own, own_run
 from experiments.run_folder.readers import read_results, read_yaml
 from experiments.run_folder.run_lock import LOCK
 from experiments.run_folder.versions import versions
@@ -73,7 +74,11 @@ def open_folder(folder: Path, config: RunConfig) -> None:
         return
     if config.resume and any(found.name not in (CONFIG, LOCK) for found in folder.iterdir()):
         raise UserError(f"{run_dir}: no {CONFIG} there, so no run to resume; leave out resume=true")
+    own = not config.resume or own_run(folder) is not None
     write_config(folder, config.plain)
+    if own:
+        source, colon, _ = config.data.name.partition(":")
+        note_own(folder, [*config.imports, *([source] if colon else [])], config.train.text_encoder)
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
