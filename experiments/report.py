@@ -17,6 +17,7 @@ from experiments.console.writable import writable_folder
 from experiments.reporting import METRICS, compare, find_runs, summarize
 from experiments.reporting.writers import Report, write
 from experiments.reporting.writers import tables as report_tables
+from experiments.run_folder.links import check_links
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
     """Parse the folder of the runs, the folder of the report, and the metrics.
 
     Raises:
-        UserError: Not exactly one folder is given, or a setting is unknown or empty.
+        UserError: Not exactly one folder is given, a setting is unknown or empty, or a link leads out of the
+            folder where the report would be.
     """
     folders = [text for text in arguments if "=" not in text or Path(text).is_dir()]
     if len(folders) != 1:
@@ -75,6 +77,8 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path, list[str]]:
         raise UserError(
             f"metric={','.join(settings.metric)}: expected names of metrics, such as {METRICS[0]}"
         )
+    if settings.out is None:
+        check_links(root / "report", root)
     return root, settings.out or root / "report", metrics
 
 

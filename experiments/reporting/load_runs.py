@@ -13,6 +13,7 @@ from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from durable.checksums import check_files, checked_json
 from durable.errors import DamagedFileError
+from durable.plain_data import read_json
 from experiments.reporting.results_schema import checked
 from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS, SCHEMA
 
@@ -114,11 +115,11 @@ def read_run(folder: Path) -> Run | Unfinished:
         if not path.exists():
             return Unfinished(folder, _progress(journal))
         curves = _curves(journal)
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except OSError as error:
         return Unfinished(folder, f"{Path(error.filename or path).name} cannot be read: {error.strerror}")
-    except ValueError as error:
-        return Unfinished(folder, f"{RESULTS} cannot be read: {error}")
+    except DamagedFileError as error:
+        return Unfinished(folder, str(error).replace(f"{path}:", RESULTS))
     try:
         results = checked(content)
         checked_json(path, content, needed=results["schema"] == SCHEMA)
@@ -150,13 +151,13 @@ class RunMetrics:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.damaged.clear()
-        if not self.path.exists():
+        if not self.path.is_file():
             return
         with self.path.open("rb") as file:
             for number, text in enumerate(file, 1):
                 try:
                     line = json.loads(text)
-                except ValueError:
+                except (ValueError, RecursionError):
                     line = None
                 if isinstance(line, dict) and all(_is_number(line.get(name)) for name in _NUMBERS):
                     yield line

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from durable.errors import UserError
 
 
-def check_links(folder: Path) -> None:
+def check_links(folder: Path, within: Path | None = None) -> None:
     """Refuse a folder in which something leads elsewhere, or is neither a file nor a folder.
 
-    The folder may itself be reached by a link.
+    Args:
+        folder: What is looked through, if it is there.
+        within: Folder above it that links may lead into; None for the folder itself.
 
     Raises:
         UserError: There is such an entry; the first is named.
     """
-    root = folder.resolve()
-    waiting = [folder]
+    root = (folder if within is None else within).resolve()
+    if within is not None:
+        _check(folder, root)
+    waiting = [folder] if folder.is_dir() else []
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                path = Path(entry.path)
-                if entry.is_symlink():
-                    if not _leads_into(root, path):
-                        raise UserError(
-                            f"{path}: a link that leads out of the folder; put a copy in its place"
-                        )
-                elif entry.is_dir():
-                    waiting.append(path)
-                elif not entry.is_file():
-                    raise UserError(f"{path}: neither a file nor a folder; remove it")
+        for path in sorted(waiting.pop().iterdir()):
+            _check(path, root)
+            if path.is_dir() and not path.is_symlink():
+                waiting.append(path)
+
+
+def _check(path: Path, root: Path) -> None:
+    if path.is_symlink():
+        if not _leads_into(root, path):
+            raise UserError(f"{path}: a link that leads out of the folder; put a copy in its place")
+    elif path.exists() and not path.is_dir() and not path.is_file():
+        raise UserError(f"{path}: neither a file nor a folder; remove it")
 
 
 def _leads_into(root: Path, link: Path) -> bool:

@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
 
 from align3d.errors import UserError
-from experiments import memory, retrieval, search, tree
+from experiments import memory, report, retrieval, search, tree
 from experiments.index_evaluation.load_run import read_config
 from experiments.run_folder.own_runs import own_run
 from experiments.run_folder.readers import read_yaml
@@ -309,6 +309,29 @@ def test_links_out_of_a_folder_are_not_written_through(
     assert code == 2
     assert f"{path}: a link that leads out of the folder" in capsys.readouterr().err
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("link", ["report", "report/report.md"])
+def test_a_report_is_not_written_through_links(
+    sent: Sent, tmp_path: Path, capsys: pytest.CaptureFixture[str], link: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path = sent.run / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(victim)
+    assert report.main([str(sent.run)]) == 2
+    assert f"{path}: a link that leads out of the folder" in capsys.readouterr().err
+    assert victim.read_text() == "precious"
+
+
+def test_a_report_says_what_it_cannot_read(sent: Sent, capsys: pytest.CaptureFixture[str]) -> None:
+    (sent.run / "results.json").write_text("[" * 200_000)
+    (sent.own / "metrics.jsonl").write_text("[" * 200_000 + "\n")
+    assert report.main([str(sent.run.parent)]) == 0
+    told = capsys.readouterr().out
+    assert f"{sent.run}: results.json cannot be read (nested more than 64 deep)" in told
+    assert "1 line of metrics.jsonl cannot be read" in told
 
 
 def test_pipes_are_not_waited_for(sent: Sent, capsys: pytest.CaptureFixture[str]) -> None:
