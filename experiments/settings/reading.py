@@ -118,7 +118,8 @@ def outdated(plain: Mapping[str, Any]) -> str:
         ("agent", AgentConfig, AGENTS.get),
         ("data", DataConfig, align3d.sources.source_class),
     ):
-        values = plain.get(section) or {}
+        values = plain.get(section)
+        values = values if isinstance(values, Mapping) else {}
         part = find(str(values.get("name")))
         own = set() if part is None else {*inspect.signature(part).parameters}
         ours = part is not None and part.__module__.startswith(("agents.", "align3d."))

@@ -50,7 +50,8 @@ def permitted(
     found = copy.deepcopy(dict(plain))
     if own is None and CACHE in found:
         found[CACHE] = None
-    if own is None and not reads_memory and found.get(MEMORY) not in (*MEMORIES, False):
+    memory = found.get(MEMORY)
+    if own is None and not reads_memory and isinstance(memory, str) and memory not in MEMORIES:
         found[MEMORY] = MEMORIES[0]  # nobody looks at it
     return found
 

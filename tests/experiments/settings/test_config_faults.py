@@ -59,7 +59,7 @@ VALUES: list[tuple[str, Any]] = [
     *(("reward.weights", value) for value in ("x", {"no_such": 1.0}, [1], {"internal": NAN})),
     *(("model.width", value) for value in (0, -1, "x", None, [1], 7)),
     *(("data.name", value) for value in (None, [], 3, "no_such", {"a": 1})),
-    *(("data.size", value) for value in ("x", -1, [1], 0.5)),
+    *(("data.size", value) for value in ("x", [1], 0.5)),
     *(("data.test", value) for value in (NAN, -1, "x", 1.5, None)),
     *(("imports", value) for value in ("x", 3, [3], {"a": 1}, [[]])),
     *(("memory", value) for value in (3, [], None)),
