@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
-from safetensors.numpy import save_file
 
 from align3d.errors import UserError
+from durable.checksums import write_json
 from experiments import memory, report, retrieval, search, tree
 from experiments.index_evaluation.load_run import read_config
+from experiments.run_folder import checkpoint
 from experiments.run_folder.own_runs import own_run
-from experiments.run_folder.readers import read_yaml
+from experiments.run_folder.readers import read_json, read_yaml
 from experiments.settings import command
 from experiments.settings.overrides import check
 from experiments.settings.schema import register_sizes
@@ -65,8 +67,7 @@ class Sent:
         self.run, self.proof, self.own = folder / "sent", folder / "proof", folder / "own"
         for run in (self.run, self.own):
             write_run(run, settings={"data.size": 60})
-            (run / "checkpoints" / "step-00000001").mkdir(parents=True)
-            save_file({}, run / "checkpoints" / "step-00000001" / "tensors.safetensors")
+            checkpoint.save(run / "checkpoints", 1, {"model": {"weight": torch.zeros(1)}})
         text = PAYLOAD.format(proof=str(self.proof))
         (self.run / "payloads").mkdir()
         for path in ("payload.py", "payloads/inner.py", "yaml2.py", "tomllib2.py"):
@@ -82,6 +83,8 @@ class Sent:
                 place = place[section]
             place[last] = value
         (self.run / "config.yaml").write_text(yaml.safe_dump(self.plain))
+        results = read_json(self.run / "results.json")
+        write_json(self.run / "results.json", {**results, "config": self.plain})
 
     def typed(self, name: str, *more: str) -> int:
         """Exit code of a command."""
