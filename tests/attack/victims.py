@@ -18,7 +18,7 @@ class Kind:
     Attributes:
         name: Of the kind, for figures.
         glob: Its files in a world.
-        readers: Functions of `tests.attack.world_readers` that read such a file; none for what no program reads.
+        readers: Functions of `tests.attack.world_readers` that read such a file; none where no program does.
         holds: What is lost with it: ``numbers`` that show in what the readers return, a ``record`` for
             people, whose loss is to be told of even where no number changes, or ``nothing`` that is missed.
         missing: Words of a refusal that may stand for its name where it is not there at all.

@@ -168,7 +168,7 @@ def draw_search(
     )
     canvas.draw()
     if path is not None:
-        with replacing(path) as beside:
+        with replacing(Path(path)) as beside:
             figure.savefig(beside)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

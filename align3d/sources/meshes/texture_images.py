@@ -187,7 +187,7 @@ def _bound(image: Image.Image, largest_side: int, most_bytes: int) -> None:
 
 def _is_in_scans(image: Image.Image) -> bool:
     """Whether a JPEG may come in several scans, which are all kept until the last has come."""
-    file = image.fp
+    file = getattr(image, "fp", None)
     if image.info.get("progressive") or not isinstance(file, io.BytesIO):
         return True
     return file.getvalue().count(b"\xff\xda") > 1
