@@ -88,7 +88,8 @@ def seed_everything(seed: int) -> None:
     """Seeds the global generators (dropout and initial weights draw from PyTorch's).
 
     Everything else draws from explicit generators that are seeded from ``seed`` and a name, so that one
-    part's draws do not move another's. Equal settings, versions, device and threads give equal numbers.
+    part's draws do not move another's. On a CPU equal settings, versions, machine and threads give equal
+    numbers; what is promised and what is not stands in ``docs/runs.md``.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that still draw from the global state
