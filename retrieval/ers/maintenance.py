@@ -2,7 +2,8 @@
 
 An index that was built on other content than it holds finds less: leaves that grew hide their vectors behind
 one centroid, leaves that lost theirs spend the beam, codes that were trained on other residuals say little.
-Whenever a share `EVERY` of the vectors has changed, `MOST_PENDING` at most, it is looked at:
+Whenever a share `EVERY` of the vectors has changed, `MOST_PENDING` at most, it is looked at, and sooner where
+`URGENT` of the vectors are more than leaves can take, as vectors of a new kind soon are:
 
 - leaves that doubled are cut, those that lost three quarters are merged, those of whose vectors `EXCHANGED`
   came or went are centered; the largest are cut and the smallest merged until there are as many leaves as a
@@ -34,9 +35,11 @@ from retrieval.ers.state import IndexState, Routing
 EVERY = 0.04
 FEWEST, MOST_PENDING = 32, 8192
 """Changed vectors after which an index is looked at, however small or large it is."""
+URGENT = 0.01
+"""Share of the vectors, those counted that make a leaf more than twice as large as it was made for."""
 MOVES = 10
 EXCHANGED = 0.3
-TOLERANCE, EXCESS = 0.05, 0.05
+TOLERANCE = 0.05
 WORSE = 1.15
 RETRAIN_SHARE = 0.1
 REBUILD_SHARE = 0.4
@@ -134,8 +137,15 @@ def are_worn(error: float, trained: float) -> bool:
 
 
 def is_due(content: IndexState) -> bool:
-    """Whether enough has changed to look at the leaves."""
-    return content.wear.pending >= max(FEWEST, min(EVERY * len(content.ids), MOST_PENDING))
+    """Whether enough has changed to look at the leaves, or what came has come to few of them."""
+    wear, live = content.wear, len(content.ids)
+    if wear.pending >= max(FEWEST, min(EVERY * live, MOST_PENDING)):
+        return True
+    if wear.pending < FEWEST:
+        return False
+    sizes = content.leaves.sizes()
+    beyond = sizes - 2 * np.maximum(wear.made, live / len(sizes))
+    return bool(beyond[(beyond > 0) & (sizes <= MOVES * wear.pending)].sum() >= URGENT * live)
 
 
 def maintain(content: IndexState, recipe: Recipe, exchange: Exchange) -> None:
@@ -190,10 +200,11 @@ def owed_parts(content: IndexState, recipe: Recipe) -> Ints:
     parts[grown] = np.clip(np.rint(sizes[grown] / mean), 2, MANY_PARTS)
     parts[(sizes == 0) | ((sizes < mean / 4) & (sizes <= wear.made / 4))] = 0
     lacking = wanted - int(np.where(parts < 0, 1, parts).sum())
-    if lacking > max(1, math.floor(TOLERANCE * wanted)):
+    room = max(1, math.floor(TOLERANCE * wanted))
+    if lacking > room:
         able = np.flatnonzero((np.abs(parts) == 1) & (sizes >= 1.25 * wear.made) & (sizes > mean))
         parts[able[np.argsort(-sizes[able], kind="stable")][:lacking]] = 2
-    elif -lacking > max(1, math.floor(EXCESS * wanted)):
+    elif -lacking > room:
         able = np.flatnonzero((np.abs(parts) == 1) & (sizes <= 0.8 * wear.made) & (sizes < mean))
         parts[able[np.argsort(sizes[able], kind="stable")][:-lacking]] = 0
     return parts

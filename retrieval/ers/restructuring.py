@@ -24,9 +24,9 @@ from retrieval.ers.relisting import relist
 from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.vectors import VectorStore
 
-NEIGHBORS = 24
+NEIGHBORS = 96
 """Leaves around a new one whose vectors may move there."""
-RIVALS = 32
+RIVALS = 64
 """New leaves that the vectors of an old one are compared with."""
 SAMPLE = 2048
 """Vectors on which the codes' error is measured."""
