@@ -173,7 +173,13 @@ class ChangingIndex:
                         done.append(before)
         except BaseException as error:
             spare.clear()  # taking back needs memory too
-            self._undo(content, done)
+            try:
+                self._undo(content, done)
+            except MemoryError:
+                raise MemoryError(
+                    f"{len(ids):,} changes do not fit into memory, nor does taking them back: a part of them "
+                    "is in; load a saved index"
+                ) from error
             if isinstance(error, MemoryError):
                 raise MemoryError(
                     f"{len(ids):,} changes do not fit into memory; the index is as it was; make fewer at once"
