@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from compiling import cached_njit, inlined
 from compiling.instructions import prefetch, prefetch_lines
 from retrieval.ers.kernels.arrays import Met, Visits
-from retrieval.ers.kernels.simd import BLOCK, TABLE_MAX, load_long, scan_block, trailing_zeros
+from retrieval.ers.kernels.simd import BLOCK, TABLE_MAX, load_long, ones, scan_block, trailing_zeros
 from retrieval.ers.kernels.sort_keys import drop_below, keep_largest, number_of_whole, whole_key
 
 _FAST = {"reassoc", "contract", "nsz", "nnan"}
 BIN = 2  # bits of a code score that its bin does without
-NEXT = 512  # bytes of the next leaf's codes fetched beforehand: the processor sees what follows
 
 
 @inlined(fastmath=_FAST)
@@ -85,8 +84,10 @@ def scan_visits(
     at_tables, at_sums = tables.ctypes.data, met.sums.ctypes.data
     for visit in range(count):
         who, leaf, bias = visits.queries[visit], visits.leaves[visit], visits.biases[visit]
-        if visit + 1 < count and visits.leaves[visit + 1] != leaf:
-            prefetch_lines(lists[visits.leaves[visit + 1], 0], NEXT)
+        following, ahead = 0, 0
+        if visit + 1 < count and visits.leaves[visit + 1] != leaf:  # fetched while this one is scanned
+            following = lists[visits.leaves[visit + 1], 0]
+            ahead = (lists[visits.leaves[visit + 1], 2] + BLOCK - 1) // BLOCK
         codes, numbers, members = lists[leaf, 0], lists[leaf, 1], lists[leaf, 2]
         found, above, least_bin = met.held[who], met.above[who], met.least_bin[who]
         for block in range((members + BLOCK - 1) // BLOCK):
@@ -94,26 +95,28 @@ def scan_visits(
             if least > 65535:
                 break
             at_codes = codes + block * size
+            if block < ahead:
+                prefetch_lines(following + block * size, size)
             mask: Any = scan_block(at_codes, at_tables + who * size, size, np.uint16(max(least, 0)), at_sums)
             mask &= np.uint32((1 << min(members - BLOCK * block, BLOCK)) - 1)  # the last block has gaps
+            if mask == 0:
+                continue
+            if found + BLOCK > room:
+                keep_largest(met.keys[who], found, wanted)
+                found = wanted
+            above += ones(mask)
             while mask != 0:
                 place = trailing_zeros(mask)
                 mask &= mask - np.uint32(1)
                 at = BLOCK * block + place
                 prefetch(numbers + 8 * at)
-                if found == room:
-                    keep_largest(met.keys[who], found, wanted)
-                    found = wanted
                 score: Any = np.int64(met.sums[place]) + bias
                 met.keys[who, found] = whole_key(score, (leaf << place_bits) | at)
                 found += 1
-                place = min(max(score >> BIN, 0), last_bin)
-                if place >= least_bin:
-                    met.counts[who, place] += 1
-                    above += 1
-                    while above - met.counts[who, least_bin] >= wanted:
-                        above -= met.counts[who, least_bin]
-                        least_bin += 1
+                met.counts[who, min(max(score >> BIN, 0), last_bin)] += 1
+            while above - met.counts[who, least_bin] >= wanted:
+                above -= met.counts[who, least_bin]
+                least_bin += 1
         met.held[who], met.above[who], met.least_bin[who] = found, above, least_bin
 
 
