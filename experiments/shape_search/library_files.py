@@ -125,7 +125,7 @@ def open_library(folder: Path, key: str, *, verify: bool = True) -> LibraryFiles
     plain = read_json(path)
     if plain.get("key") != key:
         return None
-    facts = plain.pop("files", None)
+    facts = plain.pop("tensors", None)
     if facts is None:  # of a changed name: the key says that there are some
         raise DamagedFileError(f"{path} is damaged: it has no checksums")
     check_files(folder, facts, verify=verify)
@@ -173,7 +173,7 @@ def write_library(
             memory.save(beside / MEMORY)
             tensors.append(MEMORY)
         index.save(beside / INDEX)
-        write_json(beside / HEADER, asdict(header) | {"files": file_facts(beside, tensors)}, indent=None)
+        write_json(beside / HEADER, asdict(header) | {"tensors": file_facts(beside, tensors)}, indent=None)
         sync_tree(beside)
         remove(folder)
         put_in_place(beside, folder)
