@@ -106,6 +106,10 @@ def report(dataset: ShapeDataset, seconds: float) -> None:
         shown = "".join(f"\n{loss.item}: {loss.reason}" for loss in losses[:5])
         more = f"\n... {len(losses) - 5} more in {dataset.lost_colors_file}" if len(losses) > 5 else ""
         table.add_row("colors lost", f"{dataset.manifest.lost_colors:,}{shown}{more}")
+    if notes := dataset.notes:
+        shown = "".join(f"\n{note.item}: {note.reason}" for note in notes[:5])
+        more = f"\n... {len(notes) - 5} more in {dataset.notes_file}" if len(notes) > 5 else ""
+        table.add_row("notes", f"{len(notes):,}{shown}{more}")
     table.add_row("seconds", f"{seconds:.1f}")
     table.add_row("hash", dataset.hash[:16])
     table.add_row("path", str(dataset.path))

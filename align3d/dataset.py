@@ -14,14 +14,16 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from align3d.errors import DamagedDataset, DataError
-from align3d.record import ColorLoss, Rejection
+from align3d.record import ColorLoss, Note, Rejection
 from align3d.splits import split_indices
-from align3d.store import LOST_COLORS, REJECTIONS, Manifest, columns
+from align3d.store import LOST_COLORS, NOTES, REJECTIONS, Manifest, columns, lock_of
 from durable.checksums import check_files
 from durable.errors import DamagedFileError
 
-_SECOND_LOOK = 0.05
-"""Seconds after which files that do not fit a manifest are looked at again: a build may be replacing them."""
+_PAUSE = 0.05
+_LOOKS = 60
+"""Times that files which do not fit their manifest are looked at again while a build replaces them, after a
+pause in seconds."""
 
 if TYPE_CHECKING:
     import datasets
@@ -37,6 +39,7 @@ class ShapeDataset:
         manifest: What the folder holds.
         rejections: Items that the build left out, and why.
         lost_colors: Shapes that lack colors which their files give, and why, one for each reason.
+        notes: What the build had to guess in reading shapes, one for each guess.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class ShapeDataset:
         table: pa.Table,
         rejections: Sequence[Rejection],
         lost_colors: Sequence[ColorLoss],
+        notes: Sequence[Note],
     ) -> None:
         self.path = path
         self.manifest = manifest
         self.rejections = rejections
         self.lost_colors = lost_colors
+        self.notes = notes
         self._table = table
 
     @classmethod
@@ -77,10 +82,15 @@ class ShapeDataset:
             except DamagedDataset:
                 other = Manifest.read(path)
                 looks = looks + 1 if other == manifest else 0
-                if looks > 1:
+                if looks > (_LOOKS if lock_of(path).exists() else 1):
                     raise
-                time.sleep(looks * _SECOND_LOOK)
+                time.sleep(_PAUSE if looks else 0)
                 manifest = other
+
+    @classmethod
+    def load_held(cls, path: Path, *, verify: bool = False) -> ShapeDataset:
+        """As ``load``, for who holds the folder's lock: nobody else replaces the dataset."""
+        return cls._open(path, Manifest.read(path), verify)
 
     @classmethod
     def _open(cls, path: Path, manifest: Manifest, verify: bool) -> ShapeDataset:
@@ -90,9 +100,15 @@ class ShapeDataset:
             raise DamagedDataset(str(error)) from error
         rejections = _lines(path, manifest, REJECTIONS)
         lost = _lines(path, manifest, LOST_COLORS) if manifest.lost_colors else []
+        has_notes = str(Path(manifest.data, NOTES)) in manifest.files
+        notes = _lines(path, manifest, NOTES) if has_notes else []
         table = _table(path, manifest)
         try:
-            told = [Rejection(**line) for line in rejections], [ColorLoss(**line) for line in lost]
+            told = (
+                [Rejection(**line) for line in rejections],
+                [ColorLoss(**line) for line in lost],
+                [Note(**line) for line in notes],
+            )
         except TypeError as error:
             raise DamagedDataset(f"{path / manifest.data}: lists of something else ({error})") from error
         if len(told[0]) != manifest.rejected or len({loss.item for loss in told[1]}) != manifest.lost_colors:
@@ -166,6 +182,11 @@ class ShapeDataset:
     def lost_colors_file(self) -> Path:
         """Where ``lost_colors`` are written down, an object of JSON a line."""
         return self.path / self.manifest.data / LOST_COLORS
+
+    @property
+    def notes_file(self) -> Path:
+        """Where ``notes`` are written down, an object of JSON a line."""
+        return self.path / self.manifest.data / NOTES
 
     def points(self, indices: ArrayLike | range | slice) -> NDArray[np.float16]:
         """Points in the unit sphere, f16[n, P, 3]."""

@@ -38,6 +38,7 @@ from align3d.store import (
     INFO,
     LOST_COLORS,
     MANIFEST,
+    NOTES,
     OWN_NAMES,
     REJECTIONS,
     SCHEMA,
@@ -46,6 +47,7 @@ from align3d.store import (
     ShardInfo,
     arrow_schema,
     is_built,
+    lock_of,
 )
 from align3d.workers import Workers, read_alone
 from durable.checksums import checked_json, file_facts, set_aside, write_json
@@ -124,9 +126,9 @@ def build(
             return existing
     except DamagedDataset:
         pass  # or about to be replaced: it is looked at again where nobody replaces it
-    with locked(out.with_name(out.name + ".lock"), advice=_ADVICE):
+    with locked(lock_of(out), advice=_ADVICE):
         try:
-            if (existing := _existing(out, key, mend=True)) is not None:  # built by another process meanwhile
+            if (existing := _existing(out, key, held=True)) is not None:  # built by another process meanwhile
                 return existing
         except DamagedDataset as damage:
             if not is_built(out):
@@ -200,14 +202,14 @@ def _check_whole(name: str, value: Any, least: int) -> None:
         raise DataError(f"{name}={value!r}, expected a whole number from {least}")
 
 
-def _existing(out: Path, key: str, *, mend: bool = False) -> ShapeDataset | None:
+def _existing(out: Path, key: str, *, held: bool = False) -> ShapeDataset | None:
     """The dataset at ``out`` if it is the one that is wanted; None where it must be built.
 
     Args:
         out: Its folder.
         key: Hash of what it is to be built from.
-        mend: End what a build began that was killed while it put its dataset in place, and write anew what
-            the manifest alone determines.
+        held: Whether its lock is held: what a build began that was killed while it put its dataset in place
+            is ended, and what the manifest alone determines is written anew.
 
     Raises:
         DataError: There is something else.
@@ -219,15 +221,16 @@ def _existing(out: Path, key: str, *, mend: bool = False) -> ShapeDataset | None
         raise DataError(
             f"out={out} holds something that is not a dataset; choose another folder or remove it"
         )
-    manifest = ShapeDataset.load(out).manifest
+    load = ShapeDataset.load_held if held else ShapeDataset.load
+    manifest = load(out).manifest
     if manifest.key != key:
         return None
-    if mend:
+    if held:
         if changed := manifest.other_than_written(out):
             print(f"{out}: {' and '.join(changed)} made anew, damaged before", file=sys.stderr, flush=True)
             manifest.write_hugging_face(out)
         _tidy(out, manifest)
-    return ShapeDataset.load(out, verify=True)
+    return load(out, verify=True)
 
 
 def _is_free(out: Path) -> bool:
@@ -329,6 +332,10 @@ def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[Shard
     losses = [loss for result in results for loss in result.lost_colors]
     lines = [json.dumps(asdict(loss), ensure_ascii=False) + "\n" for loss in losses]
     write_text(new / data / LOST_COLORS, "".join(lines))
+    lines = [
+        json.dumps(asdict(note), ensure_ascii=False) + "\n" for result in results for note in result.notes
+    ]
+    write_text(new / data / NOTES, "".join(lines))
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
@@ -341,7 +348,7 @@ def _finish(new: Path, name: str, key: str, task: ShardTask, results: list[Shard
         rejected=len(rejections),
         shards=tuple(shards),
         lost_colors=len({loss.item for loss in losses}),
-        files=file_facts(new, [f"{data}/{REJECTIONS}", f"{data}/{LOST_COLORS}"]),
+        files=file_facts(new, [f"{data}/{name}" for name in (REJECTIONS, LOST_COLORS, NOTES)]),
     )
     manifest.write(new)
     manifest.write_hugging_face(new)
@@ -381,7 +388,7 @@ def _tidy(out: Path, manifest: Manifest) -> None:
     """Remove what a finished dataset does not need: an older one's files, and what its own build left."""
     kept = {manifest.data, MANIFEST, INFO, STATE, *(shard.file for shard in manifest.shards)}
     if manifest.schema == 1:
-        kept |= {REJECTIONS, LOST_COLORS}
+        kept |= {REJECTIONS, LOST_COLORS, NOTES}
     for path in out.iterdir():
         if path.name not in kept and OWN_NAMES.fullmatch(path.name):
             remove(path)

@@ -36,6 +36,7 @@ class Record:
             parameters), never of sampled floats: it decides the split.
         lost_colors: Why colors of the source were dropped, a line each; listed by the build, not stored with
             the shape.
+        notes: What else was guessed in reading the shape, a line each; listed likewise.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Record:
     license: str
     content_hash: str
     lost_colors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class ColorLoss:
     reason: str
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something that was guessed in reading a shape."""
+
+    item: str
+    reason: str
+
+
 def in_plain_text(record: Record) -> Record:
     """The record with its texts in Unicode's normal form C and without control characters.
 
@@ -76,6 +86,8 @@ def in_plain_text(record: Record) -> Record:
         RejectedItem: A text holds half of a surrogate pair, which no file of UTF-8 can hold.
     """
     try:
+        for text in (record.id, record.source, record.content_hash):
+            plain_text(text)
         return replace(
             record,
             category=plain_text(record.category),

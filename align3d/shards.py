@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
-from align3d.record import ColorLoss, Record, Rejection, check_record, in_plain_text
+from align3d.record import ColorLoss, Note, Record, Rejection, check_record, in_plain_text
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard
 from durable.checksums import check_files, checked_json, write_json
@@ -32,6 +32,7 @@ class ShardResult:
     up_axes: tuple[str, ...]
     rejections: tuple[Rejection, ...]
     lost_colors: tuple[ColorLoss, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ShardTask:
                 raise
             _logger.debug("reading %s", item.id, exc_info=True)
             reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Rejection(item.id, reason.encode("utf-8", "backslashreplace").decode())
+        return Rejection(item.id, reason)
 
     def run(
         self,
@@ -117,8 +118,13 @@ class ShardTask:
         result = ShardResult(
             file=write_shard(data, records, self.schema) if records else None,
             up_axes=tuple(sorted({record.up_axis for record in records})),
-            rejections=tuple(outcome for outcome in outcomes if isinstance(outcome, Rejection)),
-            lost_colors=tuple(ColorLoss(record.id, why) for record in records for why in record.lost_colors),
+            rejections=tuple(
+                Rejection(_valid(one.item), _valid(one.reason))
+                for one in outcomes
+                if isinstance(one, Rejection)
+            ),
+            lost_colors=tuple(ColorLoss(one.id, _valid(why)) for one in records for why in one.lost_colors),
+            notes=tuple(Note(one.id, _valid(why)) for one in records for why in one.notes),
         )
         write_json(note, asdict(result), indent=None)
         return result
@@ -134,6 +140,7 @@ class ShardTask:
                 up_axes=tuple(content["up_axes"]),
                 rejections=tuple(Rejection(**rejection) for rejection in content["rejections"]),
                 lost_colors=tuple(ColorLoss(**loss) for loss in content["lost_colors"]),
+                notes=tuple(Note(**note) for note in content["notes"]),
             )
             facts = {data.name: {"bytes": file.bytes, "sha256": file.sha256}} if file else {}
             check_files(self.folder, facts)
@@ -146,6 +153,11 @@ class ShardTask:
             print(f"{note} is damaged ({error}): its shard is read again", file=sys.stderr, flush=True)
             return None
         return result
+
+
+def _valid(text: str) -> str:
+    """Text that a file of UTF-8 can hold: halves of surrogate pairs are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 _TASK: ShardTask | None = None

@@ -30,12 +30,13 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.jsonl"
 LOST_COLORS = "lost_colors.jsonl"
+NOTES = "notes.jsonl"
 STATE = "state.json"
 INFO = "dataset_info.json"
 OWN_NAMES = re.compile(
     rf"data-[0-9a-f]{{16}}|data-\d+-of-\d+\.arrow|cache-.*|\.partial-.*"
     rf"|{re.escape(MANIFEST)}|{re.escape(STATE)}|{re.escape(INFO)}"
-    rf"|{re.escape(REJECTIONS)}|{re.escape(LOST_COLORS)}"
+    rf"|{re.escape(REJECTIONS)}|{re.escape(LOST_COLORS)}|{re.escape(NOTES)}"
 )
 """Names in a dataset's folder: ours, and ``cache-*`` of ``datasets``."""
 
@@ -152,6 +153,11 @@ class Manifest:
         except OSError as error:
             raise DataError(f"{place} cannot be read ({error.strerror})") from error
         return _parse(text, folder)
+
+
+def lock_of(folder: Path) -> Path:
+    """The lock file that a build of a folder holds."""
+    return folder.with_name(folder.name + ".lock")
 
 
 def is_built(folder: Path) -> bool:

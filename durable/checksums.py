@@ -50,13 +50,23 @@ def check_files(folder: Path, facts: dict[str, Any], *, verify: bool = True) -> 
     """
     for name, wanted in facts.items():
         path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size is None:
-            raise DamagedFileError(f"{path} is missing")
-        if size != wanted["bytes"]:
-            raise DamagedFileError(f"{path} is damaged: {size:,} bytes, expected {wanted['bytes']:,}")
-        if verify and file_sha256(path) != wanted["sha256"]:
-            raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the one that was written down")
+        try:
+            fault = _fault(path, wanted, verify)
+        except FileNotFoundError:  # gone since it was looked for
+            fault = "is missing"
+        if fault:
+            raise DamagedFileError(f"{path} {fault}")
+
+
+def _fault(path: Path, wanted: dict[str, Any], verify: bool) -> str:
+    """What is wrong with a file; nothing if it is as it was written."""
+    if not path.is_file():
+        return "is missing"
+    if (size := path.stat().st_size) != wanted["bytes"]:
+        return f"is damaged: {size:,} bytes, expected {wanted['bytes']:,}"
+    if verify and file_sha256(path) != wanted["sha256"]:
+        return "is damaged: its SHA-256 is not the one that was written down"
+    return ""
 
 
 def json_bytes(

@@ -170,6 +170,7 @@ class FolderSource:
             license=values.get("license", ""),
             content_hash=content_hash,
             lost_colors=found.lost,
+            notes=found.notes,
         )
 
     def _captions_file(self) -> Path:

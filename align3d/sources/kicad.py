@@ -130,6 +130,8 @@ class KicadSource:
             up_axis="z",
             license=LICENSE,
             content_hash=hash_bytes(*content),
+            lost_colors=mesh.lost,
+            notes=mesh.notes,
         )
 
     def _library(self) -> Path:

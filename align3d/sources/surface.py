@@ -27,6 +27,7 @@ class ColoredPoints:
         corners: f64[2, 3], least and greatest coordinates of the whole shape.
         lost: Why colors of the file were dropped, a line each.
         unit_m: Meters of one unit, where the file or its format says so.
+        notes: What else was guessed in reading, a line each.
     """
 
     points: Floats
@@ -36,6 +37,7 @@ class ColoredPoints:
     corners: Floats
     lost: tuple[str, ...] = ()
     unit_m: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_points(path: Path, count: int, rng: np.random.Generator, root: Path | None = None) -> ColoredPoints:
@@ -92,7 +94,8 @@ def _sample_meshes(
     names, label = _labels([mesh.name for mesh in meshes])
     flat = triangles.reshape(-1, 3)
     corners = np.stack([flat.min(axis=0), flat.max(axis=0)])
-    return ColoredPoints(points, colors, label[mesh_of_point], names, corners, scene.lost, scene.unit_m)
+    label = label[mesh_of_point]
+    return ColoredPoints(points, colors, label, names, corners, scene.lost, scene.unit_m, scene.notes)
 
 
 def _resample_clouds(
@@ -107,7 +110,7 @@ def _resample_clouds(
     chosen = resample_cloud(len(points), count, rng)
     corners = np.stack([points.min(axis=0), points.max(axis=0)])
     return ColoredPoints(
-        points[chosen], colors[chosen], part[chosen], names, corners, scene.lost, scene.unit_m
+        points[chosen], colors[chosen], part[chosen], names, corners, scene.lost, scene.unit_m, scene.notes
     )
 
 

@@ -52,6 +52,7 @@ class Mesh:
         corner_colors: f64[F, 3, 3] in 0..255, color of each corner of each triangle; None where no Color node
             gives any, so that all is of its material's color.
         lost: Why colors were dropped, a line each.
+        notes: What else was guessed, a line each.
     """
 
     vertices: Floats
@@ -61,6 +62,7 @@ class Mesh:
     material_colors: NDArray[np.uint8]
     corner_colors: Floats | None = None
     lost: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def colors(self, face: Ints, weights: Floats) -> NDArray[np.uint8]:
         """Colors u8[P, 3] of points on triangles i64[P], with barycentric weights f64[P, 3]."""
@@ -129,6 +131,7 @@ class _Scene:
         self.anonymous: dict[tuple[float, ...], str] = {}  # color -> name
         self.colored: dict[int, _Colors] = {}  # by shape
         self.lost: list[str] = []
+        self.notes: list[str] = []
 
     def visit(self, node: Node, matrix: Floats | None) -> None:
         """Walk a node's shapes, with the transform from its axes to the scene's."""
@@ -234,6 +237,7 @@ class _Scene:
             material_colors=material_colors,
             corner_colors=corner_colors,
             lost=tuple(dict.fromkeys(self.lost)),
+            notes=tuple(self.notes),
         )
 
     def vertices(self) -> tuple[Floats, Ints]:
@@ -275,7 +279,7 @@ class _Scene:
         cut = triangulate(vertices[vertex], np.diff(ends, prepend=-1) - 1)
         if not len(cut.polygon):
             raise RejectedItem("mesh without faces")
-        self.lost += cut.doubts
+        self.notes += cut.doubts
         shape_of_face = shape[ends[cut.polygon]]
         colors = None
         if self.colored:

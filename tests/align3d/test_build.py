@@ -19,7 +19,7 @@ import pytest
 
 from align3d.build import main
 from align3d.dataset import ShapeDataset
-from align3d.errors import DataError
+from align3d.errors import DataError, RejectedItem
 from align3d.pipeline import build, default_cache, load_or_build
 from align3d.sources import SOURCES
 from align3d.workers import CRASH
@@ -284,6 +284,48 @@ def test_lost_colors_are_listed_by_shape(tmp_path: Path) -> None:
         ("box-0003", "texture 'a': cut"),
     ]
     assert len(ShapeDataset.load(dataset.path).lost_colors) == 6
+
+
+class Guessed(Boxes):
+    def read(self, item, points, seed):  # type: ignore[no-untyped-def]
+        record = super().read(item, points, seed)
+        return replace(record, notes=("a guess \ud800",) if item.payload == 1 else ())
+
+
+def test_notes_on_shapes_are_listed(tmp_path: Path) -> None:
+    dataset = build(Guessed(4), tmp_path / "boxes", points=16, workers=1)
+    assert [(note.item, note.reason) for note in dataset.notes] == [("box-0001", "a guess \\ud800")]
+    assert build(Boxes(4), tmp_path / "other", points=16, workers=1).notes == []
+
+
+class Surrogates(Boxes):
+    """Ids, texts and reasons that no file of UTF-8 can hold."""
+
+    def items(self):  # type: ignore[no-untyped-def]
+        return [
+            replace(item, id=f"{item.id}\ud800" if item.payload < 2 else item.id) for item in super().items()
+        ]
+
+    def read(self, item, points, seed):  # type: ignore[no-untyped-def]
+        if item.payload == 0:
+            raise RejectedItem("no \udfff")
+        record = super().read(replace(item, id="a"), points, seed)
+        if item.payload == 2:
+            return replace(record, id=item.id, source="\ud800")
+        return replace(record, id=item.id, lost_colors=("lost \ud800",))
+
+
+def test_halves_of_surrogate_pairs_cost_their_item_alone(tmp_path: Path) -> None:
+    dataset = build(Surrogates(5), tmp_path / "boxes", points=16, workers=1)
+    assert dataset.ids == ["box-0003", "box-0004"]
+    assert [rejection.item for rejection in dataset.rejections] == [
+        "box-0000\\ud800",
+        "box-0001\\ud800",
+        "box-0002",
+    ]
+    assert dataset.rejections[0].reason == "no \\udfff"
+    assert "half of a surrogate pair" in dataset.rejections[1].reason
+    assert dataset.lost_colors[0].reason == "lost \\ud800"
 
 
 def test_leftovers_of_another_build_are_not_used(reference: ShapeDataset, tmp_path: Path) -> None:

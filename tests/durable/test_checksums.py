@@ -1,5 +1,6 @@
 """Checksums find what was changed, cut or removed."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -76,3 +77,34 @@ def test_a_file_with_its_checksum_in_its_name_is_found_whole_or_set_aside(
     assert find_named(tmp_path, "text-12", ".bin") is None
     assert [path.name for path in tmp_path.iterdir()] == [f"{place.name}.damaged"]
     assert f"{place} is damaged" in capfd.readouterr().err
+
+
+def test_what_is_damaged_and_cannot_be_moved_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path) -> None:
+        path.write_bytes(b"content")
+
+    place = write_named(tmp_path, "text", ".bin", write)
+    flipped(place, 5)
+
+    def rename(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(DamagedFileError, match=rf"^{place} is damaged .*cannot be moved .*Read-only"):
+        find_named(tmp_path, "text", ".bin")
+    assert place.exists()
+
+
+def test_what_another_process_set_aside_meanwhile_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path) -> None:
+        path.write_bytes(b"content")
+
+    place = write_named(tmp_path, "text", ".bin", write)
+    listed = list(tmp_path.iterdir())
+    place.unlink()
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    assert find_named(tmp_path, "text", ".bin") is None

@@ -63,7 +63,6 @@ def read_obj(path: Path, root: Path) -> Scene:
     cut = triangulate(vertices[faces.vertex], faces.sizes)
     if not len(cut.polygon):
         raise RejectedItem("mesh without faces: all polygons have less than three corners")
-    libraries.lost += cut.doubts
     uv = _texture_coordinates(lines)
     if faces.texture.max(initial=-1) >= len(uv):
         raise RejectedItem("a face names a texture coordinate that is not there: damaged or truncated?")
@@ -75,7 +74,7 @@ def read_obj(path: Path, root: Path) -> Scene:
         part, material = divmod(int(key[chosen[0]]), len(state.material_names))
         shape = _Shape(state.part_names[part], faces, vertices, vertex_colors, uv)
         parts += shape.colored(cut.corners[chosen], state.material_names[material], libraries)
-    return Scene(tuple(parts), tuple(dict.fromkeys(libraries.lost)))
+    return Scene(tuple(parts), tuple(dict.fromkeys(libraries.lost)), notes=tuple(cut.doubts))
 
 
 class _Faces:

@@ -59,10 +59,10 @@ def read_off(path: Path, root: Path) -> Scene:
     cut = triangulate(points[corner], sizes)
     if not len(cut.polygon):
         raise RejectedItem("mesh without faces")
-    lost += cut.doubts
     if face_colors is not None and vertex_colors is None:
         appearance = Appearance(face_colors=face_colors[cut.polygon])
-    return Scene((MeshPart("", points, corner[cut.corners], appearance),), tuple(lost))
+    part = MeshPart("", points, corner[cut.corners], appearance)
+    return Scene((part,), tuple(lost), notes=tuple(cut.doubts))
 
 
 def _without_empty(rows: NumberRows) -> NumberRows:

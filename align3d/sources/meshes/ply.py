@@ -63,7 +63,6 @@ def read_ply(path: Path, root: Path) -> Scene:
     if polygons.values.min(initial=0) < 0 or polygons.values.max(initial=0) >= len(points):
         raise RejectedItem(f"a face names a vertex that is not there (of {len(points)}): damaged file?")
     cut = triangulate(points[polygons.values], polygons.sizes)
-    lost += cut.doubts
     faces = polygons.values[cut.corners]
     uv = _texture_coordinates(file, polygons, lost)
     parts: list[MeshPart] = []
@@ -78,7 +77,7 @@ def read_ply(path: Path, root: Path) -> Scene:
     if left.any() or not parts:
         appearance = _untextured(file, vertex_colors, cut.polygon[left], lost)
         parts.append(MeshPart("", points, faces[left], appearance))
-    return Scene(tuple(parts), tuple(dict.fromkeys(lost)))
+    return Scene(tuple(parts), tuple(dict.fromkeys(lost)), notes=tuple(cut.doubts))
 
 
 def _columns(element: Element | None, names: tuple[str, ...]) -> NDArray[np.generic] | None:

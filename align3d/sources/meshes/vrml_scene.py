@@ -25,7 +25,7 @@ def read_wrl(path: Path, root: Path) -> Scene:
     """
     mesh = read_vrml(path, unit_m=1.0)
     parts = [_part(mesh, number) for number in np.unique(mesh.material)]
-    return Scene(tuple(parts), mesh.lost)
+    return Scene(tuple(parts), mesh.lost, notes=mesh.notes)
 
 
 def _part(mesh: Mesh, number: int) -> MeshPart:
