@@ -30,7 +30,12 @@ class ShiftedDataset(ShapeDataset):
         self, dataset: ShapeDataset, shift: Shift, seed: int = 0, rows: ArrayLike | None = None
     ) -> None:
         super().__init__(
-            dataset.path, dataset.manifest, dataset._table, dataset.rejections, dataset.lost_colors
+            dataset.path,
+            dataset.manifest,
+            dataset._table,
+            dataset.rejections,
+            dataset.lost_colors,
+            dataset.notes,
         )
         self.original, self.shift, self.seed = dataset, shift, seed
         self.shifted = np.zeros(len(dataset), dtype=bool)

@@ -16,7 +16,7 @@ from typing import Any
 from tests.attack.world import ERR, EVENTS, NUMBERS, OUT, REPORTS, World
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 120.0
+SECONDS = 300.0
 """After which a reading is taken for one that hangs."""
 
 
