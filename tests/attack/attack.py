@@ -128,7 +128,8 @@ def judge(
         if reader in TRUSTING:
             return outcome("same")
         return outcome("WRONG", f"other numbers: {_difference(expected, found)}")
-    if kind.holds == "record" and not (named or restored):
+    complete = isinstance(reading.numbers, dict) and RECORD in reading.numbers and reading.numbers == whole
+    if kind.holds == "record" and not (named or restored or complete):
         return outcome("WRONG", "lost in silence")
     return outcome("anew" if named or restored else "same")
 

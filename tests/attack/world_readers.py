@@ -297,9 +297,7 @@ def _quality(content: dict[str, Any]) -> Any:
         return {
             name: _quality(value)
             for name, value in content.items()
-            if not any(
-                word in name for word in ("second", "rate", "versions", "settings", "queries_per", "ms")
-            )
+            if not any(word in name for word in TIMED)
         }
     return [_quality(value) for value in content] if isinstance(content, list) else content
 

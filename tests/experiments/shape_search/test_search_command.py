@@ -158,7 +158,7 @@ def test_a_built_dataset_is_searched_by_a_run(searched: Searched, tmp_path: Path
     assert {answer["category"] for answer in found["answers"][:1]} == {dataset.categories[7]}
     (dataset.path / "manifest.json").write_text("{}")
     assert command.main(["a ring", *asks]) == 2
-    assert "names no hash; build it again" in capsys.readouterr().err
+    assert "has no schema; build it again" in capsys.readouterr().err
 
 
 def test_a_dataset_of_few_points_is_refused(searched: Searched, tmp_path: Path, capsys) -> None:
