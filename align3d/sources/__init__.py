@@ -135,6 +135,14 @@ def make_source(name: str, **settings: Any) -> Source:
 
 
 # Importing a module registers its source.
-for _module in ("folder", "kicad", "procedural"):
+for _module in (
+    "folder",
+    "kicad",
+    "procedural",
+    "benchmarks.corrupted_files",
+    "benchmarks.modelnet40",
+    "benchmarks.modelnet_fewshot",
+    "benchmarks.scanobjectnn",
+):
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
         importlib.import_module(f"{__name__}.{_module}")

@@ -47,7 +47,7 @@ class _Dtype:
         order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "=", "|"):
             raise _Refused(f"the byte order {order!r}")
-        self.dtype = self.dtype.newbyteorder(order)
+        self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
 class _Array(np.ndarray[Any, Any]):
@@ -65,7 +65,7 @@ class _Array(np.ndarray[Any, Any]):
             data = _as_bytes(data)
             if len(data) != math.prod(shape) * dtype.itemsize:
                 raise _Refused(f"an array {dtype}{list(shape)} with {len(data)} bytes")
-        super().__setstate__((1, shape, dtype, bool(by_columns), data))  # type: ignore[misc]
+        super().__setstate__((1, shape, dtype, bool(by_columns), data))  # type: ignore[arg-type]
 
 
 def _plain_dtype(kind: Any) -> np.dtype[Any]:
