@@ -61,7 +61,7 @@ def _text_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
         category, _, number = shape.rpartition("_")
         place = f"{category}/{shape}.txt"
         problem = ""
-        if category not in names or not number.isdigit():
+        if category not in names or not number.isdigit() or {*"/\\"} & {*shape}:
             problem = f"{listed.name} names {shape!r}, expected a class of {_NAMES} and a number"
         elif not (home / place).is_file():
             problem = f"{listed.name} names {shape}, and there is no {place}"

@@ -301,7 +301,7 @@ def labeled(stem: str, labels: ArrayLike, names: Sequence[str], place: Any, wher
         raise DataError(f"{where}: labels {flat.dtype}{list(flat.shape)}, expected whole numbers [N]")
     entries = []
     for row, label in enumerate(flat.reshape(-1).tolist()):
-        known = label == int(label) and 0 <= label < len(names)
+        known = 0 <= label < len(names) and label == int(label)  # NaN is neither
         problem = (
             "" if known else f"{where.name}, row {row}: label {label} with {len(names)} names of classes"
         )
@@ -316,9 +316,12 @@ def h5_array(path: Path, name: str, row: int | None = None) -> NDArray[Any]:
         DataError: The file is damaged, lacks the array, or ``h5py`` is not installed.
     """
     with _opened(path) as file:
-        if name not in file:
+        link = file.get(name, getlink=True)
+        if link is None:
             raise DataError(f"{path}: no array {name!r}, it has {', '.join(sorted(file)) or 'none'}")
-        array = file[name]
+        array = file[name] if type(link).__name__ == "HardLink" else None
+        if array is None or getattr(array, "external", None) or getattr(array, "is_virtual", False):
+            raise DataError(f"{path}: {name!r} lies in another file, which is not opened")
         if not hasattr(array, "shape"):
             raise DataError(f"{path}: {name!r} is no array")
         return np.asarray(array[()] if row is None else array[row])

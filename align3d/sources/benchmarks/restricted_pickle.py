@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -99,7 +100,7 @@ def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
     if dtype.hasobject or len(raw) != math.prod(sizes) * dtype.itemsize:
         raise _Refused(f"an array {dtype}{list(sizes)} with {len(raw)} bytes")
     array = np.frombuffer(raw, dtype) if raw else np.zeros(0, dtype)
-    return array.reshape(sizes, order="F" if order == "F" else "C")
+    return array.view(_Array).reshape(sizes, order="F" if order == "F" else "C")
 
 
 def _scalar(kind: Any, data: Any = b"") -> Any:
@@ -121,20 +122,35 @@ def _no_bytes() -> bytes:
     return b""
 
 
+class _Constructor:
+    """What a pickle may call, and may not change: a pickle can set attributes of all that it can name."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise _Refused("a change of a constructor")
+
+
 _NDARRAY = "numpy.ndarray"
 """What stands for the type: it can be named, and cannot be called."""
 _ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "dtype"): _Dtype,
+    ("numpy", "dtype"): _Constructor(_Dtype),
     ("numpy", "ndarray"): _NDARRAY,
-    ("_codecs", "encode"): _encode,
-    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _Constructor(_encode),
+    ("collections", "OrderedDict"): _Constructor(OrderedDict),
     **{
-        (module, name): kind
+        (module, name): _Constructor(kind)
         for module in ("builtins", "__builtin__")
         for name, kind in {"set": set, "frozenset": frozenset, "complex": complex, "bytes": _no_bytes}.items()
     },
     **{
-        (f"numpy.{core}.{module}", name): stand_in
+        (f"numpy.{core}.{module}", name): _Constructor(stand_in)
         for core in ("core", "_core")
         for module, name, stand_in in (
             ("multiarray", "_reconstruct", _empty_array),

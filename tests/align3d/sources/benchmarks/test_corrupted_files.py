@@ -111,3 +111,32 @@ def test_damage_is_named(tmp_path: Path) -> None:
     (tmp_path / "jitter_2.h5").write_bytes((tmp_path / "clean.h5").read_bytes()[:1000])
     with pytest.raises(DataError, match=r"jitter_2\.h5: cut or damaged"):
         read_all("modelnet_c", root=tmp_path, corruption="jitter", level=2)
+
+
+def test_another_file_that_one_names_is_not_opened(tmp_path: Path) -> None:
+    write_h5(tmp_path / "clean.h5", [1], 1.0)
+    (tmp_path / "secret").write_bytes(bytes(8))
+    (tmp_path / "shape_names.txt").write_text("\n".join(NAMES))
+    with h5py.File(tmp_path / "jitter_0.h5", "w") as file:
+        file["label"] = h5py.ExternalLink("clean.h5", "label")
+    with h5py.File(tmp_path / "jitter_1.h5", "w") as file:
+        file.create_dataset("label", (1,), "<i8", external=[("secret", 0, 8)])
+    with h5py.File(tmp_path / "jitter_2.h5", "w") as file:
+        layout = h5py.VirtualLayout((1, 1), "<i8")
+        layout[:] = h5py.VirtualSource("clean.h5", "label", (1, 1))
+        file.create_virtual_dataset("label", layout)
+    for level in range(3):
+        with pytest.raises(DataError, match="'label' lies in another file, which is not opened"):
+            read_all("modelnet_c", root=tmp_path, corruption="jitter", level=level)
+
+
+def test_labels_that_are_no_numbers_of_classes(tmp_path: Path) -> None:
+    (tmp_path / "shape_names.txt").write_text("\n".join(NAMES))
+    np.save(tmp_path / "data_original.npy", np.tile(ARROW, (4, 1, 1)))
+    np.save(tmp_path / "label.npy", np.array([np.nan, -1, 1.5, 2.0]))
+    for row, label in enumerate(("nan", "-1.0", "1.5")):
+        said = rejection("modelnet40_c", f"data_original/{row:05d}", root=tmp_path)
+        assert said == f"label.npy, row {row}: label {label} with 3 names of classes"
+    np.save(tmp_path / "label.npy", np.array(["a", "b", "c", "d"]))
+    with pytest.raises(DataError, match=r"label\.npy: labels <U1\[4\], expected whole numbers"):
+        read_all("modelnet40_c", root=tmp_path)

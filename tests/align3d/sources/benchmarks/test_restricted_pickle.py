@@ -157,3 +157,10 @@ def test_one_tensor(tmp_path: Path) -> None:
     (tmp_path / "c.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:100])
     with pytest.raises(DataError, match=r"c\.pt: refused or damaged"):
         load_tensor(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("named", [b"c_codecs\nencode\n", b"cnumpy\ndtype\n", b"ccollections\nOrderedDict\n"])
+def test_what_a_pickle_may_call_it_may_not_change(tmp_path: Path, named: bytes) -> None:
+    (tmp_path / "a.pkl").write_bytes(named + b"(N(dS'__defaults__'\n(S'x'\ntstb.")
+    with pytest.raises(DataError, match=r"a\.pkl: refused, its pickle holds a change of a constructor"):
+        load_untrusted(tmp_path / "a.pkl")
