@@ -18,32 +18,19 @@ from align3d.sources.benchmarks.published_files import (
     Entry,
     Layout,
     array_cloud,
-    class_names,
     h5_array,
     kept_untrusted,
     labeled,
+    modelnet_names,
 )
 from align3d.sources.benchmarks.scanobjectnn import CLASSES
 
 
-def _names(home: Path, choices: Mapping[str, Any]) -> list[str]:
-    """Names of ModelNet40's classes, which the corrupted files do not hold."""
-    if choices["names"] is not None:
-        return class_names(Path(choices["names"]).expanduser())
-    wanted = ("shape_names.txt", "modelnet40_shape_names.txt")
-    for folder in (home, home.parent):
-        for name in wanted:
-            if (folder / name).is_file():
-                return class_names(folder / name)
-    raise DataError(
-        f"{home}: labels without names of classes; put shape_names.txt of "
-        "modelnet40_ply_hdf5_2048 there, or set data.names to it"
-    )
-
-
 def _modelnet_c(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
     path = home / f"{choices['file']}.h5"
-    return labeled(path.stem, h5_array(path, "label"), _names(home, choices), path.name, path)
+    return labeled(
+        path.stem, h5_array(path, "label"), modelnet_names(home, choices["names"]), path.name, path
+    )
 
 
 def _scanobjnn_c(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
@@ -57,7 +44,9 @@ def _modelnet40_c(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
     labels, clouds = kept_untrusted(home / "label.npy"), kept_untrusted(home / name)
     if len(np.atleast_1d(labels)) != len(np.atleast_1d(clouds)):
         raise DataError(f"{home / name}: {len(clouds)} shapes, and label.npy has {len(labels)} labels")
-    return labeled(name.removesuffix(".npy"), labels, _names(home, choices), name, home / "label.npy")
+    return labeled(
+        name.removesuffix(".npy"), labels, modelnet_names(home, choices["names"]), name, home / "label.npy"
+    )
 
 
 def _npy_cloud(home: Path, place: tuple[str, int], count: int, rng: np.random.Generator) -> Cloud:

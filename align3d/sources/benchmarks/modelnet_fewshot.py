@@ -21,6 +21,7 @@ from align3d.sources.benchmarks.published_files import (
     Layout,
     array_cloud,
     kept_untrusted,
+    modelnet_names,
 )
 
 SPLITS = ("train", "test")
@@ -32,13 +33,13 @@ class FewShotSet:
 
     Attributes:
         clouds: f32[P, 6] of each shape: x, y, z and a normal, y up.
-        labels: i64[N], numbers of the classes as published.
-        names: Name of each shape's class.
+        labels: i64[N], numbers of the classes within the fold.
+        classes: What the file calls each shape's class: its number in ModelNet40, or a name.
     """
 
     clouds: tuple[NDArray[np.float32], ...]
     labels: NDArray[np.int64]
-    names: tuple[str, ...]
+    classes: tuple[int | str, ...]
 
 
 def read_fold(root: str | os.PathLike[str], way: int, shot: int, fold: int) -> tuple[FewShotSet, FewShotSet]:
@@ -65,18 +66,35 @@ def _side(path: Path, split: str) -> FewShotSet:
     value = kept_untrusted(path)
     if not isinstance(value, dict) or not all(isinstance(value.get(side), list) for side in SPLITS):
         raise DataError(f"{path}: expected a dict of two lists, train and test")
-    clouds, labels, names = [], [], []
+    clouds, labels, classes = [], [], []
     for number, row in enumerate(value[split]):
         where = f"{path}, {split} {number}"
         if not isinstance(row, tuple | list) or len(row) != 3:
-            raise DataError(f"{where}: expected points, label and name")
+            raise DataError(f"{where}: expected points, label and class")
         label = np.asarray(row[1])
         if label.size != 1 or label.dtype.kind not in "iu":
             raise DataError(f"{where}: label {row[1]!r}, expected a whole number")
         clouds.append(np.asarray(row[0], dtype=np.float32))
         labels.append(int(label.reshape(-1)[0]))
-        names.append(str(row[2]))
-    return FewShotSet(tuple(clouds), np.array(labels, np.int64), tuple(names))
+        classes.append(_class(row[2], where))
+    return FewShotSet(tuple(clouds), np.array(labels, np.int64), tuple(classes))
+
+
+def _class(value: Any, where: str) -> int | str:
+    found = np.asarray(value)
+    if found.size != 1 or found.dtype.kind not in "iuU":
+        raise DataError(f"{where}: class {value!r}, expected a whole number or a name")
+    one = found.reshape(-1)[0].item()
+    return int(one) if str(one).isdecimal() else one
+
+
+def _named(one: int | str, names: list[str]) -> tuple[str, str]:
+    """The name of a class, and what is wrong with it."""
+    if isinstance(one, str):
+        return one, ""
+    if not 0 <= one < len(names):
+        return "", f"class {one} with {len(names)} names of classes"
+    return names[one], ""
 
 
 def _checked(
@@ -97,10 +115,14 @@ def _entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
     path = home / f"{choices['fold']}.pkl"
     train, test = (_side(path, split) for split in SPLITS)
     _checked(train, test, choices["way"], choices["shot"], path)
+    has_numbers = any(isinstance(one, int) for one in (*train.classes, *test.classes))
+    names = modelnet_names(home, choices["names"]) if has_numbers else []
     return [
-        Entry(f"{split}/{number:04d}", name, (path.name, split, number))
+        Entry(
+            f"{split}/{number:04d}", name, (path.name, split, number), problem and f"{path.name}: {problem}"
+        )
         for split, side in zip(SPLITS, (train, test), strict=True)
-        for number, name in enumerate(side.names)
+        for number, (name, problem) in enumerate(_named(one, names) for one in side.classes)
         if choices["split"] in (split, "all")
     ]
 
@@ -126,6 +148,8 @@ class ModelNetFewShot(BenchmarkSource):
         shot: Number of shapes of a class to learn from, as in the folder's name.
         fold: Number of the fold, 0 to 9.
         split: Side of the fold: train, test or all.
+        names: File of the names of ModelNet40's classes, one a line, as the folds hold their numbers; None:
+            ``shape_names.txt`` beside the folds or above.
     """
 
     name = "modelnet_fewshot"
@@ -142,6 +166,7 @@ class ModelNetFewShot(BenchmarkSource):
         shot: int = 10,
         fold: int = 0,
         split: str = "all",
+        names: str | os.PathLike[str] | None = None,
         up: str | None = None,
         size: int | None = None,
     ) -> None:
@@ -152,7 +177,8 @@ class ModelNetFewShot(BenchmarkSource):
                     f"data={self.name}: {setting}={value!r}, expected a whole number from {least}"
                 )
         self._one_of("split", split, ("all", *SPLITS))
-        self.choices = {"way": way, "shot": shot, "fold": fold, "split": split}
+        given = None if names is None else str(names)
+        self.choices = {"way": way, "shot": shot, "fold": fold, "split": split, "names": given}
         self.layouts = (Layout("pkl", _homes(way, shot), ("{fold}.pkl",), "y", _entries, _cloud),)  # type: ignore[misc]
 
     def _hint(self) -> str:

@@ -283,6 +283,28 @@ def class_names(path: Path) -> list[str]:
     return names
 
 
+def modelnet_names(home: Path, given: str | None) -> list[str]:
+    """Names of ModelNet40's classes in the order of their numbers, for files that hold numbers alone.
+
+    Args:
+        home: Folder of the files; the names may lie there, or one or two folders above.
+        given: File that the user names instead.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    if given is not None:
+        return class_names(Path(given).expanduser())
+    for folder in (home, home.parent, home.parent.parent):
+        for name in ("shape_names.txt", "modelnet40_shape_names.txt"):
+            if (folder / name).is_file():
+                return class_names(folder / name)
+    raise DataError(
+        f"{home}: numbers of classes without names; put shape_names.txt of modelnet40_ply_hdf5_2048 there, "
+        "or set data.names to it"
+    )
+
+
 def labeled(stem: str, labels: ArrayLike, names: Sequence[str], place: Any, where: Path) -> list[Entry]:
     """Entries of the rows of a file, with their class by its number; a number without a name is a problem.
 

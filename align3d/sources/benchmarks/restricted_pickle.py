@@ -139,6 +139,12 @@ class _Constructor:
 
 _NDARRAY = "numpy.ndarray"
 """What stands for the type: it can be named, and cannot be called."""
+_BUILTINS: dict[str, Callable[..., Any]] = {
+    "set": set,
+    "frozenset": frozenset,
+    "complex": complex,
+    "bytes": _no_bytes,
+}
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Constructor(_Dtype),
     ("numpy", "ndarray"): _NDARRAY,
@@ -147,7 +153,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     **{
         (module, name): _Constructor(kind)
         for module in ("builtins", "__builtin__")
-        for name, kind in {"set": set, "frozenset": frozenset, "complex": complex, "bytes": _no_bytes}.items()
+        for name, kind in _BUILTINS.items()
     },
     **{
         (f"numpy.{core}.{module}", name): _Constructor(stand_in)

@@ -48,7 +48,7 @@ def test_modelnet_c(tmp_path: Path) -> None:
 
 def test_names_of_classes_are_asked_for(tmp_path: Path) -> None:
     write_h5(tmp_path / "clean.h5", [1], 1.0)
-    with pytest.raises(DataError, match=r"labels without names of classes; put shape_names\.txt"):
+    with pytest.raises(DataError, match=r"numbers of classes without names; put shape_names\.txt"):
         read_all("modelnet_c", root=tmp_path)
     (tmp_path / "mine.txt").write_text("a\nb\n")
     assert read_all("modelnet_c", root=tmp_path, names=tmp_path / "mine.txt")["clean/00000"].category == "b"

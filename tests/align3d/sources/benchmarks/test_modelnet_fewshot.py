@@ -19,12 +19,14 @@ from tests.align3d.sources.benchmarks.record_reader import (
     y_up_to_z_up,
 )
 
-NAMES = ("night_stand", "airplane", "chair")
+CLASSES = (np.int32(3), np.int32(0), np.int32(1))
+"""What the third entry of a row is in the published folds: the class's number in ModelNet40."""
+NAMES = ["airplane", "chair", "desk", "night_stand"]
 
 
 def row(label: int) -> tuple[Any, ...]:
     cloud = np.concatenate([np.tile(ARROW, (4, 1)), np.tile([0.0, 0, 1], (16, 1))], axis=1)
-    return ((cloud * (1 + label)).astype(np.float32), label, NAMES[label])
+    return ((cloud * (1 + label)).astype(np.float32), label, CLASSES[label])
 
 
 def write(root: Path, folder: str, fold: int, train: list[int], test: list[int]) -> Path:
@@ -41,7 +43,7 @@ def test_a_fold_is_its_train_and_test_set(tmp_path: Path, folder: str) -> None:
     train, test = read_fold(tmp_path, way=3, shot=2, fold=7)
     assert train.labels.tolist() == [2, 0, 1, 1, 0, 2]
     assert test.labels.tolist() == [1, 0, 0, 2]
-    assert test.names == ("airplane", "night_stand", "night_stand", "chair")
+    assert test.classes == (0, 3, 3, 1)
     assert [cloud.shape for cloud in test.clouds] == [(16, 6)] * 4
     assert np.array_equal(train.clouds[0], row(2)[0])
 
@@ -49,6 +51,9 @@ def test_a_fold_is_its_train_and_test_set(tmp_path: Path, folder: str) -> None:
 def test_it_is_a_source_too(tmp_path: Path) -> None:
     write(tmp_path, "3way_2shot", 0, [2, 0, 1, 1, 0, 2], [1, 2])
     settings = {"root": tmp_path, "way": 3, "shot": 2}
+    with pytest.raises(DataError, match="numbers of classes without names"):
+        read_all("modelnet_fewshot", **settings)
+    (tmp_path / "modelnet40_shape_names.txt").write_text("\n".join(NAMES))
     records = read_all("modelnet_fewshot", **settings)
     assert [name.partition("/")[0] for name in records] == ["train"] * 6 + ["test"] * 2
     assert [one.category for one in records.values()][-2:] == ["airplane", "chair"]
@@ -77,8 +82,21 @@ def test_folds_that_are_not_what_their_name_says_are_refused(tmp_path: Path) -> 
 
 def test_a_damaged_cloud_is_rejected_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "2way_1shot", 0, [0, 1], [0])
+    (tmp_path / "shape_names.txt").write_text("\n".join(NAMES[:3]))
+    said = rejection("modelnet_fewshot", "train/0000", root=tmp_path, way=2, shot=1)
+    assert said == "0.pkl: class 3 with 3 names of classes"
+    (tmp_path / "shape_names.txt").write_text("\n".join(NAMES))
     value = pickle.loads(path.read_bytes())
     value["test"][0][0][3, 1] = np.nan
     path.write_bytes(pickle.dumps(value))
     said = rejection("modelnet_fewshot", "test/0000", root=tmp_path, way=2, shot=1)
     assert said == "0.pkl, test 0: NaN or infinite points"
+
+
+def test_folds_of_others_may_name_their_classes(tmp_path: Path) -> None:
+    path = write(tmp_path, "2way_1shot", 0, [0, 1], [1])
+    value = pickle.loads(path.read_bytes())
+    named = {side: [(*one[:2], f"tv_{one[1]}") for one in rows] for side, rows in value.items()}
+    path.write_bytes(pickle.dumps(named))
+    records = read_all("modelnet_fewshot", root=tmp_path, way=2, shot=1)
+    assert [one.category for one in records.values()] == ["tv_0", "tv_1", "tv_1"]
