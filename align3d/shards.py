@@ -20,6 +20,7 @@ from align3d.store import ShardInfo, write_shard
 from durable.checksums import check_files, checked_json, write_json
 from durable.disk_space import FULL, space_for
 from durable.errors import DamagedFileError
+from durable.plain_data import typed
 
 _logger = logging.getLogger(__name__)
 
@@ -133,15 +134,8 @@ class ShardTask:
         """The result of a shard that an earlier, interrupted build finished; None where it did not."""
         data, note = self.paths(index)
         try:
-            content = checked_json(note, json.loads(note.read_text(encoding="utf-8")))
-            file = ShardInfo(**content["file"]) if content["file"] else None
-            result = ShardResult(
-                file=file,
-                up_axes=tuple(content["up_axes"]),
-                rejections=tuple(Rejection(**rejection) for rejection in content["rejections"]),
-                lost_colors=tuple(ColorLoss(**loss) for loss in content["lost_colors"]),
-                notes=tuple(Note(**note) for note in content["notes"]),
-            )
+            result = typed(ShardResult, checked_json(note, json.loads(note.read_text(encoding="utf-8"))))
+            file = result.file
             facts = {data.name: {"bytes": file.bytes, "sha256": file.sha256}} if file else {}
             check_files(self.folder, facts)
         except FileNotFoundError:
@@ -149,7 +143,7 @@ class ShardTask:
         except DamagedFileError as error:
             print(f"{error}: read again", file=sys.stderr, flush=True)
             return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             print(f"{note} is damaged ({error}): its shard is read again", file=sys.stderr, flush=True)
             return None
         return result

@@ -24,6 +24,7 @@ from align3d.errors import DamagedDataset, DataError
 from align3d.hashing import hash_json
 from align3d.record import Record
 from durable.checksums import file_sha256
+from durable.plain_data import typed
 from durable.whole_files import replacing, write_text
 
 SCHEMA = 2
@@ -189,14 +190,13 @@ def _parse(text: str, folder: Path) -> Manifest:
     try:
         if checksum != hash_json(content):
             raise DamagedDataset(f"{place}: its checksum does not match")
-        shards = tuple(ShardInfo(**shard) for shard in content.pop("shards"))
-        manifest = Manifest(shards=shards, **content)
+        manifest = typed(Manifest, content)
         names = [PurePath(name) for name in manifest.facts()]
-        if not shards or any(name.is_absolute() or ".." in name.parts for name in names):
+        if not manifest.shards or any(name.is_absolute() or ".." in name.parts for name in names):
             raise DamagedDataset(f"{place} names no shards, or files outside of its folder")
     except DamagedDataset:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise DamagedDataset(f"{place} is no manifest ({error})") from error
     return manifest
 

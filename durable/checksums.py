@@ -50,6 +50,11 @@ def check_files(folder: Path, facts: dict[str, Any], *, verify: bool = True) -> 
     """
     for name, wanted in facts.items():
         path = folder / name
+        if not isinstance(wanted, dict) or [type(wanted.get(key)) for key in ("bytes", "sha256")] != [
+            int,
+            str,
+        ]:
+            raise DamagedFileError(f"{path}: no size and SHA-256 are written down of it")
         try:
             fault = _fault(path, wanted, verify)
         except FileNotFoundError:  # gone since it was looked for

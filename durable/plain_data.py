@@ -14,11 +14,14 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from durable.errors import DamagedFileError
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,20 @@ def read_yaml(path: Path, bounds: Bounds = YAML) -> Any:
         raise unreadable(path, f"{error.problem or error.context}{line}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise unreadable(path, error) from error
+
+
+def typed(kind: type[Kind], content: Any) -> Kind:
+    """The dataclass that plain data stand for, whose fields have exactly the types that it declares.
+
+    Raises:
+        ValueError: A field is missing or has another type; one line that names it.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise ValueError(f"{place}: {first['msg']}") from error
 
 
 def read_text(path: Path, most: int) -> str:

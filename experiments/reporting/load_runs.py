@@ -14,8 +14,8 @@ from align3d.errors import UserError
 from durable.checksums import check_files, checked_json
 from durable.errors import DamagedFileError
 from durable.plain_data import read_json
-from experiments.reporting.results_schema import checked
 from experiments.run_folder.names import CONFIG, JOURNAL, RESULTS, SCHEMA
+from experiments.run_folder.results_schema import checked
 
 #: Name of the progress of the agent's learning: transitions of the environment so far.
 EVALUATIONS = "agent/evaluations"

@@ -13,6 +13,7 @@ from durable.checksums import checked_json
 from durable.errors import DamagedFileError
 from experiments.run_folder.config_file import check_text
 from experiments.run_folder.names import BASELINE, FINAL, PLAIN_SCHEMA, RERANKED, RESULTS, SCHEMA
+from experiments.run_folder.results_schema import checked
 
 #: What every reader of results.json counts on.
 _NEEDED = {"dataset": ("name", "hash", "test"), "metrics": (BASELINE, RERANKED, FINAL)}
@@ -60,6 +61,10 @@ def read_results(folder: Path) -> dict[str, Any]:
                     f"{path}: no {section}.{name}; remove the file, and it is written again: "
                     f"python -m experiments.run resume=true {setting('hydra.run.dir', folder)}"
                 )
+    try:
+        checked(found)
+    except ValueError as error:
+        raise UserError(f"{path.parent}: {error}; put it back from a copy, or run it again") from error
     return found
 
 

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from align3d.console.terminal import say
 from align3d.console.typed_settings import setting
-from align3d.errors import UserError, settings_of
+from align3d.errors import DataError, UserError, settings_of
+from align3d.store import MANIFEST, Manifest
 from durable.checksums import set_aside
 from durable.file_lock import locked
 from experiments.console.process import pick_device
 from experiments.run_folder import checkpoint
 from experiments.run_folder.finished_run import check_run, last_state
 from experiments.run_folder.own_runs import OwnRun, may_import, own_run
-from experiments.run_folder.readers import read_json, read_results
+from experiments.run_folder.readers import read_results
 from experiments.settings.named_again import ENCODER, IMPORTS, NOTHING, Named
 from experiments.shape_search.answers import Answer, Answers, FittingCaption, Stopwatch
 from experiments.shape_search.library_files import (
@@ -461,12 +462,11 @@ def _dataset_hash(folder: Path) -> str:
     """Content hash of a dataset, without opening it.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or its manifest is damaged.
     """
-    path = folder / "manifest.json"
-    if not path.is_file():
+    if not (folder / MANIFEST).is_file():
         raise UserError(f"dataset={folder}: no dataset there; give a folder that align3d.build wrote")
-    found = read_json(path).get("hash")
-    if not isinstance(found, str):
-        raise UserError(f"dataset={folder}: its manifest.json names no hash; build it again")
-    return found
+    try:
+        return Manifest.read(folder).hash
+    except DataError as error:
+        raise UserError(f"dataset={folder}: {error}") from error

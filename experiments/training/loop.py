@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from align3d.console.progress import Tracker
+from align3d.errors import UserError
 from experiments.console.process import generator
 from experiments.dap.batch_library import TrainMemory
 from experiments.dap.distillation import Distillation
@@ -46,8 +47,12 @@ def warm_up(session: Session) -> None:
             advance(session, end)
             if session.journal.whole:  # its lines are those of every run that takes it over
                 kept.save(place, session.step, session.warm_state())
-        else:
+            return
+        try:
             session.adopt(state)
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{place}: not the warm-up that its name says ({reason}); remove it") from error
 
 
 def advance(session: Session, end: int, name: str = "training") -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from align3d.console.terminal import say
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
-from durable.checksums import set_aside, write_json
+from durable.checksums import check_files, set_aside, write_json
 from durable.errors import DamagedFileError
 from experiments.console.writable import writable_folder
 from experiments.evaluation.fixed_strengths import as_json
@@ -26,6 +27,7 @@ from experiments.run_folder.names import (
     CONFIG,
     FINAL,
     FIXED,
+    JOURNAL,
     MEMORY,
     RERANKED,
     RESULTS,
@@ -85,17 +87,26 @@ def finished(folder: Path) -> dict[str, Any] | None:
     """The results of a run that is done; None where there are none yet, or they are to be made anew.
 
     Those that are damaged are set aside, with a line on stderr: the last checkpoint has all that they are
-    made of.
+    made of. A journal that is not as the run has left it is told of.
 
     Raises:
         UserError: They are of another schema, or cannot be read.
     """
     path = folder / RESULTS
+    if not path.exists():
+        return None
     try:
-        return read_results(folder) if path.exists() else None
+        found = read_results(folder)
     except DamagedFileError:
         set_aside(path, "it was cut or changed")
         return None
+    try:
+        check_files(folder, {JOURNAL: found["journal"]} if found.get("journal") else {})
+    except DamagedFileError as error:
+        say(
+            f"{error}; the results are whole, but curves of the run may have gaps or other values", error=True
+        )
+    return found
 
 
 def write_results(session: Session, held_out: HeldOut, grounding: Mapping[str, Metrics]) -> dict[str, Any]:

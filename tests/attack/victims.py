@@ -74,6 +74,7 @@ KINDS = (
     Kind("dataset: shards", "dataset/data-*.arrow", ("searched_dataset",)),
     Kind("dataset: rejections", "dataset/*rejections.jsonl", ("dataset_verified", "rebuilt")),
     Kind("dataset: lost colors", "dataset/*lost_colors.jsonl", ("dataset_verified", "rebuilt")),
+    Kind("dataset: notes", "dataset/*notes.jsonl", ("dataset_verified", "rebuilt")),
     Kind("dataset: Hugging Face", "dataset/state.json", ("hugging_face",)),
     Kind("dataset: Hugging Face", "dataset/dataset_info.json", ("hugging_face",)),
     Kind("unfinished build", "unfinished.partial/*", ("built",)),

@@ -142,6 +142,7 @@ def dataset_numbers(dataset: Any) -> dict[str, str]:
         "captions": digest(dataset.ids, dataset.categories, dataset.captions, dataset.part_names),
         "rejections": digest([str(rejection) for rejection in dataset.rejections]),
         "lost_colors": digest([str(loss) for loss in dataset.lost_colors]),
+        "notes": digest([str(note) for note in dataset.notes]),
         "hash": dataset.hash,
     }
 

@@ -240,7 +240,7 @@ def test_names_of_others_mark_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         results = write_run(tmp_path / str(seed), seed=seed) / "results.json"
         content = json.loads(results.read_text())
         content["dataset"]["name"], content["config"]["train"]["text_encoder"] = hostile, name
-        results.write_text(json.dumps(content))
+        write_json(results, content)
     (tmp_path / "<img src=x>`\x1b[2J").mkdir()
     (tmp_path / "<img src=x>`\x1b[2J" / "results.json").write_text('{"schema": "<script>\x1b"}')
     assert report.main([str(tmp_path)]) == 0

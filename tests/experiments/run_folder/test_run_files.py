@@ -144,7 +144,8 @@ def tried(read: Callable[[], Any]) -> tuple[Any, UserError | None]:
 def some_results(folder: Path) -> dict[str, object]:
     """Writes what every reader of results.json counts on."""
     metrics = {name: {"text_to_shape/recall@1": 0.25} for name in ("baseline", "reranked", "final")}
-    content = {"schema": 2, "dataset": {"name": "a", "hash": "b" * 64, "test": 24}, "metrics": metrics}
+    dataset = {"name": "a", "hash": "b" * 64, "test": 24}
+    content = {"schema": 2, "config": {}, "seed": 0, "dataset": dataset, "metrics": metrics, "agent": {}}
     write_json(folder / "results.json", content)
     return content
 

@@ -1,4 +1,4 @@
-"""Schema of what a report reads of a results.json: keys and their types; all other keys are kept."""
+"""Schema of what is read of a results.json: keys and their types; all other keys are kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ class _AgentSettings(_Open):
     budget: NotRequired[int]
 
 
+class _Calibration(_Open):
+    margin: NotRequired[float]
+
+
 class _Config(_Open):
+    dap: NotRequired[_Calibration]
     eval: NotRequired[_Evaluation]
     agent: NotRequired[_AgentSettings]
 
@@ -69,7 +74,7 @@ _CHECKED = TypeAdapter(Results)
 
 
 def checked(content: object) -> Mapping[str, Any]:
-    """Check the content of a results.json for the types that reports rely on, and return it.
+    """Check the content of a results.json for the types that its readers rely on, and return it.
 
     Raises:
         ValueError: Its schema is another one, a key is missing, or a value has another type; one line.
