@@ -141,7 +141,7 @@ class ObjaverseLvisSource(PublishedSource):
     def _entry(self, name: str, path: str, category: str, useless: bool) -> Entry:
         file = self._local(path)
         if file is None:
-            return Entry(name, problem=f"no file {path}, which the list names")
+            return Entry(name, problem=f"no file {path} below the root")
         texts = tuple(text for text in self.texts if text != "text" or not useless)
         return Entry(name, file, category, extra=texts)
 
@@ -181,8 +181,8 @@ def _captions(value: dict[str, Any], texts: Sequence[str]) -> tuple[tuple[str, .
     named = {str(key).rstrip(";"): one for key, one in value.items()}  # of one release: "blip_caption;"
     for text in texts:
         found = named.get(TEXTS[text])
-        is_list = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim)
-        several = list(found) if is_list else [found]
+        is_list = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim > 0)
+        several: list[Any] = [*found] if is_list and found is not None else [found]
         strings = [one.strip() for one in several if isinstance(one, str)]
         if found is not None and len(several) and not strings:
             notes.append(f"{TEXTS[text]} holds numbers, not texts: embeddings?")

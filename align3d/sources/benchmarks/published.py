@@ -95,7 +95,6 @@ class PublishedSource:
     LICENSE: ClassVar[str]
     UP: ClassVar[str]
     """Axis that points up in the published files."""
-    can_crash: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -34,6 +35,9 @@ _VOXELS = "nrrd_256_filter_div_*_solid"
 _SHAPES = "shapenetv2_level_1.pkl"
 _COLUMNS = Columns(required=("modelid", "description"), optional=("category",))
 PARTS = 17
+"""Parts of Parts2Words' chairs and tables together."""
+MOST_BYTES = 4 * 256**3
+"""Values of the largest voxelization that is published."""
 
 
 @register("text2shape")
@@ -204,10 +208,18 @@ def _on_voxels(path: Path, count: int, rng: np.random.Generator) -> Cloud:
     """Points on the outer faces of solid voxels, with the voxels' colors."""
     nrrd = optional("nrrd")
     try:
-        voxels, _ = nrrd.read(str(path))
+        header = nrrd.read_header(str(path))
+        apart = "data file" in header or "datafile" in header
+        size = math.prod(map(int, header["sizes"]))
+        if not apart and size <= MOST_BYTES:
+            voxels, _ = nrrd.read(str(path))
     except Exception as error:  # whatever a damaged header or body raises
         reason = str(error).strip().partition("\n")[0]
         raise RejectedItem(f"{path.name}: damaged: {reason or type(error).__name__}") from error
+    if apart:
+        raise RejectedItem(f"{path.name}: its voxels are in another file, expected them behind the header")
+    if size > MOST_BYTES:
+        raise RejectedItem(f"{path.name}: {size} values, expected at most {MOST_BYTES}")
     if voxels.ndim != 4 or voxels.shape[0] != 4 or voxels.dtype != np.uint8:
         raise RejectedItem(
             f"{path.name}: {voxels.dtype}{list(voxels.shape)}, expected uint8 RGBA (4, a, b, c)"

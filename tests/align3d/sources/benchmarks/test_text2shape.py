@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,23 @@ def test_opacity_may_be_left_out(tmp_path: Path) -> None:
     records, rejected = read(tmp_path, "text2shape", points=300)
     assert np.allclose(records["m1"].size_m, [4, 2, 8], atol=0.2)  # tall along a, which points up
     assert rejected["m2"] == "m2.nrrd: no voxel that is not empty"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("data file: /etc/hostname", "its voxels are in another file"),
+        ("sizes: 4 9999 9999 9999", r"\d+ values, expected at most"),
+        ("sizes: 3 10 10 10", "damaged|expected uint8 RGBA"),
+    ],
+)
+def test_a_header_is_not_believed(root: Path, line: str, told: str) -> None:
+    path = root / FOLDER / "m1" / "m1.nrrd"
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    key = line.partition(":")[0].encode()
+    lines = [one for one in head.split(b"\n") if not one.startswith(key)]
+    path.write_bytes(b"\n".join([*lines, line.encode()]) + b"\n\n" + body)
+    assert re.search(told, read(root, "text2shape")[1]["m1"])
 
 
 def test_content_does_not_depend_on_what_was_drawn(root: Path) -> None:
