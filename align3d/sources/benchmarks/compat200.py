@@ -10,7 +10,6 @@ import numpy as np
 
 from align3d.errors import DataError
 from align3d.sources import register
-from align3d.sources.benchmarks.hdf5_rows import column, has, row
 from align3d.sources.benchmarks.published import (
     Cloud,
     Entry,
@@ -21,6 +20,7 @@ from align3d.sources.benchmarks.published import (
     points_of,
     read_json,
 )
+from align3d.sources.benchmarks.published_files import h5_array, h5_has
 
 
 @register("compat200")
@@ -62,7 +62,7 @@ class Compat200Source(PublishedSource):
     def entries(self) -> list[Entry]:
         """Rows of the split's file, ``<shape>__<style>`` each."""
         path = self.base / f"{self.split}_{self.parts}.hdf5"
-        shapes, styles = (_texts(path, key, self.name) for key in ("shape_id", "style_id"))
+        shapes, styles = (_texts(path, key) for key in ("shape_id", "style_id"))
         if len(shapes) != len(styles):
             raise DataError(f"data={self.name}: {path}: {len(shapes)} shape_id and {len(styles)} style_id")
         labels, classes = (
@@ -92,12 +92,12 @@ class Compat200Source(PublishedSource):
     def cloud(self, entry: Entry, count: int, rng: np.random.Generator) -> Cloud:
         """Points [P, 6] of a row, with part labels."""
         path = self.base / entry.file
-        values = row(path, "points", entry.place)
+        values = h5_array(path, "points", entry.place)
         points = points_of(values, entry.file)
         colors, lost = colors_of(values[:, 3:6], len(points), entry.file)
-        if not has(path, "points_part_labels", self.name):  # kept back for a challenge
+        if not h5_has(path, "points_part_labels"):  # kept back for a challenge
             return Cloud(points, colors, lost=lost, notes=("the file has no part labels",))
-        part = row(path, "points_part_labels", entry.place)
+        part = h5_array(path, "points_part_labels", entry.place)
         if part.dtype == np.uint16:  # -1 of the writer
             part = part.astype(np.int16)
         labels = labels_of(part, len(points), len(entry.extra), entry.file)
@@ -105,8 +105,8 @@ class Compat200Source(PublishedSource):
 
     def _labels(self, path: Path, shapes: list[str]) -> list[int]:
         """Numbers of the classes, of ``metadata/labels.json`` where the test file keeps them back."""
-        if has(path, "shape_label", self.name):
-            labels: list[int] = column(path, "shape_label", self.name).reshape(-1).tolist()
+        if h5_has(path, "shape_label"):
+            labels: list[int] = h5_array(path, "shape_label").reshape(-1).tolist()
             if len(labels) != len(shapes):
                 raise DataError(f"data={self.name}: {path}: {len(labels)} labels for {len(shapes)} shapes")
             return labels
@@ -132,8 +132,8 @@ def _prompt(one: dict[str, Any]) -> str:
     return str(one.get("prompt") or ", ".join(map(str, one["masks"]))).strip()
 
 
-def _texts(path: Path, key: str, name: str) -> list[str]:
-    values = column(path, key, name).reshape(-1).tolist()
+def _texts(path: Path, key: str) -> list[str]:
+    values = h5_array(path, key).reshape(-1).tolist()
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
 
 

@@ -23,7 +23,7 @@ from align3d.sources.meshes.color_range import UnknownRange, to_255
 
 Layouts = Mapping[str, tuple[str, ...]]
 """Patterns of the files that a layout is known by, by its name."""
-_READERS = ("benchmarks.hdf5_rows", "benchmarks.restricted_pickle", "meshes.color_range")
+_READERS = ("benchmarks.published_files", "benchmarks.restricted_pickle", "meshes.color_range")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Cloud:
 class PublishedSource:
     """Source of the shapes of a benchmark, from files that a user has downloaded.
 
-    A subclass says in ``LAYOUTS`` by which files each layout is known, and how its lists and clouds are read.
+    Their lengths have no known unit: the size of a shape is the box of its normalized points. A subclass says
+    in ``LAYOUTS`` by which files each layout is known, and how its lists and clouds are read.
 
     Args:
         root: Folder of the files, or one above it.
@@ -211,17 +212,19 @@ class PublishedSource:
             raise RejectedItem("NaN or infinite points")
         chosen = resample_cloud(len(cloud.points), points, rng)
         turned = rotate_up(cloud.points, self.up)
+        unit = normalize(turned[chosen])
+        plain_class = entry.category.replace("_", " ")
         grey = np.full((points, 3), MISSING_COLOR, np.uint8)
         return Record(
             id=item.id,
             source=self.name,
             category=entry.category,
-            captions=cloud.captions or entry.captions or tuple(filter(None, (entry.category,))),
-            points=normalize(turned[chosen]),
+            captions=cloud.captions or entry.captions or tuple(filter(None, (plain_class,))),
+            points=unit,
             colors=grey if cloud.colors is None else cloud.colors[chosen],
             part=np.full(points, -1, np.int16) if cloud.part is None else cloud.part[chosen],
             part_names=cloud.part_names,
-            size_m=extent_m(turned),
+            size_m=extent_m(unit.astype(np.float64)),
             up_axis="z",
             license=self.LICENSE,
             content_hash=self._content(entry, cloud),

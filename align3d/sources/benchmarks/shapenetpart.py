@@ -11,7 +11,6 @@ import numpy as np
 
 from align3d.errors import DataError, RejectedItem
 from align3d.sources import register
-from align3d.sources.benchmarks.hdf5_rows import column, has, row
 from align3d.sources.benchmarks.published import (
     Cloud,
     Entry,
@@ -22,6 +21,7 @@ from align3d.sources.benchmarks.published import (
     read_json,
     read_text,
 )
+from align3d.sources.benchmarks.published_files import h5_array, h5_has
 
 PARTS = 50
 _CLASSES = "all_object_categories.txt"
@@ -81,7 +81,7 @@ class ShapeNetPartSource(PublishedSource):
         names, labels = entry.extra
         values: Any
         if self.layout == "h5":
-            values, part = row(path, "data", entry.place), row(path, labels, entry.place)
+            values, part = h5_array(path, "data", entry.place), h5_array(path, labels, entry.place)
         else:
             table = _table(path)
             values, part = table[:, :3], table[:, 6]
@@ -98,10 +98,10 @@ class ShapeNetPartSource(PublishedSource):
         if not files:
             raise DataError(f"data={self.name}: no ply_data_{split}*.h5 in {self.base}")
         for path in files:
-            labels = next((name for name in _LABELS if has(path, name, self.name)), None)
+            labels = next((name for name in _LABELS if h5_has(path, name)), None)
             if labels is None:
                 raise DataError(f"data={self.name}: {path} has no dataset {' or '.join(_LABELS)}")
-            for place, number in enumerate(column(path, "label", self.name).reshape(-1).tolist()):
+            for place, number in enumerate(h5_array(path, "label").reshape(-1).tolist()):
                 known = 0 <= number < len(classes)
                 problem = "" if known else f"class {number} of {len(classes)} in {_CLASSES}"
                 yield Entry(

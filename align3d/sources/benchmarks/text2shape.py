@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ from align3d.sources.benchmarks.published import (
     points_of,
     read_json,
 )
+from align3d.sources.benchmarks.published_files import kept_untrusted
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 from align3d.table_file import Columns, read_rows
 
@@ -90,7 +90,7 @@ class Text2ShapeSource(PublishedSource):
             listed = {model for model, _ in self._tuples(self.split)}
             captions = {model: said for model, said in captions.items() if model in listed}
         if self.layout == "parts2words":
-            shapes = _pickled(str(self.base / _SHAPES))
+            shapes = _pickled(self.base / _SHAPES)
             files = {model: _SHAPES for model in captions if model in shapes}
         else:
             folder = f"nrrd_256_filter_div_{self.resolution}_solid"
@@ -112,7 +112,7 @@ class Text2ShapeSource(PublishedSource):
         if self.layout != "parts2words":
             return _on_voxels(self.base / entry.file, count, rng)
         where = f"{entry.file}: {entry.id}"
-        value = _pickled(str(self.base / entry.file))[entry.id]
+        value = _pickled(self.base / entry.file)[entry.id]
         if not isinstance(value, tuple | list) or len(value) < 3:
             raise RejectedItem(f"{where}: expected (xyzrgb, ..., part)")
         table = numbers(value[0], where)
@@ -195,10 +195,9 @@ def _sentence(places: NDArray[Any], words: dict[str, Any], path: Path, name: str
     return " ".join(map(str, found))
 
 
-@lru_cache(maxsize=1)
-def _pickled(path: str) -> dict[str, Any]:
+def _pickled(path: Path) -> dict[str, Any]:
     """All shapes of a pickle, read once by each process."""
-    value = load_untrusted(path)
+    value = kept_untrusted(path)
     if not isinstance(value, dict):
         raise DataError(f"{path}: a {type(value).__name__}, expected models with their clouds")
     return value

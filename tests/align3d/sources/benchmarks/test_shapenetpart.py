@@ -90,7 +90,7 @@ def test_labels_out_of_range_reject_the_shape(h5: Path) -> None:
 def test_a_cut_h5_is_named(h5: Path) -> None:
     path = h5 / "ply_data_test0.h5"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=f"{path} is missing or damaged"):
+    with pytest.raises(DataError, match=f"{path}: cut or damaged"):
         read(h5, "shapenetpart")
     with h5py.File(path, "w") as file:
         file["data"] = CORNERS[None]
