@@ -30,7 +30,7 @@ class Cap3dSource(PublishedSource):
     """
 
     name: ClassVar[str] = "cap3d"
-    LAYOUTS: ClassVar[Layouts] = {"pt": ("*.csv", "*/*.pt")}
+    LAYOUTS: ClassVar[Layouts] = {"pt": ("*.csv", "**/*.pt")}
     SPLITS = ("all",)
     DOWNLOAD = "Cap3D's captions and PointCloud_pt_zips from huggingface.co/datasets/tiange/Cap3D"
     LICENSE = "ODC-By-1.0"
@@ -63,7 +63,9 @@ class Cap3dSource(PublishedSource):
                 said.setdefault(values[0].strip(), []).append(values[1].strip())
             else:
                 torn[values[0].strip()] = f"line {line}: {len(values)} values, expected uid,caption"
-        clouds = {file.stem: file.relative_to(self.base).as_posix() for file in self.base.glob("*/*.pt")}
+        clouds = {
+            file.stem: file.relative_to(self.base).as_posix() for file in sorted(self.base.rglob("*.pt"))
+        }
         entries = [
             _entry(uid, said.get(uid), clouds.get(uid)) for uid in {**said, **clouds} if uid not in torn
         ]

@@ -15,6 +15,7 @@ from align3d.sources.benchmarks.published import (
     Entry,
     Layouts,
     PublishedSource,
+    class_numbers,
     colors_of,
     labels_of,
     points_of,
@@ -106,12 +107,13 @@ class Compat200Source(PublishedSource):
     def _labels(self, path: Path, shapes: list[str]) -> list[int]:
         """Numbers of the classes, of ``metadata/labels.json`` where the test file keeps them back."""
         if h5_has(path, "shape_label"):
-            labels: list[int] = h5_array(path, "shape_label").reshape(-1).tolist()
+            labels = class_numbers(path, "shape_label")
             if len(labels) != len(shapes):
                 raise DataError(f"data={self.name}: {path}: {len(labels)} labels for {len(shapes)} shapes")
             return labels
         known = read_json(self.base / "metadata" / "labels.json", dict, self.name)
-        return [known.get(shape, -1) for shape in shapes]
+        numbers = (known.get(shape, -1) for shape in shapes)
+        return [number if isinstance(number, int) else -1 for number in numbers]
 
     def _prompts(self) -> dict[str, tuple[str, ...]] | None:
         """Texts of the prompts about parts by shape; the names of the parts where they have no text."""

@@ -17,6 +17,7 @@ from align3d.sources.benchmarks.published import (
     Layouts,
     PublishedSource,
     colors_of,
+    is_below,
     numbers,
     points_of,
     read_json,
@@ -152,7 +153,7 @@ class ObjaverseLvisSource(PublishedSource):
             return None
         for start in range(len(parts)):
             file = "/".join(parts[start:])
-            if (self.base / file).is_file():
+            if is_below(self.base, file):
                 return file
         return None
 

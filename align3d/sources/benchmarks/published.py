@@ -6,9 +6,9 @@ import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,8 @@ from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import AXES, MISSING_COLOR, Record
 from align3d.sampling import Floats, extent_m, normalize, resample_cloud, rotate_up
 from align3d.sources import Item
+from align3d.sources.benchmarks.published_files import h5_array
+from align3d.sources.file_names import valid_unicode
 from align3d.sources.meshes.color_range import UnknownRange, to_255
 
 Layouts = Mapping[str, tuple[str, ...]]
@@ -245,7 +247,7 @@ class PublishedSource:
 
     def _entries(self) -> list[Entry]:
         """Entries by id; with a size, so many of those without a problem."""
-        entries = sorted(self.entries(), key=lambda entry: entry.id)
+        entries = sorted(map(_named, self.entries()), key=lambda entry: entry.id)
         if self.size is None:
             return entries
         ranked = sorted((hash_lines([entry.id]), entry.id) for entry in entries if not entry.problem)
@@ -265,6 +267,14 @@ class PublishedSource:
         return value
 
 
+def _named(entry: Entry) -> Entry:
+    """The entry, with an id that any file can hold."""
+    shown = valid_unicode(entry.id)
+    if shown == entry.id:
+        return entry
+    return replace(entry, id=shown, problem=f"file name is not UTF-8: {shown}; rename the file")
+
+
 def _is_there(folder: Path, mark: str) -> bool:
     return any(next(folder.glob(pattern), None) for pattern in mark.split("|"))
 
@@ -279,6 +289,15 @@ def optional(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise DataError(f"{module} is not installed; pip install 'align3d[benchmarks]'") from error
+
+
+def is_below(base: Path, file: str) -> bool:
+    """Whether a list names a file that is there, below the folder where the layout begins."""
+    path = PurePosixPath(file)
+    try:
+        return not path.is_absolute() and ".." not in path.parts and (base / path).is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def points_of(values: Any, where: str) -> Floats:
@@ -331,6 +350,19 @@ def labels_of(values: Any, count: int, names: int, where: str) -> NDArray[np.int
     if (whole != array).any() or whole.min(initial=0) < -1 or whole.max(initial=-1) >= names:
         raise RejectedItem(f"{where}: labels {array.min()}..{array.max()} for {names} parts")
     return whole.astype(np.int16)
+
+
+def class_numbers(path: Path, name: str) -> list[int]:
+    """Numbers of the classes in an array [N] or [N, 1] of an HDF5 file.
+
+    Raises:
+        DataError: The file is damaged, or the array holds something else.
+    """
+    array = h5_array(path, name)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{path}: {name!r} is {array.dtype}{list(array.shape)}, expected numbers of classes")
+    found: list[int] = array.reshape(-1).tolist()
+    return found
 
 
 def read_json(path: Path, kind: type, name: str) -> Any:

@@ -15,6 +15,7 @@ from align3d.sources.benchmarks.published import (
     Entry,
     Layouts,
     PublishedSource,
+    is_below,
     points_of,
     read_json,
     read_text,
@@ -68,7 +69,7 @@ class ShapeNet55Source(PublishedSource):
             problem = ""
             if not said:
                 problem = f"synset {synset!r} has no name in taxonomy.json"
-            elif not (self.base / file).is_file():
+            elif not is_below(self.base, file):
                 problem = f"no file {file}, which {self.split}.txt names"
             yield Entry(line.removesuffix(".npy"), file, said[0] if said else "", said, problem=problem)
 

@@ -16,6 +16,8 @@ from align3d.sources.benchmarks.published import (
     Entry,
     Layouts,
     PublishedSource,
+    class_numbers,
+    is_below,
     labels_of,
     points_of,
     read_json,
@@ -101,7 +103,7 @@ class ShapeNetPartSource(PublishedSource):
             labels = next((name for name in _LABELS if h5_has(path, name)), None)
             if labels is None:
                 raise DataError(f"data={self.name}: {path} has no dataset {' or '.join(_LABELS)}")
-            for place, number in enumerate(h5_array(path, "label").reshape(-1).tolist()):
+            for place, number in enumerate(class_numbers(path, "label")):
                 known = 0 <= number < len(classes)
                 problem = "" if known else f"class {number} of {len(classes)} in {_CLASSES}"
                 yield Entry(
@@ -120,7 +122,7 @@ class ShapeNetPartSource(PublishedSource):
         for line in read_json(path, list, self.name):
             synset, _, model = str(line).removeprefix("shape_data/").partition("/")
             file = f"{synset}/{model}.txt"
-            problem = "" if (self.base / file).is_file() else f"no file {file}, which {path.name} names"
+            problem = "" if is_below(self.base, file) else f"no file {file}, which {path.name} names"
             if synset not in classes:
                 problem = f"synset {synset!r} is not in {_SYNSETS}"
             yield Entry(

@@ -20,6 +20,7 @@ from align3d.sources.benchmarks.published import (
     Layouts,
     PublishedSource,
     colors_of,
+    is_below,
     labels_of,
     numbers,
     optional,
@@ -95,7 +96,7 @@ class Text2ShapeSource(PublishedSource):
         else:
             folder = f"nrrd_256_filter_div_{self.resolution}_solid"
             names = {model: f"{folder}/{model}/{model}.nrrd" for model in captions}
-            files = {model: file for model, file in names.items() if (self.base / file).is_file()}
+            files = {model: file for model, file in names.items() if is_below(self.base, file)}
         return [
             Entry(
                 model,
@@ -142,11 +143,11 @@ class Text2ShapeSource(PublishedSource):
         """Captions and class of each model, from the numbers of their words."""
         path = self.base / "shapenet.json"
         table = read_json(path, dict, self.name)
-        words = table.get("idx_to_word")
-        if not isinstance(words, dict):
-            raise DataError(f"data={self.name}: {path} has no 'idx_to_word'")
-        listed = table.get("captions", [])
-        categories = {one["model"]: str(one.get("category", "")) for one in listed if "model" in one}
+        words, listed = table.get("idx_to_word"), table.get("captions", [])
+        if not isinstance(words, dict) or not isinstance(listed, list):
+            raise DataError(f"data={self.name}: {path} has no 'idx_to_word' and 'captions' as published")
+        known = [one for one in listed if isinstance(one, dict) and "model" in one]
+        categories = {str(one["model"]): str(one.get("category", "")) for one in known}
         captions: dict[str, list[str]] = {}
         splits = ("train", "val", "test") if self.split == "all" else (self.split,)
         for split in splits:
@@ -160,9 +161,10 @@ class Text2ShapeSource(PublishedSource):
         """Model, and numbers of the words, of each caption of a split."""
         path = self._list_of(split)
         value = load_untrusted(path)
-        if not isinstance(value, dict) or "caption_tuples" not in value:
-            raise DataError(f"data={self.name}: {path} has no 'caption_tuples'")
-        for one in value["caption_tuples"]:
+        tuples = value.get("caption_tuples") if isinstance(value, dict) else None
+        if not isinstance(tuples, list | tuple):
+            raise DataError(f"data={self.name}: {path} has no list 'caption_tuples'")
+        for one in tuples:
             if not isinstance(one, tuple | list) or len(one) != 3 or not isinstance(one[2], str):
                 raise DataError(f"data={self.name}: {path}: {str(one)[:60]!r} is no (words, synset, model)")
             yield one[2].removesuffix(".nrrd"), np.asarray(one[0]).reshape(-1)

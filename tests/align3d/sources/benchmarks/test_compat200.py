@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from published_shapes import CORNERS, SHADES, by_color, read, up_from_y
 
+from align3d.errors import DataError
+
 PARTS = ["back", "leg", "seat"]
 PROMPTS = {
     "sh01__st00": {"task": "part", "masks": ["seat", "back"], "prompt": "show the seat and the back"},
@@ -93,3 +95,12 @@ def test_parts_beyond_the_names_of_the_level_reject_a_shape(root: Path) -> None:
     records, rejected = read(root, "compat200", parts="coarse")
     assert list(records) == ["sh01__st01"]
     assert rejected["sh01__st00"] == "test_coarse.hdf5: labels -1..2 for 1 parts"
+
+
+@pytest.mark.parametrize("text", ["[{", "7", ""])
+@pytest.mark.parametrize("name", ["metadata/classes.json", "metadata/parts_fine.json"])
+def test_a_damaged_list_is_named(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"data=compat200: {path} (is damaged|holds a int)"):
+        read(root, "compat200")

@@ -160,3 +160,12 @@ def test_a_cut_or_malicious_pickle_is_rejected_and_executes_nothing(openshape: P
     assert "refused" in rejected["u1"]
     assert "u2.npy" in rejected["u2"]
     assert not proof.exists()
+
+
+@pytest.mark.parametrize("text", ["[{", "7", ""])
+@pytest.mark.parametrize("name", ["meta_data/split/lvis.json", "meta_data/gpt4_filtering.json"])
+def test_a_damaged_list_is_named(openshape: Path, name: str, text: str) -> None:
+    path = openshape / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"data=objaverse_lvis: {path} (is damaged|holds a int)"):
+        read(openshape, "objaverse_lvis")

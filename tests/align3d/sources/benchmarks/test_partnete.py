@@ -77,3 +77,11 @@ def test_a_malicious_label_file_executes_nothing(root: Path) -> None:
     _, rejected = read(root, "partnete")
     assert "refused" in rejected["Chair/179"]
     assert not proof.exists()
+
+
+@pytest.mark.parametrize("text", ["[{", "7", "\x00", ""])
+def test_a_damaged_list_is_named(root: Path, text: str) -> None:
+    path = root / "PartNetE_meta.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"data=partnete: {path} (is damaged|holds a int)"):
+        read(root, "partnete")

@@ -6,7 +6,7 @@ import pytest
 
 from align3d.errors import DataError
 from align3d.sources import SOURCES, make_source
-from align3d.sources.benchmarks.published import PublishedSource
+from align3d.sources.benchmarks.published import PublishedSource, is_below
 
 NAMES = sorted(name for name, cls in SOURCES.items() if issubclass(cls, PublishedSource))
 
@@ -52,3 +52,13 @@ def test_a_root_is_asked_for_and_looked_for(name: str, tmp_path: Path) -> None:
         make_source(name)
     with pytest.raises(DataError, match="does not exist; download "):
         make_source(name, root=str(tmp_path / "nope")).items()
+
+
+def test_a_file_that_a_list_names_lies_below_its_folder(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    for folder in (tmp_path, inside):
+        (folder / "a.npy").touch()
+    assert is_below(inside, "a.npy")
+    for name in ("../a.npy", str(tmp_path / "a.npy"), "b.npy", "x" * 5000):
+        assert not is_below(inside, name)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from published_shapes import CORNERS, read, up_from_y
 
+from align3d.errors import DataError
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -56,3 +58,11 @@ def test_what_cannot_be_used_is_rejected_by_name(root: Path) -> None:
 def test_a_sample_is_the_same_each_time(root: Path) -> None:
     (first,) = read(root, "shapenet55", size=1)[0]
     assert (first,) == tuple(read(root, "shapenet55", size=1)[0])
+
+
+@pytest.mark.parametrize("text", ["[{", "7", "\x00", ""])
+def test_a_damaged_list_is_named(root: Path, text: str) -> None:
+    path = root / "shapenet-55/taxonomy.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"data=shapenet55: {path} (is damaged|holds a int)"):
+        read(root, "shapenet55")

@@ -96,3 +96,9 @@ def test_a_cut_h5_is_named(h5: Path) -> None:
         file["data"] = CORNERS[None]
     with pytest.raises(DataError, match="has no dataset pid or seg"):
         read(h5, "shapenetpart")
+    write_h5(path)
+    with h5py.File(path, "a") as file:
+        del file["label"]
+        file["label"] = np.array([b"bag", b"bag"])
+    with pytest.raises(DataError, match=r"'label' is .*, expected numbers of classes"):
+        read(h5, "shapenetpart")
