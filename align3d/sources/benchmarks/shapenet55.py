@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from align3d.errors import RejectedItem
 from align3d.sources import register
 from align3d.sources.benchmarks.published import (
     Cloud,
@@ -20,6 +19,7 @@ from align3d.sources.benchmarks.published import (
     read_json,
     read_text,
 )
+from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 
 
 @register("shapenet55")
@@ -75,8 +75,4 @@ class ShapeNet55Source(PublishedSource):
 
     def cloud(self, entry: Entry, count: int, rng: np.random.Generator) -> Cloud:
         """Points of a plain array [N, 3]."""
-        try:
-            values = np.load(self.base / entry.file, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise RejectedItem(f"{entry.file}: damaged, or no plain array: {error}") from error
-        return Cloud(points_of(values, entry.file))
+        return Cloud(points_of(load_untrusted(self.base / entry.file), entry.file))
