@@ -10,7 +10,8 @@ import numpy as np
 
 from align3d.errors import DataError, RejectedItem
 from align3d.sources import register
-from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource, colors_of, points_of
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_values import colors_of, points_of
 from align3d.sources.benchmarks.restricted_pickle import load_tensor
 from align3d.table_file import csv_records, decode
 

@@ -10,18 +10,15 @@ import numpy as np
 
 from align3d.errors import DataError
 from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layouts,
-    PublishedSource,
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_files import h5_array, h5_has
+from align3d.sources.benchmarks.published_values import (
     class_numbers,
     colors_of,
     labels_of,
     points_of,
     read_json,
 )
-from align3d.sources.benchmarks.published_files import h5_array, h5_has
 
 
 @register("compat200")

@@ -11,11 +11,8 @@ import numpy as np
 
 from align3d.errors import DataError, RejectedItem
 from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layouts,
-    PublishedSource,
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_values import (
     colors_of,
     is_below,
     numbers,

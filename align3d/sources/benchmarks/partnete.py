@@ -10,7 +10,8 @@ import numpy as np
 
 from align3d.errors import DataError, RejectedItem
 from align3d.sources import register
-from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource, labels_of, read_json
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_values import labels_of, read_json
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 from align3d.sources.meshes.ply import read_ply
 from align3d.sources.meshes.scene import CloudPart

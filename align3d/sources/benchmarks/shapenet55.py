@@ -9,16 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layouts,
-    PublishedSource,
-    is_below,
-    points_of,
-    read_json,
-    read_text,
-)
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_values import is_below, points_of, read_json, read_text
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 
 

@@ -11,11 +11,9 @@ import numpy as np
 
 from align3d.errors import DataError, RejectedItem
 from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layouts,
-    PublishedSource,
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_files import h5_array, h5_has
+from align3d.sources.benchmarks.published_values import (
     class_numbers,
     is_below,
     labels_of,
@@ -23,7 +21,6 @@ from align3d.sources.benchmarks.published import (
     read_json,
     read_text,
 )
-from align3d.sources.benchmarks.published_files import h5_array, h5_has
 
 PARTS = 50
 _CLASSES = "all_object_categories.txt"

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from align3d.errors import DataError, RejectedItem
 from align3d.sampling import sample_surface
 from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layouts,
-    PublishedSource,
+from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published_files import kept_untrusted
+from align3d.sources.benchmarks.published_values import (
     colors_of,
     is_below,
     labels_of,
@@ -27,7 +25,6 @@ from align3d.sources.benchmarks.published import (
     points_of,
     read_json,
 )
-from align3d.sources.benchmarks.published_files import kept_untrusted
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 from align3d.table_file import Columns, read_rows
 

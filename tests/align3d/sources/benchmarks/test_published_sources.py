@@ -6,7 +6,8 @@ import pytest
 
 from align3d.errors import DataError
 from align3d.sources import SOURCES, make_source
-from align3d.sources.benchmarks.published import PublishedSource, is_below
+from align3d.sources.benchmarks.published import PublishedSource
+from align3d.sources.benchmarks.published_values import is_below
 
 NAMES = sorted(name for name, cls in SOURCES.items() if issubclass(cls, PublishedSource))
 
