@@ -139,7 +139,7 @@ class ObjaverseLvisSource(PublishedSource):
     def _entry(self, name: str, path: str, category: str, useless: bool) -> Entry:
         file = self._local(path)
         if file is None:
-            return Entry(name, problem=f"no file {path} below the root")
+            return Entry(name, problem=f"no file below the root: {path}")
         texts = tuple(text for text in self.texts if text != "text" or not useless)
         return Entry(name, file, category, extra=texts)
 

@@ -58,7 +58,7 @@ class PartNetESource(PublishedSource):
             problem = ""
             for file in ("pc.ply", "label.npy"):
                 if not (path / file).is_file():
-                    problem = f"no {file} in {name}"
+                    problem = f"no {file}: in {name}"
             if category not in parts:
                 problem = f"class {category!r} is not in {_META}"
             names = tuple(map(str, parts.get(category, ())))

@@ -62,7 +62,7 @@ class ShapeNet55Source(PublishedSource):
             if not said:
                 problem = f"synset {synset!r} has no name in taxonomy.json"
             elif not is_below(self.base, file):
-                problem = f"no file {file}, which {self.split}.txt names"
+                problem = f"no file that {self.split}.txt names: {file}"
             yield Entry(line.removesuffix(".npy"), file, said[0] if said else "", said, problem=problem)
 
     def cloud(self, entry: Entry, count: int, rng: np.random.Generator) -> Cloud:

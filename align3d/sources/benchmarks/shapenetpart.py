@@ -119,7 +119,7 @@ class ShapeNetPartSource(PublishedSource):
         for line in read_json(path, list, self.name):
             synset, _, model = str(line).removeprefix("shape_data/").partition("/")
             file = f"{synset}/{model}.txt"
-            problem = "" if is_below(self.base, file) else f"no file {file}, which {path.name} names"
+            problem = "" if is_below(self.base, file) else f"no file that {path.name} names: {file}"
             if synset not in classes:
                 problem = f"synset {synset!r} is not in {_SYNSETS}"
             yield Entry(

@@ -57,7 +57,7 @@ def test_a_shape_has_its_class_captions_points_and_colors(openshape: Path) -> No
     assert mug.captions == ("a mug on a table", "a white mug")  # the name was judged useless
     assert shoe.captions == ("Boots", "a mug on a table", "a white mug")
     assert np.allclose(by_color(mug), in_unit_sphere(CORNERS), atol=1e-3)  # z is up, nothing is mirrored
-    assert rejected == {"gone": "no file /mnt/data/objaverse-processed/000-000/gone.npy below the root"}
+    assert rejected == {"gone": "no file below the root: /mnt/data/objaverse-processed/000-000/gone.npy"}
 
 
 def test_texts_are_those_asked_for(openshape: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_path_that_leaves_the_root_is_not_followed(openshape: Path) -> None:
     write_shape(openshape.parent / "secret.npy")
     one = {"uid": "u1", "category": "mug", "group": "", "data_path": "../secret.npy"}
     (openshape / "meta_data" / "split" / "lvis.json").write_text(json.dumps([one]))
-    assert read(openshape, "objaverse_lvis")[1] == {"u1": "no file ../secret.npy below the root"}
+    assert read(openshape, "objaverse_lvis")[1] == {"u1": "no file below the root: ../secret.npy"}
 
 
 def test_a_cut_or_malicious_pickle_is_rejected_and_executes_nothing(openshape: Path) -> None:

@@ -53,7 +53,7 @@ def test_what_cannot_be_used_is_rejected_by_name(root: Path) -> None:
     assert rejected["Chair/181"] == "test/Chair/181/label.npy: 2 labels for 4 points"
     assert rejected["Chair/182"] == "test/Chair/182/label.npy: a dict without 'semantic_seg'"
     assert rejected["Sofa/183"] == "class 'Sofa' is not in PartNetE_meta.json"
-    assert rejected["Chair/184"] == "no label.npy in test/Chair/184"
+    assert rejected["Chair/184"] == "no label.npy: in test/Chair/184"
 
 
 def test_data_may_be_a_folder_deeper(root: Path) -> None:

@@ -50,7 +50,7 @@ def test_each_split_has_its_own_list(root: Path) -> None:
 def test_what_cannot_be_used_is_rejected_by_name(root: Path) -> None:
     records, rejected = read(root, "shapenet55")
     assert sorted(records) == ["02691156-a-b", "04379243-c"]
-    assert rejected["04379243-gone"] == "no file shapenet_pc/04379243-gone.npy, which test.txt names"
+    assert rejected["04379243-gone"] == "no file that test.txt names: shapenet_pc/04379243-gone.npy"
     assert rejected["99999999-d"] == "synset '99999999' has no name in taxonomy.json"
     assert rejected["04379243-bad"] == "shapenet_pc/04379243-bad.npy: values of type object, expected numbers"
 

@@ -64,7 +64,7 @@ def test_text_has_the_same(text: Path) -> None:
     assert (bag.category, len(bag.part_names)) == ("Bag", 50)
     assert sorted(bag.part.tolist()) == [4, 4, 5, 5]
     assert rejected == {
-        "02773838/gone": "no file 02773838/gone.txt, which shuffled_test_file_list.json names",
+        "02773838/gone": "no file that shuffled_test_file_list.json names: 02773838/gone.txt",
         "02773838/short": "short.txt: [4, 6] numbers, expected 7 a line (xyz, normal, part)",
     }
 
