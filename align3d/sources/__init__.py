@@ -135,6 +135,10 @@ def make_source(name: str, **settings: Any) -> Source:
 
 
 # Importing a module registers its source.
-for _module in ("folder", "kicad", "procedural"):
+_BENCHMARKS = (
+    *("cap3d", "compat200", "corrupted_files", "modelnet40", "modelnet_fewshot", "objaverse_lvis"),
+    *("partnete", "scanobjectnn", "shapenet55", "shapenetpart", "text2shape"),
+)
+for _module in ("folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
         importlib.import_module(f"{__name__}.{_module}")

@@ -42,7 +42,7 @@ def test_config_yaml_holds_the_declared_defaults() -> None:
         assert {k: tuple(v) if isinstance(v, list) else v for k, v in values[section].items()} == defaults
 
 
-@pytest.mark.parametrize("name", ["procedural", "kicad", "folder"])
+@pytest.mark.parametrize("name", sorted(SOURCES))
 def test_the_yaml_of_a_source_holds_the_declared_defaults(name: str) -> None:
     values = values_in(CONF / "data" / f"{name}.yaml")
     values = values.get("data", values)
