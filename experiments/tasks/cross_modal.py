@@ -45,6 +45,8 @@ def cross_modal(
     positives: NDArray[np.bool_],
     first: NDArray[np.int64],
     bootstrap: Bootstrap = BOOTSTRAP,
+    *,
+    of_shapes: NDArray[np.floating] | None = None,
 ) -> CrossModal:
     """Measures both directions.
 
@@ -53,6 +55,8 @@ def cross_modal(
         positives: ``[Q, N]`` bool: which captions are of which shapes.
         first: ``[N]`` the first caption of each shape.
         bootstrap: Over shapes; the captions of a shape are drawn together (those of several with the first).
+        of_shapes: ``[N, Q]`` of shapes with captions where these differ from the transpose, as after
+            re-ranking.
 
     Raises:
         ValueError: As `ranks_from_scores`, or a caption is of no shape.
@@ -65,11 +69,12 @@ def cross_modal(
     every = measure_means(
         _recalls(ranks, ANY_RECALLS, "RR@") | {f"NDCG@{GAINS}": gains}, bootstrap, clusters=own
     )
-    of_shapes = ranks_from_scores(scores.T, positives.T)
+    backward = scores.T if of_shapes is None else of_shapes
+    shape_ranks = ranks_from_scores(backward, positives.T)
     shapes = measure_means(
-        _recalls(of_shapes, RECALLS, "R@", mrr=True)
-        | _recalls(of_shapes, ANY_RECALLS, "RR@")
-        | {f"NDCG@{GAINS}": ndcg(scores.T, positives.T, GAINS)},
+        _recalls(shape_ranks, RECALLS, "R@", mrr=True)
+        | _recalls(shape_ranks, ANY_RECALLS, "RR@")
+        | {f"NDCG@{GAINS}": ndcg(backward, positives.T, GAINS)},
         bootstrap,
     )
     return CrossModal((*firsts, *every), shapes, *scores.shape)

@@ -129,15 +129,11 @@ def few_shot_folds(folds: Sequence[Fold], bootstrap: Bootstrap = BOOTSTRAP) -> t
         ValueError: There are no folds, one has no queries or fewer than two classes, or folds differ in shots
             or classes.
     """
-    kinds = {
-        (
-            len(np.unique(fold.support_labels)),
-            *np.unique(np.bincount(np.unique(fold.support_labels, return_inverse=True)[1])).tolist(),
-        )
-        for fold in folds
-    }
-    if len(kinds) != 1 or len(kind := next(iter(kinds))) != 2:
+    sizes = [np.unique(fold.support_labels, return_counts=True)[1].tolist() for fold in folds]
+    kinds = {(len(own), shots) for own in sizes for shots in own}
+    if len(kinds) != 1:
         raise ValueError(f"folds of {sorted(kinds)} classes and shots: expected one kind of fold")
+    ((classes, shots),) = kinds
     ends = np.cumsum([0, *(len(fold.queries) for fold in folds)])
     if (np.diff(ends) == 0).any():
         raise ValueError("a fold has no queries")
@@ -149,7 +145,7 @@ def few_shot_folds(folds: Sequence[Fold], bootstrap: Bootstrap = BOOTSTRAP) -> t
         for method, found in right.items():
             answers = classify(method, fold.support, fold.support_labels, fold.queries)
             found[place, queries] = answers == fold.query_labels
-    return tuple(_result(method, right[method], asked, *kind, bootstrap) for method in METHODS)
+    return tuple(_result(method, right[method], asked, classes, shots, bootstrap) for method in METHODS)
 
 
 def _result(

@@ -6,7 +6,7 @@ of DGCNN; the mean over the corruptions is mCE. DGCNN is at 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +45,14 @@ class Robustness:
 
 def robustness(
     clean: NDArray[np.bool_],
-    corrupted: Mapping[str, Sequence[NDArray[np.bool_]]],
+    corrupted: Mapping[str, Mapping[str, NDArray[np.bool_]]],
     bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Robustness:
     """Measures robustness; a shape is drawn with all that was done to it.
 
     Args:
         clean: ``[N]`` whether each shape is classified rightly as it is.
-        corrupted: The same under each corruption, level by level.
+        corrupted: The same under each corruption, by the name of its level, such as ``scale:0``.
         bootstrap: Over shapes.
 
     Raises:
@@ -61,15 +61,13 @@ def robustness(
     if not corrupted or not all(corrupted.values()):
         raise ValueError("no corrupted shapes: expected at least one corruption with one level")
     columns: dict[str, Values] = {"clean": np.asarray(clean, dtype=np.float64)}
-    for kind, levels in corrupted.items():
-        for level, right in enumerate(levels):
+    for levels in corrupted.values():
+        for name, right in levels.items():
             if np.shape(right) != columns["clean"].shape:
-                raise ValueError(f"{kind}:{level} of {len(right)} shapes, clean {len(clean)}: expected one N")
-            columns[f"{kind}:{level}"] = np.asarray(right, dtype=np.float64)
+                raise ValueError(f"{name} of {len(right)} shapes, clean {len(clean)}: expected one N")
+            columns[name] = np.asarray(right, dtype=np.float64)
     stacked = np.stack(list(columns.values()), axis=1)
-    at = {
-        kind: [list(columns).index(f"{kind}:{i}") for i in range(len(own))] for kind, own in corrupted.items()
-    }
+    at = {kind: [list(columns).index(name) for name in levels] for kind, levels in corrupted.items()}
     judged = [kind for kind in corrupted if kind in DGCNN]
     complete = set(DGCNN) <= set(corrupted)
     overall = ["clean", "corrupted", "drop", *(["mCE"] if complete else [])]

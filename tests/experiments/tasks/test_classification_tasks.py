@@ -192,14 +192,20 @@ def test_given_folds_have_the_mean_and_the_spread_of_their_accuracies(rng: np.ra
         few_shot_folds([*folds, odd])
 
 
+def levels(kind: str, *rights: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"{kind}:{level}": right for level, right in enumerate(rights)}
+
+
 def test_dgcnn_itself_has_an_mce_of_one() -> None:
     clean = np.arange(1_000) < 926
-    as_dgcnn = {kind: [np.arange(1_000) < round(1_000 * own)] * 5 for kind, own in DGCNN.items()}
+    as_dgcnn = {
+        kind: levels(kind, *[np.arange(1_000) < round(1_000 * own)] * 5) for kind, own in DGCNN.items()
+    }
     found = robustness(clean, as_dgcnn, FEW)
     assert value(found.overall, "mCE") == pytest.approx(1.0)
     assert value(found.overall, "drop") == pytest.approx(0.926 - np.mean(list(DGCNN.values())))
     assert [own.value for own in found.by_kind] == pytest.approx([1.0] * 7)
-    halves = as_dgcnn | {"scale": [np.ones(1_000, bool), np.zeros(1_000, bool)]}
+    halves = as_dgcnn | {"scale": levels("scale", np.ones(1_000, bool), np.zeros(1_000, bool))}
     found = robustness(clean, halves, FEW)
     assert value(found.by_kind, "CE scale") == pytest.approx(0.5 / (1 - 0.906))
     assert value(found.by_level, "scale:1") == 0.0
@@ -208,11 +214,11 @@ def test_dgcnn_itself_has_an_mce_of_one() -> None:
 
 def test_without_all_corruptions_there_is_no_mce() -> None:
     right = np.arange(10) < 7
-    found = robustness(right, {"jitter": [right, ~right], "unit": [right]}, FEW)
+    found = robustness(right, {"jitter": levels("jitter", right, ~right), "unit": {"unit": right}}, FEW)
     assert [own.name for own in found.overall] == ["clean", "corrupted", "drop"]
     assert value(found.overall, "corrupted") == pytest.approx((0.5 + 0.7) / 2)
     assert [own.name for own in found.by_kind] == ["CE jitter"]
     with pytest.raises(ValueError, match="jitter:1 of 9 shapes"):
-        robustness(right, {"jitter": [right, right[1:]]})
+        robustness(right, {"jitter": levels("jitter", right, right[1:])})
     with pytest.raises(ValueError, match="no corrupted shapes"):
         robustness(right, {})
