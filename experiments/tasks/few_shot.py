@@ -7,6 +7,7 @@ given as folds, as the 5- and 10-way folds of Point-BERT. Draws and shapes are r
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +76,9 @@ def classify(
         raise ValueError(f"{len(known)} classes in the support: expected at least two")
     shown, asked = unit(support), unit(queries)
     if method == "linear probe":
-        return LogisticRegression(max_iter=_ITERATIONS).fit(shown, labels).predict(asked)
+        with warnings.catch_warnings():  # of one shot scikit-learn thinks that labels might be numbers
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            return LogisticRegression(max_iter=_ITERATIONS).fit(shown, labels).predict(asked)
     sums = np.zeros((len(known), shown.shape[1]))
     np.add.at(sums, places, shown)
     return known[(asked @ unit(sums).T).argmax(axis=1)]

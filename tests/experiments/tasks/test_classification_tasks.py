@@ -151,6 +151,7 @@ def test_methods_of_few_shots_are_scikit_learns(rng: np.random.Generator) -> Non
     assert (ours == nearest).all()
 
 
+@pytest.mark.filterwarnings("error")
 def test_few_shots_of_classes_apart_are_right_and_of_noise_are_chance(rng: np.random.Generator) -> None:
     labels = np.repeat(np.arange(5), 30)
     apart = few_shot(np.eye(5)[labels] + 0.01 * rng.normal(size=(150, 5)), labels, 1, draws=3, bootstrap=FEW)
