@@ -78,7 +78,19 @@ def mean_reciprocal_rank(ranks: NDArray[np.int64]) -> float:
 
 
 def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int) -> float:
-    """Normalized discounted cumulative gain of lists of ids, in [0, 1], as Järvelin and Kekäläinen (2002).
+    """Mean of `gains_at_k` over the queries, in [0, 1].
+
+    Raises:
+        ValueError: If there is not one set of right answers a query, there are no queries, or k is below 1.
+    """
+    gains = gains_at_k(ids, right, k)
+    if len(gains) == 0:
+        raise ValueError("gain of no queries: the split is empty")
+    return float(gains.mean())
+
+
+def gains_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int) -> NDArray[np.float64]:
+    """Normalized discounted cumulative gains of lists of ids, as Järvelin and Kekäläinen (2002).
 
     The gain of an id is ``2^rel - 1`` (Burges et al., 2005), so 1 for a right answer and 0 for another,
     divided by ``log2(rank + 1)``; the sum over the first k is divided by that of the ideal list, which begins
@@ -90,27 +102,25 @@ def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int
         k: How many of each list count.
 
     Returns:
-        The mean over the queries; a query without a right answer counts as 0.
+        ``[Q]`` in [0, 1]; 0 for a query without a right answer.
 
     Raises:
-        ValueError: If there is not one set of right answers a query, there are no queries, or k is below 1.
+        ValueError: If there is not one set of right answers a query, or k is below 1.
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(right):
         raise ValueError(f"ids {ids.shape} and {len(right)} sets of right answers: expected [Q, n] and Q")
     if k < 1:
         raise ValueError(f"k={k}: expected at least 1")
-    if len(ids) == 0:
-        raise ValueError("gain of no queries: the split is empty")
     discount = 1 / np.log2(np.arange(2, k + 2))  # ranks 1 to k
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    total = 0.0
-    for found, answers in zip(ids[:, :k], right, strict=True):
+    gains = np.zeros(len(ids))
+    for query, (found, answers) in enumerate(zip(ids[:, :k], right, strict=True)):
         answers = np.unique(answers)
         hits = np.isin(found, answers) & (found >= 0)
         if len(answers):
-            total += float(discount[: len(found)][hits].sum() / ideal[min(len(answers), k)])
-    return total / len(ids)
+            gains[query] = discount[: len(found)][hits].sum() / ideal[min(len(answers), k)]
+    return gains
 
 
 def summarize(ranks: NDArray[np.int64], cutoffs: Sequence[int] = (1, 5, 10)) -> dict[str, float]:

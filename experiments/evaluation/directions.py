@@ -73,11 +73,21 @@ class Direction:
 
     def calibrated(self) -> Ranks:
         """Ranks under the agent's calibration."""
+        return self.reranked(self.calibrated_scores())
+
+    def calibrated_scores(self) -> Tensor:
+        """Scores ``[Q, C]`` of the candidates under the agent's calibration."""
         score = self.attended
         if self.library is not None:
             recall, hubness = self.strengths.unsqueeze(-1).unbind(1)
             score = score + recall * self.library.pair_recall - hubness * self.library.fine_hubness
-        return self.reranked(score)
+        return score
+
+    def in_order(self, score: Tensor) -> NDArray[np.float64]:
+        """Scores ``[Q, N]`` that put the candidates first, by scores ``[Q, C]``, then the rest by cosine."""
+        found = self.similarity.double() - 3.0  # below -1
+        found.scatter_(1, self.candidates, (score - score.min()).double())
+        return found.numpy()
 
     def reranked(self, score: Tensor) -> Ranks:
         """Ranks after the candidates were put in the order of scores ``[Q, C]``."""
@@ -110,7 +120,11 @@ def rerank(scores: np.ndarray, right: np.ndarray, known: np.ndarray) -> np.ndarr
 
 
 def directions_of(
-    model: AlignmentModel, gallery: Gallery, config: EvalConfig, calibrations: Calibrations | None = None
+    model: AlignmentModel,
+    gallery: Gallery,
+    config: EvalConfig,
+    calibrations: Calibrations | None = None,
+    asking: Tensor | None = None,
 ) -> dict[str, Direction]:
     """Both directions of a gallery; HAF scores each pair once, whichever direction needs it.
 
@@ -122,10 +136,12 @@ def directions_of(
         gallery: The split.
         config: How many candidates are re-ranked.
         calibrations: What the agent made of the captions; None leaves HAF as it is.
+        asking: ``[Q]`` places of the captions that ask; None: the first one of each shape.
     """
     device = gallery.similarity.device
-    texts, shapes = gallery.first.to(device), torch.arange(gallery.similarity.shape[1], device=device)
-    forward = gallery.nearest_shapes(config.candidates)[texts]  # [M, C]
+    texts = (gallery.first if asking is None else asking).to(device)
+    shapes = torch.arange(gallery.similarity.shape[1], device=device)
+    forward = gallery.nearest_shapes(config.candidates)[texts]  # [Q, C]
     backward = gallery.nearest_texts(config.candidates)  # [M, C]
     pairs = {
         "text_to_shape": (texts.unsqueeze(1).expand_as(forward), forward),
@@ -140,11 +156,12 @@ def directions_of(
     found = {}
     for name, places in zip(pairs, place.split([forward.numel(), backward.numel()]), strict=True):
         by_text = name == "text_to_shape"
-        plain, attended = (part[places].view(len(texts), -1) for part in (scores.plain, scores.attended))
+        candidates = forward if by_text else backward
+        plain, attended = (part[places].view_as(candidates) for part in (scores.plain, scores.attended))
         found[name] = Direction(
             similarity=(gallery.similarity[texts] if by_text else gallery.similarity.T).float().cpu(),
-            positives=gallery.positives[gallery.first] if by_text else gallery.positives.T,
-            candidates=(forward if by_text else backward).cpu(),
+            positives=gallery.positives[texts.cpu()] if by_text else gallery.positives.T,
+            candidates=candidates.cpu(),
             plain=plain.float().cpu(),
             attended=attended.float().cpu(),
             strengths=(strengths[texts] if by_text else strengths[backward].mean(1)).cpu(),

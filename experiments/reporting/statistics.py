@@ -130,7 +130,9 @@ def estimate(
     value = float(statistic(scores))
     if runs < 2:
         return Estimate(value, None, None, runs)
-    return Estimate(value, *_interval(statistic(resample(scores, repetitions, generator, strata))), runs)
+    return Estimate(
+        value, *percentile_interval(statistic(resample(scores, repetitions, generator, strata))), runs
+    )
 
 
 def estimate_improvement(
@@ -147,9 +149,10 @@ def estimate_improvement(
     if runs < 2:
         return Estimate(value, None, None, runs)
     drawn = [resample(scores, repetitions, generator, strata) for scores in (ours, theirs)]
-    return Estimate(value, *_interval(improvement(*drawn)), runs)
+    return Estimate(value, *percentile_interval(improvement(*drawn)), runs)
 
 
-def _interval(draws: Scores) -> tuple[float, float]:
+def percentile_interval(draws: Scores) -> tuple[float, float]:
+    """Compute the ends of the interval that holds 95 % of draws ``[R]``."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -41,6 +41,12 @@ def test_a_part_by_itself(
         assert (tmp_path / "search.png").stat().st_size > 1000
 
 
+def test_a_task_is_a_function_of_arrays(capsys: pytest.CaptureFixture[str]) -> None:
+    ((title, code),) = snippets("evaluation.md")
+    exec(compile(code, title, "exec"), {})
+    assert capsys.readouterr().out.startswith("Measured(name='top-1', value=0.75, low=")
+
+
 def test_each_part_has_its_snippet() -> None:
     assert [title for title, _ in SNIPPETS] == [
         "The environment",

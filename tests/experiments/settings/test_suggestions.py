@@ -16,6 +16,7 @@ from align3d.console.typed_settings import in_hydras_grammar, setting
 from align3d.errors import UserError
 from align3d.store import Manifest
 from experiments import benchmark, report, tree
+from experiments.evaluate_run import evaluate_options
 from experiments.index_evaluation import options
 from experiments.index_evaluation.load_run import check_run
 from experiments.memory_controls import control_options
@@ -35,6 +36,7 @@ NASTY = "my runs, a=1 (ü)"
 """A name that both the shell and Hydra would take apart."""
 PARSERS = {
     "align3d.build": build.parse,
+    "experiments.evaluate": evaluate_options.parse,
     "experiments.report": report.parse,
     "experiments.tree": tree.parse,
     "experiments.retrieval": options.parse,

@@ -1,0 +1,1 @@
+"""Tasks of the field as pure functions: embeddings and labels in, measurements with their intervals out."""

@@ -1,0 +1,84 @@
+"""Retrieval tasks against scikit-learn and direct loops: both directions, and galleries that grow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import ndcg_score
+
+from experiments.tasks.cross_modal import cross_modal
+from experiments.tasks.distractors import among_distractors, ranks_among
+from experiments.tasks.measured import Bootstrap
+from experiments.tasks.prompts import unit
+
+FEW = Bootstrap(100)
+
+
+def best_ranks(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Place of the first right item in a sorted list, one query after the other."""
+    return np.array(
+        [
+            next(rank for rank, item in enumerate(np.argsort(-row), 1) if right[item])
+            for row, right in zip(scores, positives, strict=True)
+        ]
+    )
+
+
+def test_both_directions_are_those_of_a_loop_and_of_scikit_learn() -> None:
+    rng = np.random.default_rng(4)
+    positives = np.zeros((30, 20), bool)
+    positives[np.arange(30), np.arange(30) % 20] = True
+    positives[5, 7] = positives[26, 2] = True  # captions of two shapes
+    scores = rng.normal(size=(30, 20)) + positives
+    first = np.arange(20)
+    found = cross_modal(scores, positives, first, FEW)
+    forward, backward = best_ranks(scores, positives), best_ranks(scores.T, positives.T)
+    values = {own.name: own for own in found.text_to_shape}
+    for name, ranks in (("R@", forward[first]), ("RR@", forward)):
+        for k in (1, 5):
+            assert values[f"{name}{k}"].value == pytest.approx((ranks <= k).mean())
+            assert values[f"{name}{k}"].count == len(ranks)
+    assert values["MRR"].value == pytest.approx((1 / forward[first]).mean())
+    assert values["NDCG@5"].value == pytest.approx(ndcg_score(positives, scores, k=5))
+    values = {own.name: own for own in found.shape_to_text}
+    for k in (1, 5, 10):
+        assert values[f"R@{k}"].value == pytest.approx((backward <= k).mean())
+    assert values["RR@5"] == values["R@5"].__class__(**{**vars(values["R@5"]), "name": "RR@5"})
+    assert values["MRR"].value == pytest.approx((1 / backward).mean())
+    assert values["NDCG@5"].value == pytest.approx(ndcg_score(positives.T, scores.T, k=5))
+    assert (found.captions, found.shapes) == (30, 20)
+
+
+def test_equal_scores_earn_nothing() -> None:
+    found = cross_modal(np.zeros((12, 12)), np.eye(12, dtype=bool), np.arange(12), FEW)
+    for own in (*found.text_to_shape, *found.shape_to_text):
+        assert own.value == pytest.approx(1 / 12 if own.name == "MRR" else 0.0)
+
+
+def test_a_caption_of_no_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="caption 1 is of none of the shapes"):
+        cross_modal(np.zeros((2, 2)), np.array([[True, False], [False, False]]), np.array([0, 0]))
+
+
+def test_galleries_that_grow_are_searched_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    gallery, distractors = rng.normal(size=(15, 4)), rng.normal(size=(85, 4))
+    queries = gallery + 0.4 * rng.normal(size=(15, 4))
+    positives, sizes = np.eye(15, dtype=bool), (15, 40, 100)
+    monkeypatch.setattr("experiments.tasks.distractors.BLOCK", 15 * 7)  # seven distractors at a time
+    found = ranks_among(queries, gallery, positives, distractors, sizes)
+    everything = unit(np.concatenate([gallery, distractors]))
+    for size, ranks in zip(sizes, found, strict=True):
+        right = np.pad(positives, ((0, 0), (0, size - 15)))
+        assert (ranks == best_ranks(unit(queries) @ everything[:size].T, right)).all()
+    measured = among_distractors(queries, gallery, positives, distractors, sizes, FEW)
+    assert list(measured) == list(sizes)
+    recalls = [measured[size][0].value for size in sizes]
+    assert recalls == sorted(recalls, reverse=True)
+    assert recalls[-1] == pytest.approx((found[-1] == 1).mean())
+
+
+@pytest.mark.parametrize("sizes", [(), (14,), (20, 15), (15, 15), (15, 101)])
+def test_sizes_that_cannot_be_are_refused(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected ascending sizes from 15 to 100"):
+        ranks_among(np.ones((15, 2)), np.ones((15, 2)), np.eye(15, dtype=bool), np.ones((85, 2)), sizes)
