@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from align3d.console.terminal import visible
+from align3d.console.terminal import encodable, visible
 
 
 class Terminal(Console):
@@ -23,8 +23,9 @@ class Terminal(Console):
         super().__init__(markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """Text of a cell or a title; markup in it is text, whoever asks."""
-        return super().render_str(visible(text), **{**settings, "markup": False, "emoji": False})
+        """Text of a cell or a title, as wide as it will come out; markup in it is text, whoever asks."""
+        plain = encodable(visible(text), self.encoding)
+        return super().render_str(plain, **{**settings, "markup": False, "emoji": False})
 
     def render(self, renderable: RenderableType, options: Any = None) -> Iterable[Segment]:
         """Pieces to be written; rich's own controls stay."""

@@ -72,9 +72,13 @@ def replace_what_is_lacking() -> None:
 
     It does nothing to streams that somebody has put in their place and that cannot do so.
     """
-    codecs.register_error(_HANDLER, _replaced)
     for stream in (sys.stdout, sys.stderr):
         _reconfigure(stream)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Text as it comes out in an encoding: with plain characters for those that it lacks."""
+    return text.encode(encoding, errors=_HANDLER).decode(encoding)
 
 
 def _reconfigure(stream: TextIO) -> None:
@@ -103,3 +107,6 @@ def _plain(character: str) -> str:
     base = unicodedata.normalize("NFKD", character)
     letters = "".join(one for one in base if one.isascii())
     return letters or "?"
+
+
+codecs.register_error(_HANDLER, _replaced)

@@ -129,6 +129,7 @@ def test_what_an_encoding_lacks_is_replaced(forced: dict[str, str]) -> None:
     assert "?? \\udce9" in printed
     assert "| exakt -> ? | text -> shape" in printed.replace("  ", " ").replace("  ", " ")
     assert "50.0" in printed
+    assert len({len(line) for line in printed.splitlines() if line.startswith(("|", "+"))}) == 1
 
 
 def test_a_build_of_hostile_names_ends_on_a_plain_terminal(
