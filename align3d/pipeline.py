@@ -225,8 +225,11 @@ def _existing(out: Path, key: str, *, held: bool = False) -> ShapeDataset | None
     manifest = load(out).manifest
     if manifest.key != key:
         return None
+    changed = manifest.other_than_written(out)
+    if changed and not held:
+        raise DamagedDataset(f"{out / changed[0]} is not as it was written")
     if held:
-        if changed := manifest.other_than_written(out):
+        if changed:
             print(f"{out}: {' and '.join(changed)} made anew, damaged before", file=sys.stderr, flush=True)
             manifest.write_hugging_face(out)
         _tidy(out, manifest)

@@ -230,12 +230,18 @@ class Session:
         check_config(self.folder, state["config"], self.config.plain, "the checkpoint")
         now, there = origins(self.config, self.corpus, self.memory_data), state.get("origins")
         other_data = there is not None and check_origins(there, now, self.config, self.folder)
-        self._restore_training(state)
-        self.policy.restore(state["policy"])
-        if other_data:  # what is known of single shapes
-            self.batches.neighbors = None
-        elif state["known"] is not None:
-            self.known = TrainMemory.restored(state["known"], self.corpus, self.batches.train)
-        self.reused_steps = state["reused_steps"]
-        journal = state["journal"]
+        try:
+            self._restore_training(state)
+            self.policy.restore(state["policy"])
+            if other_data:  # what is known of single shapes
+                self.batches.neighbors = None
+            elif state["known"] is not None:
+                self.known = TrainMemory.restored(state["known"], self.corpus, self.batches.train)
+            self.reused_steps = state["reused_steps"]
+            journal = state["journal"]
+        except UserError:
+            raise
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.checkpoints}: the newest is not of this run ({reason})") from error
         return journal if isinstance(journal, dict) else {"bytes": journal}

@@ -22,7 +22,7 @@ from align3d.build import main
 from align3d.dataset import ShapeDataset
 from align3d.errors import DamagedDataset, DataError
 from align3d.pipeline import build
-from align3d.store import Manifest
+from align3d.store import INFO, STATE, Manifest
 from tests.align3d.toy_source import Boxes
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +73,16 @@ def test_what_is_damaged_is_named_and_built_anew(
         shutil.copytree(whole.path, out)
         (path,) = out.rglob(name)
         harm(path, how, seed)
-        with pytest.raises(DamagedDataset, match=rf"^damaged dataset: {path}.*; build it again$"):
-            ShapeDataset.load(out, verify=True)
-        capfd.readouterr()
+        if name in (
+            STATE,
+            INFO,
+        ):  # of the library datasets: a build that was killed may not have come to them
+            assert ShapeDataset.load(out, verify=True).captions == whole.captions
+            assert str(path) in capfd.readouterr().err
+        else:
+            with pytest.raises(DamagedDataset, match=rf"^damaged dataset: {path}.*; build it again$"):
+                ShapeDataset.load(out, verify=True)
+            capfd.readouterr()
         again = build(FadedBoxes(20), out, points=16, workers=1, progress=False)
         assert contents(again.path) == contents(whole.path)
         told = capfd.readouterr().err
