@@ -180,17 +180,17 @@ class ShapeDataset:
 
     @property
     def rejections_file(self) -> Path:
-        """Where ``rejections`` are written down, an object of JSON a line."""
+        """File of the ``rejections``, an object of JSON per line."""
         return self.path / self.manifest.data / REJECTIONS
 
     @property
     def lost_colors_file(self) -> Path:
-        """Where ``lost_colors`` are written down, an object of JSON a line."""
+        """File of the ``lost_colors``, an object of JSON per line."""
         return self.path / self.manifest.data / LOST_COLORS
 
     @property
     def notes_file(self) -> Path:
-        """Where ``notes`` are written down, an object of JSON a line."""
+        """File of the ``notes``, an object of JSON per line."""
         return self.path / self.manifest.data / NOTES
 
     def points(self, indices: ArrayLike | range | slice) -> NDArray[np.float16]:
@@ -264,7 +264,7 @@ class ShapeDataset:
 
 
 def _lines(path: Path, manifest: Manifest, name: str) -> list[Any]:
-    """What a list of what was left out holds, a value a line."""
+    """Values in a list of what was left out, one per line."""
     place = str(Path(manifest.data, name))
     try:
         check_files(path, {place: facts} if (facts := manifest.files.get(place)) else {})

@@ -86,7 +86,7 @@ class Manifest:
 
     @property
     def data(self) -> str:
-        """Where in the folder the shards and the lists of what was left out are."""
+        """Path in the folder of the shards and the lists of what was left out."""
         return str(PurePath(self.shards[0].file).parent)
 
     def facts(self) -> dict[str, dict[str, Any]]:

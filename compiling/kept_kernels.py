@@ -81,7 +81,7 @@ class KernelFiles:
         self._last: Path | None = None
 
     def load(self, key: Any) -> Any:
-        """What was saved under a key; None where there is nothing, or it was made from something else."""
+        """Object saved under a key; None where there is nothing, or it was made from something else."""
         self._last = None
         self._last = find_named(self.folder, self._stem(key), SUFFIX)
         try:

@@ -64,7 +64,7 @@ def check_files(folder: Path, facts: dict[str, Any], *, verify: bool = True) -> 
 
 
 def _fault(path: Path, wanted: dict[str, Any], verify: bool) -> str:
-    """What is wrong with a file; nothing if it is as it was written."""
+    """Fault of a file in words; empty if it is as it was written."""
     if not path.is_file():
         return "is missing"
     if (size := path.stat().st_size) != wanted["bytes"]:

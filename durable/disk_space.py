@@ -29,7 +29,7 @@ _WORDS = {
 
 
 def no_space_reason(error: BaseException) -> str | None:
-    """What is used up, in words; None where an error has another cause.
+    """Reason of an error in words, if something is full; None where it has another cause.
 
     Args:
         error: An ``OSError``, or what a library raised in place of one (safetensors, pyarrow, faiss, torch).

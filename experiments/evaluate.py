@@ -76,7 +76,7 @@ def _folder_name(asked: Asked) -> str:
 
 
 def _facts(evaluated: Evaluated, checkpoint: str) -> dict[str, Any]:
-    """What the numbers are of."""
+    """Subject of the numbers."""
     asked, config, dataset = evaluated.asked, evaluated.trained.config, evaluated.corpus.dataset
     texts = evaluated.corpus.unique_texts(evaluated.indices)
     return {

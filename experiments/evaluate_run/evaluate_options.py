@@ -79,7 +79,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Asked(Settings):
-    """What a command line asks for.
+    """Settings of a command line.
 
     Attributes:
         other: Settings of the other source, and seed and workers of its build, without ``data.``.

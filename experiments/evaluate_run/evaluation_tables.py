@@ -22,7 +22,7 @@ TITLES = {
 
 
 def task_table(task: str, found: Found, variant: str) -> Table:
-    """What was found in a task, in percent, with 95 % intervals."""
+    """Table of a task's measurements, in percent, with 95 % intervals."""
     table = Table(title=f"{TITLES[task]}, {variant} (%)")
     for name in ("", "measure"):
         table.add_column(name, no_wrap=True)
@@ -37,7 +37,7 @@ def task_table(task: str, found: Found, variant: str) -> Table:
 
 
 def as_json(found: Found) -> dict[str, Any]:
-    """What was found, as plain values."""
+    """Measurements as plain values."""
     return {"measured": _plain(found.shown), "details": _plain(found.details), **found.facts}
 
 

@@ -39,7 +39,7 @@ def check_run(folder: Path) -> Path:
 
 
 def last_state(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What the last checkpoint of a finished run holds; an older one would give other numbers.
+    """State in the last checkpoint of a finished run; an older one would give other numbers.
 
     Raises:
         DamagedFileError: It is damaged; the message says how the end of the run is made anew.

@@ -22,7 +22,7 @@ from experiments.run_folder.names import CONFIG
 
 @dataclass(frozen=True)
 class OwnRun:
-    """What was named when a run was begun on this machine.
+    """Names that a run was begun with on this machine.
 
     Attributes:
         folder: Where it was begun.

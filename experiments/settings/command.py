@@ -196,7 +196,7 @@ def _no_flag(word: str, rest: Sequence[str], config_name: str) -> str:
 
 
 def _going_on(folder: Path) -> str:
-    """How a run that ended early goes on from its last checkpoint, or that it begins anew."""
+    """Command by which a run that ended early goes on from its last checkpoint, or begins anew."""
     run_dir = setting(RUN_DIR, folder)
     resume = f"{shlex.join(['python', *sweep_launcher.program()[1:]])} resume=true {run_dir}"
     place = checkpoint.latest(folder / CHECKPOINTS)

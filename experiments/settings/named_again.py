@@ -1,4 +1,4 @@
-"""What a command line names again of a run that somebody may have sent, so that it is followed.
+"""Names that a command line repeats of a run that somebody may have sent, so that it is followed.
 
 See `experiments.settings.sent_settings`, which says what is not followed otherwise.
 """

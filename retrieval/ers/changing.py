@@ -24,7 +24,7 @@ _SPARE, _SPARE_PER_ROW = 2**22, 64  # bytes kept to take back a change that find
 
 
 class _Before(NamedTuple):
-    """What a part of a change replaced.
+    """Parts of an index that a change replaced.
 
     Attributes:
         new: ``[n]`` ids that were not in the index.

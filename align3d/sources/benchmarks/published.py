@@ -95,7 +95,7 @@ class PublishedSource:
     between ``|`` one."""
     SPLITS: ClassVar[tuple[str, ...]]
     DOWNLOAD: ClassVar[str]
-    """What to download, and from whom."""
+    """Files to download, and their publisher."""
     LICENSE: ClassVar[str]
     UP: ClassVar[str]
     """Axis that points up in the published files."""

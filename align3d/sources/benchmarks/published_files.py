@@ -90,7 +90,7 @@ class Layout:
         return sorted(found)
 
     def wanted(self, choices: Mapping[str, Any]) -> str:
-        """What it looks for, in words."""
+        """Description of the files that are looked for."""
         return f"{self.name} ({', '.join(pattern.format(**choices) for pattern in self.needed)})"
 
 
@@ -107,7 +107,7 @@ class BenchmarkSource:
     name: ClassVar[str] = ""
     layouts: ClassVar[tuple[Layout, ...]] = ()
     download: ClassVar[str] = ""
-    """What to download, from whom, under which license."""
+    """Files to download, their publisher and license."""
     license: ClassVar[str] = ""
     is_metric: ClassVar[bool] = False
     """Whether lengths are meters; else the size of a shape is that of its normalized points."""

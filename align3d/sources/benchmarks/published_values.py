@@ -103,7 +103,7 @@ def class_numbers(path: Path, name: str) -> list[int]:
 
 
 def read_json(path: Path, kind: type, name: str) -> Any:
-    """What a JSON file of a benchmark holds.
+    """Content of a JSON file of a benchmark.
 
     Args:
         path: The file.

@@ -195,7 +195,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def load_untrusted(path: str | os.PathLike[str]) -> Any:
-    """What a pickle or an ``.npy`` file of somebody else holds; nothing in it is executed.
+    """Content of a pickle or an ``.npy`` file of somebody else; nothing in it is executed.
 
     Args:
         path: A pickle of any protocol (``.dat``, ``.pkl``, ``.p``), or an ``.npy`` file, with objects or
