@@ -137,7 +137,7 @@ def make_source(name: str, **settings: Any) -> Source:
 # Importing a module registers its source.
 _BENCHMARKS = (
     *("cap3d", "compat200", "corrupted_files", "modelnet40", "modelnet_fewshot", "objaverse_lvis"),
-    *("partnete", "scanobjectnn", "shapenet55", "shapenetpart", "text2shape"),
+    *("partnet", "partnete", "scanobjectnn", "shapenet55", "shapenetpart", "text2shape"),
 )
 for _module in ("folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:

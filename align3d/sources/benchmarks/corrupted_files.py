@@ -3,195 +3,161 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from align3d.errors import DataError
 from align3d.sources import register
-from align3d.sources.benchmarks.modelnet40 import h5_cloud
-from align3d.sources.benchmarks.published_files import (
-    BenchmarkSource,
+from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud
+from align3d.sources.benchmarks.modelnet40 import TERMS, modelnet_names
+from align3d.sources.benchmarks.published import (
     Cloud,
     Entry,
     Layout,
-    array_cloud,
-    h5_array,
-    kept_untrusted,
-    labeled,
-    modelnet_names,
+    Publication,
+    PublishedSource,
+    Shape,
+    one_of,
+    visible,
 )
+from align3d.sources.benchmarks.published_values import cloud_of, kept_untrusted, labeled
 from align3d.sources.benchmarks.scanobjectnn import CLASSES
+from align3d.sources.benchmarks.scanobjectnn import TERMS as SCAN_TERMS
 
 
-def _modelnet_c(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    path = home / f"{choices['file']}.h5"
-    return labeled(
-        path.stem, h5_array(path, "label"), modelnet_names(home, choices["names"]), path.name, path
-    )
-
-
-def _scanobjnn_c(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    path = home / choices["variant"] / f"{choices['file']}.h5"
-    place = f"{choices['variant']}/{path.name}"
-    return labeled(f"{choices['variant']}/{path.stem}", h5_array(path, "label"), CLASSES, place, path)
-
-
-def _modelnet40_c(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    name = f"data_{choices['file']}.npy"
-    labels, clouds = kept_untrusted(home / "label.npy"), kept_untrusted(home / name)
-    if len(np.atleast_1d(labels)) != len(np.atleast_1d(clouds)):
-        raise DataError(f"{home / name}: {len(clouds)} shapes, and label.npy has {len(labels)} labels")
-    return labeled(
-        name.removesuffix(".npy"), labels, modelnet_names(home, choices["names"]), name, home / "label.npy"
-    )
-
-
-def _npy_cloud(home: Path, place: tuple[str, int], count: int, rng: np.random.Generator) -> Cloud:
-    name, row = place
-    return array_cloud(kept_untrusted(home / name)[row], f"{name}, row {row}")
-
-
-class CorruptedFiles(BenchmarkSource):
+@dataclass(kw_only=True, eq=False)
+class CorruptedFiles(PublishedSource):
     """Clouds of one kind of corruption at one level, or as they were before.
 
-    Args:
+    Attributes:
+        split: Part of the benchmark to read; it is made of the test shapes: test.
         corruption: Kind of corruption as in the files' names; clean: none.
         level: Its level as in the files' names; None for clean.
     """
 
-    levels: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
-    clean: ClassVar[str] = "clean"
+    LEVELS: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
+    CLEAN: ClassVar[str] = "clean"
     """What stands in a file's name in place of kind and level."""
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None,
-        corruption: str,
-        level: int | None,
-        up: str | None,
-        size: int | None,
-    ) -> None:
-        super().__init__(root, None, up, size)
-        if corruption == "clean":
-            if level is not None:
-                raise DataError(f"data={self.name}: level={level} of clean shapes; leave it out")
-        elif isinstance(level, bool) or level not in self.levels:
-            first, last = self.levels[0], self.levels[-1]
-            raise DataError(
-                f"data={self.name}: level={level!r} of {corruption}, "
-                f"expected a whole number from {first} to {last}"
-            )
-        if not corruption.replace("_", "").replace("-", "").isalnum():
-            raise DataError(f"data={self.name}: corruption={corruption!r}, expected a name such as jitter")
-        file = self.clean if corruption == "clean" else f"{corruption}_{level}"
-        self.choices = {"file": file}
+    split: str = one_of("test")
+    corruption: str = "clean"
+    level: int | None = None
 
-    def _hint(self) -> str:
-        pattern = self.layouts[0].needed[0]
-        found = sorted(path.name for path in self.root.rglob(pattern.format(**self.choices | {"file": "*"})))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.corruption == "clean":
+            if self.level is not None:
+                raise DataError(f"data={self.name}: level={self.level} of clean shapes; leave it out")
+        elif isinstance(self.level, bool) or self.level not in self.LEVELS:
+            raise DataError(
+                f"data={self.name}: level={self.level!r} of {self.corruption}, "
+                f"expected a whole number from {self.LEVELS[0]} to {self.LEVELS[-1]}"
+            )
+        if not self.corruption.replace("_", "").replace("-", "").isalnum():
+            raise DataError(
+                f"data={self.name}: corruption={self.corruption!r}, expected a name such as jitter"
+            )
+
+    @property
+    def stem(self) -> str:
+        """What the name of the file says of its shapes."""
+        return self.CLEAN if self.corruption == "clean" else f"{self.corruption}_{self.level}"
+
+    def hint(self) -> str:
+        """The files of other corruptions or levels."""
+        pattern = self.LAYOUTS[0].marks[0].rpartition("/")[2].replace("{source.stem}", "*")
+        found = [path.name for path in visible(self.top.rglob(pattern), self.top)]
         more = ", ..." if len(found) > 12 else ""
         return f" (it holds {', '.join(found[:12])}{more})" if found else ""
 
 
-@register("modelnet_c")
-class ModelNetC(CorruptedFiles):
-    """ModelNet-C: ModelNet40's test shapes with one of seven corruptions at levels 0 to 4.
+@dataclass(kw_only=True, eq=False)
+class _CorruptedModelNet(CorruptedFiles):
+    """ModelNet40's test shapes, corrupted.
 
-    Args:
+    Attributes:
         names: File of the classes' names, one a line; None: ``shape_names.txt`` beside the files or above.
     """
 
-    name = "modelnet_c"
-    layouts = (Layout("h5", ("", "modelnet_c"), ("{file}.h5",), "y", _modelnet_c, h5_cloud),)
-    download = (
-        "Download modelnet_c.zip from the page of PointCloud-C (pointcloud-c.github.io); for non-commercial "
-        "purposes only"
-    )
-    license = "LicenseRef-ModelNet-C"
+    names: str | os.PathLike[str] | None = None
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        corruption: str = "clean",
-        level: int | None = None,
-        names: str | os.PathLike[str] | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, corruption, level, up, size)
-        self.choices["names"] = None if names is None else str(names)
+
+def _h5_entries(source: ModelNetC) -> list[Entry]:
+    file = f"{source.stem}.h5"
+    path = source.base / file
+    return labeled(
+        source.stem, h5_array(path, "label"), modelnet_names(source.base, source.names), file, path
+    )
+
+
+@register("modelnet_c")
+class ModelNetC(_CorruptedModelNet):
+    """ModelNet-C: ModelNet40's test shapes with one of seven corruptions at levels 0 to 4."""
+
+    name = "modelnet_c"
+    LAYOUTS = (Layout("h5", ("{source.stem}.h5",), _h5_entries, h5_cloud, folders=("modelnet_c",)),)
+    PUBLISHED = Publication(
+        "modelnet_c.zip",
+        "the page of PointCloud-C (pointcloud-c.github.io)",
+        "LicenseRef-ModelNet-C",
+        "for non-commercial purposes only",
+    )
+
+
+def _npy_entries(source: ModelNet40C) -> list[Entry]:
+    file, path = f"data_{source.stem}.npy", source.base / "label.npy"
+    labels, clouds = kept_untrusted(path), kept_untrusted(source.base / file)
+    if len(np.atleast_1d(labels)) != len(np.atleast_1d(clouds)):
+        raise DataError(f"{source.base / file}: {len(clouds)} shapes, and label.npy has {len(labels)} labels")
+    return labeled(f"data_{source.stem}", labels, modelnet_names(source.base, source.names), file, path)
+
+
+def _npy_cloud(shape: Shape) -> Cloud:
+    return cloud_of(kept_untrusted(shape.path)[shape.row], shape.where)
 
 
 @register("modelnet40_c")
-class ModelNet40C(CorruptedFiles):
-    """ModelNet40-C: ModelNet40's test shapes with one of fifteen corruptions at levels 1 to 5.
-
-    Args:
-        names: File of the classes' names, one a line; None: ``shape_names.txt`` beside the files or above.
-    """
+class ModelNet40C(_CorruptedModelNet):
+    """ModelNet40-C: ModelNet40's test shapes with one of fifteen corruptions at levels 1 to 5."""
 
     name = "modelnet40_c"
-    levels = (1, 2, 3, 4, 5)
-    clean = "original"
-    layouts = (
-        Layout("npy", ("", "modelnet40_c"), ("data_{file}.npy", "label.npy"), "y", _modelnet40_c, _npy_cloud),
+    LEVELS = (1, 2, 3, 4, 5)
+    CLEAN = "original"
+    LAYOUTS = (
+        Layout(
+            "npy",
+            ("data_{source.stem}.npy", "label.npy"),
+            _npy_entries,
+            _npy_cloud,
+            folders=("modelnet40_c",),
+        ),
     )
-    download = (
-        "Download modelnet40_c.zip as the page of ModelNet40-C says (github.com/jiachens/ModelNet40-C, "
-        "on Zenodo); for academic research only, as ModelNet"
+    PUBLISHED = Publication(
+        "modelnet40_c.zip", "Zenodo, by the page of ModelNet40-C (github.com/jiachens/ModelNet40-C)", *TERMS
     )
-    license = "LicenseRef-ModelNet"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        corruption: str = "clean",
-        level: int | None = None,
-        names: str | os.PathLike[str] | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, corruption, level, up, size)
-        self.choices["names"] = None if names is None else str(names)
+
+def _scan_entries(source: ScanObjNNC) -> list[Entry]:
+    stem = f"{source.variant}/{source.stem}"
+    path = source.base / f"{stem}.h5"
+    return labeled(stem, h5_array(path, "label"), CLASSES, f"{stem}.h5", path)
 
 
 @register("scanobjnn_c")
+@dataclass(kw_only=True, eq=False)
 class ScanObjNNC(CorruptedFiles):
     """ScanObjNN-C: ScanObjectNN's test shapes with one of seven corruptions at levels 0 to 4.
 
-    Args:
+    Attributes:
         variant: Variant of ScanObjectNN: obj_bg, obj_only or hardest.
     """
 
     name = "scanobjnn_c"
-    layouts = (
-        Layout(
-            "h5",
-            ("", "sonn_c", "scanobjectnn_c", "scanobjnn_c"),
-            ("{variant}/{file}.h5",),
-            "y",
-            _scanobjnn_c,
-            h5_cloud,
-        ),
+    LAYOUTS = (Layout("h5", ("{source.variant}/{source.stem}.h5",), _scan_entries, h5_cloud),)
+    PUBLISHED = Publication(
+        "ScanObjNN-C", "the page of Point-Cache (github.com/auniquesun/Point-Cache)", *SCAN_TERMS
     )
-    download = (
-        "Download ScanObjNN-C as the page of Point-Cache says (github.com/auniquesun/Point-Cache); "
-        "for research only, as ScanObjectNN"
-    )
-    license = "LicenseRef-ScanObjectNN"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        variant: str = "hardest",
-        corruption: str = "clean",
-        level: int | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, corruption, level, up, size)
-        self._one_of("variant", variant, ("obj_bg", "obj_only", "hardest"))
-        self.choices["variant"] = variant
+    variant: str = one_of("hardest", "obj_bg", "obj_only")

@@ -2,100 +2,112 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from align3d.errors import DataError, RejectedItem
-from align3d.hashing import hash_bytes, hash_lines
+from align3d.hashing import hash_bytes
 from align3d.sources import register
-from align3d.sources.benchmarks.published_files import (
-    BenchmarkSource,
+from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud
+from align3d.sources.benchmarks.published import (
     Cloud,
     Entry,
     Layout,
-    array_cloud,
+    Publication,
+    PublishedSource,
+    Shape,
+    visible,
+)
+from align3d.sources.benchmarks.published_values import (
     class_names,
-    h5_array,
+    cloud_of,
     kept_untrusted,
     labeled,
+    number_lines,
+    read_json,
 )
-from align3d.sources.meshes.scene_readers import readers_fingerprint
 from align3d.sources.surface import read_points
 
-_NAMES = "modelnet40_shape_names.txt"
+TERMS = ("LicenseRef-ModelNet", "for academic research only, the shapes belong to their authors")
+"""License of ModelNet, and of all that is made of it."""
+_NAMES = ("shape_names.txt", "modelnet40_shape_names.txt")
+_COLORED = "modelnet40_colored_10k_pc.npy"
 
 
-def _off_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    paths = sorted(path.relative_to(home) for path in home.glob(f"*/{choices['split']}/*.off"))
-    return [
-        Entry(path.with_suffix("").as_posix(), path.parts[0], path.as_posix())
-        for path in paths
-        if path.parts[0] != "__MACOSX" and not path.name.startswith(".")
-    ]
+def modelnet_names(home: Path, given: str | os.PathLike[str] | None) -> list[str]:
+    """Names of ModelNet40's classes in the order of their numbers, for files that hold numbers alone.
 
+    They may lie in the folder of the files, or one or two above.
 
-def _off_cloud(home: Path, place: str, count: int, rng: np.random.Generator) -> Cloud:
-    path = home / place
-    try:
-        hashed = hash_bytes(path.read_bytes())
-    except OSError as error:
-        raise RejectedItem(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        found = read_points(path, count, rng, home)
-    except RejectedItem as rejected:
-        raise RejectedItem(f"{place}: {rejected.reason}") from rejected
-    return Cloud(found.points, None, content_hash=hashed, notes=found.notes)
+    Args:
+        home: The folder.
+        given: File that the user names instead.
 
-
-def _text_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    names = class_names(home / _NAMES)
-    listed = home / f"modelnet40_{choices['split']}.txt"
-    entries = []
-    for shape in class_names(listed):
-        category, _, number = shape.rpartition("_")
-        place = f"{category}/{shape}.txt"
-        problem = ""
-        if category not in names or not number.isdigit() or {*"/\\"} & {*shape}:
-            problem = f"{listed.name} names {shape!r}, expected a class of {_NAMES} and a number"
-        elif not (home / place).is_file():
-            problem = f"{listed.name} names {shape}, and there is no {place}"
-        entries.append(Entry(shape, category, place, problem))
-    return entries
-
-
-def _text_cloud(home: Path, place: str, count: int, rng: np.random.Generator) -> Cloud:
-    try:
-        rows = np.loadtxt(home / place, delimiter=",", dtype=np.float64, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise RejectedItem(f"{place}: cut or damaged: {str(error).splitlines()[0]}") from error
-    if rows.shape[1] != 6:
-        raise RejectedItem(f"{place}: {rows.shape[1]} numbers a line, expected x, y, z and a normal")
-    return array_cloud(rows, place)
-
-
-def _dat_file(home: Path, choices: Mapping[str, Any]) -> Path:
-    """The pickle with the most points of a shape."""
-    split = choices["split"]
-    return max(
-        home.glob(f"modelnet40_{split}_*pts_fps.dat"),
-        key=lambda path: int(re.sub(r"\D", "", path.name.removeprefix(f"modelnet40_{split}_")) or 0),
+    Raises:
+        DataError: There is no such file.
+    """
+    if given is not None:
+        return class_names(Path(given).expanduser())
+    for folder in (home, home.parent, home.parent.parent):
+        for name in _NAMES:
+            if (folder / name).is_file():
+                return class_names(folder / name)
+    raise DataError(
+        f"{home}: numbers of classes without names; put shape_names.txt of modelnet40_ply_hdf5_2048 "
+        "there, or set data.names to it"
     )
 
 
-def _dat_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    path = _dat_file(home, choices)
-    _, labels = _dat(path)
-    numbers = [np.asarray(label).reshape(-1) for label in labels]
+def _off_entries(source: ModelNet40) -> Iterator[Entry]:
+    for path in visible(source.base.glob(f"*/{source.split}/*.off"), source.base):
+        file = path.relative_to(source.base)
+        yield Entry(file.with_suffix("").as_posix(), file.as_posix(), file.parts[0])
+
+
+def _off_cloud(shape: Shape) -> Cloud:
+    hashed = hash_bytes(shape.path.read_bytes())
+    try:
+        found = read_points(shape.path, shape.points, shape.rng, shape.source.base)
+    except RejectedItem as rejected:
+        raise RejectedItem(f"{shape.where}: {rejected.reason}") from rejected
+    return Cloud(found.points, content_hash=hashed, notes=found.notes)
+
+
+def _text_entries(source: ModelNet40) -> Iterator[Entry]:
+    names = class_names(source.base / _NAMES[1])
+    listed = source.base / f"modelnet40_{source.split}.txt"
+    for shape in class_names(listed):
+        category, _, number = shape.rpartition("_")
+        file = f"{category}/{shape}.txt"
+        problem = ""
+        if category not in names or not number.isdigit() or {*"/\\"} & {*shape}:
+            problem = f"{listed.name} names {shape!r}, expected a class of {_NAMES[1]} and a number"
+        elif not (source.base / file).is_file():
+            problem = f"{listed.name} names {shape}, and there is no {file}"
+        yield Entry(shape, file, category, problem=problem)
+
+
+def _text_cloud(shape: Shape) -> Cloud:
+    rows = number_lines(shape.path, shape.where, ("x", "y", "z", "nx", "ny", "nz"), delimiter=",")
+    return cloud_of(rows, shape.where)
+
+
+def _dat_entries(source: ModelNet40) -> list[Entry]:
+    begin = f"modelnet40_{source.split}_"
+    path = max(  # of several that with the most points of a shape
+        source.base.glob(f"{begin}*pts_fps.dat"),
+        key=lambda path: int(re.sub(r"\D", "", path.name.removeprefix(begin)) or 0),
+    )
+    numbers = [np.asarray(label).reshape(-1) for label in _dat(path)[1]]
     if any(len(number) != 1 for number in numbers):
         raise DataError(f"{path}: a label of several numbers, expected one")
-    flat = [number[0] for number in numbers]
-    return labeled(choices["split"], flat, class_names(home / _NAMES), path.name, path)
+    names = class_names(source.base / _NAMES[1])
+    return labeled(source.split, [number[0] for number in numbers], names, path.name, path)
 
 
 def _dat(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -105,128 +117,78 @@ def _dat(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
     return value[0], value[1]
 
 
-def _dat_cloud(home: Path, place: tuple[str, int], count: int, rng: np.random.Generator) -> Cloud:
-    name, row = place
-    return array_cloud(_dat(home / name)[0][row], f"{name}, row {row}")
+def _dat_cloud(shape: Shape) -> Cloud:
+    return cloud_of(_dat(shape.path)[0][shape.row], shape.where)
 
 
-def _h5_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    names = class_names(home / "shape_names.txt")
-    entries = []
-    paths = home.glob(f"ply_data_{choices['split']}*.h5")
+def _h5_entries(source: ModelNet40) -> Iterator[Entry]:
+    names = class_names(source.base / _NAMES[0])
+    paths = source.base.glob(f"ply_data_{source.split}*.h5")
     for path in sorted(paths, key=lambda path: int(re.sub(r"\D", "", path.stem) or 0)):
-        entries += labeled(path.stem, h5_array(path, "label"), names, path.name, path)
-    return entries
+        yield from labeled(path.stem, h5_array(path, "label"), names, path.name, path)
 
 
-def h5_cloud(home: Path, place: tuple[str, int], count: int, rng: np.random.Generator) -> Cloud:
-    """A row of the array ``data`` of an HDF5 file, given its name and the row."""
-    name, row = place
-    return array_cloud(h5_array(home / name, "data", row), f"{name}, row {row}")
-
-
-def _listed_entries(home: Path, array: str, split: str) -> list[Entry]:
+def _listed_entries(source: ModelNet40, array: str, listed: str) -> Iterator[Entry]:
     """Rows of an array of dicts, with a JSON list that says what each is."""
-    clouds, listed = kept_untrusted(home / array), home / split
-    try:
-        rows = json.loads(listed.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{listed}: cannot be read: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "category" in row for row in rows):
-        raise DataError(f"{listed}: expected a list of objects with a category")
+    path = source.base / listed
+    clouds, rows = kept_untrusted(source.base / array), read_json(path, list)
+    if not all(isinstance(row, dict) and "category" in row for row in rows):
+        raise DataError(f"{path}: expected a list of objects with a category")
     if len(rows) != len(clouds):
-        raise DataError(f"{listed}: {len(rows)} shapes, and {array} has {len(clouds)}; from two versions?")
-    return [
-        Entry(str(row.get("name", f"test/{number:05d}")), str(row["category"]), (array, number))
-        for number, row in enumerate(rows)
-    ]
+        raise DataError(f"{path}: {len(rows)} shapes, and {array} has {len(clouds)}; from two versions?")
+    for number, row in enumerate(rows):
+        name = str(row.get("name", f"{source.split}/{number:05d}"))
+        yield Entry(name, array, str(row["category"]), row=number)
 
 
-def _openshape_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    return _listed_entries(home, "test_pc.npy", "test_split.json")
+def _openshape_entries(source: ModelNet40) -> Iterator[Entry]:
+    return _listed_entries(source, f"{source.split}_pc.npy", f"{source.split}_split.json")
 
 
-def _ulip2_entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    return _listed_entries(home, "modelnet40_colored_10k_pc.npy", "modelnet40_test_split_10k_colored.json")
+def _ulip2_entries(source: ModelNet40) -> Iterator[Entry]:
+    return _listed_entries(source, _COLORED, f"modelnet40_{source.split}_split_10k_colored.json")
 
 
-def _dict_cloud(home: Path, place: tuple[str, int], count: int, rng: np.random.Generator) -> Cloud:
-    name, row = place
-    value = kept_untrusted(home / name)[row]
+def _dict_cloud(shape: Shape) -> Cloud:
+    value = kept_untrusted(shape.path)[shape.row]
     if not isinstance(value, dict) or "xyz" not in value:
-        raise RejectedItem(f"{name}, row {row}: expected a dict with xyz")
-    return array_cloud(value["xyz"], f"{name}, row {row}", value.get("rgb"), 255.0)
-
-
-_TEXT_HOMES = ("", "modelnet40_normal_resampled")
+        raise RejectedItem(f"{shape.where}: expected a dict with xyz")
+    return cloud_of(value["xyz"], shape.where, value.get("rgb"), 255.0)
 
 
 @register("modelnet40")
-class ModelNet40(BenchmarkSource):
+class ModelNet40(PublishedSource):
     """ModelNet40: shapes of 40 classes; the caption is the class.
 
-    Args:
-        split: Published split, train or test.
+    Attributes:
+        layout: How the files lie: off, text, dat, h5, openshape or ulip2; None: found by what is there.
+        split: Part of the benchmark to read: test or train.
     """
 
     name = "modelnet40"
-    layouts = (
-        Layout("off", ("", "ModelNet40"), ("*/{split}/*.off",), "z", _off_entries, _off_cloud),
-        Layout(
-            "text",
-            _TEXT_HOMES,
-            ("modelnet40_{split}.txt", _NAMES, "*/*.txt"),
-            "y",
-            _text_entries,
-            _text_cloud,
-        ),
-        Layout(
-            "dat", _TEXT_HOMES, ("modelnet40_{split}_*pts_fps.dat", _NAMES), "y", _dat_entries, _dat_cloud
-        ),
-        Layout(
-            "h5",
-            ("", "modelnet40_ply_hdf5_2048"),
-            ("ply_data_{split}*.h5", "shape_names.txt"),
-            "y",
-            _h5_entries,
-            h5_cloud,
-        ),
+    LAYOUTS = (
+        Layout("off", ("*/{source.split}/*.off",), _off_entries, _off_cloud, "z", reads_meshes=True),
+        Layout("text", ("modelnet40_{source.split}.txt", _NAMES[1], "*/*_*.txt"), _text_entries, _text_cloud),
+        Layout("dat", ("modelnet40_{source.split}_*pts_fps.dat", _NAMES[1]), _dat_entries, _dat_cloud),
+        Layout("h5", ("ply_data_{source.split}*.h5", _NAMES[0]), _h5_entries, h5_cloud),
         Layout(
             "openshape",
-            ("", "modelnet40", "meta_data/modelnet40"),
-            ("{split}_pc.npy", "{split}_split.json"),
-            "z",
+            ("{source.split}_pc.npy", "{source.split}_split.json"),
             _openshape_entries,
             _dict_cloud,
+            "z",
+            folders=("*", "meta_data/modelnet40"),
         ),
         Layout(
             "ulip2",
-            _TEXT_HOMES,
-            ("modelnet40_colored_10k_pc.npy", "modelnet40_{split}_split_10k_colored.json"),
-            "y",
+            (_COLORED, "modelnet40_{source.split}_split_10k_colored.json"),
             _ulip2_entries,
             _dict_cloud,
         ),
     )
-    download = (
-        "Download ModelNet40.zip from modelnet.cs.princeton.edu, or modelnet40_normal_resampled.zip or "
-        "modelnet40_ply_hdf5_2048.zip from shapenet.cs.stanford.edu/media, or the files of Point-BERT, "
-        "OpenShape or ULIP from their pages; for academic research only, the shapes belong to their authors"
+    PUBLISHED = Publication(
+        "ModelNet40.zip, modelnet40_normal_resampled.zip, modelnet40_ply_hdf5_2048.zip or the files of "
+        "Point-BERT, OpenShape or ULIP",
+        "modelnet.cs.princeton.edu, shapenet.cs.stanford.edu/media or the pages of these projects",
+        *TERMS,
     )
-    license = "LicenseRef-ModelNet"
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        split: str = "test",
-        layout: str | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, layout, up, size)
-        self._one_of("split", split, ("train", "test"))
-        self.choices = {"split": split}
-
-    def fingerprint(self) -> str:
-        """As of every benchmark, with the readers of meshes."""
-        return hash_lines([super().fingerprint(), readers_fingerprint()])

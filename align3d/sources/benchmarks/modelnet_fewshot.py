@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from align3d.errors import DataError
 from align3d.sources import register
-from align3d.sources.benchmarks.published_files import (
-    BenchmarkSource,
+from align3d.sources.benchmarks.modelnet40 import TERMS, modelnet_names
+from align3d.sources.benchmarks.published import (
     Cloud,
     Entry,
     Layout,
-    array_cloud,
-    kept_untrusted,
-    modelnet_names,
+    Publication,
+    PublishedSource,
+    Shape,
+    at_least,
+    one_of,
 )
+from align3d.sources.benchmarks.published_values import cloud_of, kept_untrusted
 
-SPLITS = ("train", "test")
+SIDES = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,31 @@ def read_fold(root: str | os.PathLike[str], way: int, shot: int, fold: int) -> t
     Raises:
         DataError: No such file; it is damaged, or does not hold so many classes and shapes.
     """
-    source = ModelNetFewShot(root, way, shot, fold)
-    _, home = source.find()
-    train, test = (_side(home / f"{fold}.pkl", split) for split in SPLITS)
-    return _checked(train, test, way, shot, home / f"{fold}.pkl")
+    return _checked(ModelNetFewShot(root=root, way=way, shot=shot, fold=fold))
 
 
-def _side(path: Path, split: str) -> FewShotSet:
+def _checked(source: ModelNetFewShot) -> tuple[FewShotSet, FewShotSet]:
+    path = source.base / source.file
+    train, test = (_side(path, side) for side in SIDES)
+    shots = Counter(train.labels.tolist())
+    if len(shots) != source.way or set(shots.values()) != {source.shot}:
+        counts = ", ".join(map(str, shots.values()))
+        raise DataError(
+            f"{path}: {len(shots)} classes of {counts} shapes to learn from, "
+            f"expected {source.way} of {source.shot}"
+        )
+    if unknown := set(test.labels.tolist()) - set(shots):
+        raise DataError(f"{path}: class {min(unknown)} is tested and not learned")
+    return train, test
+
+
+def _side(path: Path, side: str) -> FewShotSet:
     value = kept_untrusted(path)
-    if not isinstance(value, dict) or not all(isinstance(value.get(side), list) for side in SPLITS):
+    if not isinstance(value, dict) or not all(isinstance(value.get(one), list) for one in SIDES):
         raise DataError(f"{path}: expected a dict of two lists, train and test")
     clouds, labels, classes = [], [], []
-    for number, row in enumerate(value[split]):
-        where = f"{path}, {split} {number}"
+    for number, row in enumerate(value[side]):
+        where = f"{path}, {side} {number}"
         if not isinstance(row, tuple | list) or len(row) != 3:
             raise DataError(f"{where}: expected points, label and class")
         label = np.asarray(row[1])
@@ -97,90 +112,60 @@ def _named(one: int | str, names: list[str]) -> tuple[str, str]:
     return names[one], ""
 
 
-def _checked(
-    train: FewShotSet, test: FewShotSet, way: int, shot: int, path: Path
-) -> tuple[FewShotSet, FewShotSet]:
-    shots = Counter(train.labels.tolist())
-    if len(shots) != way or set(shots.values()) != {shot}:
-        counts = ", ".join(map(str, shots.values()))
-        raise DataError(
-            f"{path}: {len(shots)} classes of {counts} shapes to learn from, expected {way} of {shot}"
-        )
-    if unknown := set(test.labels.tolist()) - set(shots):
-        raise DataError(f"{path}: class {min(unknown)} is tested and not learned")
-    return train, test
+def _entries(source: ModelNetFewShot) -> Iterator[Entry]:
+    sides = dict(zip(SIDES, _checked(source), strict=True))
+    has_numbers = any(isinstance(one, int) for side in sides.values() for one in side.classes)
+    names = modelnet_names((source.base / source.file).parent, source.names) if has_numbers else []
+    for side, found in sides.items():
+        if source.split not in (side, "all"):
+            continue
+        for row, (category, problem) in enumerate(_named(one, names) for one in found.classes):
+            problem = problem and f"{source.file}: {problem}"
+            yield Entry(f"{side}/{row:04d}", source.file, category, row=row, extra=side, problem=problem)
 
 
-def _entries(home: Path, choices: Mapping[str, Any]) -> list[Entry]:
-    path = home / f"{choices['fold']}.pkl"
-    train, test = (_side(path, split) for split in SPLITS)
-    _checked(train, test, choices["way"], choices["shot"], path)
-    has_numbers = any(isinstance(one, int) for one in (*train.classes, *test.classes))
-    names = modelnet_names(home, choices["names"]) if has_numbers else []
-    return [
-        Entry(
-            f"{split}/{number:04d}", name, (path.name, split, number), problem and f"{path.name}: {problem}"
-        )
-        for split, side in zip(SPLITS, (train, test), strict=True)
-        for number, (name, problem) in enumerate(_named(one, names) for one in side.classes)
-        if choices["split"] in (split, "all")
-    ]
-
-
-def _cloud(home: Path, place: tuple[str, str, int], count: int, rng: np.random.Generator) -> Cloud:
-    name, split, number = place
-    return array_cloud(kept_untrusted(home / name)[split][number][0], f"{name}, {split} {number}")
-
-
-def _homes(way: int, shot: int) -> tuple[str, ...]:
-    folders = (f"{way}way_{shot}shot", f"{way}way{shot}shot")
-    return tuple(f"{above}{folder}" for above in ("", "ModelNetFewshot/") for folder in folders)
+def _cloud(shape: Shape) -> Cloud:
+    side, row = shape.entry.extra, shape.row
+    return cloud_of(kept_untrusted(shape.path)[side][row][0], f"{shape.entry.file}, {side} {row}")
 
 
 @register("modelnet_fewshot")
-class ModelNetFewShot(BenchmarkSource):
+@dataclass(kw_only=True, eq=False)
+class ModelNetFewShot(PublishedSource):
     """ModelNet few-shot: one fold of 5 or 10 classes to learn from 10 or 20 shapes each.
 
     Ids begin with ``train/`` or ``test/``.
 
-    Args:
+    Attributes:
+        split: Side of the fold: train, test or all.
         way: Number of classes, as in the folder's name.
         shot: Number of shapes of a class to learn from, as in the folder's name.
         fold: Number of the fold, 0 to 9.
-        split: Side of the fold: train, test or all.
         names: File of the names of ModelNet40's classes, one a line, as the folds hold their numbers; None:
             ``shape_names.txt`` beside the folds or above.
     """
 
     name = "modelnet_fewshot"
-    download = (
-        "Download ModelNetFewshot as Point-BERT's page on its data says "
-        "(github.com/lulutang0608/Point-BERT, DATASET.md); for academic research only, as ModelNet"
+    LAYOUTS = (Layout("pkl", ("{source.pattern}",), _entries, _cloud),)
+    PUBLISHED = Publication(
+        "ModelNetFewshot",
+        "Point-BERT's page on its data (github.com/lulutang0608/Point-BERT, DATASET.md)",
+        *TERMS,
     )
-    license = "LicenseRef-ModelNet"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        way: int = 5,
-        shot: int = 10,
-        fold: int = 0,
-        split: str = "all",
-        names: str | os.PathLike[str] | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, None, up, size)
-        for setting, value, least in (("way", way, 2), ("shot", shot, 1), ("fold", fold, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DataError(
-                    f"data={self.name}: {setting}={value!r}, expected a whole number from {least}"
-                )
-        self._one_of("split", split, ("all", *SPLITS))
-        given = None if names is None else str(names)
-        self.choices = {"way": way, "shot": shot, "fold": fold, "split": split, "names": given}
-        self.layouts = (Layout("pkl", _homes(way, shot), ("{fold}.pkl",), "y", _entries, _cloud),)  # type: ignore[misc]
+    split: str = one_of("all", *SIDES)
+    way: int = at_least(2, 5)
+    shot: int = at_least(1, 10)
+    fold: int = at_least(0, 0)
+    names: str | os.PathLike[str] | None = None
 
-    def _hint(self) -> str:
-        way, shot = self.choices["way"], self.choices["shot"]
-        return f" ({way}way_{shot}shot or {way}way{shot}shot)"
+    @property
+    def pattern(self) -> str:
+        """Pattern of the fold's file, in a folder of either name."""
+        folders = (f"{self.way}way{between}{self.shot}shot" for between in ("_", ""))
+        return "|".join(f"{folder}/{self.fold}.pkl" for folder in folders)
+
+    @property
+    def file(self) -> str:
+        """File of the fold."""
+        return next(file for file in self.pattern.split("|") if (self.base / file).is_file())

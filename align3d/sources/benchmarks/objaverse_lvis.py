@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from align3d.errors import DataError, RejectedItem
+from align3d.errors import DataError, RejectedItem, did_you_mean
 from align3d.sources import register
-from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
+from align3d.sources.benchmarks.published import (
+    Cloud,
+    Entry,
+    Layout,
+    Publication,
+    PublishedSource,
+    Shape,
+    one_of,
+)
 from align3d.sources.benchmarks.published_values import (
-    colors_of,
+    cloud_of,
     is_below,
     numbers,
-    points_of,
     read_json,
     read_text,
 )
@@ -29,147 +36,80 @@ TEXTS = {"text": "text", "blip": "blip_caption", "msft": "msft_caption", "retrie
 """Names of the texts that a shape's file may hold, by the name in the settings."""
 
 
-@register("objaverse_lvis")
-class ObjaverseLvisSource(PublishedSource):
-    """Objaverse-LVIS: shapes of 1,156 classes, and OpenShape's lists for training.
+def _openshape(source: ObjaverseLvisSource) -> Iterator[Entry]:
+    lists = (source.base / folder / f"{source.split}.json" for folder in _LISTS)
+    path = next(path for path in lists if path.is_file())
+    useless = _useless(path.parent.parent)
+    for one in read_json(path, list):
+        if not isinstance(one, dict) or "data_path" not in one or not ("uid" in one or "id" in one):
+            raise DataError(f"{path}: {str(one)[:80]} has no uid or id, or no data_path")
+        uid = str(one.get("uid", one.get("id")))
+        name = uid if source.split == "lvis" else f"{one.get('dataset', '')}/{uid}"
+        entry = _entry(source.base, name, str(one["data_path"]), str(one.get("category", "")))
+        yield replace(entry, extra="useless" if uid in useless else None)
 
-    A text that the list of GPT-4's judgments marks as useless is left out. Where a file holds no texts, or
-    embeddings in their place, the class is the caption.
 
-    Args:
-        root: Folder of the lists and the shapes, or one above it.
-        layout: How the files lie: openshape (``split/lvis.json``), uni3d (``lvis_testset.txt``) or ulip
-            (``lvis.json`` and ``objaverse_lvis_metadata.json``); None: found by what is there.
-        split: Part of the benchmark to read: lvis, train_all or train_no_lvis.
-        texts: Texts of a shape's file that become captions, in this order: text (the name that its maker
-            gave it), blip, msft, retrieval; None: the first three.
-        up: Axis that points up in the files; None: z.
-        size: Largest number of shapes, a fair sample (the first by the hash of their id); None: all.
-    """
+def _uni3d(source: ObjaverseLvisSource) -> Iterator[Entry]:
+    path = source.base / _TEST_SET
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        label, _, rest = line.strip().partition(",")
+        values = rest.rsplit(",", 2)  # a name may hold commas
+        if len(values) != 3 or not label.strip().isdigit():
+            raise DataError(f"{path}, line {number}: expected id,name,uid,path")
+        category, uid, file = (value.strip() for value in values)
+        yield _entry(source.base, uid, file, category)
 
-    name: ClassVar[str] = "objaverse_lvis"
-    LAYOUTS: ClassVar[Layouts] = {
-        "openshape": ("split/*.json|meta_data/split/*.json",),
-        "uni3d": (_TEST_SET,),
-        "ulip": (_ULIP_LIST, _ULIP_META),
-    }
-    SPLITS = ("lvis", "train_all", "train_no_lvis")
-    DOWNLOAD = (
-        "openshape-objaverse-training-data from huggingface.co/datasets/OpenShape, or the files of "
-        "github.com/baaivision/Uni3D or github.com/salesforce/ULIP"
-    )
-    LICENSE = "ODC-By-1.0, each shape under its own license"
-    UP = "z"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        layout: str | None = None,
-        split: str = "lvis",
-        texts: str | Sequence[str] | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, layout, split, up, size)
-        texts = ("text", "blip", "msft") if texts is None else texts
-        named = texts.split(",") if isinstance(texts, str) else texts
-        self.texts = tuple(self._one_of("texts", str(text).strip(), TEXTS) for text in named)
+def _ulip(source: ObjaverseLvisSource) -> Iterator[Entry]:
+    classes = read_json(source.base / _ULIP_META, dict).get("value_to_key_mapping")
+    if not isinstance(classes, dict):
+        raise DataError(f"{_ULIP_META} has no 'value_to_key_mapping'")
+    for uid, file in read_json(source.base / _ULIP_LIST, dict).items():
+        known = uid in classes
+        entry = _entry(source.base, uid, str(file), str(classes.get(uid, "")))
+        yield entry if known else Entry(uid, problem=f"no class: {_ULIP_META} does not name it")
 
-    def entries(self) -> list[Entry]:
-        """Shapes of the split's list."""
-        if self.layout != "openshape" and self.split != "lvis":
-            raise DataError(f"data={self.name}: layout={self.layout} has the split lvis, no {self.split}")
-        listed = {"openshape": self._openshape, "uni3d": self._uni3d, "ulip": self._ulip}[self.layout]()
-        entries: dict[str, Entry] = {}
-        for entry in listed:
-            if entry.id in entries:
-                raise DataError(f"data={self.name}: the list names {entry.id!r} twice")
-            entries[entry.id] = entry
-        return list(entries.values())
 
-    def cloud(self, entry: Entry, count: int, rng: np.random.Generator) -> Cloud:
-        """Points of a pickled dict (``xyz``, ``rgb``, texts), or of a plain array [N, 3 or 6]."""
-        value = load_untrusted(self.base / entry.file)
-        if isinstance(value, dict):
-            if "xyz" not in value:
-                raise RejectedItem(f"{entry.file}: no 'xyz' in it")
-            points, shades = points_of(value["xyz"], entry.file), value.get("rgb")
-            captions, notes = _captions(value, entry.extra)
-        else:
-            table = numbers(value, entry.file)
-            points = points_of(table, entry.file)
-            shades = table[:, 3:6] if table.shape[1] >= 6 else None
-            captions, notes = (), ()
-        colors, lost = (None, ()) if shades is None else colors_of(shades, len(points), entry.file)
-        return Cloud(points, colors, lost=lost, captions=captions, notes=notes)
+def _entry(base: Path, name: str, path: str, category: str) -> Entry:
+    file = _local(base, path)
+    if file is None:
+        return Entry(name, problem=f"no file below the root: {path}")
+    return Entry(name, file, category)
 
-    def _openshape(self) -> Iterator[Entry]:
-        path = self._find([f"{folder}/{self.split}.json" for folder in _LISTS])
-        useless = self._useless(path.parent.parent)
-        for one in read_json(path, list, self.name):
-            if not isinstance(one, dict) or "data_path" not in one or not ("uid" in one or "id" in one):
-                raise DataError(
-                    f"data={self.name}: {path}: {str(one)[:80]} has no uid or id, or no data_path"
-                )
-            uid = str(one.get("uid", one.get("id")))
-            name = uid if self.split == "lvis" else f"{one.get('dataset', '')}/{uid}"
-            yield self._entry(name, str(one["data_path"]), str(one.get("category", "")), uid in useless)
 
-    def _uni3d(self) -> Iterator[Entry]:
-        path = self.base / _TEST_SET
-        for number, line in enumerate(read_text(path, self.name).splitlines(), 1):
-            if not line.strip():
-                continue
-            label, _, rest = line.strip().partition(",")
-            values = rest.rsplit(",", 2)  # a name may hold commas
-            if len(values) != 3 or not label.strip().isdigit():
-                raise DataError(f"data={self.name}: {path}, line {number}: expected id,name,uid,path")
-            category, uid, file = (value.strip() for value in values)
-            yield self._entry(uid, file, category, False)
-
-    def _ulip(self) -> Iterator[Entry]:
-        classes = read_json(self.base / _ULIP_META, dict, self.name).get("value_to_key_mapping")
-        if not isinstance(classes, dict):
-            raise DataError(f"data={self.name}: {_ULIP_META} has no 'value_to_key_mapping'")
-        for uid, file in read_json(self.base / _ULIP_LIST, dict, self.name).items():
-            entry = self._entry(uid, str(file), str(classes.get(uid, "")), False)
-            known = uid in classes
-            yield entry if known else Entry(uid, problem=f"no class: {_ULIP_META} does not name it")
-
-    def _entry(self, name: str, path: str, category: str, useless: bool) -> Entry:
-        file = self._local(path)
-        if file is None:
-            return Entry(name, problem=f"no file below the root: {path}")
-        texts = tuple(text for text in self.texts if text != "text" or not useless)
-        return Entry(name, file, category, extra=texts)
-
-    def _local(self, path: str) -> str | None:
-        """The file that a path of a list means: of another machine's, the longest end that is there."""
-        parts = [part for part in PurePosixPath(path).parts if part not in ("/", ".")]
-        if ".." in parts:
-            return None
-        for start in range(len(parts)):
-            file = "/".join(parts[start:])
-            if is_below(self.base, file):
-                return file
+def _local(base: Path, path: str) -> str | None:
+    """The file that a path of a list means: of another machine's, the longest end that is there."""
+    parts = [part for part in PurePosixPath(path).parts if part not in ("/", ".")]
+    if ".." in parts:
         return None
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((file for file in ends if is_below(base, file)), None)
 
-    def _useless(self, folder: Path) -> frozenset[str]:
-        """Shapes whose name says nothing, as GPT-4 judged."""
-        places = [folder / "gpt4_filtering.json", folder / "meta_data" / "gpt4_filtering.json"]
-        path = next((path for path in places if path.is_file()), None)
-        if path is None:
-            return frozenset()
-        flags = read_json(path, dict, self.name)
-        return frozenset(
-            uid for uid, one in flags.items() if isinstance(one, dict) and one.get("flag") == "N"
-        )
 
-    def _find(self, names: Sequence[str]) -> Path:
-        found = next((self.base / name for name in names if (self.base / name).is_file()), None)
-        if found is None:
-            raise DataError(f"data={self.name}: none of {', '.join(names)} in {self.base}")
-        return found
+def _useless(folder: Path) -> frozenset[str]:
+    """Shapes whose name says nothing, as GPT-4 judged."""
+    places = [folder / "gpt4_filtering.json", folder / "meta_data" / "gpt4_filtering.json"]
+    path = next((path for path in places if path.is_file()), None)
+    flags = {} if path is None else read_json(path, dict)
+    return frozenset(uid for uid, one in flags.items() if isinstance(one, dict) and one.get("flag") == "N")
+
+
+def _cloud(shape: Shape) -> Cloud:
+    """Points of a pickled dict (``xyz``, ``rgb``, texts), or of a plain array [N, 3 or 6]."""
+    value = load_untrusted(shape.path)
+    if isinstance(value, dict):
+        if "xyz" not in value:
+            raise RejectedItem(f"{shape.where}: no 'xyz' in it")
+        is_useless = shape.entry.extra is not None
+        texts = [text for text in shape.source.wanted_texts if text != "text" or not is_useless]
+        captions, notes = _captions(value, texts)
+        cloud = cloud_of(value["xyz"], shape.where, value.get("rgb"), 255.0)
+        return replace(cloud, captions=captions, notes=notes)
+    table = numbers(value, shape.where)
+    has_colors = table.ndim == 2 and table.shape[1] >= 6
+    return cloud_of(table, shape.where, table[:, 3:6] if has_colors else None)
 
 
 def _captions(value: dict[str, Any], texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -186,3 +126,60 @@ def _captions(value: dict[str, Any], texts: Sequence[str]) -> tuple[tuple[str, .
             notes.append(f"{TEXTS[text]} holds numbers, not texts: embeddings?")
         captions += filter(None, strings)
     return tuple(dict.fromkeys(captions)), tuple(notes)
+
+
+@register("objaverse_lvis")
+@dataclass(kw_only=True, eq=False)
+class ObjaverseLvisSource(PublishedSource):
+    """Objaverse-LVIS: shapes of 1,156 classes, and OpenShape's lists for training.
+
+    A text that the list of GPT-4's judgments marks as useless is left out. Where a file holds no texts, or
+    embeddings in their place, the class is the caption.
+
+    Attributes:
+        layout: How the files lie: openshape (``split/lvis.json``), uni3d (``lvis_testset.txt``) or ulip
+            (``lvis.json`` and ``objaverse_lvis_metadata.json``); None: found by what is there.
+        split: Part of the benchmark to read: lvis; of OpenShape's lists also train_all or train_no_lvis.
+        texts: Texts of a shape's file that become captions, in this order: text (the name that its maker
+            gave it), blip, msft, retrieval; None: the first three.
+    """
+
+    name = "objaverse_lvis"
+    LAYOUTS = (
+        Layout(
+            "openshape",
+            ("split/{source.split}.json|meta_data/split/{source.split}.json",),
+            _openshape,
+            _cloud,
+            "z",
+        ),
+        Layout("uni3d", (_TEST_SET,), _uni3d, _cloud, "z"),
+        Layout("ulip", (_ULIP_LIST, _ULIP_META), _ulip, _cloud, "z"),
+    )
+    PUBLISHED = Publication(
+        "openshape-objaverse-training-data, or the files of Uni3D or ULIP",
+        "huggingface.co/datasets/OpenShape, github.com/baaivision/Uni3D or github.com/salesforce/ULIP",
+        "ODC-By-1.0",
+        "ODC-By 1.0, each shape under its own license",
+    )
+
+    split: str = one_of("lvis", "train_all", "train_no_lvis")
+    texts: str | Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for text in self.wanted_texts:
+            if text not in TEXTS:
+                expected = f"expected {' or '.join(TEXTS)}{did_you_mean(text, TEXTS)}"
+                raise DataError(f"data={self.name}: texts={text!r}, {expected}")
+
+    @property
+    def wanted(self) -> list[Layout]:
+        """Layouts that are looked for; lists for training are OpenShape's alone."""
+        return [one for one in super().wanted if self.split == "lvis" or one.name == "openshape"]
+
+    @property
+    def wanted_texts(self) -> tuple[str, ...]:
+        """Texts that become captions, by their names in the settings."""
+        texts = ("text", "blip", "msft") if self.texts is None else self.texts
+        return tuple(str(one).strip() for one in (texts.split(",") if isinstance(texts, str) else texts))

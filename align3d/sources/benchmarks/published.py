@@ -1,13 +1,13 @@
-"""Published datasets of point clouds: how their files lie, and the records made of what they hold."""
+"""Base of the sources of published benchmarks: the layout that a root holds, and records of its shapes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,33 @@ from align3d.record import AXES, MISSING_COLOR, Record
 from align3d.sampling import Floats, extent_m, normalize, resample_cloud, rotate_up
 from align3d.sources import Item
 from align3d.sources.file_names import valid_unicode
+from align3d.sources.meshes.scene_readers import readers_fingerprint
 
-Layouts = Mapping[str, tuple[str, ...]]
-"""Patterns of the files that a layout is known by, by its name."""
 _READERS = (
-    "benchmarks.published_files",
-    "benchmarks.published_values",
-    "benchmarks.restricted_pickle",
+    *("benchmarks.hdf5_arrays", "benchmarks.published_values", "benchmarks.restricted_pickle"),
     "meshes.color_range",
 )
+_CHOICES, _LEAST = "choices", "least"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a benchmark's files are, and under which terms they are to be had.
+
+    Attributes:
+        files: Files to download.
+        publisher: Where they are.
+        license: SPDX name, or one of our own for terms that have none.
+        terms: The terms in words.
+    """
+
+    files: str
+    publisher: str
+    license: str
+    terms: str
+
+    def __str__(self) -> str:
+        return f"download {self.files} from {self.publisher} (license: {self.terms})"
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,8 @@ class Entry:
         file: Path of its file, relative to the folder where the layout begins.
         category: Class as published; empty where there is none.
         captions: What the benchmark says of it; empty: the class.
-        place: Row of a file that holds many shapes.
+        row: Its row in a file that holds many shapes.
+        beside: Further files that it is read from.
         extra: Further plain values that its reader needs.
         problem: Why it cannot be read; empty where it can.
     """
@@ -47,7 +66,8 @@ class Entry:
     file: str = ""
     category: str = ""
     captions: tuple[str, ...] = ()
-    place: int = 0
+    row: int | None = None
+    beside: tuple[str, ...] = ()
     extra: Any = None
     problem: str = ""
 
@@ -61,8 +81,10 @@ class Cloud:
         colors: u8[N, 3]; None: the file has none.
         part: i16[N], index into ``part_names`` or -1; None: no part labels.
         part_names: Names of the parts.
-        lost: Why colors of the file were dropped, a line each.
+        category: Class that stands in the shape's own file; empty: that of the lists.
         captions: Texts that stand in the shape's own file; empty: those of the lists.
+        content_hash: Sha256 of the file that points were drawn from; empty: of points and colors.
+        lost: Why colors of the file were dropped, a line each.
         notes: What else was guessed, a line each.
     """
 
@@ -70,102 +92,174 @@ class Cloud:
     colors: NDArray[np.uint8] | None = None
     part: NDArray[np.int16] | None = None
     part_names: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
+    category: str = ""
     captions: tuple[str, ...] = ()
+    content_hash: str = ""
+    lost: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A shape that is to be read.
+
+    Attributes:
+        source: The source, with its settings.
+        entry: What the lists say of it.
+        points: Number of points to draw where the file holds a surface.
+        rng: The shape's own generator.
+    """
+
+    source: Any
+    entry: Entry
+    points: int
+    rng: np.random.Generator
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        path: Path = self.source.base / self.entry.file
+        return path
+
+    @property
+    def row(self) -> int:
+        """Its row in the file."""
+        return self.entry.row or 0
+
+    @property
+    def where(self) -> str:
+        """The file and the row in it, for messages."""
+        row = "" if self.entry.row is None else f", row {self.entry.row}"
+        return f"{self.entry.file}{row}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which a benchmark is published.
+
+    Attributes:
+        name: What the setting ``layout`` calls it.
+        marks: Patterns of the files that it is known by, relative to the folder where it begins. All must be
+            there, of several between ``|`` one. ``{source.split}`` and the like are the source's settings.
+        entries: Lists the shapes of a source's split, below ``source.base``.
+        cloud: Reads one of them: all points that its file has, or those drawn from a surface.
+        up: Axis that points up in the published files.
+        folders: Patterns of the folders below the root where it may begin as well.
+        reads_meshes: Whether shapes are read by the readers of mesh files.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    entries: Callable[[Any], Iterable[Entry]]
+    cloud: Callable[[Shape], Cloud]
+    up: str = "y"
+    folders: tuple[str, ...] = ("*",)
+    reads_meshes: bool = False
+
+    def files(self, source: PublishedSource) -> str:
+        """The files that it is known by, in words."""
+        return " + ".join(mark.format(source=source).replace("|", " or ") for mark in self.marks)
+
+    def begins(self, source: PublishedSource) -> list[Path]:
+        """The root where its files are there, else all folders below where they are."""
+        marks = [mark.format(source=source).split("|") for mark in self.marks]
+        below = {
+            path
+            for pattern in self.folders
+            for path in source.top.glob(pattern.format(source=source))
+            if path.is_dir() and not _is_hidden(path, source.top)
+        }
+        for folders in ([source.top], sorted(below)):
+            if found := [folder for folder in folders if all(_is_there(folder, mark) for mark in marks)]:
+                return found
+        return []
+
+
+def one_of(default: Any, *others: Any) -> Any:
+    """A setting that has one of these values."""
+    return field(default=default, metadata={_CHOICES: (default, *others)})
+
+
+def at_least(least: int, default: int | None) -> Any:
+    """A setting that is a whole number from ``least``, or left at its default."""
+    return field(default=default, metadata={_LEAST: least})
+
+
+@dataclass(kw_only=True, eq=False)
 class PublishedSource:
     """Source of the shapes of a benchmark, from files that a user has downloaded.
 
-    Their lengths have no known unit: the size of a shape is the box of its normalized points. A subclass says
-    in ``LAYOUTS`` by which files each layout is known, and how its lists and clouds are read.
+    A subclass says in ``LAYOUTS`` how they may lie. The size of a shape is the box of its normalized points
+    unless the files are known to have meters.
 
-    Args:
-        root: Folder of the files, or one above it.
+    Attributes:
+        root: Folder of the published files, or one above it.
         layout: How the files lie; None: found by what is there.
         split: Part of the benchmark to read.
-        up: Axis that points up in the files; None: as published.
+        up: Axis that points up in the files; None: that of the layout as it is published.
         size: Largest number of shapes, a fair sample (the first by the hash of their id); None: all.
     """
 
     name: ClassVar[str]
-    LAYOUTS: ClassVar[Layouts]
-    """Patterns of the files that a layout is known by, relative to its folder; all must be there, of several
-    between ``|`` one."""
-    SPLITS: ClassVar[tuple[str, ...]]
-    DOWNLOAD: ClassVar[str]
-    """Files to download, and their publisher."""
-    LICENSE: ClassVar[str]
-    UP: ClassVar[str]
-    """Axis that points up in the published files."""
+    LAYOUTS: ClassVar[tuple[Layout, ...]]
+    PUBLISHED: ClassVar[Publication]
+    IS_METRIC: ClassVar[bool] = False
+    """Whether lengths are meters."""
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None,
-        layout: str | None,
-        split: str,
-        up: str | None,
-        size: int | None,
-    ) -> None:
-        if root is None:
-            raise DataError(f"data={self.name}: no root; set data.root to the folder of {self.DOWNLOAD}")
-        self.root = Path(str(root)).expanduser()
-        self.wanted = self._one_of("layout", layout, self.LAYOUTS) if layout is not None else None
-        self.split = self._one_of("split", split, self.SPLITS)
-        self.up = self.UP if up is None else self._one_of("up", up, AXES)
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise DataError(
-                f"data={self.name}: size={size!r}, expected a whole number from 1, or none for all"
-            )
-        self.size = size
+    root: str | os.PathLike[str] | None = None
+    layout: str | None = None
+    split: str = one_of("test", "train")
+    up: str | None = one_of(None, *AXES)
+    size: int | None = at_least(1, None)
 
-    def entries(self) -> list[Entry]:
-        """Shapes of the split, each id once.
-
-        Raises:
-            DataError: A list that names the shapes is missing or damaged.
-        """
-        raise NotImplementedError
-
-    def cloud(self, entry: Entry, count: int, rng: np.random.Generator) -> Cloud:
-        """Points of a shape: all that its file has, or ``count`` drawn from a surface.
-
-        Raises:
-            RejectedItem: The file is damaged.
-        """
-        raise NotImplementedError
-
-    def files(self, entry: Entry) -> tuple[str, ...]:
-        """Files of a shape, relative to the folder where the layout begins."""
-        return (entry.file,)
+    def __post_init__(self) -> None:
+        if self.root is None:
+            raise DataError(f"data={self.name}: no root; {self._advice}")
+        layouts = (None, *(layout.name for layout in self.LAYOUTS))
+        for one in fields(self):
+            value, least = getattr(self, one.name), one.metadata.get(_LEAST)
+            known = layouts if one.name == "layout" else one.metadata.get(_CHOICES)
+            if known is not None and value not in known:
+                words = [str(choice) for choice in known if choice is not None]
+                self._refuse(one.name, f"{' or '.join(words)}{did_you_mean(str(value), words)}")
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            if least is not None and value != one.default and not (is_whole and value >= least):
+                self._refuse(one.name, f"a whole number from {least}")
 
     @cached_property
-    def found(self) -> tuple[str, Path]:
+    def top(self) -> Path:
+        """The root as a path."""
+        return Path(str(self.root)).expanduser()
+
+    @property
+    def wanted(self) -> list[Layout]:
+        """Layouts that are looked for."""
+        return [layout for layout in self.LAYOUTS if self.layout in (None, layout.name)]
+
+    @cached_property
+    def found(self) -> tuple[Layout, Path]:
         """The layout that the root holds, and the folder where it begins.
 
         Raises:
-            DataError: There is no such folder, or none of the layouts.
+            DataError: There is no such folder, none of the layouts in it, or several.
         """
-        if not self.root.is_dir():
-            what = "is not a folder" if self.root.exists() else "does not exist"
+        if not self.top.is_dir():
+            what = "is not a folder" if self.top.exists() else "does not exist"
             raise DataError(f"data={self.name}: root {self.root} {what}; {self._advice}")
-        names = [self.wanted] if self.wanted else list(self.LAYOUTS)
-        folders = [self.root, *sorted(path for path in self.root.iterdir() if path.is_dir())]
-        for folder in folders:
-            for name in names:
-                if all(_is_there(folder, mark) for mark in self.LAYOUTS[name]):
-                    return name, folder
-        marks = "; ".join(f"{name}: {' + '.join(self.LAYOUTS[name])}" for name in names)
-        looked = marks.replace("|", " or ")
-        raise DataError(
-            f"data={self.name}: none of its files in {self.root} (looked for {looked}); {self._advice}"
-        )
-
-    @property
-    def layout(self) -> str:
-        """Name of the layout that the root holds."""
-        return self.found[0]
+        found = [(layout, folder) for layout in self.wanted for folder in layout.begins(self)]
+        if not found:
+            looked = "; ".join(f"{layout.name}: {layout.files(self)}" for layout in self.wanted)
+            missing = f"nothing of it in {self.root}{self.hint()} (looked for {looked})"
+            raise DataError(f"data={self.name}: {missing}; {self._advice}")
+        if len(found) > 1:
+            several = len({layout.name for layout, _ in found}) > 1
+            held = ", ".join(
+                one.name if folder == self.top else f"{one.name} in {folder.relative_to(self.top)}"
+                for one, folder in found
+            )
+            how = "layout=" if several else "root="
+            raise DataError(f"data={self.name}: {self.root} holds {held}; say which by {how}")
+        return found[0]
 
     @property
     def base(self) -> Path:
@@ -174,23 +268,20 @@ class PublishedSource:
 
     def fingerprint(self) -> str:
         """Sha256 of the settings, of what the lists say, and of each file's path, size and time of change."""
+        layout, base = self.found
+        settings = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "root"}
+        modules = [f"align3d.sources.{name}" for name in _READERS]
+        own = {__name__, type(self).__module__, layout.entries.__module__, layout.cloud.__module__}
+        lines = [f"{self.name} {layout.name} {settings}", hash_code(*modules, *sorted(own))]
+        if layout.reads_meshes:
+            lines.append(readers_fingerprint())
         entries = self._entries()
-        lines = [
-            f"{self.name} {self.layout} {self.split} {self.up} {self.size}",
-            hash_code(__name__, type(self).__module__, *(f"align3d.sources.{name}" for name in _READERS)),
-        ]
         lines += map(repr, entries)
-        for file in sorted({file for entry in entries if not entry.problem for file in self.files(entry)}):
-            try:
-                stat = (self.base / file).stat()
-            except OSError:
-                lines.append(f"{file} is not there")
-            else:
-                lines.append(f"{file} {stat.st_size} {int(stat.st_mtime)}")
-        return hash_lines(lines)
+        files = {file for one in entries if not one.problem for file in (one.file, *one.beside)}
+        return hash_lines([*lines, *(_stamp(base, file) for file in sorted(files))])
 
     def items(self) -> list[Item]:
-        """Shapes of the split by id; one without file or caption is rejected when it is read.
+        """Shapes of the split as listed; one without file or caption is rejected when it is read.
 
         Raises:
             DataError: No such root, no file of the benchmark in it, or a damaged list.
@@ -198,74 +289,79 @@ class PublishedSource:
         return [Item(entry.id, entry) for entry in self._entries()]
 
     def read(self, item: Item, points: int, seed: int) -> Record:
-        """One shape's points, turned so that z is up, and resampled."""
+        """One shape's points, turned so that z is up, and resampled; a missing color is 0.4 gray."""
         entry: Entry = item.payload
         if entry.problem:
             raise RejectedItem(entry.problem)
+        layout, _ = self.found
         rng = item_generator(seed, item.id)
         try:
-            cloud = self.cloud(entry, points, rng)
+            cloud = layout.cloud(Shape(self, entry, points, rng))
         except OSError as error:
-            raise RejectedItem(f"{entry.file}: {error.strerror or error}") from error
+            raise RejectedItem(f"{entry.file}: cannot be read: {error.strerror or error}") from error
         except DataError as error:  # of a reader that has no item
             raise RejectedItem(str(error)) from error
-        if cloud.points.ndim != 2 or cloud.points.shape[1] != 3:
-            raise RejectedItem(f"{entry.file}: points {list(cloud.points.shape)}, expected [N, 3]")
-        if not np.isfinite(cloud.points).all():
-            raise RejectedItem("NaN or infinite points")
         chosen = resample_cloud(len(cloud.points), points, rng)
-        turned = rotate_up(cloud.points, self.up)
+        turned = rotate_up(cloud.points, self.up or layout.up)
         unit = normalize(turned[chosen])
-        plain_class = entry.category.replace("_", " ")
-        grey = np.full((points, 3), MISSING_COLOR, np.uint8)
+        category = cloud.category or entry.category
+        plain_class = category.replace("_", " ")
+        gray = np.full((points, 3), MISSING_COLOR, np.uint8)
         return Record(
             id=item.id,
             source=self.name,
-            category=entry.category,
+            category=category,
             captions=cloud.captions or entry.captions or tuple(filter(None, (plain_class,))),
             points=unit,
-            colors=grey if cloud.colors is None else cloud.colors[chosen],
+            colors=gray if cloud.colors is None else cloud.colors[chosen],
             part=np.full(points, -1, np.int16) if cloud.part is None else cloud.part[chosen],
             part_names=cloud.part_names,
-            size_m=extent_m(unit.astype(np.float64)),
+            size_m=extent_m(turned if self.IS_METRIC else unit.astype(np.float64)),
             up_axis="z",
-            license=self.LICENSE,
-            content_hash=self._content(entry, cloud),
+            license=self.PUBLISHED.license,
+            content_hash=cloud.content_hash or _content(cloud),
             lost_colors=cloud.lost,
             notes=cloud.notes,
         )
 
-    def content(self, entry: Entry) -> bytes | None:
-        """What determines a shape whose cloud is drawn anew for each seed; None: its cloud does."""
-        return None
-
-    def _content(self, entry: Entry, cloud: Cloud) -> str:
-        if (own := self.content(entry)) is not None:
-            return hash_bytes(own)
-        arrays = [cloud.points.astype("<f4")]
-        arrays += [array for array in (cloud.colors, cloud.part) if array is not None]
-        return hash_bytes(*(np.ascontiguousarray(array).tobytes() for array in arrays))
+    def hint(self) -> str:
+        """What else the root holds, where nothing was found that was looked for."""
+        (splits,) = (one.metadata[_CHOICES] for one in fields(self) if one.name == "split")
+        others = [replace(self, split=split) for split in splits if split != self.split]
+        held = [one.split for one in others if any(layout.begins(one) for layout in one.wanted)]
+        return f" for split={self.split}, only for {', '.join(held)}" if held else ""
 
     def _entries(self) -> list[Entry]:
-        """Entries by id; with a size, so many of those without a problem."""
-        entries = sorted(map(_named, self.entries()), key=lambda entry: entry.id)
+        """Entries of the split, each id once; with a size, so many of those without a problem."""
+        layout, _ = self.found
+        try:
+            entries = [_named(entry) for entry in layout.entries(self)]
+        except DataError as error:
+            raise DataError(f"data={self.name}: {error}") from error
+        known: set[str] = set()
+        for entry in entries:
+            if entry.id in known:
+                raise DataError(
+                    f"data={self.name}: its lists name {entry.id!r} twice; expected each shape once"
+                )
+            known.add(entry.id)
         if self.size is None:
             return entries
         ranked = sorted((hash_lines([entry.id]), entry.id) for entry in entries if not entry.problem)
         kept = {name for _, name in ranked[: self.size]}
         return [entry for entry in entries if entry.id in kept]
 
+    def _refuse(self, setting: str, expected: str) -> NoReturn:
+        raise DataError(f"data={self.name}: {setting}={getattr(self, setting)!r}, expected {expected}")
+
     @property
     def _advice(self) -> str:
-        return f"download {self.DOWNLOAD} (license: {self.LICENSE}) and set data.root"
+        return f"{self.PUBLISHED} and set data.root to its folder"
 
-    def _one_of(self, setting: str, value: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-        if value not in known:
-            raise DataError(
-                f"data={self.name}: {setting}={value!r}, expected {' or '.join(known)}"
-                f"{did_you_mean(str(value), known)}"
-            )
-        return value
+
+def visible(paths: Iterable[Path], base: Path) -> Iterator[Path]:
+    """Those of the paths below ``base`` that are neither hidden nor what a Mac leaves in archives, sorted."""
+    return (path for path in sorted(paths) if not _is_hidden(path, base))
 
 
 def _named(entry: Entry) -> Entry:
@@ -276,5 +372,22 @@ def _named(entry: Entry) -> Entry:
     return replace(entry, id=shown, problem=f"file name is not UTF-8: {shown}; rename the file")
 
 
-def _is_there(folder: Path, mark: str) -> bool:
-    return any(next(folder.glob(pattern), None) for pattern in mark.split("|"))
+def _content(cloud: Cloud) -> str:
+    arrays = [cloud.points.astype("<f8"), *([] if cloud.colors is None else [cloud.colors])]
+    return hash_bytes(*(np.ascontiguousarray(array).tobytes() for array in arrays))
+
+
+def _stamp(base: Path, file: str) -> str:
+    try:
+        stat = (base / file).stat()
+    except OSError:
+        return f"{file} is not there"
+    return f"{file} {stat.st_size} {int(stat.st_mtime)}"
+
+
+def _is_there(folder: Path, patterns: Sequence[str]) -> bool:
+    return any(not _is_hidden(path, folder) for pattern in patterns for path in folder.glob(pattern))
+
+
+def _is_hidden(path: Path, base: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(base).parts)

@@ -2,150 +2,153 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from align3d.errors import DataError, RejectedItem
+from align3d.errors import DataError
 from align3d.sources import register
-from align3d.sources.benchmarks.published import Cloud, Entry, Layouts, PublishedSource
-from align3d.sources.benchmarks.published_files import h5_array, h5_has
-from align3d.sources.benchmarks.published_values import (
-    class_numbers,
-    is_below,
-    labels_of,
-    points_of,
-    read_json,
-    read_text,
+from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud, h5_has
+from align3d.sources.benchmarks.published import (
+    Cloud,
+    Entry,
+    Layout,
+    Publication,
+    PublishedSource,
+    Shape,
+    one_of,
+    visible,
 )
+from align3d.sources.benchmarks.published_values import (
+    cloud_of,
+    is_below,
+    labeled,
+    labels_of,
+    lines_of,
+    number_lines,
+    read_json,
+)
+from align3d.sources.benchmarks.shapenet55 import SHAPENET_TERMS
 
 PARTS = 50
 _CLASSES = "all_object_categories.txt"
 _SYNSETS = "synsetoffset2category.txt"
 _LABELS = ("pid", "seg")
+_COLUMNS = ("x", "y", "z", "nx", "ny", "nz", "part")
+
+
+def _h5_entries(source: ShapeNetPartSource) -> Iterator[Entry]:
+    classes = [line.split()[0] for line in lines_of(source.base / _CLASSES)]
+    source.names()  # a damaged list is refused at once
+    for split in source.parts_of_split:
+        patterns = (f"ply_data_{split}*.h5", f"{split}[0-9]*.h5")
+        paths = [*visible((path for one in patterns for path in source.base.glob(one)), source.base)]
+        if not paths:
+            raise DataError(f"no {patterns[0]} in {source.base}")
+        for path in paths:
+            labels = next((name for name in _LABELS if h5_has(path, name)), None)
+            if labels is None:
+                raise DataError(f"{path} has no dataset {' or '.join(_LABELS)}")
+            found = h5_array(path, "label")
+            yield from labeled(path.stem, found, classes, path.name, path, extra=labels, beside=source.beside)
+
+
+def _h5_cloud(shape: Shape) -> Cloud:
+    part = h5_array(shape.path, shape.entry.extra, shape.row)
+    return _with_parts(h5_cloud(shape), part, shape)
+
+
+def _text_entries(source: ShapeNetPartSource) -> Iterator[Entry]:
+    pairs = [line.split() for line in lines_of(source.base / _SYNSETS)]
+    classes = {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+    source.names()
+    for split in source.parts_of_split:
+        path = source.base / "train_test_split" / f"shuffled_{split}_file_list.json"
+        for line in read_json(path, list):
+            synset, _, model = str(line).removeprefix("shape_data/").partition("/")
+            file = f"{synset}/{model}.txt"
+            problem = "" if is_below(source.base, file) else f"no file that {path.name} names: {file}"
+            if synset not in classes:
+                problem = f"synset {synset!r} is not in {_SYNSETS}"
+            category = classes.get(synset, "")
+            yield Entry(f"{synset}/{model}", file, category, beside=source.beside, problem=problem)
+
+
+def _text_cloud(shape: Shape) -> Cloud:
+    table = number_lines(shape.path, shape.where, _COLUMNS)
+    return _with_parts(cloud_of(table, shape.where), table[:, 6], shape)
+
+
+def _with_parts(cloud: Cloud, part: object, shape: Shape) -> Cloud:
+    labels = labels_of(part, len(cloud.points), PARTS, shape.where)
+    return replace(cloud, part=labels, part_names=shape.source.names())
 
 
 @register("shapenetpart")
+@dataclass(kw_only=True, eq=False)
 class ShapeNetPartSource(PublishedSource):
     """ShapeNetPart: clouds of 16 classes, each point with one of 50 part labels.
 
     The files number the parts from 0 to 49 and do not name them. Names come from ``part_names.json``, a list
     of 50; without it a part is called by its number.
 
-    Args:
-        root: Folder of the files, or one above it.
+    Attributes:
         layout: How the files lie: h5 (``ply_data_test0.h5``) or text (a line of 7 numbers a point); None:
             found by what is there.
         split: Part of the benchmark to read: train, val, test, or trainval.
         part_names: JSON file of the 50 parts' names in the order of their numbers, relative to the root;
             None: ``part_names.json`` where it is there.
-        up: Axis that points up in the files; None: y.
-        size: Largest number of shapes, a fair sample (the first by the hash of their id); None: all.
     """
 
-    name: ClassVar[str] = "shapenetpart"
-    LAYOUTS: ClassVar[Layouts] = {"h5": (_CLASSES, "*.h5"), "text": (_SYNSETS, "train_test_split/*.json")}
-    SPLITS = ("test", "train", "val", "trainval")
-    DOWNLOAD = (
-        "shapenet_part_seg_hdf5_data.zip or shapenetcore_partanno_segmentation_benchmark_v0_normal.zip "
-        "of Stanford's ShapeNet"
+    name = "shapenetpart"
+    LAYOUTS = (
+        Layout(
+            "h5",
+            (_CLASSES, "ply_data_{source.first_split}*.h5|{source.first_split}[0-9]*.h5"),
+            _h5_entries,
+            _h5_cloud,
+        ),
+        Layout(
+            "text",
+            (_SYNSETS, "train_test_split/shuffled_{source.first_split}_file_list.json"),
+            _text_entries,
+            _text_cloud,
+        ),
     )
-    LICENSE = "ShapeNet terms of use"
-    UP = "y"
+    PUBLISHED = Publication(
+        "shapenet_part_seg_hdf5_data.zip or shapenetcore_partanno_segmentation_benchmark_v0_normal.zip",
+        "shapenet.cs.stanford.edu/media",
+        *SHAPENET_TERMS,
+    )
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        layout: str | None = None,
-        split: str = "test",
-        part_names: str | None = None,
-        up: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__(root, layout, split, up, size)
-        self.part_names = part_names
-
-    def entries(self) -> list[Entry]:
-        """Shapes of the split's files, or of its list."""
-        names = self._names()
-        found = self._rows if self.layout == "h5" else self._texts
-        return [entry for split in self._splits for entry in found(split, names)]
-
-    def cloud(self, entry: Entry, count: int, rng: np.random.Generator) -> Cloud:
-        """Points of a row or of a text file, with their part labels."""
-        path = self.base / entry.file
-        names, labels = entry.extra
-        values: Any
-        if self.layout == "h5":
-            values, part = h5_array(path, "data", entry.place), h5_array(path, labels, entry.place)
-        else:
-            table = _table(path)
-            values, part = table[:, :3], table[:, 6]
-        points = points_of(values, entry.file)
-        return Cloud(points, None, labels_of(part, len(points), PARTS, entry.file), names)
+    split: str = one_of("test", "train", "val", "trainval")
+    part_names: str | None = None
 
     @property
-    def _splits(self) -> tuple[str, ...]:
+    def parts_of_split(self) -> tuple[str, ...]:
+        """The splits that are read, as the files call them."""
         return ("train", "val") if self.split == "trainval" else (self.split,)
 
-    def _rows(self, split: str, names: tuple[str, ...]) -> Iterator[Entry]:
-        classes = [line.split()[0] for line in _lines(self.base / _CLASSES, self.name)]
-        files = sorted([*self.base.glob(f"ply_data_{split}*.h5"), *self.base.glob(f"{split}[0-9]*.h5")])
-        if not files:
-            raise DataError(f"data={self.name}: no ply_data_{split}*.h5 in {self.base}")
-        for path in files:
-            labels = next((name for name in _LABELS if h5_has(path, name)), None)
-            if labels is None:
-                raise DataError(f"data={self.name}: {path} has no dataset {' or '.join(_LABELS)}")
-            for place, number in enumerate(class_numbers(path, "label")):
-                known = 0 <= number < len(classes)
-                problem = "" if known else f"class {number} of {len(classes)} in {_CLASSES}"
-                yield Entry(
-                    f"{path.stem}/{place:05d}",
-                    path.name,
-                    classes[number] if known else "",
-                    place=place,
-                    extra=(names, labels),
-                    problem=problem,
-                )
+    @property
+    def first_split(self) -> str:
+        """The first of them."""
+        return self.parts_of_split[0]
 
-    def _texts(self, split: str, names: tuple[str, ...]) -> Iterator[Entry]:
-        pairs = [line.split() for line in _lines(self.base / _SYNSETS, self.name)]
-        classes = {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
-        path = self.base / "train_test_split" / f"shuffled_{split}_file_list.json"
-        for line in read_json(path, list, self.name):
-            synset, _, model = str(line).removeprefix("shape_data/").partition("/")
-            file = f"{synset}/{model}.txt"
-            problem = "" if is_below(self.base, file) else f"no file that {path.name} names: {file}"
-            if synset not in classes:
-                problem = f"synset {synset!r} is not in {_SYNSETS}"
-            yield Entry(
-                f"{synset}/{model}", file, classes.get(synset, ""), extra=(names, ""), problem=problem
-            )
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The file of the parts' names, where there is one."""
+        file = self.part_names or "part_names.json"
+        return (file,) if self.part_names or (self.base / file).is_file() else ()
 
-    def _names(self) -> tuple[str, ...]:
-        path = self.base / (self.part_names or "part_names.json")
-        if self.part_names is None and not path.is_file():
+    def names(self) -> tuple[str, ...]:
+        """Names of the parts, in the order of their numbers.
+
+        Raises:
+            DataError: The file is damaged, or holds something else.
+        """
+        if not self.beside:
             return tuple(map(str, range(PARTS)))
-        names = read_json(path, list, self.name)
+        path = self.base / self.beside[0]
+        names = read_json(path, list)
         if len(names) != PARTS or not all(isinstance(name, str) for name in names):
-            raise DataError(f"data={self.name}: {path} has {len(names)} entries, expected {PARTS} names")
+            raise DataError(f"{path} has {len(names)} entries, expected {PARTS} names")
         return tuple(names)
-
-
-def _lines(path: Path, name: str) -> list[str]:
-    return [line for line in read_text(path, name).splitlines() if line.strip()]
-
-
-def _table(path: Path) -> np.ndarray:
-    """The numbers f64[N, 7] of a text file: xyz, normal, part."""
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise RejectedItem(f"{path.name}: damaged: {error}") from error
-    if table.shape[1:] != (7,):
-        raise RejectedItem(f"{path.name}: {list(table.shape)} numbers, expected 7 a line (xyz, normal, part)")
-    return table

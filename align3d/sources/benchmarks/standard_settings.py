@@ -81,8 +81,12 @@ BENCHMARKS: Mapping[str, StandardSettings] = {
     ),
     "shapenet55": StandardSettings("shapenet55", ("zero_shot",), {"split": "test"}),
     "cap3d": StandardSettings("cap3d", ("retrieval", "distractors")),
-    "text2shape": StandardSettings("text2shape", ("retrieval",), {"split": "test"}),
+    "text2shape": StandardSettings("text2shape", ("retrieval",), {"split": "test", "layout": "csv"}),
     "shapenetpart": StandardSettings("shapenetpart", ("grounding",), {"split": "test"}),
+    **{
+        f"partnet_{parts}": StandardSettings("partnet", ("grounding",), {"split": "test", "parts": parts})
+        for parts in ("fine", "coarse")
+    },
     "partnete": StandardSettings("partnete", ("grounding",), {"split": "test"}),
     "compat200_fine": StandardSettings("compat200", ("grounding",), {"split": "test", "parts": "fine"}),
     "compat200_coarse": StandardSettings("compat200", ("grounding",), {"split": "test", "parts": "coarse"}),

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
 
 from align3d.errors import DataError
 from align3d.pipeline import build
 from align3d.sources import make_source
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
 
 CAPTIONS = 'aa,"a red chair, with arms"\nbb,a lamp\ncc,a sofa\ndd,a bed\nee,torn,row\nzz,a lost one\n'
 

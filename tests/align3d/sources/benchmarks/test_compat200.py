@@ -7,9 +7,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from published_shapes import CORNERS, SHADES, by_color, read, up_from_y
 
 from align3d.errors import DataError
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, SHADES, by_color, read, up_from_y
 
 PARTS = ["back", "leg", "seat"]
 PROMPTS = {

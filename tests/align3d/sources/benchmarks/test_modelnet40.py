@@ -14,7 +14,7 @@ from align3d.build import main
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError
 from align3d.sources import make_source
-from tests.align3d.sources.benchmarks.record_reader import (
+from tests.align3d.sources.benchmarks.published_shapes import (
     ARROW,
     is_same_cloud,
     read_all,
@@ -165,25 +165,6 @@ def test_a_root_of_several_layouts_asks_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds text, dat; say which by layout="):
         read_all("modelnet40", root=tmp_path)
     assert list(read_all("modelnet40", root=tmp_path, layout="dat")) == ["test/00000", "test/00001"]
-
-
-def test_what_is_missing_is_said_with_where_it_is_to_be_had(tmp_path: Path) -> None:
-    for settings, said in (
-        ({"root": tmp_path}, "nothing of it in"),
-        ({"root": tmp_path}, "looked for off .*test.*off.*; text .*shape_names"),
-        ({"root": tmp_path / "none"}, "does not exist"),
-        ({}, "no root"),
-    ):
-        with pytest.raises(DataError, match=rf"{said}[\s\S]*modelnet.cs.princeton.edu.*academic research"):
-            read_all("modelnet40", **settings)
-    for settings, said in (
-        ({"split": "val"}, "split='val', expected one of train, test"),
-        ({"layout": "of"}, "layout='of', expected one of off, text, dat, h5, openshape, ulip2"),
-        ({"up": "w"}, "up='w'"),
-        ({"size": 0}, "size=0"),
-    ):
-        with pytest.raises(DataError, match=said):
-            read_all("modelnet40", root=tmp_path, **settings)
 
 
 def test_damaged_shapes_are_rejected_by_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from align3d.errors import DataError
 from align3d.sources.benchmarks.modelnet_fewshot import read_fold
-from tests.align3d.sources.benchmarks.record_reader import (
+from tests.align3d.sources.benchmarks.published_shapes import (
     ARROW,
     is_same_cloud,
     read_all,
@@ -76,7 +76,7 @@ def test_folds_that_are_not_what_their_name_says_are_refused(tmp_path: Path) -> 
     path.write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(DataError, match=r"2\.pkl: expected a dict of two lists"):
         read_fold(tmp_path, 2, 2, 2)
-    with pytest.raises(DataError, match=r"2way_1shot or 2way1shot.*9\.pkl.*Point-BERT.*academic"):
+    with pytest.raises(DataError, match=r"2way_1shot/9\.pkl or 2way1shot/9\.pkl\).*Point-BERT.*academic"):
         read_fold(tmp_path, 2, 1, 9)
 
 
@@ -84,13 +84,13 @@ def test_a_damaged_cloud_is_rejected_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "2way_1shot", 0, [0, 1], [0])
     (tmp_path / "shape_names.txt").write_text("\n".join(NAMES[:3]))
     said = rejection("modelnet_fewshot", "train/0000", root=tmp_path, way=2, shot=1)
-    assert said == "0.pkl: class 3 with 3 names of classes"
+    assert said == "2way_1shot/0.pkl: class 3 with 3 names of classes"
     (tmp_path / "shape_names.txt").write_text("\n".join(NAMES))
     value = pickle.loads(path.read_bytes())
     value["test"][0][0][3, 1] = np.nan
     path.write_bytes(pickle.dumps(value))
     said = rejection("modelnet_fewshot", "test/0000", root=tmp_path, way=2, shot=1)
-    assert said == "0.pkl, test 0: NaN or infinite points"
+    assert said == "2way_1shot/0.pkl, test 0: NaN or infinite points"
 
 
 def test_folds_of_others_may_name_their_classes(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
 
 from align3d.errors import DataError
 from align3d.sources import make_source
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
 
 
 def write_shape(path: Path, **other: Any) -> None:
@@ -112,7 +112,7 @@ def test_ulip_has_plain_arrays_and_classes_in_the_metadata(tmp_path: Path) -> No
     assert (records["u1"].category, records["u1"].captions) == ("mug", ("mug",))
     assert np.allclose(by_color(records["u1"]), in_unit_sphere(CORNERS), atol=1e-3)
     assert rejected == {"u2": "no class: objaverse_lvis_metadata.json does not name it"}
-    with pytest.raises(DataError, match="layout=ulip has the split lvis, no train_all"):
+    with pytest.raises(DataError, match=r"for split=train_all, only for lvis \(looked for openshape: "):
         read(tmp_path, "objaverse_lvis", split="train_all")
 
 

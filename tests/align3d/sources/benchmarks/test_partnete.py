@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
 
 from align3d.errors import DataError
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
 
 HEADER = "ply\nformat binary_little_endian 1.0\nelement vertex 4\n" + "".join(
     f"property {kind}\n"
@@ -60,7 +60,9 @@ def test_data_may_be_a_folder_deeper(root: Path) -> None:
     (root / "data").mkdir()
     (root / "test").rename(root / "data" / "test")
     assert list(read(root, "partnete")[0]) == ["Chair/179"]
-    with pytest.raises(DataError, match="no folder few_shot or data/few_shot"):
+    with pytest.raises(
+        DataError, match=r"for split=few_shot, only for test \(looked for .*few_shot or data/few_shot"
+    ):
         read(root, "partnete", split="few_shot")
 
 

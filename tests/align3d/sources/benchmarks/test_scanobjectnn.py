@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from align3d.errors import DataError
-from tests.align3d.sources.benchmarks.record_reader import (
+from tests.align3d.sources.benchmarks.published_shapes import (
     ARROW,
     is_same_cloud,
     read_all,
@@ -119,8 +119,9 @@ def test_a_cut_scan_is_rejected_by_name(tmp_path: Path) -> None:
     rows = raw_rows()
     rows[0, 6] = 300
     write_raw(path, rows)
-    said = rejection("scanobjectnn", "chair/scene_1", root=tmp_path, split="all")
-    assert said == "chair/scene_1.bin: colors from 0 to 300, expected 0 to 255"
+    (scan,) = read_all("scanobjectnn", root=tmp_path, split="all").values()
+    assert scan.lost_colors == ("chair/scene_1.bin: colors from 0 to 300, expected 0 to 255",)
+    assert (scan.colors == 102).all()
 
 
 def test_the_2890_shapes_have_a_name_of_their_own(tmp_path: Path) -> None:
@@ -143,14 +144,3 @@ def test_the_2890_shapes_have_a_name_of_their_own(tmp_path: Path) -> None:
     np.save(folder / "xyz_label.npy", value)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"xyz_label\.npy: 3 clouds and 1 labels"):
         read_all("scanobjectnn_2890", root=tmp_path)
-
-
-def test_what_is_missing_is_said_with_where_it_is_to_be_had(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"main_split/test_objectdataset\.h5.*hkust-vgd.*terms of use; for research"
-    ):
-        read_all("scanobjectnn", root=tmp_path, variant="obj_bg")
-    with pytest.raises(DataError, match=r"xyz_label\.npy.*OpenShape"):
-        read_all("scanobjectnn_2890", root=tmp_path)
-    with pytest.raises(DataError, match="fold=5, expected one of"):
-        read_all("scanobjectnn", root=tmp_path, fold=5)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_shapes import CORNERS, read, up_from_y
 
 from align3d.errors import DataError
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, read, up_from_y
 
 
 @pytest.fixture

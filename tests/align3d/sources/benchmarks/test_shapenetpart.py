@@ -6,9 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from published_shapes import CORNERS, read, up_from_y
 
 from align3d.errors import DataError
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, read, up_from_y
 
 CLASSES = "Airplane\t02691156\nBag\t02773838\n"
 LABELS = np.array([[0, 1, 2, 3], [4, 5, 4, 5]], dtype=np.uint8)
@@ -65,14 +65,18 @@ def test_text_has_the_same(text: Path) -> None:
     assert sorted(bag.part.tolist()) == [4, 4, 5, 5]
     assert rejected == {
         "02773838/gone": "no file that shuffled_test_file_list.json names: 02773838/gone.txt",
-        "02773838/short": "short.txt: [4, 6] numbers, expected 7 a line (xyz, normal, part)",
+        "02773838/short": "02773838/short.txt: [4, 6] numbers, expected 7 a line (x y z nx ny nz part)",
     }
 
 
 def test_another_split_is_not_taken_for_the_one_asked_for(h5: Path) -> None:
-    with pytest.raises(DataError, match=r"no ply_data_train\*.h5"):
+    with pytest.raises(
+        DataError, match=r"for split=train, only for test \(looked for h5: .*ply_data_train\*.h5"
+    ):
         read(h5, "shapenetpart", split="train")
     write_h5(h5 / "ply_data_train0.h5")
+    with pytest.raises(DataError, match=r"no ply_data_val\*.h5"):
+        read(h5, "shapenetpart", split="trainval")
     write_h5(h5 / "ply_data_val0.h5")
     records, _ = read(h5, "shapenetpart", split="trainval")
     assert sorted({name.split("/")[0] for name in records}) == ["ply_data_train0", "ply_data_val0"]
@@ -100,5 +104,5 @@ def test_a_cut_h5_is_named(h5: Path) -> None:
     with h5py.File(path, "a") as file:
         del file["label"]
         file["label"] = np.array([b"bag", b"bag"])
-    with pytest.raises(DataError, match=r"'label' is .*, expected numbers of classes"):
+    with pytest.raises(DataError, match=r"labels \|S3\[2\], expected whole numbers"):
         read(h5, "shapenetpart")

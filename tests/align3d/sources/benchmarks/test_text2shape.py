@@ -9,9 +9,9 @@ from typing import Any
 import nrrd
 import numpy as np
 import pytest
-from published_shapes import CORNERS, SHADES, by_color, read, up_from_y
 
 from align3d.errors import DataError
+from tests.align3d.sources.benchmarks.published_shapes import CORNERS, SHADES, by_color, read, up_from_y
 
 CSV = '''id,modelId,description,category,topLevelSynsetId,subSynsetId
 1,m1,"A red chair, with arms",Chair,03001627,03001627
@@ -184,6 +184,81 @@ def test_parts2words_clouds_have_colors_and_17_parts(tmp_path: Path) -> None:
     assert rejected["m2"] == "shapenetv2_level_1.pkl: m2: labels 0..17 for 17 parts"
     assert rejected["bad"] == "shapenetv2_level_1.pkl: bad: expected (xyzrgb, ..., part)"
     assert rejected["gone"].startswith("caption without a shape")
+
+
+@pytest.fixture
+def tricolo(tmp_path: Path) -> Path:
+    """TriCoLo's own files: voxels as in the NRRD, by the synset of its list, once a wrong one."""
+    folder = tmp_path / "chair_table" / "preprocessed" / "exp_data"
+    voxels = {f"voxel{size}": solid() for size in (32, 64, 128)}
+    images = np.zeros((6, 3, 224, 224), np.uint8)
+    for synset, model in (("03001627", "m1"), ("04379243", "m2"), ("04379243", "bad"), ("04379243", "flat")):
+        (folder / synset).mkdir(parents=True, exist_ok=True)
+        other = {"voxel32": solid()[:3]} if model == "flat" else {}
+        np.savez_compressed(folder / synset / f"{model}.npz", images=images, **(voxels | other))
+    path = folder / "04379243" / "bad.npz"
+    path.write_bytes(path.read_bytes()[:300])
+    lists = {
+        "val": [
+            ("m1", "03001627", "a chair "),
+            ("m1", "04379243", "a gray chair"),
+            ("m2", "04379243", "low"),
+        ],
+        "test": [("bad", "04379243", "a"), ("gone", "03001627", "b"), ("flat", "04379243", "c")],
+    }
+    for split, rows in lists.items():
+        said = [
+            {"model_id": model, "category": synset, "caption": text, "tokens": [1, 2, 0]}
+            for model, synset, text in rows
+        ]
+        (folder / f"{split}_map.json").write_text(json.dumps(said))
+    return tmp_path
+
+
+def test_voxels_of_tricolo_are_those_of_the_nrrd_turned_the_same_way(tricolo: Path, tmp_path: Path) -> None:
+    records, rejected = read(tricolo, "text2shape", points=300, split="val")
+    assert not rejected
+    assert {name: (one.category, one.captions) for name, one in records.items()} == {
+        "m1": ("Chair", ("a chair", "a gray chair")),
+        "m2": ("Table", ("low",)),
+    }
+    size = records["m1"].size_m
+    assert np.allclose(size / size[1], [2, 1, 4], atol=0.2)  # tall along a, which points up
+    other = tmp_path / "nrrd"
+    write_voxels(other, "m1", solid())
+    (other / "captions.tablechair.csv").write_text(CSV)
+    assert read(other, "text2shape")[0]["m1"].content_hash == records["m1"].content_hash
+
+
+def test_what_is_missing_or_damaged_of_tricolo_is_rejected_by_name(tricolo: Path) -> None:
+    records, rejected = read(tricolo, "text2shape", points=16)
+    assert list(records) == ["m1", "m2"]
+    assert rejected["bad"].startswith("04379243/bad.npz: damaged: ")
+    assert rejected["gone"] == "caption without a shape: nothing of model gone"
+    assert rejected["flat"] == "flat.npz: uint8[3, 10, 10, 10], expected uint8 RGBA (4, a, b, c)"
+    rejected = read(tricolo, "text2shape", resolution=256)[1]
+    assert rejected["m1"] == (
+        "03001627/m1.npz: no array 'voxel256', it has images, voxel32, voxel64, voxel128"
+    )
+    with pytest.raises(DataError, match="for split=train, only for all, test, val"):
+        read(tricolo, "text2shape", split="train")
+
+
+def test_an_archive_is_not_believed(tricolo: Path) -> None:
+    path = tricolo / "chair_table/preprocessed/exp_data/03001627/m1.npz"
+    np.savez_compressed(path, voxel32=np.zeros((4, 300, 300, 300), np.uint8))
+    assert re.search(r"\d+ bytes of voxel32, expected at most", read(tricolo, "text2shape")[1]["m1"])
+    np.savez(path, voxel32=np.array([{"evil": 1}], dtype=object))
+    assert "damaged: Object arrays cannot be loaded" in read(tricolo, "text2shape")[1]["m1"]
+
+
+def test_a_root_of_two_layouts_asks_which(root: Path) -> None:
+    table: dict[str, Any] = {"idx_to_word": {"1": "a"}, "word_to_idx": {"a": 1}, "captions": []}
+    (root / "shapenet.json").write_text(json.dumps(table))
+    write_processed(root, "test", {"m2": [1]})
+    with pytest.raises(DataError, match="holds csv, processed; say which by layout="):
+        read(root, "text2shape", split="test")
+    assert read(root, "text2shape", split="test", layout="processed")[0]["m2"].captions == ("a",)
 
 
 def test_a_malicious_pickle_executes_nothing(root: Path) -> None:
