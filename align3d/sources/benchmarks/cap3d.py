@@ -84,6 +84,11 @@ class Cap3dSource(PublishedSource):
     split: str = one_of("all")
     captions: str | None = None
 
+    def hint(self) -> str:
+        """Archives that are not unpacked."""
+        packed = any(visible(self.top.glob("**/*.zip"), self.top))
+        return " (it holds archives: unpack them)" if packed else ""
+
     def captions_file(self) -> Path:
         """The captions file.
 

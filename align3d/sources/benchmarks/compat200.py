@@ -126,8 +126,8 @@ class Compat200Source(PublishedSource):
     PUBLISHED = Publication(
         "the point clouds and metadata of 3DCoMPaT200",
         "huggingface.co/datasets/CoMPaT/3DCoMPaT200",
-        "LicenseRef-3DCoMPaT",
-        "3DCoMPaT's terms of use",
+        "CC-BY-4.0",
+        "CC-BY 4.0",
     )
 
     split: str = one_of("test", "train", "valid")

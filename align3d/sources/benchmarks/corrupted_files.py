@@ -101,8 +101,8 @@ class ModelNetC(_CorruptedModelNet):
     PUBLISHED = Publication(
         "modelnet_c.zip",
         "the page of PointCloud-C (pointcloud-c.github.io)",
-        "LicenseRef-ModelNet-C",
-        "for non-commercial purposes only",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-NC-SA 4.0, the shapes as ModelNet",
     )
 
 
@@ -157,7 +157,9 @@ class ScanObjNNC(CorruptedFiles):
     name = "scanobjnn_c"
     LAYOUTS = (Layout("h5", ("{source.variant}/{source.stem}.h5",), _scan_entries, h5_cloud),)
     PUBLISHED = Publication(
-        "ScanObjNN-C", "the page of Point-Cache (github.com/auniquesun/Point-Cache)", *SCAN_TERMS
+        "sonn_c",
+        "huggingface.co/datasets/auniquesun/Point-PRC, by the page of Point-Cache",
+        *SCAN_TERMS,
     )
 
     variant: str = one_of("hardest", "obj_bg", "obj_only")

@@ -157,10 +157,11 @@ class ObjaverseLvisSource(PublishedSource):
         Layout("ulip", (_ULIP_LIST, _ULIP_META), _ulip, _cloud, "z"),
     )
     PUBLISHED = Publication(
-        "openshape-objaverse-training-data, or the files of Uni3D or ULIP",
-        "huggingface.co/datasets/OpenShape, github.com/baaivision/Uni3D or github.com/salesforce/ULIP",
+        "meta_data.zip and Objaverse/ of OpenShape, or the files of Uni3D or ULIP",
+        "huggingface.co/datasets/OpenShape/openshape-training-data, github.com/baaivision/Uni3D or "
+        "github.com/salesforce/ULIP",
         "ODC-By-1.0",
-        "ODC-By 1.0, each shape under its own license",
+        "OpenRAIL for OpenShape's files; Objaverse is ODC-By 1.0, each shape under its own license",
     )
 
     split: str = one_of("lvis", "train_all", "train_no_lvis")

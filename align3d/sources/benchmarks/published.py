@@ -163,16 +163,14 @@ class Layout:
     def begins(self, source: PublishedSource) -> list[Path]:
         """The root where its files are there, else all folders below where they are."""
         marks = [mark.format(source=source).split("|") for mark in self.marks]
-        below = {
-            path
-            for pattern in self.folders
-            for path in source.top.glob(pattern.format(source=source))
-            if path.is_dir() and not _is_hidden(path, source.top)
-        }
-        for folders in ([source.top], sorted(below)):
-            if found := [folder for folder in folders if all(_is_there(folder, mark) for mark in marks)]:
-                return found
-        return []
+
+        def is_home(folder: Path) -> bool:
+            return all(_is_there(folder, mark) for mark in marks)
+
+        if is_home(source.top):
+            return [source.top]
+        below = {path for pattern in self.folders for path in source.top.glob(pattern) if path.is_dir()}
+        return [path for path in visible(below, source.top) if is_home(path)]
 
 
 def one_of(default: Any, *others: Any) -> Any:
@@ -203,9 +201,6 @@ class PublishedSource:
     name: ClassVar[str]
     LAYOUTS: ClassVar[tuple[Layout, ...]]
     PUBLISHED: ClassVar[Publication]
-    IS_METRIC: ClassVar[bool] = False
-    """Whether lengths are meters."""
-
     root: str | os.PathLike[str] | None = None
     layout: str | None = None
     split: str = one_of("test", "train")
@@ -219,7 +214,7 @@ class PublishedSource:
         for one in fields(self):
             value, least = getattr(self, one.name), one.metadata.get(_LEAST)
             known = layouts if one.name == "layout" else one.metadata.get(_CHOICES)
-            if known is not None and value not in known:
+            if known is not None and (value not in known or isinstance(value, bool)):
                 words = [str(choice) for choice in known if choice is not None]
                 self._refuse(one.name, f"{' or '.join(words)}{did_you_mean(str(value), words)}")
             is_whole = isinstance(value, int) and not isinstance(value, bool)
@@ -260,6 +255,11 @@ class PublishedSource:
             how = "layout=" if several else "root="
             raise DataError(f"data={self.name}: {self.root} holds {held}; say which by {how}")
         return found[0]
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether lengths are meters."""
+        return False
 
     @property
     def base(self) -> Path:
@@ -316,7 +316,7 @@ class PublishedSource:
             colors=gray if cloud.colors is None else cloud.colors[chosen],
             part=np.full(points, -1, np.int16) if cloud.part is None else cloud.part[chosen],
             part_names=cloud.part_names,
-            size_m=extent_m(turned if self.IS_METRIC else unit.astype(np.float64)),
+            size_m=extent_m(turned if self.is_metric else unit.astype(np.float64)),
             up_axis="z",
             license=self.PUBLISHED.license,
             content_hash=cloud.content_hash or _content(cloud),

@@ -115,7 +115,6 @@ class ScanObjectNN(PublishedSource):
         "the page of ScanObjectNN (hkust-vgd.github.io/scanobjectnn)",
         *TERMS,
     )
-    IS_METRIC = True
 
     split: str = one_of("test", "train", "all")
     variant: str = one_of("pb_t50_rs", *VARIANTS)
@@ -132,6 +131,11 @@ class ScanObjectNN(PublishedSource):
         """Pattern of the HDF5 files' names."""
         begin = {"train": "training", "test": "test", "all": "*"}[self.split]
         return f"{begin}_{VARIANTS[self.variant]}.h5"
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether lengths are meters: those of PB_T50_RS are scaled at random."""
+        return self.found[0].name == "raw" or self.variant != "pb_t50_rs"
 
     def hint(self) -> str:
         """The file of 2,890 shapes, which is none of these variants."""

@@ -50,6 +50,16 @@ def test_what_cannot_be_used_is_rejected_by_name(root: Path) -> None:
     assert rejected["zz"] == "caption without a file: no zz.pt"
 
 
+def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "Cap3D_automated_Objaverse.csv").write_text(CAPTIONS)
+    (tmp_path / "PointCloud_pt_zips").mkdir()
+    (tmp_path / "PointCloud_pt_zips" / "compressed_pcs_pt_00.zip").touch()
+    with pytest.raises(
+        DataError, match=r"holds archives: unpack them\) \(looked for pt: .*tiange/Cap3D.*ODC-By"
+    ):
+        read(tmp_path, "cap3d")
+
+
 def test_a_cut_file_is_rejected(root: Path) -> None:
     path = root / "Cap3D_pcs_pt" / "aa.pt"
     path.write_bytes(path.read_bytes()[:200])

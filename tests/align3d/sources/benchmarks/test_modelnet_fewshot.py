@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from align3d.errors import DataError
-from align3d.sources.benchmarks.modelnet_fewshot import read_fold
+from align3d.sources import make_source
 from tests.align3d.sources.benchmarks.published_shapes import (
     ARROW,
     is_same_cloud,
@@ -40,12 +40,15 @@ def write(root: Path, folder: str, fold: int, train: list[int], test: list[int])
 def test_a_fold_is_its_train_and_test_set(tmp_path: Path, folder: str) -> None:
     write(tmp_path, folder, 0, [0, 0, 1, 1, 2, 2], [2])
     write(tmp_path, folder, 7, [2, 0, 1, 1, 0, 2], [1, 0, 0, 2])
-    train, test = read_fold(tmp_path, way=3, shot=2, fold=7)
-    assert train.labels.tolist() == [2, 0, 1, 1, 0, 2]
-    assert test.labels.tolist() == [1, 0, 0, 2]
-    assert test.classes == (0, 3, 3, 1)
-    assert [cloud.shape for cloud in test.clouds] == [(16, 6)] * 4
-    assert np.array_equal(train.clouds[0], row(2)[0])
+    (tmp_path / "shape_names.txt").write_text("\n".join(NAMES))
+    records = read_all("modelnet_fewshot", tmp_path, way=3, shot=2, fold=7)
+    assert [(name.partition("/")[0], one.category) for name, one in records.items()] == [
+        *(
+            ("train", kind)
+            for kind in ("chair", "night_stand", "airplane", "airplane", "night_stand", "chair")
+        ),
+        *(("test", kind) for kind in ("airplane", "night_stand", "night_stand", "chair")),
+    ]
 
 
 def test_it_is_a_source_too(tmp_path: Path) -> None:
@@ -62,22 +65,28 @@ def test_it_is_a_source_too(tmp_path: Path) -> None:
     assert list(read_all("modelnet_fewshot", **settings, split="test")) == ["test/0000", "test/0001"]
 
 
+def refused(root: Path, told: str, way: int, shot: int, fold: int) -> None:
+    with pytest.raises(DataError, match=told):
+        make_source("modelnet_fewshot", root=root, way=way, shot=shot, fold=fold).items()
+
+
 def test_folds_that_are_not_what_their_name_says_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "3way_2shot", 0, [0, 0, 1, 1], [0])
-    with pytest.raises(DataError, match=r"0\.pkl: 2 classes of 2, 2 shapes to learn from, expected 3 of 2"):
-        read_fold(tmp_path, 3, 2, 0)
+    refused(tmp_path, r"0\.pkl: 2 classes of 2, 2 shapes to learn from, expected 3 of 2", 3, 2, 0)
     write(tmp_path, "2way_2shot", 1, [0, 0, 1, 1], [0, 2])
-    with pytest.raises(DataError, match=r"1\.pkl: class 2 is tested and not learned"):
-        read_fold(tmp_path, 2, 2, 1)
+    refused(tmp_path, r"1\.pkl: class 2 is tested and not learned", 2, 2, 1)
     path = write(tmp_path, "2way_2shot", 2, [0, 0, 1, 1], [0])
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"2\.pkl: "):
-        read_fold(tmp_path, 2, 2, 2)
-    path.write_bytes(pickle.dumps([1, 2]))
-    with pytest.raises(DataError, match=r"2\.pkl: expected a dict of two lists"):
-        read_fold(tmp_path, 2, 2, 2)
-    with pytest.raises(DataError, match=r"2way_1shot/9\.pkl or 2way1shot/9\.pkl\).*Point-BERT.*academic"):
-        read_fold(tmp_path, 2, 1, 9)
+    refused(tmp_path, r"2\.pkl: refused or damaged", 2, 2, 2)
+    for value, told in (
+        ([1, 2], "expected a dict of two lists"),
+        ({"train": [7], "test": []}, "train 0: expected points, label and class"),
+        ({"train": [(0, 1.5, 2)], "test": []}, "train 0: label 1.5, expected a whole number"),
+        ({"train": [(0, 1, None)], "test": []}, "train 0: class None, expected a whole number or a name"),
+    ):
+        path.write_bytes(pickle.dumps(value))
+        refused(tmp_path, told, 2, 2, 2)
+    refused(tmp_path, r"2way_1shot/9\.pkl or 2way1shot/9\.pkl\).*Point-BERT.*academic", 2, 1, 9)
 
 
 def test_a_damaged_cloud_is_rejected_by_name(tmp_path: Path) -> None:

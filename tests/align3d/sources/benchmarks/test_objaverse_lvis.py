@@ -60,6 +60,15 @@ def test_a_shape_has_its_class_captions_points_and_colors(openshape: Path) -> No
     assert rejected == {"gone": "no file below the root: /mnt/data/objaverse-processed/000-000/gone.npy"}
 
 
+def test_lists_may_lie_beside_the_shapes(openshape: Path) -> None:
+    (openshape / "meta_data" / "split").rename(openshape / "split")
+    records, _ = read(openshape, "objaverse_lvis")
+    assert records["u1"].captions == (
+        "a mug on a table",
+        "a white mug",
+    )  # the judgments are found all the same
+
+
 def test_texts_are_those_asked_for(openshape: Path) -> None:
     records, _ = read(openshape, "objaverse_lvis", texts="retrieval,blip")
     assert records["u2"].captions == ("mug stock photo", "coffee", "a mug on a table")
@@ -112,6 +121,8 @@ def test_ulip_has_plain_arrays_and_classes_in_the_metadata(tmp_path: Path) -> No
     assert (records["u1"].category, records["u1"].captions) == ("mug", ("mug",))
     assert np.allclose(by_color(records["u1"]), in_unit_sphere(CORNERS), atol=1e-3)
     assert rejected == {"u2": "no class: objaverse_lvis_metadata.json does not name it"}
+    np.save(root / "000-000" / "u1.npy", CORNERS)
+    assert (read(tmp_path, "objaverse_lvis")[0]["u1"].colors == 102).all()
     with pytest.raises(DataError, match=r"for split=train_all, only for lvis \(looked for openshape: "):
         read(tmp_path, "objaverse_lvis", split="train_all")
 

@@ -67,6 +67,7 @@ def test_labels_splits_axis_and_mask(tmp_path: Path) -> None:
     write_h5(tmp_path / "main_split/training_objectdataset.h5", [3])
     write_h5(tmp_path / "split2/test_objectdataset.h5", [4])
     write_h5(tmp_path / "main_split_nobg/test_objectdataset.h5", [5], mask=False)
+    write_h5(tmp_path / "split4_nobg/test_objectdataset.h5", [6], mask=False)
     records = read_all("scanobjectnn", root=tmp_path, variant="obj_bg")
     assert [one.category for one in records.values()] == CLASSES
     first = next(iter(records.values()))
@@ -86,6 +87,25 @@ def test_labels_splits_axis_and_mask(tmp_path: Path) -> None:
     (bare,) = read_all("scanobjectnn", root=tmp_path, variant="obj_only").values()
     assert bare.category == "desk"
     assert bare.part_names == ()
+    (fourth,) = read_all("scanobjectnn", root=tmp_path, variant="obj_only", fold=4).values()
+    assert fourth.category == "display"
+
+
+def test_a_scan_that_was_scaled_at_random_has_no_meters(tmp_path: Path) -> None:
+    write_h5(tmp_path / FILES["pb_t50_rs"], [0])
+    write_h5(tmp_path / FILES["pb_t50_r"], [0])
+    (scaled,), (turned,) = (
+        read_all("scanobjectnn", root=tmp_path, variant=variant).values()
+        for variant in ("pb_t50_rs", "pb_t50_r")
+    )
+    assert turned.size_m.tolist() == [1.0, 4.0, 2.0]
+    assert np.allclose(scaled.size_m, np.ptp(scaled.points.astype(float), axis=0), atol=1e-3)
+
+
+def test_a_fold_is_a_number_from_1_to_4(tmp_path: Path) -> None:
+    for fold in (5, 0, True):
+        with pytest.raises(DataError, match=f"fold={fold}, expected 1 or 2 or 3 or 4"):
+            read_all("scanobjectnn", root=tmp_path, fold=fold)
 
 
 def test_raw_scans_have_colors(tmp_path: Path) -> None:
