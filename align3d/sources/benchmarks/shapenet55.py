@@ -9,7 +9,10 @@ from align3d.sources.benchmarks.published import Cloud, Entry, Layout, Publicati
 from align3d.sources.benchmarks.published_values import cloud_of, is_below, read_json, read_text
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 
-SHAPENET_TERMS = ("LicenseRef-ShapeNet", "ShapeNet's terms of use: for research and education only")
+SHAPENET_TERMS = (
+    "LicenseRef-ShapeNet",
+    "ShapeNet's terms of use: for non-commercial research and education only",
+)
 """License of ShapeNet, and of all that is made of it."""
 
 
