@@ -63,8 +63,10 @@ def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
 def test_a_cut_file_is_rejected(root: Path) -> None:
     path = root / "Cap3D_pcs_pt" / "aa.pt"
     path.write_bytes(path.read_bytes()[:200])
+    torch.save(torch.zeros(6, 0), root / "Cap3D_pcs_pt" / "bb.pt")
     _, rejected = read(root, "cap3d")
     assert "aa.pt: refused or damaged" in rejected["aa"]
+    assert rejected["bb"] == "Cap3D_pcs_pt/bb.pt: point cloud without points"
 
 
 def test_a_build_lists_them(root: Path, tmp_path: Path) -> None:

@@ -62,6 +62,19 @@ def test_a_styled_shape_has_its_class_colors_and_parts_by_name(root: Path) -> No
     assert [chair.part_names[number] if number >= 0 else None for number in part] == [*PARTS, None]
 
 
+def test_points_without_colors_are_not_those_of_the_benchmark(root: Path) -> None:
+    write_h5(root / "test_fine.hdf5", points=np.stack([CORNERS] * 3))
+    rejected = read(root, "compat200")[1]
+    assert rejected["sh01__st00"] == "test_fine.hdf5, row 0: points [4, 3], expected [P, 6]"
+
+
+def test_a_row_that_repeats_a_styled_shape_is_rejected(root: Path) -> None:
+    write_h5(root / "test_fine.hdf5", style_id=np.array([b"st00", b"st00", b"st00"], dtype="S6"))
+    records, rejected = read(root, "compat200")
+    assert list(records) == ["sh01__st00", "sh02__st00"]
+    assert rejected == {"sh01__st00 row 1": "row 1 repeats sh01__st00"}
+
+
 def test_labels_that_were_written_without_a_sign_say_none_all_the_same(root: Path) -> None:
     labels = np.array([[0, 1, 2, 65535], [0, 0, 0, 0], [2, 2, 2, 2]], dtype=np.uint16)
     write_h5(root / "test_fine.hdf5", points_part_labels=labels)

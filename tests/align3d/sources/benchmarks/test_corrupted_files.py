@@ -65,6 +65,11 @@ def test_modelnet40_c_counts_levels_from_1(tmp_path: Path) -> None:
     assert is_same_cloud(sheared["data_shear_5/00001"], y_up_to_z_up(ARROW * [5, 1, 1]))
     with pytest.raises(DataError, match="level=0 of shear, expected a whole number from 1 to 5"):
         read_all("modelnet40_c", root=tmp_path, corruption="shear", level=0)
+    np.save(tmp_path / "label.npy", np.array([[2], [0]]))
+    assert [one.category for one in read_all("modelnet40_c", root=tmp_path).values()] == [
+        "night_stand",
+        "airplane",
+    ]
     np.save(tmp_path / "label.npy", np.array([1]))
     with pytest.raises(DataError, match=r"data_original\.npy: 2 shapes, and label\.npy has 1 labels"):
         read_all("modelnet40_c", root=tmp_path)

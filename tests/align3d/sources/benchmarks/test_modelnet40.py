@@ -178,6 +178,9 @@ def test_damaged_shapes_are_rejected_by_name(tmp_path: Path) -> None:
     cut = root / "airplane/airplane_0627.txt"
     cut.write_text(cut.read_text()[:100])
     assert "airplane_0627.txt: " in rejection("modelnet40", "airplane_0627", root=root)
+    np.savetxt(cut, ARROW, fmt="%.6f", delimiter=",")
+    said = rejection("modelnet40", "airplane_0627", root=root)
+    assert said == "airplane/airplane_0627.txt: [4, 3] numbers, expected 6 a line (x y z nx ny nz)"
     (root / "night_stand/night_stand_0201.txt").unlink()
     assert "there is no night_stand/night_stand_0201.txt" in rejection(
         "modelnet40", "night_stand_0201", root=root
@@ -192,6 +195,13 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(DataError, match=r"modelnet40_test_8192pts_fps\.dat: "):
         read_all("modelnet40", root=tmp_path / "dat")
+    for value, told in (
+        ([[ARROW], [1, 2]], "expected two lists of equal length"),
+        ([[ARROW], [np.array([1, 2])]], "a label of several numbers"),
+    ):
+        path.write_bytes(pickle.dumps(value))
+        with pytest.raises(DataError, match=told):
+            read_all("modelnet40", root=tmp_path / "dat")
     write_h5(tmp_path / "h5")
     path = tmp_path / "h5/ply_data_test1.h5"
     path.write_bytes(path.read_bytes()[:500])
