@@ -154,7 +154,7 @@ class ObjaverseLvisSource(PublishedSource):
             "z",
         ),
         Layout("uni3d", (_TEST_SET,), _uni3d, _cloud, "z"),
-        Layout("ulip", (_ULIP_LIST, _ULIP_META), _ulip, _cloud, "z"),
+        Layout("ulip", (_ULIP_LIST, _ULIP_META), _ulip, _cloud),
     )
     PUBLISHED = Publication(
         "meta_data.zip and Objaverse/ of OpenShape, or the files of Uni3D or ULIP",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from align3d.sources.benchmarks.published import (
     one_of,
     visible,
 )
-from align3d.sources.benchmarks.published_values import cloud_of, kept_untrusted, labeled
+from align3d.sources.benchmarks.published_values import cloud_of, is_below, kept_untrusted, labeled, lines_of
 
 CLASSES = (
     *("bag", "bin", "box", "cabinet", "chair", "desk", "display", "door", "shelf", "table"),
@@ -39,7 +40,7 @@ VARIANTS = {
 """The variants, and what their files are called."""
 TERMS = ("LicenseRef-ScanObjectNN", "for research only, after agreeing to the terms of use of ScanObjectNN")
 """License of ScanObjectNN, and of all that is made of it."""
-_RAW_COLUMNS = 11
+_RAW_COLUMNS, _RAW_SPLIT = 11, "split_new.txt"
 
 
 def _h5_entries(source: ScanObjectNN) -> Iterator[Entry]:
@@ -62,11 +63,29 @@ def _h5_cloud(shape: Shape) -> Cloud:
 
 def _raw_entries(source: ScanObjectNN) -> Iterator[Entry]:
     if source.split != "all":
-        raise DataError(f"split={source.split} of raw files, which say of no split; set split=all")
+        yield from _split_entries(source, source.base / _RAW_SPLIT)
+        return
     for category in CLASSES:
         for path in visible((source.base / category).glob("*.bin"), source.base):
             if not path.stem.endswith(("_indices", "_part")):
                 yield Entry(f"{category}/{path.stem}", f"{category}/{path.name}", category)
+
+
+def _split_entries(source: ScanObjectNN, path: Path) -> Iterator[Entry]:
+    """Shapes of a list of names, numbers of classes, and a ``t`` for those of the test split."""
+    if not path.is_file():
+        raise DataError(f"split={source.split} of raw files without {_RAW_SPLIT}; set split=all")
+    for number, line in enumerate(lines_of(path), 1):
+        name, label, side = (*line.split("\t"), "", "")[:3]
+        if not label.strip().isdecimal() or int(label) >= len(CLASSES):
+            raise DataError(
+                f"{path}, line {number}: expected a file, the number of its class, and t for test"
+            )
+        if (side.strip() == "t") == (source.split == "test"):
+            category = CLASSES[int(label)]
+            file = f"{category}/{name.strip()}"
+            problem = "" if is_below(source.base, file) else f"no file that {path.name} names: {file}"
+            yield Entry(file.removesuffix(".bin"), file, category, problem=problem)
 
 
 def _raw_cloud(shape: Shape) -> Cloud:
@@ -88,7 +107,8 @@ class ScanObjectNN(PublishedSource):
 
     Attributes:
         layout: How the files lie: h5 or raw; None: found by what is there.
-        split: Part of the benchmark to read: test or train; all for raw files, which say of none.
+        split: Part of the benchmark to read: test, train or all; of raw files as ``split_new.txt`` says, all
+            without it.
         variant: Variant of the HDF5 files: obj_bg, obj_only, pb_t25, pb_t25_r, pb_t50_r or pb_t50_rs.
         fold: Which of the further divisions into train and test, 1 to 4; None: the main one.
     """

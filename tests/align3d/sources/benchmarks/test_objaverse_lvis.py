@@ -1,4 +1,4 @@
-"""Objaverse-LVIS: OpenShape's pickled dicts, Uni3D's re-made ones, ULIP's plain arrays."""
+"""Objaverse-LVIS: OpenShape's pickled dicts, Uni3D's re-made ones, ULIP's dicts and plain arrays."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,14 @@ import pytest
 
 from align3d.errors import DataError
 from align3d.sources import make_source
-from tests.align3d.sources.benchmarks.published_shapes import CORNERS, SHADES, by_color, in_unit_sphere, read
+from tests.align3d.sources.benchmarks.published_shapes import (
+    CORNERS,
+    SHADES,
+    by_color,
+    in_unit_sphere,
+    read,
+    up_from_y,
+)
 
 
 def write_shape(path: Path, **other: Any) -> None:
@@ -109,7 +116,7 @@ def test_embeddings_in_place_of_texts_are_no_captions(tmp_path: Path) -> None:
     )
 
 
-def test_ulip_has_plain_arrays_and_classes_in_the_metadata(tmp_path: Path) -> None:
+def test_ulip_has_y_up_and_classes_in_the_metadata(tmp_path: Path) -> None:
     root = tmp_path / "objaverse-lvis"
     (root / "000-000").mkdir(parents=True)
     (root / "lvis.json").write_text(json.dumps({"u1": "000-000/u1.npy", "u2": "000-000/u2.npy"}))
@@ -119,8 +126,13 @@ def test_ulip_has_plain_arrays_and_classes_in_the_metadata(tmp_path: Path) -> No
         np.save(root / "000-000" / f"{uid}.npy", np.concatenate([CORNERS, SHADES / 255], axis=1))
     records, rejected = read(tmp_path, "objaverse_lvis")
     assert (records["u1"].category, records["u1"].captions) == ("mug", ("mug",))
-    assert np.allclose(by_color(records["u1"]), in_unit_sphere(CORNERS), atol=1e-3)
+    assert np.allclose(by_color(records["u1"]), up_from_y(CORNERS), atol=1e-3)
     assert rejected == {"u2": "no class: objaverse_lvis_metadata.json does not name it"}
+    shape = {"xyz": CORNERS, "rgb": SHADES / 255}  # of ULIP-2
+    np.save(root / "000-000" / "u1.npy", np.array(shape, dtype=object), allow_pickle=True)
+    colored = read(tmp_path, "objaverse_lvis")[0]["u1"]
+    assert np.array_equal(by_color(colored), by_color(records["u1"]))
+    assert colored.captions == ("mug",)
     np.save(root / "000-000" / "u1.npy", CORNERS)
     assert (read(tmp_path, "objaverse_lvis")[0]["u1"].colors == 102).all()
     with pytest.raises(DataError, match=r"for split=train_all, only for lvis \(looked for openshape: "):

@@ -12,6 +12,7 @@ from align3d.errors import DataError
 from tests.align3d.sources.benchmarks.published_shapes import (
     ARROW,
     is_same_cloud,
+    read,
     read_all,
     rejection,
     y_up_to_z_up,
@@ -124,7 +125,22 @@ def test_raw_scans_have_colors(tmp_path: Path) -> None:
     left = record.points[:, 1] <= np.sort(np.unique(record.points[:, 1]))[0]  # z = 4 in the file, so -y
     assert (record.colors[left] == [0, 128, 10]).all()
     assert {tuple(color) for color in record.colors.tolist()} == {(255, 0, 10), (0, 128, 10)}
-    with pytest.raises(DataError, match="raw files, which say of no split; set split=all"):
+    with pytest.raises(DataError, match=r"split=test of raw files without split_new\.txt; set split=all"):
+        read_all("scanobjectnn", root=tmp_path)
+
+
+def test_raw_scans_are_split_by_their_list(tmp_path: Path) -> None:
+    write_raw(tmp_path / "sofa/scene0011_00_00003.bin", raw_rows())
+    write_raw(tmp_path / "bag/014_00001.bin", raw_rows())
+    listed = tmp_path / "split_new.txt"
+    listed.write_text("014_00001.bin\t0\t\nscene0011_00_00003.bin\t13\tt\n015_00002.bin\t0\tt\n")
+    records, rejected = read(tmp_path, "scanobjectnn")
+    assert [(name, one.category) for name, one in records.items()] == [("sofa/scene0011_00_00003", "sofa")]
+    assert rejected == {"bag/015_00002": "no file that split_new.txt names: bag/015_00002.bin"}
+    assert list(read_all("scanobjectnn", root=tmp_path, split="train")) == ["bag/014_00001"]
+    assert len(read_all("scanobjectnn", root=tmp_path, split="all")) == 2
+    listed.write_text("014_00001.bin\t15\n")
+    with pytest.raises(DataError, match=r"split_new\.txt, line 1: expected a file, the number of its class"):
         read_all("scanobjectnn", root=tmp_path)
 
 
