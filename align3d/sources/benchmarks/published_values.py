@@ -175,8 +175,9 @@ def read_json(path: Path, kind: type) -> Any:
     Raises:
         DataError: The file is missing or damaged, or holds something else.
     """
+    text = read_text(path)
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
     if not isinstance(value, kind):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from align3d.console.declarations import declared
-from align3d.errors import DataError
+from align3d.errors import DataError, RejectedItem
 from align3d.sources import SOURCES, make_source
 from align3d.sources.benchmarks.published import Layout, PublishedSource
 from align3d.sources.benchmarks.published_values import cloud_of, is_below
@@ -160,3 +160,45 @@ def test_the_range_of_colors_is_that_of_the_format_or_what_they_look_like() -> N
         assert (colors == shade).all()
     lost = cloud_of(points, "a.npy", dark * 3, 255.0)
     assert (lost.colors, lost.lost) == (None, ("a.npy: colors from 3 to 3, expected 0 to 1",))
+
+
+GARBAGE = (
+    b"",
+    b"\x00" * 64,
+    b"[]",
+    b"{}",
+    b"[[1, 2], 3]",
+    b'{"a": [1]}',
+    b"a,b\nc\n",
+    b"\x80\x04]\x94.",
+    b"1 2 3\n",
+)
+EACH_LAYOUT = [(name, layout.name) for name, cls in BENCHMARKS.items() for layout in cls.LAYOUTS]
+
+
+@pytest.mark.parametrize("content", GARBAGE, ids=lambda content: repr(content[:9]))
+@pytest.mark.parametrize(("name", "layout"), EACH_LAYOUT)
+def test_garbage_in_the_place_of_its_files_ends_in_one_line(
+    name: str, layout: str, content: bytes, tmp_path: Path
+) -> None:
+    source = make_source(name, root=tmp_path, layout=layout)
+    assert isinstance(source, PublishedSource)
+    (wanted,) = source.wanted
+    for mark in wanted.marks:
+        path = tmp_path / mark.format(source=source).split("|")[0].replace("**", "x").replace("*", "0_0")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content) if path.suffix else path.mkdir(exist_ok=True)
+    assert source.found[0].name == layout
+    refused = ""
+    try:
+        items = [*source.items()]
+        source.fingerprint()
+    except DataError as error:
+        items, refused = [], str(error)
+    assert "\n" not in refused
+    assert refused.count("is damaged") <= 1
+    assert refused.startswith(f"data={name}: ") or not refused
+    for item in items:
+        with pytest.raises(RejectedItem) as rejected:
+            source.read(item, 4, 0)
+        assert "\n" not in rejected.value.reason
