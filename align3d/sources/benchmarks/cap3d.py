@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from align3d.errors import DataError, RejectedItem
-from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-    visible,
-)
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import cloud_of
 from align3d.sources.benchmarks.restricted_pickle import load_tensor
 from align3d.table_file import csv_records, decode
@@ -62,8 +52,7 @@ def _cloud(shape: Shape) -> Cloud:
     return cloud_of(values[:3].T, shape.where, values[3:].T)
 
 
-@register("cap3d")
-@dataclass(kw_only=True, eq=False)
+@published_source("cap3d")
 class Cap3dSource(PublishedSource):
     """Cap3D: clouds of Objaverse (``<uid>.pt``) and a captions file without a header.
 
@@ -72,7 +61,6 @@ class Cap3dSource(PublishedSource):
         captions: Captions file, relative to the root; None: the only ``*.csv`` there.
     """
 
-    name = "cap3d"
     LAYOUTS = (Layout("pt", ("*.csv", "**/*.pt"), _entries, _cloud, "z"),)
     PUBLISHED = Publication(
         "Cap3D's captions and PointCloud_pt_zips (unpacked)",

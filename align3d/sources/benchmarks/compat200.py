@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from align3d.errors import DataError, RejectedItem
-from align3d.sources import register
 from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_has
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-)
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape
 from align3d.sources.benchmarks.published_values import cloud_of, labels_of, read_json
 
 
@@ -109,8 +101,7 @@ def _cloud(shape: Shape) -> Cloud:
     return replace(cloud, part=labels, part_names=names)
 
 
-@register("compat200")
-@dataclass(kw_only=True, eq=False)
+@published_source("compat200")
 class Compat200Source(PublishedSource):
     """3DCoMPaT200: styled shapes, each point with its part's name.
 
@@ -121,7 +112,6 @@ class Compat200Source(PublishedSource):
             prompts as captions; None: all shapes, with their classes as captions.
     """
 
-    name = "compat200"
     LAYOUTS = (Layout("hdf5", ("{source.file}", "metadata/parts_{source.parts}.json"), _entries, _cloud),)
     PUBLISHED = Publication(
         "the point clouds and metadata of 3DCoMPaT200",

@@ -9,19 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from align3d.errors import DataError
-from align3d.sources import register
-from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud
+from align3d.sources.benchmarks.hdf5_arrays import h5_cloud, h5_entries
 from align3d.sources.benchmarks.modelnet40 import TERMS, modelnet_names
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-    visible,
-)
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import cloud_of, kept_untrusted, labeled
 from align3d.sources.benchmarks.scanobjectnn import CLASSES
 from align3d.sources.benchmarks.scanobjectnn import TERMS as SCAN_TERMS
@@ -85,18 +76,13 @@ class _CorruptedModelNet(CorruptedFiles):
 
 
 def _h5_entries(source: ModelNetC) -> list[Entry]:
-    file = f"{source.stem}.h5"
-    path = source.base / file
-    return labeled(
-        source.stem, h5_array(path, "label"), modelnet_names(source.base, source.names), file, path
-    )
+    return h5_entries(source.base, f"{source.stem}.h5", modelnet_names(source.base, source.names))
 
 
-@register("modelnet_c")
+@published_source("modelnet_c")
 class ModelNetC(_CorruptedModelNet):
     """ModelNet-C: ModelNet40's test shapes with one of seven corruptions at levels 0 to 4."""
 
-    name = "modelnet_c"
     LAYOUTS = (Layout("h5", ("{source.stem}.h5",), _h5_entries, h5_cloud, folders=("modelnet_c",)),)
     PUBLISHED = Publication(
         "modelnet_c.zip",
@@ -118,11 +104,10 @@ def _npy_cloud(shape: Shape) -> Cloud:
     return cloud_of(kept_untrusted(shape.path)[shape.row], shape.where)
 
 
-@register("modelnet40_c")
+@published_source("modelnet40_c")
 class ModelNet40C(_CorruptedModelNet):
     """ModelNet40-C: ModelNet40's test shapes with one of fifteen corruptions at levels 1 to 5."""
 
-    name = "modelnet40_c"
     LEVELS = (1, 2, 3, 4, 5)
     CLEAN = "original"
     LAYOUTS = (
@@ -140,13 +125,10 @@ class ModelNet40C(_CorruptedModelNet):
 
 
 def _scan_entries(source: ScanObjNNC) -> list[Entry]:
-    stem = f"{source.variant}/{source.stem}"
-    path = source.base / f"{stem}.h5"
-    return labeled(stem, h5_array(path, "label"), CLASSES, f"{stem}.h5", path)
+    return h5_entries(source.base, f"{source.variant}/{source.stem}.h5", CLASSES)
 
 
-@register("scanobjnn_c")
-@dataclass(kw_only=True, eq=False)
+@published_source("scanobjnn_c")
 class ScanObjNNC(CorruptedFiles):
     """ScanObjNN-C: ScanObjectNN's test shapes with one of seven corruptions at levels 0 to 4.
 
@@ -154,7 +136,6 @@ class ScanObjNNC(CorruptedFiles):
         variant: Variant of ScanObjectNN: obj_bg, obj_only or hardest.
     """
 
-    name = "scanobjnn_c"
     LAYOUTS = (Layout("h5", ("{source.variant}/{source.stem}.h5",), _scan_entries, h5_cloud),)
     PUBLISHED = Publication(
         "sonn_c",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align3d.errors import DataError
-from align3d.sources.benchmarks.published import Cloud, Shape
-from align3d.sources.benchmarks.published_values import cloud_of, optional
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Shape
+from align3d.sources.benchmarks.published_values import cloud_of, labeled, optional
 
 
 def h5_array(path: Path, name: str, row: int | None = None) -> NDArray[Any]:
@@ -37,6 +37,16 @@ def h5_has(path: Path, name: str) -> bool:
     """Whether an HDF5 file has something of that name; errors as `h5_array`."""
     with _opened(path) as file:
         return name in file
+
+
+def h5_entries(base: Path, file: str, names: Sequence[str], **other: Any) -> list[Entry]:
+    """Entries of the rows of a file below ``base``, with their class by its number in the array ``label``.
+
+    Raises:
+        DataError: See `h5_array` and `labeled`.
+    """
+    labels = h5_array(base / file, "label")
+    return labeled(file.removesuffix(".h5"), labels, names, file, base / file, **other)
 
 
 def h5_cloud(shape: Shape) -> Cloud:

@@ -12,17 +12,9 @@ import numpy as np
 
 from align3d.errors import DataError, RejectedItem
 from align3d.hashing import hash_bytes
-from align3d.sources import register
-from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    visible,
-)
+from align3d.sources.benchmarks.hdf5_arrays import h5_cloud, h5_entries
+from align3d.sources.benchmarks.published import PublishedSource, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import (
     class_names,
     cloud_of,
@@ -125,7 +117,7 @@ def _h5_entries(source: ModelNet40) -> Iterator[Entry]:
     names = class_names(source.base / _NAMES[0])
     paths = source.base.glob(f"ply_data_{source.split}*.h5")
     for path in sorted(paths, key=lambda path: int(re.sub(r"\D", "", path.stem) or 0)):
-        yield from labeled(path.stem, h5_array(path, "label"), names, path.name, path)
+        yield from h5_entries(source.base, path.name, names)
 
 
 def _listed_entries(source: ModelNet40, array: str, listed: str) -> Iterator[Entry]:
@@ -156,7 +148,7 @@ def _dict_cloud(shape: Shape) -> Cloud:
     return cloud_of(value["xyz"], shape.where, value.get("rgb"), 255.0)
 
 
-@register("modelnet40")
+@published_source("modelnet40")
 class ModelNet40(PublishedSource):
     """ModelNet40: shapes of 40 classes; the caption is the class.
 
@@ -165,7 +157,6 @@ class ModelNet40(PublishedSource):
         split: Part of the benchmark to read: test or train.
     """
 
-    name = "modelnet40"
     LAYOUTS = (
         Layout("off", ("*/{source.split}/*.off",), _off_entries, _off_cloud, "z", reads_meshes=True),
         Layout("text", ("modelnet40_{source.split}.txt", _NAMES[1], "*/*_*.txt"), _text_entries, _text_cloud),

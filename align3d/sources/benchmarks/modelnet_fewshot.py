@@ -5,25 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from align3d.errors import DataError
-from align3d.sources import register
 from align3d.sources.benchmarks.modelnet40 import TERMS, modelnet_names
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    at_least,
-    one_of,
-)
+from align3d.sources.benchmarks.published import PublishedSource, at_least, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape
 from align3d.sources.benchmarks.published_values import cloud_of, kept_untrusted
 
 SIDES = ("train", "test")
@@ -82,8 +72,7 @@ def _cloud(shape: Shape) -> Cloud:
     return cloud_of(kept_untrusted(shape.path)[side][row][0], f"{shape.entry.file}, {side} {row}")
 
 
-@register("modelnet_fewshot")
-@dataclass(kw_only=True, eq=False)
+@published_source("modelnet_fewshot")
 class ModelNetFewShot(PublishedSource):
     """ModelNet few-shot: one fold of 5 or 10 classes to learn from 10 or 20 shapes each.
 
@@ -99,7 +88,6 @@ class ModelNetFewShot(PublishedSource):
             ``shape_names.txt`` beside the folds or above.
     """
 
-    name = "modelnet_fewshot"
     LAYOUTS = (Layout("pkl", ("{source.pattern}",), _entries, _cloud),)
     PUBLISHED = Publication(
         "ModelNetFewshot",

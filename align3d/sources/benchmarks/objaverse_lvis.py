@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from align3d.errors import DataError, RejectedItem, did_you_mean
-from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-)
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape
 from align3d.sources.benchmarks.published_values import (
     cloud_of,
     is_below,
@@ -128,8 +120,7 @@ def _captions(value: dict[str, Any], texts: Sequence[str]) -> tuple[tuple[str, .
     return tuple(dict.fromkeys(captions)), tuple(notes)
 
 
-@register("objaverse_lvis")
-@dataclass(kw_only=True, eq=False)
+@published_source("objaverse_lvis")
 class ObjaverseLvisSource(PublishedSource):
     """Objaverse-LVIS: shapes of 1,156 classes, and OpenShape's lists for training.
 
@@ -144,7 +135,6 @@ class ObjaverseLvisSource(PublishedSource):
             gave it), blip, msft, retrieval; None: the first three.
     """
 
-    name = "objaverse_lvis"
     LAYOUTS = (
         Layout(
             "openshape",

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from align3d.errors import DataError, RejectedItem
-from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-    visible,
-)
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import cloud_of, labels_of, number_lines, read_json
 from align3d.sources.benchmarks.shapenet55 import SHAPENET_TERMS
 
@@ -119,8 +110,7 @@ def _category(folder: Path, merged: list[Any]) -> str:
     return str(merged[0]["name"]) if merged else ""
 
 
-@register("partnet")
-@dataclass(kw_only=True, eq=False)
+@published_source("partnet")
 class PartNetSource(PublishedSource):
     """PartNet: clouds of 24 classes of ShapeNet with parts by name.
 
@@ -131,7 +121,6 @@ class PartNetSource(PublishedSource):
             whole).
     """
 
-    name = "partnet"
     LAYOUTS = (Layout("txt", (f"*/{_CLOUD}",), _entries, _cloud),)
     PUBLISHED = Publication(
         "PartNet v0 (data_v0, and the lists of github.com/daerduoCarey/partnet_dataset for a split)",

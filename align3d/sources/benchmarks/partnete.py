@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from align3d.errors import RejectedItem
-from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-    visible,
-)
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import labels_of, read_json
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 from align3d.sources.meshes.ply import read_ply
@@ -63,8 +53,7 @@ def _cloud(shape: Shape) -> Cloud:
     return Cloud(part.points, part.colors, seg, names, lost=scene.lost)
 
 
-@register("partnete")
-@dataclass(kw_only=True, eq=False)
+@published_source("partnete")
 class PartNetESource(PublishedSource):
     """PartNetE: colored clouds of 45 classes with parts by name.
 
@@ -72,7 +61,6 @@ class PartNetESource(PublishedSource):
         split: Part of the benchmark to read: test, few_shot or train.
     """
 
-    name = "partnete"
     LAYOUTS = (
         Layout(
             "ply",

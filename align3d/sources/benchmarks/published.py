@@ -3,174 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
 import numpy as np
-from numpy.typing import NDArray
 
 from align3d.errors import DataError, RejectedItem, did_you_mean
 from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import AXES, MISSING_COLOR, Record
-from align3d.sampling import Floats, extent_m, normalize, resample_cloud, rotate_up
-from align3d.sources import Item
+from align3d.sampling import extent_m, normalize, resample_cloud, rotate_up
+from align3d.sources import Item, register
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape
 from align3d.sources.file_names import valid_unicode
 from align3d.sources.meshes.scene_readers import readers_fingerprint
 
 _READERS = (
-    *("benchmarks.hdf5_arrays", "benchmarks.published_values", "benchmarks.restricted_pickle"),
-    "meshes.color_range",
+    *("benchmarks.hdf5_arrays", "benchmarks.published_layout", "benchmarks.published_values"),
+    *("benchmarks.restricted_pickle", "meshes.color_range"),
 )
 _CHOICES, _LEAST = "choices", "least"
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What a benchmark's files are, and under which terms they are to be had.
-
-    Attributes:
-        files: Files to download.
-        publisher: Where they are.
-        license: SPDX name, or one of our own for terms that have none.
-        terms: The terms in words.
-    """
-
-    files: str
-    publisher: str
-    license: str
-    terms: str
-
-    def __str__(self) -> str:
-        return f"download {self.files} from {self.publisher} (license: {self.terms})"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A shape as the lists of a benchmark name it.
-
-    Attributes:
-        id: Unique within the split.
-        file: Path of its file, relative to the folder where the layout begins.
-        category: Class as published; empty where there is none.
-        captions: What the benchmark says of it; empty: the class.
-        row: Its row in a file that holds many shapes.
-        beside: Further files that it is read from.
-        extra: Further plain values that its reader needs.
-        problem: Why it cannot be read; empty where it can.
-    """
-
-    id: str
-    file: str = ""
-    category: str = ""
-    captions: tuple[str, ...] = ()
-    row: int | None = None
-    beside: tuple[str, ...] = ()
-    extra: Any = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Points of a shape in the file's axes and unit.
-
-    Attributes:
-        points: f64[N, 3].
-        colors: u8[N, 3]; None: the file has none.
-        part: i16[N], index into ``part_names`` or -1; None: no part labels.
-        part_names: Names of the parts.
-        category: Class that stands in the shape's own file; empty: that of the lists.
-        captions: Texts that stand in the shape's own file; empty: those of the lists.
-        content_hash: Sha256 of the file that points were drawn from; empty: of points and colors.
-        lost: Why colors of the file were dropped, a line each.
-        notes: What else was guessed, a line each.
-    """
-
-    points: Floats
-    colors: NDArray[np.uint8] | None = None
-    part: NDArray[np.int16] | None = None
-    part_names: tuple[str, ...] = ()
-    category: str = ""
-    captions: tuple[str, ...] = ()
-    content_hash: str = ""
-    lost: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A shape that is to be read.
-
-    Attributes:
-        source: The source, with its settings.
-        entry: What the lists say of it.
-        points: Number of points to draw where the file holds a surface.
-        rng: The shape's own generator.
-    """
-
-    source: Any
-    entry: Entry
-    points: int
-    rng: np.random.Generator
-
-    @property
-    def path(self) -> Path:
-        """Its file."""
-        path: Path = self.source.base / self.entry.file
-        return path
-
-    @property
-    def row(self) -> int:
-        """Its row in the file."""
-        return self.entry.row or 0
-
-    @property
-    def where(self) -> str:
-        """The file and the row in it, for messages."""
-        row = "" if self.entry.row is None else f", row {self.entry.row}"
-        return f"{self.entry.file}{row}"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A way in which a benchmark is published.
-
-    Attributes:
-        name: What the setting ``layout`` calls it.
-        marks: Patterns of the files that it is known by, relative to the folder where it begins. All must be
-            there, of several between ``|`` one. ``{source.split}`` and the like are the source's settings.
-        entries: Lists the shapes of a source's split, below ``source.base``.
-        cloud: Reads one of them: all points that its file has, or those drawn from a surface.
-        up: Axis that points up in the published files.
-        folders: Patterns of the folders below the root where it may begin as well.
-        reads_meshes: Whether shapes are read by the readers of mesh files.
-    """
-
-    name: str
-    marks: tuple[str, ...]
-    entries: Callable[[Any], Iterable[Entry]]
-    cloud: Callable[[Shape], Cloud]
-    up: str = "y"
-    folders: tuple[str, ...] = ("*",)
-    reads_meshes: bool = False
-
-    def files(self, source: PublishedSource) -> str:
-        """The files that it is known by, in words."""
-        return " + ".join(mark.format(source=source).replace("|", " or ") for mark in self.marks)
-
-    def begins(self, source: PublishedSource) -> list[Path]:
-        """The root where its files are there, else all folders below where they are."""
-        marks = [mark.format(source=source).split("|") for mark in self.marks]
-
-        def is_home(folder: Path) -> bool:
-            return all(_is_there(folder, mark) for mark in marks)
-
-        if is_home(source.top):
-            return [source.top]
-        below = {path for pattern in self.folders for path in source.top.glob(pattern) if path.is_dir()}
-        return [path for path in visible(below, source.top) if is_home(path)]
 
 
 def one_of(default: Any, *others: Any) -> Any:
@@ -181,6 +35,21 @@ def one_of(default: Any, *others: Any) -> Any:
 def at_least(least: int, default: int | None) -> Any:
     """A setting that is a whole number from ``least``, or left at its default."""
     return field(default=default, metadata={_LEAST: least})
+
+
+S = TypeVar("S", bound="type[PublishedSource]")
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(one_of, at_least))
+def published_source(name: str) -> Callable[[S], S]:
+    """Class decorator: make a benchmark known by its name, its fields its settings."""
+
+    def add(cls: S) -> S:
+        cls.name = name
+        dataclass(kw_only=True, eq=False)(cls)
+        return register(name)(cls)
+
+    return add
 
 
 @dataclass(kw_only=True, eq=False)
@@ -359,11 +228,6 @@ class PublishedSource:
         return f"{self.PUBLISHED} and set data.root to its folder"
 
 
-def visible(paths: Iterable[Path], base: Path) -> Iterator[Path]:
-    """Those of the paths below ``base`` that are neither hidden nor what a Mac leaves in archives, sorted."""
-    return (path for path in sorted(paths) if not _is_hidden(path, base))
-
-
 def _named(entry: Entry) -> Entry:
     """The entry, with an id that any file can hold."""
     shown = valid_unicode(entry.id)
@@ -383,11 +247,3 @@ def _stamp(base: Path, file: str) -> str:
     except OSError:
         return f"{file} is not there"
     return f"{file} {stat.st_size} {int(stat.st_mtime)}"
-
-
-def _is_there(folder: Path, patterns: Sequence[str]) -> bool:
-    return any(not _is_hidden(path, folder) for pattern in patterns for path in folder.glob(pattern))
-
-
-def _is_hidden(path: Path, base: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(base).parts)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align3d.errors import DataError, RejectedItem
-from align3d.sources.benchmarks.published import Cloud, Entry
+from align3d.sources.benchmarks.published_layout import Cloud, Entry
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 from align3d.sources.meshes.color_range import UnknownRange, to_255
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from align3d.errors import DataError, RejectedItem
-from align3d.sources import register
-from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud, h5_has
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-    visible,
-)
+from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud, h5_entries, h5_has
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import cloud_of, is_below, kept_untrusted, labeled, lines_of
 
 CLASSES = (
@@ -45,9 +36,7 @@ _RAW_COLUMNS, _RAW_SPLIT = 11, "split_new.txt"
 
 def _h5_entries(source: ScanObjectNN) -> Iterator[Entry]:
     for path in visible((source.base / source.folder).glob(source.file), source.base):
-        file = path.relative_to(source.base)
-        stem = file.with_suffix("").as_posix()
-        yield from labeled(stem, h5_array(path, "label"), CLASSES, file.as_posix(), path)
+        yield from h5_entries(source.base, path.relative_to(source.base).as_posix(), CLASSES)
 
 
 def _h5_cloud(shape: Shape) -> Cloud:
@@ -100,8 +89,7 @@ def _raw_cloud(shape: Shape) -> Cloud:
     return cloud_of(rows, shape.where, rows[:, 6:9], 1.0)
 
 
-@register("scanobjectnn")
-@dataclass(kw_only=True, eq=False)
+@published_source("scanobjectnn")
 class ScanObjectNN(PublishedSource):
     """ScanObjectNN: scanned objects of 15 classes; the caption is the class.
 
@@ -113,7 +101,6 @@ class ScanObjectNN(PublishedSource):
         fold: Which of the further divisions into train and test, 1 to 4; None: the main one.
     """
 
-    name = "scanobjectnn"
     LAYOUTS = (
         Layout(
             "h5",
@@ -186,8 +173,7 @@ def _2890_cloud(shape: Shape) -> Cloud:
     return cloud_of(xyz[row], shape.where, None if rgb is None else rgb[row], 255.0)
 
 
-@register("scanobjectnn_2890")
-@dataclass(kw_only=True, eq=False)
+@published_source("scanobjectnn_2890")
 class ScanObjectNN2890(PublishedSource):
     """The file ``xyz_label.npy`` that OpenShape, Uni3D and Point-Cache test on, no test split.
 
@@ -198,7 +184,6 @@ class ScanObjectNN2890(PublishedSource):
         split: Part of the benchmark to read; it is train and test together: all.
     """
 
-    name = "scanobjectnn_2890"
     LAYOUTS = (
         Layout(
             "xyz_label",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from align3d.sources import register
-from align3d.sources.benchmarks.published import Cloud, Entry, Layout, Publication, PublishedSource, Shape
+from align3d.sources.benchmarks.published import PublishedSource, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape
 from align3d.sources.benchmarks.published_values import cloud_of, is_below, read_json, read_text
 from align3d.sources.benchmarks.restricted_pickle import load_untrusted
 
@@ -39,11 +39,10 @@ def _cloud(shape: Shape) -> Cloud:
     return cloud_of(load_untrusted(shape.path), shape.where)
 
 
-@register("shapenet55")
+@published_source("shapenet55")
 class ShapeNet55Source(PublishedSource):
     """ShapeNet-55 as ULIP's triplets have it: plain clouds, each with the names of its synset."""
 
-    name = "shapenet55"
     LAYOUTS = (
         Layout("ulip", ("taxonomy.json", "{source.split}.txt", "shapenet_pc/*.npy"), _entries, _cloud),
     )

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from align3d.errors import DataError
-from align3d.sources import register
-from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud, h5_has
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    one_of,
-    visible,
-)
+from align3d.sources.benchmarks.hdf5_arrays import h5_array, h5_cloud, h5_entries, h5_has
+from align3d.sources.benchmarks.published import PublishedSource, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape, visible
 from align3d.sources.benchmarks.published_values import (
     cloud_of,
     is_below,
-    labeled,
     labels_of,
     lines_of,
     number_lines,
@@ -48,8 +38,7 @@ def _h5_entries(source: ShapeNetPartSource) -> Iterator[Entry]:
             labels = next((name for name in _LABELS if h5_has(path, name)), None)
             if labels is None:
                 raise DataError(f"{path} has no dataset {' or '.join(_LABELS)}")
-            found = h5_array(path, "label")
-            yield from labeled(path.stem, found, classes, path.name, path, extra=labels, beside=source.beside)
+            yield from h5_entries(source.base, path.name, classes, extra=labels, beside=source.beside)
 
 
 def _h5_cloud(shape: Shape) -> Cloud:
@@ -83,8 +72,7 @@ def _with_parts(cloud: Cloud, part: object, shape: Shape) -> Cloud:
     return replace(cloud, part=labels, part_names=shape.source.names())
 
 
-@register("shapenetpart")
-@dataclass(kw_only=True, eq=False)
+@published_source("shapenetpart")
 class ShapeNetPartSource(PublishedSource):
     """ShapeNetPart: clouds of 16 classes, each point with one of 50 part labels.
 
@@ -99,7 +87,6 @@ class ShapeNetPartSource(PublishedSource):
             None: ``part_names.json`` where it is there.
     """
 
-    name = "shapenetpart"
     LAYOUTS = (
         Layout(
             "h5",

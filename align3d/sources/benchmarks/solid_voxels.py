@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from align3d.errors import RejectedItem
 from align3d.hashing import hash_bytes
 from align3d.sampling import Floats, sample_surface
-from align3d.sources.benchmarks.published import Cloud, Shape
+from align3d.sources.benchmarks.published_layout import Cloud, Shape
 from align3d.sources.benchmarks.published_values import optional
 
 MOST_BYTES = 4 * 256**3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align3d.errors import DataError, RejectedItem
-from align3d.sources import register
-from align3d.sources.benchmarks.published import (
-    Cloud,
-    Entry,
-    Layout,
-    Publication,
-    PublishedSource,
-    Shape,
-    at_least,
-    one_of,
-)
+from align3d.sources.benchmarks.published import PublishedSource, at_least, one_of, published_source
+from align3d.sources.benchmarks.published_layout import Cloud, Entry, Layout, Publication, Shape
 from align3d.sources.benchmarks.published_values import (
     cloud_of,
     is_below,
@@ -171,8 +162,7 @@ def _parts2words_cloud(shape: Shape) -> Cloud:
     return replace(cloud, part=part, part_names=tuple(map(str, range(PARTS))))
 
 
-@register("text2shape")
-@dataclass(kw_only=True, eq=False)
+@published_source("text2shape")
 class Text2ShapeSource(PublishedSource):
     """Text2Shape: chairs and tables of ShapeNet, each with some five captions.
 
@@ -191,7 +181,6 @@ class Text2ShapeSource(PublishedSource):
         resolution: Voxels along an edge, as in the name of the folder or array of voxels.
     """
 
-    name = "text2shape"
     LAYOUTS = (
         Layout("csv", (_CSV, "{source.voxels}"), _csv_entries, nrrd_cloud),
         Layout(

@@ -9,7 +9,8 @@ import pytest
 from align3d.console.declarations import declared
 from align3d.errors import DataError, RejectedItem
 from align3d.sources import SOURCES, make_source
-from align3d.sources.benchmarks.published import Layout, PublishedSource
+from align3d.sources.benchmarks.published import PublishedSource
+from align3d.sources.benchmarks.published_layout import Layout
 from align3d.sources.benchmarks.published_values import cloud_of, is_below
 
 BENCHMARKS = {name: cls for name, cls in SOURCES.items() if issubclass(cls, PublishedSource)}
