@@ -2,7 +2,8 @@
 
 A folder holds ``manifest.json``, which says what the rest must be, ``state.json`` and ``dataset_info.json``
 (so that ``datasets.load_from_disk`` opens it), and one folder ``data-KEY`` with the shards,
-``rejections.jsonl`` and ``lost_colors.jsonl``: another dataset comes in beside it, and takes its place when
+``rejections.jsonl``, ``lost_colors.jsonl``, ``notes.jsonl`` and, where filters or reviewers had a say,
+``decisions.jsonl``: another dataset comes in beside it, and takes its place when
 the manifest does. Points, colors and parts are lists of fixed size, so that a memory-mapped column is a numpy
 array without a copy.
 """
@@ -32,6 +33,7 @@ MANIFEST = "manifest.json"
 REJECTIONS = "rejections.jsonl"
 LOST_COLORS = "lost_colors.jsonl"
 NOTES = "notes.jsonl"
+DECISIONS = "decisions.jsonl"
 STATE = "state.json"
 INFO = "dataset_info.json"
 OWN_NAMES = re.compile(
@@ -243,8 +245,16 @@ def write_shard(path: Path, records: Sequence[Record], schema: pa.Schema) -> Sha
             arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=column.type))
         else:
             arrays.append(pa.array(values, type=column.type))
-    table = pa.Table.from_arrays(arrays, schema=schema)
+    return write_table(path, pa.Table.from_arrays(arrays, schema=schema))
+
+
+def write_table(path: Path, table: pa.Table) -> ShardInfo:
+    """Write rows as one Arrow stream, whole or not at all.
+
+    Raises:
+        NoSpaceError: The disk does not take it.
+    """
     with replacing(path, table.nbytes) as beside:
-        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            writer.write_table(table)
-        return ShardInfo(path.name, len(records), beside.stat().st_size, file_sha256(beside))
+        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        return ShardInfo(path.name, table.num_rows, beside.stat().st_size, file_sha256(beside))

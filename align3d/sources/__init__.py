@@ -97,12 +97,17 @@ def make_source(name: str, **settings: Any) -> Source:
     """Make a source from its name and settings.
 
     Args:
-        name: A registered name, or ``package.module:Class``.
-        **settings: The source's own settings; ``None`` leaves a setting at its default.
+        name: A registered name, or ``package.module:Class``; several with commas, which are joined.
+        **settings: The source's own settings; ``None`` leaves a setting at its default. Of several sources:
+            with a source's name in front (``kicad.size``), or for every source that has them.
 
     Raises:
         DataError: No such source, no such setting, or a setting with a wrong value.
     """
+    if "," in name:
+        from align3d.sources.joined import join  # which imports this module
+
+        return join(name, settings)
     cls = source_class(name)
     names = list(setting_names(cls))
     given = {key: value for key, value in settings.items() if value is not None}
@@ -114,11 +119,20 @@ def make_source(name: str, **settings: Any) -> Source:
     return cls(**given)
 
 
+def takes_seed(names: str) -> bool:
+    """Whether a source, or one of several that are joined, has a setting ``seed``."""
+    return any("seed" in setting_names(cls) for cls in _classes(names))
+
+
+def _classes(names: str) -> list[type[Source]]:
+    return [source_class(name.rpartition("=")[2].strip()) for name in names.split(",")]
+
+
 # Importing a module registers its source.
 _BENCHMARKS = (
     *("cap3d", "compat200", "corrupted_files", "modelnet40", "modelnet_fewshot", "objaverse_lvis"),
     *("partnete", "scanobjectnn", "shapenet55", "shapenetpart", "text2shape"),
 )
-for _module in ("folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
+for _module in ("built", "folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
         importlib.import_module(f"{__name__}.{_module}")

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from align3d.build import main
+from align3d.building.workers import CRASH
 from align3d.dataset import ShapeDataset
 from align3d.errors import DataError, RejectedItem
 from align3d.pipeline import build, default_cache, load_or_build
 from align3d.sources import SOURCES
-from align3d.workers import CRASH
 from tests.align3d.toy_source import Boxes
 
 HERE = Path(__file__).parent

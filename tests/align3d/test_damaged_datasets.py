@@ -213,7 +213,7 @@ def test_a_build_that_dies_while_it_replaces_leaves_one_dataset_or_the_other(
         rename(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr("align3d.pipeline.os.replace", dying)
+        patched.setattr("align3d.building.placing.os.replace", dying)
         if steps < 4:
             with pytest.raises(KeyboardInterrupt):
                 build(Boxes(5), out, points=8, workers=1)

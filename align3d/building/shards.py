@@ -12,9 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from align3d.building.stages import Recipe, ServiceDown, Stage, through
 from align3d.console.interrupts import end_at_once
 from align3d.errors import RejectedItem
-from align3d.record import ColorLoss, Note, Record, Rejection, check_record, in_plain_text
+from align3d.record import ColorLoss, Note, Record, Rejection
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard
 from durable.checksums import check_files, checked_json, write_json
@@ -38,17 +39,26 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """All that is the same for every shard of a build; picklable."""
+    """All that is the same for every shard of a build; picklable.
+
+    Attributes:
+        source: What reads the items.
+        folder: Where the shards are written.
+        recipe: Points and seed.
+        schema: Columns of a shard.
+        stages: What a record goes through behind the source, before its texts are made plain and all of it
+            is validated.
+    """
 
     source: Source
     folder: Path
-    points: int
-    seed: int
+    recipe: Recipe
     schema: pa.Schema
+    stages: tuple[Stage, ...] = ()
 
     def paths(self, index: int) -> tuple[Path, Path]:
         """The shard's Arrow file, and the note that says it is finished."""
-        return self.folder / f"data-{index:05d}.arrow", self.folder / f"data-{index:05d}.json"
+        return paths_of(self.folder, index)
 
     def mark(self, index: int) -> Path:
         """The file that says which of a shard's items is being read; it outlives a process that dies."""
@@ -62,12 +72,15 @@ class ShardTask:
             return None
 
     def outcome(self, item: Item) -> Record | Rejection:
-        """Read one item. Whatever its reader raises is the item's rejection, but for a full disk."""
+        """Read one item. Whatever its reader raises is the item's rejection, but for a full disk.
+
+        Raises:
+            ServiceDown: A stage needs something that does not answer.
+        """
         try:
-            record = in_plain_text(self.source.read(item, self.points, self.seed))
-            check_record(record, self.points)
-            return record
-        except KeyboardInterrupt:
+            record = self.source.read(item, self.recipe.points, self.recipe.seed)
+            return through(record, self.recipe, self.stages)
+        except (KeyboardInterrupt, ServiceDown):
             raise
         except RejectedItem as rejected:
             reason = rejected.reason
@@ -147,6 +160,11 @@ class ShardTask:
             print(f"{note} is damaged ({error}): its shard is read again", file=sys.stderr, flush=True)
             return None
         return result
+
+
+def paths_of(folder: Path, index: int) -> tuple[Path, Path]:
+    """A shard's Arrow file in a folder, and the note that says it is finished."""
+    return folder / f"data-{index:05d}.arrow", folder / f"data-{index:05d}.json"
 
 
 def _valid(text: str) -> str:
