@@ -18,7 +18,7 @@ from align3d.decisions import Decision, read_decisions
 from align3d.errors import DamagedDataset, DataError
 from align3d.record import ColorLoss, Note, Rejection
 from align3d.splits import split_indices
-from align3d.store import DECISIONS, LOST_COLORS, NOTES, REJECTIONS, Manifest, columns, lock_of
+from align3d.store import DECISIONS, LOST_COLORS, NOTES, ORIGINS, REJECTIONS, Manifest, columns, lock_of
 from durable.checksums import check_files
 from durable.errors import DamagedFileError
 
@@ -163,6 +163,13 @@ class ShapeDataset:
     def captions(self) -> list[list[str]]:
         """Each shape's captions, at least one, the canonical one first."""
         return self._table["captions"].to_pylist()
+
+    @cached_property
+    def caption_origins(self) -> list[list[str]]:
+        """Where each caption comes from, parallel to ``captions``; "" in datasets of older schemas."""
+        if self.manifest.schema < 3:
+            return [[""] * len(captions) for captions in self.captions]
+        return self._table[ORIGINS].to_pylist()
 
     @cached_property
     def part_names(self) -> list[list[str]]:
@@ -312,7 +319,7 @@ def _lines(path: Path, manifest: Manifest, name: str) -> list[Any]:
 
 def _table(path: Path, manifest: Manifest) -> pa.Table:
     """The rows, memory-mapped; texts are looked through, so that no file leads out of its own memory."""
-    expected = columns(manifest.points)
+    expected = columns(manifest.points, manifest.schema)
     texts = [column.name for column in expected if not pa.types.is_fixed_size_list(column.type)]
     tables = []
     for shard in manifest.shards:

@@ -28,7 +28,9 @@ from durable.checksums import file_sha256
 from durable.plain_data import typed
 from durable.whole_files import replacing, write_text
 
-SCHEMA = 2
+SCHEMA = 3
+ORIGINS = "caption_origins"
+"""Column that schemas before 3 do not have."""
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.jsonl"
 LOST_COLORS = "lost_colors.jsonl"
@@ -210,15 +212,21 @@ def arrow_schema(points: int) -> pa.Schema:
     return Features.from_arrow_schema(columns(points)).arrow_schema
 
 
-def columns(points: int) -> pa.Schema:
-    """Names and types of the columns, without the metadata."""
+def columns(points: int, schema: int = SCHEMA) -> pa.Schema:
+    """Names and types of the columns, without the metadata.
+
+    Args:
+        points: Points of a shape, P.
+        schema: Version of the layout.
+    """
     text = pa.string()
-    return pa.schema(
+    found = pa.schema(
         [
             ("id", text),
             ("source", text),
             ("category", text),
             ("captions", pa.list_(text)),
+            (ORIGINS, pa.list_(text)),
             ("points", pa.list_(pa.float16(), 3 * points)),
             ("colors", pa.list_(pa.uint8(), 3 * points)),
             ("part", pa.list_(pa.int16(), points)),
@@ -229,6 +237,7 @@ def columns(points: int) -> pa.Schema:
             ("content_hash", text),
         ]
     )
+    return found if schema >= 3 else found.remove(found.get_field_index(ORIGINS))
 
 
 def write_shard(path: Path, records: Sequence[Record], schema: pa.Schema) -> ShardInfo:

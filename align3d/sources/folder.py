@@ -161,6 +161,7 @@ class FolderSource:
             source=self.name,
             category=values.get("category", ""),
             captions=captions,
+            caption_origins=("captions file",) * len(captions),
             points=normalize(rotate_up(found.points, up)),
             colors=found.colors,
             part=found.part,

@@ -122,6 +122,7 @@ class KicadSource:
             source=self.name,
             category=_family(item.id),
             captions=captions,
+            caption_origins=("footprint",) * len(captions),
             points=normalize(sampled),
             colors=mesh.colors(face, weights),
             part=part_of_face[face].astype(np.int16),

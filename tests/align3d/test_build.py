@@ -428,8 +428,8 @@ def damage(folder: Path, name: str, change) -> None:  # type: ignore[no-untyped-
         ),
         (
             "manifest.json",
-            lambda data: data.replace(b'"schema": 2', b'"schema": 3'),
-            "schema 3, and this version reads",
+            lambda data: data.replace(b'"schema": 3', b'"schema": 4'),
+            "schema 4, and this version reads",
         ),
         ("manifest.json", lambda data: b'{"schema": 1}', "checksum does not match"),
         ("*/data-00000-of-00001.arrow", lambda data: data[:-100], r"is damaged: .* bytes, expected"),
