@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from align3d.building.as_read import room_of
 from align3d.building.judges import JudgeSettings, judgement_of
 from align3d.building.plan import Part
 from align3d.building.spreading import build_part
-from align3d.building.stages import Stage, upright
+from align3d.building.stages import UPRIGHT, Stage
 from align3d.console.arguments import values_by
 from align3d.console.command_frame import run_command
 from align3d.console.declarations import declared, summary
@@ -65,6 +66,8 @@ class BuildSettings(JudgeSettings):
 
 
 OWN = {name: setting for name, setting in declared(BuildSettings).items()}
+_ABOUT_PLACE = ("out", "workers", "progress", "shard", *declared(JudgeSettings))
+"""Settings that are not part of the command line in a datasheet, or come behind the others."""
 _LOOSE = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
 """Kind of a setting of a source that does not say its type."""
 
@@ -89,13 +92,14 @@ def run(arguments: Sequence[str]) -> None:
         settings["seed"] = own["seed"]  # one seed for what a source draws and for the sampling
     source = make_source(own["source"], **settings)
     asked = BuildSettings(**{**stored(source), **own})
-    stages: list[Stage] = [upright] if asked.upright else []
+    stages: list[Stage] = [UPRIGHT] if asked.upright else []
     common: dict[str, Any] = {
         "points": asked.points,
         "seed": asked.seed,
         "workers": asked.workers,
         "progress": asked.progress,
         "stages": stages,
+        "command": " ".join(["python -m align3d.build", *words_of(others, but=_ABOUT_PLACE)]),
     }
     if asked.shard is not None:
         part = Part.parse(asked.shard)
@@ -107,8 +111,20 @@ def run(arguments: Sequence[str]) -> None:
         say(f"part {part} is in {place}; python -m align3d.merge parts={asked.out} out=DIR puts all together")
         return
     judgement = judgement_of(Path(asked.out), asked, filters)
+    common["command"] = " ".join([common["command"], *judge_words(arguments)])
     dataset = build(source, asked.out, judgement=judgement, **common)
     report(dataset, time.monotonic() - started)
+
+
+def words_of(arguments: Sequence[str], but: Collection[str] = ()) -> list[str]:
+    """Arguments as they are typed into a shell, without some settings."""
+    return [shlex.quote(one) for one in arguments if one.partition("=")[0] not in but]
+
+
+def judge_words(arguments: Sequence[str]) -> list[str]:
+    """Those of the arguments that say who decides about a dataset, as they are typed into a shell."""
+    settings = ("filters", *declared(JudgeSettings))
+    return words_of([one for one in arguments if one.partition("=")[0].partition(".")[0] in settings])
 
 
 def stored(source: Source) -> dict[str, Any]:

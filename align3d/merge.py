@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from align3d.build import report
+from align3d.build import judge_words, report
 from align3d.building.judges import JudgeSettings, judgement_of
 from align3d.building.spreading import merge
 from align3d.console.arguments import values_of
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
     if settings.parts is None or not settings.out:
         raise UserError(f"parts=DIR and out=DIR are needed, as in python -m align3d.merge {EXAMPLE}")
     judgement = judgement_of(Path(settings.out), settings, filters)
-    dataset = merge(settings.parts.expanduser(), settings.out, judgement)
+    dataset = merge(settings.parts.expanduser(), settings.out, judgement, words=judge_words(arguments))
     report(dataset, time.monotonic() - started)
 
 

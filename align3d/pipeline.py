@@ -53,6 +53,7 @@ def build(
     progress: bool = True,
     stages: Sequence[Stage] = (),
     judgement: Judgement | None = None,
+    command: str = "",
 ) -> ShapeDataset:
     """Build a dataset, or open it where ``out`` already holds just this one, every byte as it was written.
 
@@ -75,6 +76,7 @@ def build(
         progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
         stages: What every record goes through behind the source; see ``align3d.building.stages``.
         judgement: Those who decide about the dataset as it was read; None: nobody.
+        command: Command line that builds the dataset, for its datasheet.
 
     Raises:
         DataError: Wrong settings, nothing to read, every item rejected, or ``out`` holds something else.
@@ -84,6 +86,7 @@ def build(
     """
     order, workers = order_of(source, points, seed, stages), workers_of(workers)
     out, judgement = folder_of(out), judgement or Judgement()
+    told: dict[str, Any] = {"progress": progress, "command": command}
     wanted = order.key()
     key = judgement.key(wanted)
     try:
@@ -97,13 +100,13 @@ def build(
         if judgement:
             raw = as_read.take_over(out, wanted)
             if raw is None:
-                raw = making.read(order, as_read.raw_of(out), wanted, workers, progress)
-            making.decide(raw, out, key, judgement, progress)
+                raw = making.read(order, as_read.raw_of(out), wanted, workers, **told)
+            making.decide(raw, out, key, judgement, **told)
         elif (raw := as_read.find(as_read.raw_of(out), wanted)) is not None:
             as_read.second_copy(raw, out)
             remove(raw.path)
         else:
-            making.read(order, out, wanted, workers, progress)
+            making.read(order, out, wanted, workers, **told)
         as_read.drop_other(out, wanted)
     return ShapeDataset.load(out)
 

@@ -13,7 +13,7 @@ from align3d.building.placing import existing, new_of, partial_of, put_in_place
 from align3d.building.plan import read_plan
 from align3d.dataset import ShapeDataset
 from align3d.errors import DamagedDataset, DataError
-from align3d.store import INFO, MANIFEST, STATE, is_built
+from align3d.store import DATASHEET, INFO, MANIFEST, STATE, is_built
 from durable.checksums import set_aside
 from durable.whole_files import link_or_copy, remove, sync_tree
 
@@ -61,7 +61,8 @@ def second_copy(dataset: ShapeDataset, place: Path) -> ShapeDataset:
     """
     new, manifest = new_of(place), dataset.manifest
     remove(new)
-    for name in (*manifest.facts(), MANIFEST, INFO, STATE):
+    names = [str(path.relative_to(dataset.path)) for path in (dataset.path / manifest.data).iterdir()]
+    for name in (*names, MANIFEST, INFO, STATE, DATASHEET):
         link_or_copy(dataset.path / name, new / name)
     sync_tree(new)
     put_in_place(new, place, manifest)

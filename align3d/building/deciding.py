@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from align3d.errors import DataError, did_you_mean
 from align3d.filters import Filter, decisions_of
 from align3d.hashing import hash_json, hash_lines
 from align3d.record import Rejection
-from align3d.store import ShardInfo, write_table
+from align3d.store import ORIGINS, ShardInfo, write_table
 from durable.whole_files import link_or_copy
 
+EDITED = "edited"
+"""Origin of captions that a decision wrote."""
 KEEP = f"{REVIEWER}keep"
 """Author of what ``keep=`` says: the person who builds."""
 
@@ -31,7 +33,8 @@ class Judgement:
     Attributes:
         filters: Filters, in their order.
         reviews: What reviewers decided, in the order in which they did.
-        keep: Ids of shapes that are kept whatever filters and reviewers say.
+        keep: Ids of shapes that are kept with all their captions, whatever filters and reviewers say; what
+            reviewers edited stays edited.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -63,17 +66,20 @@ class Judgement:
         for item in dict.fromkeys(self.keep):
             if item not in rows:
                 left_out = {one.item: one.reason for one in dataset.rejections}
-                why = (
-                    f"was rejected when it was read: {left_out[item]}"
-                    if item in left_out
-                    else (f"no such shape{did_you_mean(item, rows)}")
-                )
-                raise DataError(f"keep={item}: {why}")
+                no_such = f"no such shape{did_you_mean(item, rows)}"
+                read = f"was rejected when it was read: {left_out.get(item)}"
+                raise DataError(f"keep={item}: {read if item in left_out else no_such}")
             reason = "kept: by the build's setting"
             kept.append(Decision(item, "accept", reason, KEEP))
+            edited = {
+                normalize_caption(one.caption)
+                for one in self.reviews
+                if one.item == item and one.action == "edit_caption"
+            }
             kept += [
                 Decision(item, "keep_caption", reason, KEEP, caption)
                 for caption in dataset.captions[rows[item]]
+                if normalize_caption(caption) not in edited
             ]
         return kept
 
@@ -136,36 +142,29 @@ def outcomes_of(table: pa.Table, about: Mapping[str, Sequence[Decision]]) -> lis
     """What becomes of each row, by the decisions about it."""
     columns = (table[name].to_pylist() for name in ("id", "content_hash", "captions"))
     return [
-        settle(content, captions, on_originals(captions, about.get(item, ())))
+        settle(content, captions, about.get(item, ()))
         for item, content, captions in zip(*columns, strict=True)
     ]
-
-
-def on_originals(captions: Sequence[str], decisions: Iterable[Decision]) -> list[Decision]:
-    """Decisions about captions as they were read, where some are about what an earlier one made of them.
-
-    Who reviews a dataset into which edits went sees the edited captions.
-    """
-    read = {normalize_caption(caption) for caption in captions}
-    edited: dict[str, str] = {}
-    found = []
-    for one in decisions:
-        form = normalize_caption(one.caption)
-        if one.caption and form not in read and form in edited:
-            one = replace(one, caption=edited[form])
-        if one.action == "edit_caption":
-            edited[normalize_caption(one.text)] = one.caption
-        found.append(one)
-    return found
 
 
 def with_outcomes(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
     """The rows that stay, with the captions that are left of theirs."""
     captions = [[plain_text(caption) for caption in one.captions] for one in outcomes]
-    place = table.schema.get_field_index("captions")
-    field = table.schema.field(place)
-    changed = table.set_column(place, field, pa.array(captions, type=field.type))
-    return changed.filter(pa.array([one.rejected is None for one in outcomes]))
+    origins = [
+        [known.get(caption, EDITED) for caption in left]
+        for left, known in zip(captions, _origins(table), strict=True)
+    ]
+    for name, values in (("captions", captions), (ORIGINS, origins)):
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        table = table.set_column(place, field, pa.array(values, type=field.type))
+    return table.filter(pa.array([one.rejected is None for one in outcomes]))
+
+
+def _origins(table: pa.Table) -> list[dict[str, str]]:
+    """Where each caption of each row comes from."""
+    columns = table["captions"].to_pylist(), table[ORIGINS].to_pylist()
+    return [dict(zip(captions, origins, strict=True)) for captions, origins in zip(*columns, strict=True)]
 
 
 def _tell_unused(dataset: ShapeDataset, about: Mapping[str, Sequence[Decision]]) -> None:

@@ -15,7 +15,7 @@ class JudgeSettings:
     """Settings of whose decisions are applied.
 
     Attributes:
-        keep: Ids of shapes that are kept whatever filters and reviewers say.
+        keep: Ids of shapes that are kept with all their captions, whatever filters and reviewers say.
         reviews: Apply what reviewers decided about the dataset in out.
     """
 

@@ -15,6 +15,7 @@ from align3d.building.shard_reading import read_shards
 from align3d.building.shards import ShardTask
 from align3d.building.stages import Recipe
 from align3d.dataset import ShapeDataset
+from align3d.datasheet import write_datasheet
 from align3d.errors import DataError
 from align3d.store import arrow_schema, lock_of
 from durable.errors import NoSpaceError
@@ -32,7 +33,7 @@ def held(place: Path) -> Iterator[None]:
             raise NoSpaceError(f"{error}; what is finished is kept: the same command goes on") from error
 
 
-def read(order: Order, place: Path, key: str, workers: int, progress: bool) -> ShapeDataset:
+def read(order: Order, place: Path, key: str, workers: int, *, progress: bool, command: str) -> ShapeDataset:
     """Read what an earlier build did not, and put the dataset in its place.
 
     Args:
@@ -41,6 +42,7 @@ def read(order: Order, place: Path, key: str, workers: int, progress: bool) -> S
         key: The order's.
         workers: Processes that read.
         progress: Whether to say how far it is.
+        command: Command line that builds it, for its datasheet; may be empty.
     """
     source, partial = order.source, partial_of(place)
     items = source.items()
@@ -54,22 +56,27 @@ def read(order: Order, place: Path, key: str, workers: int, progress: bool) -> S
     except DataError:
         remove(partial)
         raise
-    return put_together(place, source.name, key, order.recipe, contents)
+    return put_together(place, source.name, key, order.recipe, contents, command)
 
 
-def decide(raw: ShapeDataset, out: Path, key: str, judgement: Judgement, progress: bool) -> ShapeDataset:
+def decide(
+    raw: ShapeDataset, out: Path, key: str, judgement: Judgement, *, progress: bool, command: str
+) -> ShapeDataset:
     """Apply what was decided about a dataset as it was read, and put the result in its place."""
     partial = partial_of(out)
     remove(partial)
     try:
         contents = apply(raw, judgement.decisions(raw, progress), partial)
-        return put_together(out, raw.name, key, Recipe(raw.num_points, raw.manifest.seed), contents)
+        recipe = Recipe(raw.num_points, raw.manifest.seed)
+        return put_together(out, raw.name, key, recipe, contents, command)
     finally:
         remove(partial)
 
 
-def put_together(place: Path, name: str, key: str, recipe: Recipe, contents: Contents) -> ShapeDataset:
-    """Make a dataset of finished shards, and put it in its place.
+def put_together(
+    place: Path, name: str, key: str, recipe: Recipe, contents: Contents, command: str
+) -> ShapeDataset:
+    """Make a dataset of finished shards, with its datasheet, and put it in its place.
 
     Args:
         place: Folder of the dataset, whose lock is held.
@@ -77,11 +84,13 @@ def put_together(place: Path, name: str, key: str, recipe: Recipe, contents: Con
         key: Hash of what it is built from.
         recipe: Points and seed.
         contents: What it holds.
+        command: Command line that builds it.
     """
     new = new_of(place)
     remove(new)  # what a build left that was killed in here
     try:
         manifest = collect(new, name, key, recipe, contents)
+        write_datasheet(ShapeDataset.load_held(new), command=command)
     except BaseException:
         remove(new)
         raise

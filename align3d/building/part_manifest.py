@@ -40,6 +40,7 @@ class PartManifest:
         shards: Number of shards of the build.
         read: Numbers of the shards that are in this part.
         files: Size and sha256 of the files of the part, by name.
+        command: Command line that builds the whole dataset.
     """
 
     part: Part
@@ -54,6 +55,7 @@ class PartManifest:
     shards: int
     read: tuple[int, ...]
     files: dict[str, dict[str, Any]]
+    command: str = ""
 
     def write(self, folder: Path) -> None:
         """Write ``part.json`` with a checksum of its own."""

@@ -10,6 +10,7 @@ from align3d.building.plan import read_plan
 from align3d.dataset import ShapeDataset
 from align3d.errors import DamagedDataset, DataError
 from align3d.store import (
+    DATASHEET,
     INFO,
     LOST_COLORS,
     MANIFEST,
@@ -99,7 +100,7 @@ def put_in_place(new: Path, out: Path, manifest: Manifest) -> None:
         sync(out.parent)
     else:
         remove(out / manifest.data)  # what a build left that was killed in here
-        for name in (manifest.data, MANIFEST, INFO, STATE):
+        for name in (manifest.data, MANIFEST, INFO, STATE, DATASHEET):
             os.replace(new / name, out / name)
         sync(out)
     tidy(out, manifest)
@@ -107,7 +108,7 @@ def put_in_place(new: Path, out: Path, manifest: Manifest) -> None:
 
 def tidy(out: Path, manifest: Manifest) -> None:
     """Remove what a finished dataset does not need: an older one's files, and what its own build left."""
-    kept = {manifest.data, MANIFEST, INFO, STATE, *(shard.file for shard in manifest.shards)}
+    kept = {manifest.data, MANIFEST, INFO, STATE, DATASHEET, *(shard.file for shard in manifest.shards)}
     if manifest.schema == 1:
         kept |= {REJECTIONS, LOST_COLORS, NOTES}
     for path in out.iterdir():

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from align3d.building.stages import Recipe, ServiceDown, Stage, through
+from align3d.building.stages import Draft, Recipe, Stage, attempt, through
 from align3d.console.interrupts import end_at_once
-from align3d.errors import RejectedItem
 from align3d.record import ColorLoss, Note, Record, Rejection
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard
 from durable.checksums import check_files, checked_json, write_json
-from durable.disk_space import FULL, space_for
+from durable.disk_space import space_for
 from durable.errors import DamagedFileError
 from durable.plain_data import typed
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,7 @@ class ShardTask:
         folder: Where the shards are written.
         recipe: Points and seed.
         schema: Columns of a shard.
-        stages: What a record goes through behind the source, before its texts are made plain and all of it
-            is validated.
+        stages: What drafts go through behind the source, before they are validated.
     """
 
     source: Source
@@ -72,24 +67,14 @@ class ShardTask:
             return None
 
     def outcome(self, item: Item) -> Record | Rejection:
-        """Read one item. Whatever its reader raises is the item's rejection, but for a full disk.
+        """What comes of one item alone."""
+        return next(self._drafts([item])).outcome
 
-        Raises:
-            ServiceDown: A stage needs something that does not answer.
-        """
-        try:
-            record = self.source.read(item, self.recipe.points, self.recipe.seed)
-            return through(record, self.recipe, self.stages)
-        except (KeyboardInterrupt, ServiceDown):
-            raise
-        except RejectedItem as rejected:
-            reason = rejected.reason
-        except BaseException as error:  # readers of compiled code have panics that are no Exception
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            _logger.debug("reading %s", item.id, exc_info=True)
-            reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Rejection(item.id, reason)
+    def _drafts(self, items: Iterable[Item]) -> Iterator[Draft]:
+        """Drafts of items behind all stages."""
+        points, seed = self.recipe.points, self.recipe.seed
+        read = (attempt(item.id, lambda item=item: self.source.read(item, points, seed)) for item in items)
+        return through(read, self.recipe, self.stages)
 
     def run(
         self,
@@ -109,19 +94,14 @@ class ShardTask:
         Raises:
             NoSpaceError: The disk does not take it.
         """
-        outcomes: list[Record | Rejection] = []
-        mark = self.mark(index)
+        known, mark = dict(known or {}), self.mark(index)
+        advance(len(known))
         try:
             with space_for(self.folder), open(mark, "wb", buffering=0) as file:
-                for number, item in enumerate(items):
-                    if known and item.id in known:
-                        outcomes.append(known[item.id])
-                    else:
-                        file.seek(0)
-                        file.write(b"%d" % number)
-                        outcomes.append(self.outcome(item))
+                for draft in self._drafts(_marked(items, known, file)):
+                    known[draft.item] = draft.outcome
                     advance(1)
-            result = self._write(index, outcomes)
+            result = self._write(index, [known[item.id] for item in items])
         finally:
             mark.unlink(missing_ok=True)
         return result
@@ -160,6 +140,15 @@ class ShardTask:
             print(f"{note} is damaged ({error}): its shard is read again", file=sys.stderr, flush=True)
             return None
         return result
+
+
+def _marked(items: Sequence[Item], known: Mapping[str, Any], file: BinaryIO) -> Iterator[Item]:
+    """The items of which nothing is known; the place of the one that was given last is in the file."""
+    for number, item in enumerate(items):
+        if item.id not in known:
+            file.seek(0)
+            file.write(b"%d" % number)
+            yield item
 
 
 def paths_of(folder: Path, index: int) -> tuple[Path, Path]:

@@ -31,6 +31,7 @@ def build_part(
     workers: int | None = None,
     progress: bool = True,
     stages: Sequence[Stage] = (),
+    command: str = "",
 ) -> Path:
     """Build one of the parts of a dataset, in a folder of its own in ``out``, for `merge`.
 
@@ -43,6 +44,7 @@ def build_part(
         workers: Processes that read; None: as many as cores may be used.
         progress: Say how far it is.
         stages: What every record goes through behind the source.
+        command: Command line that builds the whole dataset, for its datasheet.
 
     Returns:
         The part's folder.
@@ -78,13 +80,19 @@ def build_part(
             shards=len(shards),
             read=tuple(own),
             files=files_of(partial, results),
+            command=command,
         )
         finish_part(partial, place, manifest)
     return place
 
 
 def merge(
-    parts: str | Path, out: str | Path, judgement: Judgement | None = None, *, progress: bool = True
+    parts: str | Path,
+    out: str | Path,
+    judgement: Judgement | None = None,
+    *,
+    progress: bool = True,
+    words: Sequence[str] = (),
 ) -> ShapeDataset:
     """Put the parts of a build together: the same bytes as a build in one.
 
@@ -95,6 +103,7 @@ def merge(
         out: Folder of the dataset; as for ``align3d.pipeline.build``.
         judgement: Those who decide about it; None: nobody.
         progress: Say how far filters are.
+        words: Arguments that name them, for the datasheet.
 
     Raises:
         DataError: A part is missing, there twice, damaged, or of another build; or as for the build.
@@ -118,8 +127,9 @@ def merge(
             partial = partial_of(place)
             prepare(partial, {"key": first.key, "items": first.items})
             contents = contents_of(partial, gather(found, partial), first.source)
-            raw = making.put_together(place, first.source, first.key, recipe, contents)
+            raw = making.put_together(place, first.source, first.key, recipe, contents, first.command)
         if judgement:
-            making.decide(raw, out, key, judgement, progress)
+            command = " ".join([first.command, *words]) if first.command else ""
+            making.decide(raw, out, key, judgement, progress=progress, command=command)
         as_read.drop_other(out, first.key)
     return ShapeDataset.load(out)

@@ -1,23 +1,26 @@
-"""Stages of an item on its way to a row of a dataset, each a function of a record and the build's recipe.
+"""Stages between an item of a source and a row of a dataset: each turns a stream of drafts into another.
 
 A source reads, samples and normalizes, as it alone knows the surface (``align3d.sampling`` has the
-functions). What it returns goes through further stages in their order; the last ones are always
-``plain_texts`` and ``validate``. A stage sees one record and nothing else, so that items can be read in any
-order. Stages that look at a whole dataset are filters (``align3d.filters``); a split is none, as it follows
-from the content hashes (``align3d.splits``).
+functions). What it returns goes through further stages in their order: turned upright where that is asked
+for, captioned, and last of all given plain texts and validated. What looks at a whole dataset is a filter
+(``align3d.filters``); a split is no stage, as it follows from the content hashes (``align3d.splits``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from align3d.errors import DataError
+from align3d.errors import DataError, RejectedItem
 from align3d.hashing import hash_code
-from align3d.record import Record, check_record, in_plain_text
+from align3d.record import Record, Rejection, check_record, in_plain_text
 from align3d.sampling import rotate_up
+from durable.disk_space import FULL
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,71 @@ class Recipe:
     seed: int
 
 
-Stage = Callable[[Record, Recipe], Record]
-"""One stage: picklable, and the same result on every machine.
+@dataclass(frozen=True)
+class Draft:
+    """An item on its way: its id, and what came of it so far."""
 
-It raises ``RejectedItem`` for a record that cannot be used, and `ServiceDown` where no record can be for the
-time being. One with settings is an object with a method ``fingerprint() -> str`` (sha256 hex of whatever
-determines its results); of a plain function, its module's source counts."""
+    item: str
+    outcome: Record | Rejection
+
+
+Stage = Callable[[Iterator[Draft], Recipe], Iterator[Draft]]
+"""One stage: picklable, and the same results on every machine.
+
+It yields a draft for each that it is given, in their order, and leaves rejections as they are. It may take
+several before it yields the first, to work on them at once. Whatever it raises ends the build; finished
+shards are kept. One with settings has a method ``fingerprint() -> str`` (sha256 hex of all that determines
+its results). Most are made of a function of one record by `Each`."""
 
 
 class ServiceDown(DataError):
-    """Something outside of the build that a stage needs does not answer (a captioner's endpoint).
+    """Something outside of the build that a stage needs does not answer, such as a captioner's server.
 
     It ends the build in one line; finished shards are kept, and the same command goes on with the others.
     """
 
 
-def upright(record: Record, recipe: Recipe) -> Record:
+@dataclass(frozen=True)
+class Each:
+    """Stage of a function of one record; whatever it raises but `ServiceDown` is that item's rejection."""
+
+    function: Callable[[Record, Recipe], Record]
+
+    def __call__(self, drafts: Iterator[Draft], recipe: Recipe) -> Iterator[Draft]:
+        """The drafts behind the function."""
+        for draft in drafts:
+            if isinstance(record := draft.outcome, Rejection):
+                yield draft
+            else:
+                yield attempt(draft.item, lambda record=record: self.function(record, recipe))
+
+    def fingerprint(self) -> str:
+        """Name of the function and hash of its module's source."""
+        module = self.function.__module__
+        return f"{module}.{self.function.__qualname__} {hash_code(module)}"
+
+
+def attempt(item: str, work: Callable[[], Record]) -> Draft:
+    """What comes of work on an item. Whatever it raises is the item's rejection, but for a full disk.
+
+    Raises:
+        ServiceDown: The work needs something that does not answer.
+    """
+    try:
+        return Draft(item, work())
+    except (KeyboardInterrupt, ServiceDown):
+        raise
+    except RejectedItem as rejected:
+        reason = rejected.reason
+    except BaseException as error:  # readers of compiled code have panics that are no Exception
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        _logger.debug("reading %s", item, exc_info=True)
+        reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return Draft(item, Rejection(item, reason))
+
+
+def turn_upright(record: Record, recipe: Recipe) -> Record:
     """Turn a shape so that z points up: a rotation, never a mirror image; (x, y, z) -> (x, -z, y) of y up."""
     if record.up_axis not in ("x", "y"):  # what is no axis is refused later
         return record
@@ -57,32 +109,25 @@ def upright(record: Record, recipe: Recipe) -> Record:
     return replace(record, points=turned.astype(np.float16), size_m=size.astype(np.float32), up_axis="z")
 
 
-def plain_texts(record: Record, recipe: Recipe) -> Record:
-    """Put all texts into Unicode's normal form C, without control characters."""
-    return in_plain_text(record)
-
-
-def validate(record: Record, recipe: Recipe) -> Record:
-    """Refuse a record that breaks the contract of ``align3d.record``."""
+def finish(record: Record, recipe: Recipe) -> Record:
+    """Make the record's texts plain, and refuse one that breaks the contract of ``align3d.record``."""
+    record = in_plain_text(record)
     check_record(record, recipe.points)
     return record
 
 
-LAST: tuple[Stage, ...] = (plain_texts, validate)
-"""Stages that every record goes through in the end."""
+UPRIGHT = Each(turn_upright)
+FINISH = Each(finish)
 
 
-def through(record: Record, recipe: Recipe, stages: Sequence[Stage]) -> Record:
-    """The record behind all stages."""
-    for stage in (*stages, *LAST):
-        record = stage(record, recipe)
-    return record
+def through(drafts: Iterator[Draft], recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Draft]:
+    """The drafts behind all stages and the last one."""
+    for stage in (*stages, FINISH):
+        drafts = stage(drafts, recipe)
+    return drafts
 
 
 def fingerprint(stage: Stage) -> str:
-    """Hash or name of what determines a stage's results."""
+    """Hash or name of what determines a stage's results; of a plain function, its module's source."""
     own = getattr(stage, "fingerprint", None)
-    if own is not None:
-        return str(own())
-    name = getattr(stage, "__qualname__", type(stage).__name__)
-    return f"{stage.__module__}.{name} {hash_code(stage.__module__)}"
+    return str(own()) if own is not None else Each(stage).fingerprint()  # type: ignore[arg-type]

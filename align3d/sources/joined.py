@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from align3d.building.stages import Recipe, upright
+from align3d.building.stages import Recipe, turn_upright
 from align3d.console.declarations import Setting, declared, type_words
 from align3d.errors import DataError, did_you_mean
 from align3d.hashing import hash_code, hash_json
@@ -71,7 +71,7 @@ class JoinedSource:
     def read(self, item: Item, points: int, seed: int) -> Record:
         """The record of its own source, turned until z is up."""
         name, own = item.payload
-        record = upright(self.sources[name].read(own, points, seed), Recipe(points, seed))
+        record = turn_upright(self.sources[name].read(own, points, seed), Recipe(points, seed))
         return replace(record, id=item.id)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from align3d.errors import RejectedItem
 from align3d.record import Record
 from align3d.sampling import normalize
+from align3d.store import ORIGINS
 
 CLOUD = ("points", "colors", "part")
 TEXTS = ("id", "source", "category", "up_axis", "license", "content_hash")
@@ -51,6 +52,7 @@ def record_of(
     return Record(
         **texts,
         **lists,
+        caption_origins=tuple(map(str, row.get(ORIGINS) or [""] * len(lists["captions"]))),
         points=cloud,
         colors=colors[:points],
         part=part[:points],
