@@ -80,6 +80,9 @@ def existing(out: Path, key: str, *, held: bool = False) -> ShapeDataset | None:
         if changed:
             print(f"{out}: {' and '.join(changed)} made anew, damaged before", file=sys.stderr, flush=True)
             manifest.write_hugging_face(out)
+        left = new_of(out)
+        if (left / DATASHEET).is_file() and not (left / MANIFEST).exists():  # the last file to be renamed
+            os.replace(left / DATASHEET, out / DATASHEET)
         tidy(out, manifest)
     return load(out, verify=True)
 

@@ -21,6 +21,7 @@ import pytest
 
 from align3d.build import main
 from align3d.dataset import ShapeDataset
+from align3d.datasheet import PICTURE
 from align3d.errors import DamagedDataset, DataError
 from align3d.pipeline import build
 from align3d.store import INFO, STATE, Manifest, ShardInfo
@@ -157,6 +158,7 @@ def test_a_dataset_of_the_layout_before_still_opens(whole: ShapeDataset, tmp_pat
     out = tmp_path / "boxes"
     shutil.copytree(whole.path, out)
     data = out / whole.manifest.data
+    (data / PICTURE).unlink()
     for path in data.iterdir():
         path.rename(out / path.name)
     data.rmdir()
