@@ -8,6 +8,7 @@ from pathlib import Path
 
 from align3d.building.deciding import Judgement
 from align3d.filters import Filter
+from align3d.reviewing.review_log import review_decisions
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,5 @@ def judgement_of(out: Path, settings: JudgeSettings, filters: Sequence[Filter]) 
     Raises:
         DataError: A file of reviews cannot be read.
     """
-    return Judgement(tuple(filters), (), settings.keep)
+    reviews = review_decisions(out) if settings.reviews else []
+    return Judgement(tuple(filters), tuple(reviews), settings.keep)

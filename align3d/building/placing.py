@@ -74,15 +74,17 @@ def existing(out: Path, key: str, *, held: bool = False) -> ShapeDataset | None:
     if manifest.key != key:
         return None
     changed = manifest.other_than_written(out)
+    left = new_of(out) / DATASHEET
+    if left.is_file() and not left.with_name(MANIFEST).exists():  # the last file to be renamed
+        changed = [*changed, DATASHEET]
     if changed and not held:
         raise DamagedDataset(f"{out / changed[0]} is not as it was written")
     if held:
         if changed:
             print(f"{out}: {' and '.join(changed)} made anew, damaged before", file=sys.stderr, flush=True)
             manifest.write_hugging_face(out)
-        left = new_of(out)
-        if (left / DATASHEET).is_file() and not (left / MANIFEST).exists():  # the last file to be renamed
-            os.replace(left / DATASHEET, out / DATASHEET)
+        if DATASHEET in changed:
+            os.replace(left, out / DATASHEET)
         tidy(out, manifest)
     return load(out, verify=True)
 

@@ -182,6 +182,7 @@ def test_a_dataset_of_the_layout_before_still_opens(whole: ShapeDataset, tmp_pat
         "manifest.json",
         "state.json",
         "dataset_info.json",
+        "README.md",
         other.manifest.data,
     }
 

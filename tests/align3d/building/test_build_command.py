@@ -16,7 +16,15 @@ ROOT = HERE.parents[1]
 
 
 def test_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["source=toy_source:Boxes", f"out={tmp_path / 'a'}", "size=20", "points=16", "workers=1"])
+    code = main(
+        [
+            "source=tests.align3d.toy_source:Boxes",
+            f"out={tmp_path / 'a'}",
+            "size=20",
+            "points=16",
+            "workers=1",
+        ]
+    )
     printed = capsys.readouterr().out
     assert code == 0
     for words in ("18 of 16 points", "36", "2 a box of no size", str(tmp_path / "a")[:20]):
@@ -46,7 +54,7 @@ def test_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["source=procedural", "size=2", f"out={__file__}/x/y"], "/y.lock: no lock can be made there (Not"),
         (["source=procedural", "size=2", "out=/proc/x"], "/proc/x.lock: no lock can be made there (No such"),
         (["source=procedural", "size=2", "out=."], "out=.: expected the name of a folder"),
-        (["source=toy_source:Boxes", "size=0", "out=x"], "nothing to read"),
+        (["source=tests.align3d.toy_source:Boxes", "size=0", "out=x"], "nothing to read"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
