@@ -253,6 +253,10 @@ class ShapeDataset:
             for name in row.column_names
         }
 
+    def table(self, start: int, stop: int) -> pa.Table:
+        """Rows from ``start`` to before ``stop`` with all columns, mapped: no copy."""
+        return self._table.slice(start, stop - start)
+
     def splits(self, test: int | float, reward: int | float) -> dict[str, NDArray[np.int64]]:
         """Indices of ``train``, ``reward`` and ``test``; see ``align3d.splits.split_indices``."""
         return split_indices(self.content_hashes, test, reward)

@@ -136,3 +136,5 @@ _BENCHMARKS = (
 for _module in ("built", "folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
         importlib.import_module(f"{__name__}.{_module}")
+for _module in ("parquet_shards", "webdataset_shards"):
+    importlib.import_module(f"align3d.exchange.{_module}")
