@@ -46,7 +46,7 @@ def read(order: Order, place: Path, key: str, workers: int, *, progress: bool, c
     """
     source, partial = order.source, partial_of(place)
     items = source.items()
-    shards = shards_of(items, source.name)
+    shards = shards_of(items, source.name, order.recipe.points)
     prepare(partial, plan_of(key, items))
     schema = arrow_schema(order.recipe.points)
     task = ShardTask(source, partial, order.recipe, schema, order.stages)

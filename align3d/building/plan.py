@@ -19,6 +19,8 @@ from durable.whole_files import remove
 PLAN = "plan.json"
 _LEAST, _MOST, _SHARDS = 128, 4096, 64
 """Items of a shard, at least and at most, and number of shards between these."""
+_CLOUDS, _POINT = 64 * 2**20, 11
+"""Bytes of the clouds of a shard, which is held in memory, at most; bytes of a point with color and part."""
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
@@ -55,8 +57,8 @@ class Part:
         return Part(int(found[1]), int(found[2]))
 
 
-def shards_of(items: Sequence[Item], name: str) -> dict[int, Sequence[Item]]:
-    """Items by shard; a shard's size depends on the number of items alone.
+def shards_of(items: Sequence[Item], name: str, points: int) -> dict[int, Sequence[Item]]:
+    """Items by shard; a shard's size depends on the number of items and of their points alone.
 
     Raises:
         DataError: There are none, or two have the same id.
@@ -68,9 +70,15 @@ def shards_of(items: Sequence[Item], name: str) -> dict[int, Sequence[Item]]:
         if item.id in known:
             raise DataError(f"data={name}: two items have the id {item.id!r}, expected each once")
         known.add(item.id)
-    size = min(max(_LEAST, math.ceil(len(items) / _SHARDS)), _MOST)
+    size = shard_size(len(items), points)
     starts = range(0, len(items), size)
     return {index: items[start : start + size] for index, start in enumerate(starts)}
+
+
+def shard_size(items: int, points: int) -> int:
+    """Items of a shard, by their number in all and the points of each."""
+    most = min(_MOST, max(_LEAST, _CLOUDS // (points * _POINT)))
+    return min(max(_LEAST, math.ceil(items / _SHARDS)), most)
 
 
 def dealt(shards: Mapping[int, Sequence[Item]], part: Part | None) -> dict[int, Sequence[Item]]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,7 +74,7 @@ class ShardTask:
     def _drafts(self, items: Iterable[Item]) -> Iterator[Draft]:
         """Drafts of items behind all stages."""
         points, seed = self.recipe.points, self.recipe.seed
-        read = (attempt(item.id, lambda item=item: self.source.read(item, points, seed)) for item in items)
+        read = (attempt(item.id, partial(self.source.read, item, points, seed)) for item in items)
         return through(read, self.recipe, self.stages)
 
     def run(

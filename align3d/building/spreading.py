@@ -62,7 +62,7 @@ def build_part(
                 return place
             raise DataError(f"{place} is a part of another build; choose another folder or remove it")
         items = source.items()
-        shards = shards_of(items, source.name)
+        shards = shards_of(items, source.name, order.recipe.points)
         plan, partial, own = plan_of(key, items), partial_of(place), dealt(shards, part)
         prepare(partial, plan)
         task = ShardTask(source, partial, order.recipe, arrow_schema(points), order.stages)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Each:
             if isinstance(record := draft.outcome, Rejection):
                 yield draft
             else:
-                yield attempt(draft.item, lambda record=record: self.function(record, recipe))
+                yield attempt(draft.item, partial(self.function, record, recipe))
 
     def fingerprint(self) -> str:
         """Name of the function and hash of its module's source."""
@@ -122,7 +123,8 @@ FINISH = Each(finish)
 
 def through(drafts: Iterator[Draft], recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Draft]:
     """The drafts behind all stages and the last one."""
-    for stage in (*stages, FINISH):
+    every: tuple[Stage, ...] = (*stages, FINISH)
+    for stage in every:
         drafts = stage(drafts, recipe)
     return drafts
 

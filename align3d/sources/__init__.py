@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 from align3d.errors import DataError, did_you_mean
 from align3d.named_classes import named_class
@@ -107,7 +107,7 @@ def make_source(name: str, **settings: Any) -> Source:
     if "," in name:
         from align3d.sources.joined import join  # which imports this module
 
-        return join(name, settings)
+        return cast(Source, join(name, settings))  # whose name is not that of its class
     cls = source_class(name)
     names = list(setting_names(cls))
     given = {key: value for key, value in settings.items() if value is not None}

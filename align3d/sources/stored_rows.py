@@ -47,16 +47,21 @@ def record_of(
         raise RejectedItem(f"{len(cloud)} points are stored: build with points={len(cloud)} or fewer")
     if len(cloud) > points:
         cloud = normalize(cloud[:points].astype(np.float64))
-    texts = {name: str(row[name]) for name in TEXTS}
-    lists = {name: tuple(map(str, row[name])) for name in TEXT_LISTS}
+    captions = tuple(map(str, row["captions"]))
     return Record(
-        **texts,
-        **lists,
-        caption_origins=tuple(map(str, row.get(ORIGINS) or [""] * len(lists["captions"]))),
+        id=str(row["id"]),
+        source=str(row["source"]),
+        category=str(row["category"]),
+        captions=captions,
+        caption_origins=tuple(map(str, row.get(ORIGINS) or [""] * len(captions))),
         points=cloud,
         colors=colors[:points],
         part=part[:points],
+        part_names=tuple(map(str, row["part_names"])),
         size_m=np.asarray(row["size_m"], dtype=np.float32).reshape(-1),
+        up_axis=str(row["up_axis"]),
+        license=str(row["license"]),
+        content_hash=str(row["content_hash"]),
         lost_colors=tuple(lost_colors),
         notes=tuple(notes),
     )
