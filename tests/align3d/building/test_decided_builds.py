@@ -17,6 +17,7 @@ from align3d.errors import DataError
 from align3d.filters import Remaining
 from align3d.pipeline import build
 from align3d.reviewing.review_log import ReviewLog, reviews_folder
+from durable.errors import NoSpaceError
 from tests.align3d.building.built_boxes import contents
 from tests.align3d.toy_source import Boxes
 
@@ -209,3 +210,23 @@ def test_the_command_applies_filters_and_reviews(tmp_path: Path, capsys: pytest.
     assert "filters=length filters.length.max_words=3 keep=box-0000" in (out / "README.md").read_text()
     assert main([*words, "reviews=false"]) == 0
     assert "box-0003" in ShapeDataset.load(out).ids
+
+
+def test_a_full_disk_keeps_what_was_read_and_the_older_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "boxes"
+    before = contents(built(Boxes(BOXES), out).path)
+
+    def full(path: Path, table: object) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half a shard")
+        raise NoSpaceError(f"{path}: cannot be written (the disk is full)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("align3d.building.deciding.write_table", full)
+        with pytest.raises(NoSpaceError, match="disk is full.*the same command goes on"):
+            built(Unread(BOXES), out, FILTERED)
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["boxes", "boxes.raw"]
+    assert set(built(Unread(BOXES), out, FILTERED).categories) == {"1 wide", "2 wide"}
