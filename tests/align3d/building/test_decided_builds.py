@@ -225,7 +225,7 @@ def test_a_full_disk_keeps_what_was_read_and_the_older_dataset(
 
     with monkeypatch.context() as patched:
         patched.setattr("align3d.building.deciding.write_table", full)
-        with pytest.raises(NoSpaceError, match="disk is full.*the same command goes on"):
+        with pytest.raises(NoSpaceError, match=r"disk is full.*the same command goes on"):
             built(Unread(BOXES), out, FILTERED)
     assert contents(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["boxes", "boxes.raw"]
