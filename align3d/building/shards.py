@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,7 +73,12 @@ class ShardTask:
     def _drafts(self, items: Iterable[Item]) -> Iterator[Draft]:
         """Drafts of items behind all stages."""
         points, seed = self.recipe.points, self.recipe.seed
-        read = (attempt(item.id, lambda item=item: self.source.read(item, points, seed)) for item in items)
+        read = (
+            replace(
+                attempt(item.id, lambda item=item: self.source.read(item, points, seed)), payload=item.payload
+            )
+            for item in items
+        )
         return through(read, self.recipe, self.stages)
 
     def run(

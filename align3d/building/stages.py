@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +39,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Draft:
-    """An item on its way: its id, and what came of it so far."""
+    """An item on its way.
+
+    Attributes:
+        item: Its id.
+        outcome: What came of it so far.
+        payload: What the source needs to read or draw it, see `align3d.sources.Item`.
+    """
 
     item: str
     outcome: Record | Rejection
+    payload: Any = None
 
 
 Stage = Callable[[Iterator[Draft], Recipe], Iterator[Draft]]
@@ -72,7 +80,8 @@ class Each:
             if isinstance(record := draft.outcome, Rejection):
                 yield draft
             else:
-                yield attempt(draft.item, lambda record=record: self.function(record, recipe))
+                tried = attempt(draft.item, lambda record=record: self.function(record, recipe))
+                yield replace(draft, outcome=tried.outcome)
 
     def fingerprint(self) -> str:
         """Name of the function and hash of its module's source."""
