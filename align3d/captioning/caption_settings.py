@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from align3d.console.typed_settings import from_hydras_grammar
 from align3d.errors import UserError, did_you_mean
 
 Step = Literal["source", "template", "file", "footprints", "views", "rewrite", "merge"]
@@ -188,17 +189,24 @@ _NAMES = tuple(field.name for field in fields(CaptionerSettings))
 _SETTINGS = TypeAdapter(CaptionerSettings)
 
 
-def captioner_settings(given: Mapping[str, Any] | CaptionerSettings | None) -> CaptionerSettings | None:
+def captioner_settings(given: Mapping[str, Any] | CaptionerSettings | str | None) -> CaptionerSettings | None:
     """Settings of a captioner, checked.
 
     Args:
-        given: Values by name, as a configuration has them (null: the default); None: no captioner.
+        given: Values by name, as a configuration has them (null: the default), or as they are typed
+            (``{steps:[views],...}``); None: no captioner.
 
     Raises:
         UserError: There is no such setting, or a value is wrong.
     """
     if given is None or isinstance(given, CaptionerSettings):
         return given
+    if isinstance(given, str):
+        given = from_hydras_grammar(given)
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"captioner={given}: expected settings, such as {{steps:[source,views],url:...,model:...}}"
+        )
     for name in given:
         if name not in _NAMES:
             close = did_you_mean(name, _NAMES)

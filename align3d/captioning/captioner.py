@@ -218,7 +218,7 @@ class Captioner:
 
 
 def captioner_of(
-    given: Mapping[str, Any] | CaptionerSettings | None, source: Source, cache: Path
+    given: Mapping[str, Any] | CaptionerSettings | str | None, source: Source, cache: Path
 ) -> Captioner | None:
     """The captioner that settings ask for; None where there are none.
 

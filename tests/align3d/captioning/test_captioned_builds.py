@@ -10,6 +10,7 @@ import pytest
 
 from align3d.build import main
 from align3d.captioning import openai_chat
+from align3d.captioning.caption_settings import CaptionerSettings, captioner_settings
 from align3d.captioning.captioner import captioner_of
 from align3d.captioning.chat import CaptionerError
 from align3d.dataset import ShapeDataset
@@ -291,3 +292,10 @@ def test_a_field_that_there_is_not_is_refused(tmp_path: Path) -> None:
         pytest.raises(UserError, match=r"no field \{colour\}"),
     ):
         boxed(tmp_path / "boxes", server, prompt="a {colour} thing")
+
+
+def test_settings_can_be_typed_as_one_value() -> None:
+    typed = captioner_settings("{steps:[source,views],url:http://a/v1,model:m,views:3}")
+    assert typed == CaptionerSettings(("source", "views"), url="http://a/v1", model="m", views=3)
+    with pytest.raises(UserError, match="captioner=views: expected settings"):
+        captioner_settings("views")

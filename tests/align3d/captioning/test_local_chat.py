@@ -19,7 +19,25 @@ from align3d.errors import UserError
 from align3d.pipeline import build
 from tests.align3d.toy_source import Boxes
 
-WORDS = "a the red gray blue box chair with legs of wood and metal small large round square lamp on in one".split()
+WORDS = [
+    *(
+        "a",
+        "the",
+        "red",
+        "gray",
+        "blue",
+        "box",
+        "chair",
+        "with",
+        "legs",
+        "of",
+        "wood",
+        "and",
+        "metal",
+        "small",
+    ),
+    *("large", "round", "square", "lamp", "on", "in", "one"),
+]
 CHAT = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %} "
@@ -51,11 +69,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         additional_special_tokens=["<image>"],
     )  # fmt: skip
     vision = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
     )
     text = LlamaConfig(
-        vocab_size=len(names), hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        vocab_size=len(names), hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     torch.manual_seed(0)
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=4, image_seq_length=4)
@@ -107,7 +130,12 @@ def test_its_files_are_part_of_the_key(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_build_asks_it_and_stores_no_nonsense_of_it(model: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"steps": ["source", "views"], "local": str(model), "views": 2, "view_size": 32}
+    settings: dict[str, Any] = {
+        "steps": ["source", "views"],
+        "local": str(model),
+        "views": 2,
+        "view_size": 32,
+    }
     settings |= {"max_tokens": 6, "answers": str(tmp_path / "answers")}
     captioner = captioner_of(settings, Boxes(2), tmp_path)
     assert captioner is not None
