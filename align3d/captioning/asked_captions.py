@@ -15,7 +15,7 @@ from align3d.captioning.rendered_views import views_fingerprint
 from align3d.hashing import hash_code, hash_json
 
 VIEWS_PROMPT = (
-    "The pictures show one and the same object from four sides and from above. Write {count} of it for a "
+    "The pictures show one and the same object from several sides. Write {count} of it for a "
     "search engine: what it is, its shape, its parts and how many there are, its colors and materials, as "
     "far as they can be seen. One plain English sentence each, at most 30 words. Say nothing of the "
     "pictures, the views, the light or the background, and make nothing up. Answer with {count} alone, one "

@@ -124,6 +124,12 @@ class CaptionerSettings:
         self.request_options()
         if self.asks:
             self._check_model()
+        elif self.url or self.local:
+            model = "local" if self.local else "url"
+            raise UserError(
+                f"{PREFIX}{model} names a model, but no step asks it; add some of {', '.join(ASKED)}, as in "
+                f"{PREFIX}steps=[source,views]"
+            )
 
     @property
     def asks(self) -> bool:

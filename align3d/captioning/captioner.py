@@ -50,12 +50,14 @@ class Captioner:
     Attributes:
         source: Source of the shapes, which also draws them.
         settings: Steps, model and limits.
-        answers: Folder of answers that were given before, and of the account of each build.
+        answers: Folder of answers that were given before.
+        account: File of what all calls of the build have cost.
     """
 
     source: Source
     settings: CaptionerSettings
     answers: Path
+    account: Path
 
     def fingerprint(self) -> str:
         """Sha256 hex of what determines the captions: steps, model and prompts; no address, key or limit."""
@@ -169,10 +171,7 @@ class Captioner:
 
     def _spending(self, stopped: threading.Event) -> Spending:
         """The account of all calls that build these captions of this source."""
-        settings = self.settings
-        model = [settings.model, settings.text_model, settings.local]
-        job = hash_json([self.source.name, self.source.fingerprint(), settings.steps, model])
-        return Spending(self.answers / "accounts" / f"{job[:32]}.json", self.settings, stopped)
+        return Spending(self.account, self.settings, stopped)
 
     @contextmanager
     def _steps(self, stopped: threading.Event) -> Iterator[tuple[list[CaptionSource], list[ChatModel]]]:
@@ -234,7 +233,9 @@ def captioner_of(
     if settings is None:
         return None
     answers = cache / "captions" if settings.answers is None else Path(settings.answers).expanduser()
-    return Captioner(source, settings, answers)
+    models = [settings.model, settings.text_model, settings.local]
+    job = hash_json([source.name, source.fingerprint(), settings.steps, models])
+    return Captioner(source, settings, answers, answers / "accounts" / f"{job[:32]}.json")
 
 
 def _checked(record: Record, recipe: Recipe) -> Record:

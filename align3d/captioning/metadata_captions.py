@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -96,13 +96,9 @@ class FileCaptions:
         except OSError as error:
             raise DataError(f"{PREFIX}file={self._path}: cannot be read ({error.strerror})") from error
 
-    @cached_property
-    def _entries(self) -> dict[str, Entry]:
-        return read_captions(self._path)
-
     def captions(self, subject: Subject, earlier: Sequence[Caption]) -> Offer:
         """The rows of the shape's id."""
-        entry = self._entries.get(subject.id)
+        entry = _entries(self._path).get(subject.id)
         if entry is None:
             return Offer()
         if entry.problem:
@@ -134,19 +130,27 @@ class FootprintCaptions:
         facts = ((path.relative_to(self._folder).as_posix(), path.stat()) for path in self._files)
         return hash_lines(f"{name} {stat.st_size} {int(stat.st_mtime)}" for name, stat in facts)
 
-    @cached_property
-    def _usages(self) -> dict[str, list[Usage]]:
-        found: dict[str, list[Usage]] = {}
-        for path in self._files:
-            for usage in read_footprint(path):
-                found.setdefault(usage.model, []).append(usage)
-        return found
-
     def captions(self, subject: Subject, earlier: Sequence[Caption]) -> Offer:
         """Descriptions of the footprints that name the shape's model, the one of its own name first."""
         model = str(PurePosixPath(subject.id).with_suffix(""))
-        usages = by_fit(model, self._usages.get(model, []))
+        usages = by_fit(model, _usages(tuple(self._files)).get(model, []))
         return Offer(tuple(Caption(text, "footprint") for text in captions_of(usages)))
+
+
+@lru_cache(maxsize=1)
+def _entries(path: Path) -> dict[str, Entry]:
+    """Rows of a captions file, read once for all shards of a process."""
+    return read_captions(path)
+
+
+@lru_cache(maxsize=1)
+def _usages(files: tuple[Path, ...]) -> dict[str, list[Usage]]:
+    """What footprints say by the name of the model, read once for all shards of a process."""
+    found: dict[str, list[Usage]] = {}
+    for path in files:
+        for usage in read_footprint(path):
+            found.setdefault(usage.model, []).append(usage)
+    return found
 
 
 def metadata(subject: Subject) -> dict[str, str]:

@@ -229,7 +229,7 @@ class OpenAIChat:
         text = _without_halves(text)
         whole = [count for count in counts if type(count) is int and 0 <= count < 1 << 31]
         if len(whole) == 2:
-            return Answer(text, finish, *whole)
+            return Answer(text, finish, whole[0], whole[1])
         return Answer(text, finish, self._spending.estimated(request), len(text.encode()) // 3 + 1, False)
 
     def _message(self, data: bytes) -> str:

@@ -269,6 +269,7 @@ def test_a_missing_key_is_one_line_before_anything_is_read(
         ({"steps": ["views"], "url": "ftp://a", "model": "m"}, "expected an address"),
         ({"steps": ["views"], "url": f"http://u:{SECRET}@a/v1", "model": "m"}, "without a user"),
         ({"steps": ["views"], "url": "http://a", "model": "m", "key_env": SECRET}, "never the key"),
+        ({"url": "http://a/v1", "model": "m"}, "no step asks it"),
         ({"steps": ["veiws"]}, "captioner.steps="),
         ({"steps": ["source", "source"]}, "each once"),
         ({"stepps": ["views"]}, r"no such setting; did you mean steps\?"),
