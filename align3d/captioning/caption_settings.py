@@ -37,8 +37,8 @@ class CaptionerSettings:
     Attributes:
         steps: Where captions come from, in this order: source (its own), template, file, footprints, views (a
             model that sees), rewrite, merge (a model that reads the captions so far).
-        keep: Steps whose captions are stored, in this order; None: all. The first caption is the canonical
-            one.
+        keep: Steps whose captions are stored, in this order; none named: all. The first caption is the
+            canonical one.
         url: Address of an OpenAI-compatible server, such as ``https://host/v1``; data goes there and nowhere
             else.
         model: Name of the model there.
@@ -76,7 +76,7 @@ class CaptionerSettings:
     """
 
     steps: tuple[Step, ...] = ("source",)
-    keep: tuple[Step, ...] | None = None
+    keep: tuple[Step, ...] = ()
     url: str | None = None
     model: str | None = None
     text_model: str | None = None
@@ -112,9 +112,9 @@ class CaptionerSettings:
     def __post_init__(self) -> None:
         for name in ("steps", "keep"):
             chosen = getattr(self, name)
-            if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
+            if len(set(chosen)) < len(chosen) or not (chosen or name == "keep"):
                 raise _fault(name, ",".join(chosen), "expected at least one step, and each once")
-        if stray := [step for step in self.keep or () if step not in self.steps]:
+        if stray := [step for step in self.keep if step not in self.steps]:
             raise _fault("keep", stray[0], f"expected some of the steps ({', '.join(self.steps)})")
         for step, needed in (("file", self.file), ("footprints", self.footprints)):
             if step in self.steps and needed is None:

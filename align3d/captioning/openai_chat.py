@@ -82,7 +82,7 @@ class OpenAIChat:
             self._client = self._http.Client(
                 headers=headers,
                 timeout=self._http.Timeout(settings.timeout, connect=min(settings.timeout, 20.0)),
-                limits=self._http.Limits(max_connections=settings.parallel),
+                limits=self._http.Limits(max_connections=settings.parallel, keepalive_expiry=2.0),
             )
 
     def key(self, request: ChatRequest) -> str:

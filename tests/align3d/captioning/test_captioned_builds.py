@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +194,8 @@ def test_files_without_captions_are_described(tmp_path: Path, capsys: pytest.Cap
     command = ["source=folder", f"root={root}", f"out={tmp_path / 'out'}", "points=16", "workers=1"]
     with chat_server(lambda body, number: "a skewed gray pyramid") as server:
         settings = [f"captioner.url={server.url}", "captioner.model=vlm", "captioner.key_env=CHAT_KEY"]
-        settings += ["captioner.steps=[views,template]", "captioner.views=2", "captioner.view_size=32"]
+        settings += ["captioner.steps=[template,views]", "captioner.keep=[views,template]"]
+        settings += ["captioner.views=2", "captioner.view_size=32"]
         settings += ["captioner.template={name}, {size}", "captioner.price_in=2", "captioner.price_out=10"]
         assert main([*command, *settings]) == 2
         assert "no captions file" in capsys.readouterr().err
@@ -202,9 +206,57 @@ def test_files_without_captions_are_described(tmp_path: Path, capsys: pytest.Cap
     dataset = ShapeDataset.load(tmp_path / "out")
     assert dataset.captions[1] == ["a skewed gray pyramid", "two, 1 x 1 x 1 m"]
     assert dataset.caption_origins[1] == ["views:vlm", "template"]
+    of_data = b"".join(file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert server.url.encode() not in of_data  # a datasheet has the command, but not where the model was
+    assert b"captioner.steps=" in (tmp_path / "out" / "README.md").read_bytes()
     everything = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert SECRET.encode() not in everything + told.out.encode() + told.err.encode()
     assert set(server.keys) == {f"Bearer {SECRET}"}
+
+
+def test_workers_end_with_the_server(tmp_path: Path) -> None:
+    def say(body: dict[str, Any], number: int) -> Said | str:
+        return Said(code=503) if number >= 3 else words(body)
+
+    with chat_server(say) as server, pytest.raises(CaptionerError, match=r"does not answer \(503"):
+        boxed(tmp_path / "boxes", server, 300, workers=2, parallel=1)
+    assert not (tmp_path / "boxes").exists()
+
+
+def test_a_killed_build_asks_for_what_is_missing_alone(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "align3d.build",
+        "source=tests.align3d.toy_source:Boxes",
+        "size=6",
+        "points=16",
+    ]
+    command += [f"out={tmp_path / 'out'}", "workers=1", "captioner.steps=views", "captioner.model=vlm"]
+    command += [
+        "captioner.views=1",
+        "captioner.view_size=32",
+        "captioner.parallel=1",
+        "captioner.price_out=1",
+    ]
+    root, killed = Path(__file__).parents[3], threading.Event()
+
+    def say(body: dict[str, Any], number: int) -> Said | str:
+        if number == 3 and not killed.is_set():
+            process.kill()
+            process.wait()
+            killed.set()
+        return words(body)
+
+    with chat_server(say) as server:
+        command += [f"captioner.url={server.url}"]
+        process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        process.communicate()
+        assert killed.is_set()
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert server.asked == 4 + 3  # the fourth was under way
+    assert "3 answers of the model, 3 known before" in done.stderr
+    assert len(ShapeDataset.load(tmp_path / "out")) == 6
 
 
 def test_a_spent_budget_is_one_line_and_more_money_goes_on(
