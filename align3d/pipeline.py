@@ -145,7 +145,8 @@ def load_or_build(
     if takes_seed(name):
         settings["seed"] = seed
     source = make_source(name, **settings)
-    if isinstance(source, BuiltSource) and (dataset := source.as_it_is(points)) is not None:
+    built = source if isinstance(source, BuiltSource) and captioner is None else None
+    if built is not None and (dataset := built.as_it_is(points)) is not None:
         return dataset
     root = Path(cache).expanduser() if cache is not None else default_cache()
     captions = captioner_of(captioner, source, root)

@@ -15,7 +15,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from align3d.console.typed_settings import from_hydras_grammar
 from align3d.errors import UserError, did_you_mean
 
-Step = Literal["source", "template", "file", "footprints", "views", "rewrite", "merge"]
+STEPS = ("source", "template", "file", "footprints", "views", "rewrite", "merge")
+"""Steps by name; others are classes of one's own, ``package.module:Class``."""
 ASKED = ("views", "rewrite", "merge")
 """Steps that ask a model."""
 PREFIX = "captioner."
@@ -36,7 +37,8 @@ class CaptionerSettings:
 
     Attributes:
         steps: Where captions come from, in this order: source (its own), template, file, footprints, views (a
-            model that sees), rewrite, merge (a model that reads the captions so far).
+            model that sees), rewrite, merge (a model that reads the captions so far), or
+            ``package.module:Class``, a `CaptionSource` of one's own.
         keep: Steps whose captions are stored, in this order; none named: all. The first caption is the
             canonical one.
         url: Address of an OpenAI-compatible server, such as ``https://host/v1``; data goes there and nowhere
@@ -75,8 +77,8 @@ class CaptionerSettings:
         answers: Folder of answers that were given before; None: ``captions`` in the cache.
     """
 
-    steps: tuple[Step, ...] = ("source",)
-    keep: tuple[Step, ...] = ()
+    steps: tuple[str, ...] = ("source",)
+    keep: tuple[str, ...] = ()
     url: str | None = None
     model: str | None = None
     text_model: str | None = None
@@ -114,6 +116,9 @@ class CaptionerSettings:
             chosen = getattr(self, name)
             if len(set(chosen)) < len(chosen) or not (chosen or name == "keep"):
                 raise _fault(name, ",".join(chosen), "expected at least one step, and each once")
+        if unknown := [step for step in self.steps if step not in STEPS and ":" not in step]:
+            close = did_you_mean(unknown[0], STEPS)
+            raise _fault("steps", unknown[0], f"no such step{close} (known: {', '.join(STEPS)})")
         if stray := [step for step in self.keep if step not in self.steps]:
             raise _fault("keep", stray[0], f"expected some of the steps ({', '.join(self.steps)})")
         for step, needed in (("file", self.file), ("footprints", self.footprints)):

@@ -20,7 +20,7 @@ from align3d.captioning.asked_captions import (
     RewrittenCaptions,
     ViewCaptions,
 )
-from align3d.captioning.caption_settings import CaptionerSettings, captioner_settings
+from align3d.captioning.caption_settings import PREFIX, CaptionerSettings, captioner_settings
 from align3d.captioning.chat import CaptionerError, ChatModel
 from align3d.captioning.local_chat import LocalChat
 from align3d.captioning.metadata_captions import (
@@ -36,6 +36,7 @@ from align3d.captioning.spending import Spending
 from align3d.captions import plain_text, unique_captions
 from align3d.console.terminal import say
 from align3d.hashing import hash_json
+from align3d.named_classes import named_class
 from align3d.record import Record, Rejection, check_record, in_plain_text
 from align3d.sources import Item, Source
 
@@ -128,12 +129,12 @@ class Captioner:
         offered: dict[str, tuple[Caption, ...]] = {}
         problems: list[str] = []
         earlier: list[Caption] = []
-        for step in steps:
+        for name, step in zip(self.settings.steps, steps, strict=True):
             offer = step.captions(subject, earlier)
-            offered[step.name] = tuple(
+            offered[name] = tuple(
                 Caption(plain_text(caption.text), caption.origin) for caption in offer.captions
             )
-            earlier += offered[step.name]
+            earlier += offered[name]
             problems += [f"{step.name}: {why}" for why in offer.problems]
         kept = [caption for name in self.settings.keep or self.settings.steps for caption in offered[name]]
         origins = {caption.text: caption.origin for caption in reversed(kept)}
@@ -208,7 +209,7 @@ class Captioner:
             "merge": lambda: MergedCaptions(asked(reader), settings),
         }
         try:
-            yield [makers[name]() for name in settings.steps], models
+            yield [makers[name]() if name in makers else _own(name) for name in settings.steps], models
         finally:
             for model in models:
                 model.close()
@@ -236,6 +237,17 @@ def captioner_of(
     models = [settings.model, settings.text_model, settings.local]
     job = hash_json([source.name, source.fingerprint(), settings.steps, models])
     return Captioner(source, settings, answers, answers / "accounts" / f"{job[:32]}.json")
+
+
+def _own(name: str) -> CaptionSource:
+    """A source of captions of the user's own.
+
+    Raises:
+        DataError: There is no such class, or it lacks something.
+    """
+    parts = ("name", "waits", "fingerprint", "captions")
+    found: CaptionSource = named_class(name, {}, parts, f"{PREFIX}steps", "step")()
+    return found
 
 
 def _checked(record: Record, recipe: Recipe) -> Record:

@@ -250,9 +250,11 @@ class OpenAIChat:
 
     def _wait(self, count: int, fault: _Fault) -> None:
         """Wait before the next try: as long as the server asks, else twice as long each time, at random."""
+        if fault.wait is not None:  # all workers wait for that, before they send the next question
+            self._spending.pause(fault.wait)
+            return
         longest = min(_LONGEST_WAIT, self._settings.patience, _FIRST_WAIT * 2.0**count)
-        wait = random.uniform(0.5 * longest, longest) if fault.wait is None else fault.wait
-        if self._stopped.wait(wait):
+        if self._stopped.wait(random.uniform(0.5 * longest, longest)):
             raise Stopped
 
 

@@ -46,6 +46,7 @@ class Account:
         picture: Tokens of a picture, the most that was seen.
         next_request: Time (time(2)) from which the next question may be sent, by the rate of requests.
         next_tokens: The same by the rate of tokens.
+        paused: Time until which a server asked to be left alone.
     """
 
     asked: int = 0
@@ -58,6 +59,7 @@ class Account:
     picture: float = 0.0
     next_request: float = 0.0
     next_tokens: float = 0.0
+    paused: float = 0.0
 
 
 class Spending:
@@ -110,7 +112,7 @@ class Spending:
                     "raise it to go on"
                 )
             account.reserved += amount
-            start = now
+            start = max(now, account.paused)
             if settings.requests_per_minute:
                 start = max(start, account.next_request)
                 account.next_request = start + 60.0 / settings.requests_per_minute
@@ -123,6 +125,11 @@ class Spending:
             self.release(amount)
             raise Stopped
         return amount
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody send a question for a while, as a server asks."""
+        with self._changed() as account:
+            account.paused = max(account.paused, time.time() + seconds)
 
     def release(self, amount: float) -> None:
         """Give back what a question was to cost that no model answered."""

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from align3d.build import main
@@ -294,6 +295,26 @@ def test_a_configuration_can_carry_the_settings(tmp_path: Path) -> None:
     assert first.captions[0][-1] == "a gray box"
 
 
+def test_a_finished_dataset_gets_more_captions(tmp_path: Path) -> None:
+    first = build(Boxes(4), tmp_path / "first", points=64, workers=1)
+    with chat_server(lambda body, number: "a gray box") as server:
+        captioner = {**TINY, "steps": ["source", "views"], "url": server.url}
+        more = load_or_build("built", root=str(first.path), points=64, workers=1, captioner=captioner)
+    assert more.captions == [[*captions, "a gray box"] for captions in first.captions]
+    assert more.caption_origins[0] == ["boxes", "boxes", "views:vlm"]
+    np.testing.assert_array_equal(more.points([0, 1]), first.points([0, 1]))
+
+
+def test_a_step_of_ones_own(tmp_path: Path) -> None:
+    captioner = captioner_of(
+        {"steps": ["examples.vowel_captions:VowelCaptions", "source"]}, Boxes(3), tmp_path
+    )
+    assert captioner is not None
+    dataset = build(Boxes(3), tmp_path / "boxes", points=16, workers=1, stages=[captioner])
+    assert dataset.captions[0][0] == "a shape with i and e in its name"  # "1 wide"
+    assert dataset.caption_origins[0] == ["vowels", "boxes", "boxes"]
+
+
 def test_a_missing_key_is_one_line_before_anything_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +343,7 @@ def test_a_missing_key_is_one_line_before_anything_is_read(
         ({"steps": ["views"], "url": f"http://u:{SECRET}@a/v1", "model": "m"}, "without a user"),
         ({"steps": ["views"], "url": "http://a", "model": "m", "key_env": SECRET}, "never the key"),
         ({"url": "http://a/v1", "model": "m"}, "no step asks it"),
-        ({"steps": ["veiws"]}, "captioner.steps="),
+        ({"steps": ["veiws"]}, r"captioner.steps=veiws: no such step; did you mean views\?"),
         ({"steps": ["source", "source"]}, "each once"),
         ({"stepps": ["views"]}, r"no such setting; did you mean steps\?"),
         ({"keep": ["views"]}, "expected some of the steps"),

@@ -6,6 +6,8 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -299,3 +301,78 @@ def test_what_determines_the_answer_is_its_key() -> None:
     ]
     assert len({key(), *others}) == 7
     assert key(ChatRequest("chair_8", "what is it?", 100, 0.0)) == key()
+
+
+def test_a_pause_that_a_server_asks_for_holds_for_all(tmp_path: Path) -> None:
+    def say(body: dict[str, Any], number: int) -> Said | str:
+        return Said(code=429, headers={"Retry-After": "1.5"}) if number == 0 else "a chair"
+
+    with chat_server(say) as server:
+        threads = [threading.Thread(target=ask, args=(server.url, tmp_path)) for _ in range(3)]
+        threads[0].start()
+        while not server.asked:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    first, *others = sorted(server.times)
+    assert len(others) == 3
+    assert min(others) - first >= 1.4
+
+
+GARBAGE = {
+    "nothing": b"",
+    "no HTTP": b"\x00\xff\x01 220 smtp.example.com ESMTP\r\n",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Type: appl",
+    "wrong length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}",
+    "too long a head": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 300_000 + b"\r\n\r\n",
+    "bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nnothing",
+    "no gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+    "huge": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"[" * (5 << 20),
+}
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Run a server that reads something and then does as it likes with the connection."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection, suppress(OSError):
+                    connection.recv(1 << 16)
+                    talk(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+
+
+@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
+def test_what_is_no_answer_of_http_ends_in_one_line(tmp_path: Path, data: bytes) -> None:
+    talk: Callable[[socket.socket], None] = lambda connection: connection.sendall(data)  # noqa: E731
+    with raw_server(talk) as url, pytest.raises(CaptionerError, match="does not answer") as caught:
+        ask(url, tmp_path, retries=1)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_answer_that_drips_is_given_up(tmp_path: Path) -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b"[")
+            time.sleep(0.1)
+
+    began = time.monotonic()
+    with raw_server(drip) as url, pytest.raises(CaptionerError, match=r"no whole answer within 0\.5 s"):
+        ask(url, tmp_path, retries=0, timeout=0.5)
+    assert time.monotonic() - began < 5
