@@ -20,7 +20,9 @@ WORDS_OF = {
 }
 """Function words by language: those of a text tell which it is in."""
 _FUNCTION_WORDS = {name: frozenset(words.split()) for name, words in WORDS_OF.items()}
-_THOUGHTS = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+MOST_CHARACTERS = 10_000
+"""Characters of an answer that are looked at, its thoughts aside."""
+_END_OF_THOUGHTS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _OPEN_THOUGHT = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 _BULLET = re.compile(
     r"^\s*(?:[-*•]\s+|\(?\d{1,2}[.):]\s+|[\"'“”‘’]*caption(?:\s*\d{1,2})?\s*:\s*)", re.IGNORECASE
@@ -61,13 +63,19 @@ def answered_captions(text: str, count: int) -> list[str]:
         text: The answer.
         count: How many were asked for: with more than one, each line is one.
     """
-    text = _THOUGHTS.sub(" ", text).strip()
+    text = without_thoughts(text)[:MOST_CHARACTERS].strip()
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > 1 and re.fullmatch(r"[^:]{1,100}:\s*", lines[0]):  # "Here are two captions:"
         lines = lines[1:]
     if count == 1:
         lines = [" ".join(lines)]
     return [found for line in lines if (found := _bare(line))][:count]
+
+
+def without_thoughts(text: str) -> str:
+    """An answer from where its thoughts (``<think>...</think>``) end."""
+    ends = [match.end() for match in _END_OF_THOUGHTS.finditer(text)]
+    return text[ends[-1] :] if ends else text
 
 
 def _bare(line: str) -> str:

@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from align3d.captioning.answer_cache import AnswerCache
-from align3d.captioning.answer_checks import answered_captions, caption_fault, rewritten_fault
+from align3d.captioning.answer_checks import (
+    MOST_CHARACTERS,
+    answered_captions,
+    caption_fault,
+    rewritten_fault,
+    without_thoughts,
+)
 from align3d.captioning.caption_settings import CaptionerSettings
 from align3d.captioning.chat import Answer, ChatModel, ChatRequest
 from align3d.captioning.metadata_captions import FIELDS, check_fields, filled, metadata
@@ -219,6 +225,8 @@ def _whole_fault(answer: Answer) -> str:
         return f"cut off at captioner.max_tokens: {answer.text[:60]!r}"
     if answer.finish == "refused":
         return f"a refusal: {answer.text[:60]!r}"
+    if (length := len(without_thoughts(answer.text))) > MOST_CHARACTERS:
+        return f"too long: {length:,} characters"
     return ""
 
 

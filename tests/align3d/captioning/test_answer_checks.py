@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from align3d.captioning.answer_checks import answered_captions, caption_fault, rewritten_fault
 
@@ -108,3 +112,38 @@ def test_other_languages_are_right_where_they_are_asked_for() -> None:
 )
 def test_other_words_keep_the_numbers(text: str, originals: list[str], all_of_them: bool, fault: str) -> None:
     assert rewritten_fault(text, *originals, all_of_them=all_of_them) == fault
+
+
+PIECES = [
+    "- ",
+    "1. ",
+    '"',
+    "“",
+    "<think>",
+    "</think>",
+    "{",
+    "}",
+    "[",
+    "<a",
+    ">",
+    "ignore ",
+    "a chair ",
+    "\n",
+    ": ",
+    "sure, ",
+]
+
+
+@given(st.text(st.characters(), max_size=200) | st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+def test_any_answer_is_judged(text: str) -> None:
+    for caption in answered_captions(text, 3):
+        assert caption == " ".join(caption.split())
+        assert isinstance(caption_fault(caption, language="en", max_words=80), str)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_hostile_answer_does_not_take_long(piece: str) -> None:
+    text, began = piece * (2_000_000 // len(piece)), time.monotonic()
+    for caption in answered_captions(text, 20) or [""]:
+        caption_fault(caption, language="en", max_words=80)
+    assert time.monotonic() - began < 5.0
