@@ -125,7 +125,7 @@ class ViewCaptions:
             temperature=settings.temperature,
             pictures=subject.draw,
             num_pictures=settings.views,
-            pictures_key=hash_json([self._views, subject.content_hash, size]),
+            pictures_key=hash_json([self._views, subject.drawn_as, subject.content_hash, size]),
         )
         try:
             texts, problems = self.asked.texts(request, settings.count)

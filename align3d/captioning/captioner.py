@@ -31,7 +31,7 @@ from align3d.captioning.metadata_captions import (
 )
 from align3d.captioning.openai_chat import OpenAIChat
 from align3d.captioning.protocol import Caption, CaptionSource, Subject
-from align3d.captioning.rendered_views import check_renderer, draw_item
+from align3d.captioning.rendered_views import check_renderer, draw_item, drawn_as
 from align3d.captioning.spending import Spending
 from align3d.captions import plain_text, unique_captions
 from align3d.console.terminal import say
@@ -167,6 +167,7 @@ class Captioner:
             size_m=(x, y, z),
             content_hash=record.content_hash,
             own=own,
+            drawn_as=drawn_as(self.source),
             draw=draw,
         )
 

@@ -26,6 +26,7 @@ class Subject:
         size_m: Extent of its bounding box in meters along x, y, z.
         content_hash: SHA-256 hex of what determines the shape.
         own: Captions that its source gives.
+        drawn_as: What is drawn of it: its surface, many points, or those that are stored.
         draw: Draws its views, as PNG files; called only where they are needed.
     """
 
@@ -35,6 +36,7 @@ class Subject:
     size_m: tuple[float, float, float]
     content_hash: str
     own: tuple[Caption, ...]
+    drawn_as: str
     draw: Callable[[], Sequence[bytes]]
 
 

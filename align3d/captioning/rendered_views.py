@@ -65,12 +65,22 @@ def draw_item(source: Source, item: Item, record: Record, count: int, size: int)
     """
     surface = getattr(source, "surface", lambda _: None)(item)
     if surface is not None:
-        return [_png(picture) for picture in draw_surface(surface, count, size)]
-    with suppress(RejectedItem, DataError):  # of stored points there may be fewer
-        record = source.read(item, SPLATS, _SEED)
-    points = rotate_up(record.points.astype(np.float64), record.up_axis)
-    pictures = draw_points(points, record.colors, count, size)
+        pictures = draw_surface(surface, count, size)
+    else:
+        with suppress(RejectedItem, DataError):  # of stored points there may be fewer
+            record = source.read(item, SPLATS, _SEED)
+        points = rotate_up(record.points.astype(np.float64), record.up_axis)
+        pictures = draw_points(points, record.colors, count, size)
+    if all((picture == _BACKGROUND).all() for picture in pictures):
+        raise RejectedItem("nothing of it can be seen")
     return [_png(picture) for picture in pictures]
+
+
+def drawn_as(source: Source) -> str:
+    """What `draw_item` draws of a source's items: ``surface``, ``points`` or ``stored`` points."""
+    if hasattr(source, "surface"):
+        return "surface"
+    return "stored" if hasattr(source, "stored") else "points"
 
 
 def draw_surface(surface: DrawnSurface, count: int, size: int) -> list[NDArray[np.uint8]]:

@@ -80,12 +80,11 @@ def test_known_answers_are_not_asked_again_and_workers_change_no_byte(tmp_path: 
     with chat_server(lambda body, number: words(body)) as server:
         first = boxed(tmp_path / "a" / "boxes", server, 300, workers=2, answers=known)
         asked = server.asked
-        second = boxed(tmp_path / "b" / "boxes", server, 300, workers=1, answers=known)
-        third = boxed(tmp_path / "c" / "boxes", server, 300, workers=3, answers=known, parallel=1)
+        second = boxed(tmp_path / "b" / "boxes", server, 300, workers=1, answers=known, parallel=1)
         assert server.asked == asked
     assert asked == 15  # boxes of equal content are asked about once, by whichever worker comes first
     assert len(first) == 258
-    assert files(first.path) == files(second.path) == files(third.path)
+    assert files(first.path) == files(second.path)
 
 
 def test_a_server_that_goes_down_ends_the_build_and_the_next_call_goes_on(tmp_path: Path) -> None:
@@ -303,6 +302,20 @@ def test_a_finished_dataset_gets_more_captions(tmp_path: Path) -> None:
     assert more.captions == [[*captions, "a gray box"] for captions in first.captions]
     assert more.caption_origins[0] == ["boxes", "boxes", "views:vlm"]
     np.testing.assert_array_equal(more.points([0, 1]), first.points([0, 1]))
+
+
+def test_joined_sources_are_captioned_together(tmp_path: Path) -> None:
+    root = tmp_path / "meshes"
+    root.mkdir()
+    (root / "one.obj").write_text(CUBE)
+    names = "tests.align3d.toy_source:Boxes,folder"
+    with chat_server(lambda body, number: "a gray thing") as server:
+        captioner = {**TINY, "steps": ["source", "views"], "url": server.url}
+        settings: dict[str, Any] = {"Boxes.size": 2, "folder.root": str(root), "folder.uncaptioned": True}
+        dataset = load_or_build(names, points=16, workers=1, captioner=captioner, **settings)
+    assert server.asked == 3
+    assert dict(zip(dataset.ids, dataset.captions, strict=True))["one.obj"] == ["a gray thing"]
+    assert dict(zip(dataset.ids, dataset.captions, strict=True))["box-0001"][-1] == "a gray thing"
 
 
 def test_a_step_of_ones_own(tmp_path: Path) -> None:

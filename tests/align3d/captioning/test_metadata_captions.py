@@ -17,7 +17,14 @@ from align3d.captioning.protocol import Caption, CaptionSource, Offer, Subject
 from align3d.errors import DataError, UserError
 
 CHAIR = Subject(
-    "rooms/red_chair.glb", "dining_chair", ("seat", "leg", "seat"), (0.5, 0.45, 0.9), "0" * 64, (), tuple
+    "rooms/red_chair.glb",
+    "dining_chair",
+    ("seat", "leg", "seat"),
+    (0.5, 0.45, 0.9),
+    "0" * 64,
+    (),
+    "points",
+    tuple,
 )
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 from align3d.captioning.rendered_views import draw_item, draw_points, draw_surface
 from align3d.captioning.view_geometry import DIRECTIONS, cameras
 from align3d.errors import RejectedItem
-from align3d.sources import make_source
+from align3d.sources import Item, make_source
 from align3d.sources.drawn_surface import DrawnSurface
-from tests.align3d.toy_source import CORNERS, FACES
+from tests.align3d.toy_source import CORNERS, FACES, Boxes
 
 SIZE = 64
 BOX = (CORNERS - 0.5)[FACES]
@@ -130,6 +130,18 @@ def test_triangles_that_are_none_are_left_out() -> None:
     np.testing.assert_array_equal(draw_surface(surface, 1, SIZE), draw_surface(CUBE, 1, SIZE))
     with pytest.raises(RejectedItem, match="no triangle"):
         draw_surface(DrawnSurface(broken[:2], CUBE.colors), 1, SIZE)
+
+
+@pytest.mark.parametrize("corners", [np.zeros((3, 3)), np.full((3, 3), 1e300), np.arange(9.0).reshape(3, 3)])
+def test_a_shape_of_which_nothing_can_be_seen_is_not_drawn(corners: np.ndarray) -> None:
+    class Unseen:
+        def surface(self, item: Item) -> DrawnSurface:
+            return DrawnSurface(corners[None], CUBE.colors)
+
+    boxes = Boxes(1)
+    (item,) = boxes.items()
+    with pytest.raises(RejectedItem, match="nothing of it can be seen"):
+        draw_item(Unseen(), item, boxes.read(item, 16, 0), 2, SIZE)  # type: ignore[arg-type]
 
 
 def test_files_of_a_folder_are_drawn_upright_and_in_their_colors(tmp_path: Path) -> None:
