@@ -30,11 +30,12 @@ from align3d.captioning.metadata_captions import (
     TemplateCaptions,
 )
 from align3d.captioning.openai_chat import OpenAIChat
-from align3d.captioning.protocol import Caption, CaptionSource, Subject
+from align3d.captioning.protocol import Caption, CaptionSource, Offer, Subject
 from align3d.captioning.rendered_views import check_renderer, draw_item, drawn_as
 from align3d.captioning.spending import Spending
 from align3d.captions import plain_text, unique_captions
 from align3d.console.terminal import say
+from align3d.errors import UserError
 from align3d.hashing import hash_json
 from align3d.named_classes import named_class
 from align3d.record import Record, Rejection, check_record, in_plain_text
@@ -130,11 +131,9 @@ class Captioner:
         problems: list[str] = []
         earlier: list[Caption] = []
         for name, step in zip(self.settings.steps, steps, strict=True):
-            offer = step.captions(subject, earlier)
-            offered[name] = tuple(
-                Caption(plain_text(caption.text), caption.origin) for caption in offer.captions
-            )
-            earlier += offered[name]
+            offer = _offer(step, subject, earlier)
+            offered[name] = offer.captions
+            earlier += offer.captions
             problems += [f"{step.name}: {why}" for why in offer.problems]
         kept = [caption for name in self.settings.keep or self.settings.steps for caption in offered[name]]
         origins = {caption.text: caption.origin for caption in reversed(kept)}
@@ -238,6 +237,20 @@ def captioner_of(
     models = [settings.model, settings.text_model, settings.local]
     job = hash_json([source.name, source.fingerprint(), settings.steps, models])
     return Captioner(source, settings, answers, answers / "accounts" / f"{job[:32]}.json")
+
+
+def _offer(step: CaptionSource, subject: Subject, earlier: Sequence[Caption]) -> Offer:
+    """What a step offers, in plain text; whatever else it raises is a problem of the shape's captions."""
+    try:
+        offer = step.captions(subject, earlier)
+        texts = [plain_text(caption.text) for caption in offer.captions]
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        return Offer(problems=(f"{type(error).__name__}: {told}",))
+    captions = (replace(one, text=text) for one, text in zip(offer.captions, texts, strict=True))
+    return Offer(tuple(captions), offer.problems)
 
 
 def _own(name: str) -> CaptionSource:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from align3d.captioning import openai_chat
 from align3d.captioning.caption_settings import CaptionerSettings, captioner_settings
 from align3d.captioning.captioner import captioner_of
 from align3d.captioning.chat import CaptionerError
+from align3d.captioning.protocol import Caption, Offer, Subject
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError
 from align3d.pipeline import build, load_or_build
@@ -326,6 +328,33 @@ def test_a_step_of_ones_own(tmp_path: Path) -> None:
     dataset = build(Boxes(3), tmp_path / "boxes", points=16, workers=1, stages=[captioner])
     assert dataset.captions[0][0] == "a shape with i and e in its name"  # "1 wide"
     assert dataset.caption_origins[0] == ["vowels", "boxes", "boxes"]
+
+
+class Fragile:
+    """A step that fails for every second box."""
+
+    name = "fragile"
+    waits = False
+
+    def fingerprint(self) -> str:
+        return "1"
+
+    def captions(self, subject: Subject, earlier: Sequence[Caption]) -> Offer:
+        if subject.id.endswith("1"):
+            raise KeyError("no such box")
+        return Offer((Caption("half \ud800" if subject.id.endswith("2") else "a firm box", "fragile"),))
+
+
+def test_a_step_that_fails_costs_its_own_caption(tmp_path: Path) -> None:
+    steps = ["source", f"{__name__}:Fragile"]
+    captioner = captioner_of({"steps": steps}, Boxes(3), tmp_path)
+    assert captioner is not None
+    dataset = build(Boxes(3), tmp_path / "boxes", points=16, workers=1, stages=[captioner])
+    assert [len(captions) for captions in dataset.captions] == [3, 2, 2]
+    first, second = dataset.notes
+    assert (first.item, first.reason) == ("box-0001", "caption left out: fragile: KeyError: 'no such box'")
+    assert second.item == "box-0002"
+    assert "half of a surrogate pair" in second.reason
 
 
 def test_a_missing_key_is_one_line_before_anything_is_read(
