@@ -72,8 +72,16 @@ def test_captions_of_views_stand_behind_the_sources(tmp_path: Path) -> None:
 
 
 def test_several_questions_are_open_at_once(tmp_path: Path) -> None:
-    with chat_server(lambda body, number: Said("a gray box", wait=1.0)) as server:
-        boxed(tmp_path / "boxes", server, parallel=3)
+    open_at_once = threading.Barrier(3)
+
+    def say(body: dict[str, Any], number: int) -> str:
+        if number < 3:
+            open_at_once.wait(60)  # nobody is answered before three ask
+        return "a gray box"
+
+    with chat_server(say) as server:
+        boxed(tmp_path / "boxes", server, parallel=3, timeout=60.0)
+    assert server.asked == 6
     assert server.most == 3
 
 

@@ -111,22 +111,21 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Said) -> None:
         return fault if number == 0 else "a red chair"
 
     with chat_server(say) as server:
-        answer, _ = ask(server.url, tmp_path, timeout=0.5)
+        answer, _ = ask(server.url, tmp_path, timeout=0.5 if fault.wait else 30.0)
     assert answer.text == "a red chair"
     assert server.asked == 2
 
 
 @pytest.mark.parametrize("date", [False, True])
 def test_the_wait_that_a_server_asks_for_is_kept(tmp_path: Path, date: bool) -> None:
-    until = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
-
     def say(body: dict[str, Any], number: int) -> Said | str:
+        until = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
         return Said(code=429, headers={"Retry-After": until if date else "0.7"}) if number == 0 else "a chair"
 
     with chat_server(say) as server:
         ask(server.url, tmp_path)
     waited = server.times[1] - server.times[0]
-    assert (1.0 if date else 0.65) <= waited < 4.0
+    assert waited >= (1.0 if date else 0.65)
 
 
 def test_a_server_that_asks_for_an_hour_ends_at_once(tmp_path: Path) -> None:
@@ -310,9 +309,9 @@ def test_a_pause_that_a_server_asks_for_holds_for_all(tmp_path: Path) -> None:
     with chat_server(say) as server:
         threads = [threading.Thread(target=ask, args=(server.url, tmp_path)) for _ in range(3)]
         threads[0].start()
-        while not server.asked:
+        given = CaptionerSettings(steps=("views",), url=server.url, model="m")
+        while not Spending(tmp_path / "account.json", given).account().paused:
             time.sleep(0.01)
-        time.sleep(0.3)
         for thread in threads[1:]:
             thread.start()
         for thread in threads:
