@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ from align3d.building.judges import JudgeSettings, judgement_of
 from align3d.building.plan import Part
 from align3d.building.spreading import build_part
 from align3d.building.stages import UPRIGHT, Stage
+from align3d.captioning.caption_settings import LIMITS, PREFIX, CaptionerSettings
+from align3d.captioning.captioner import captioner_of
 from align3d.console.arguments import values_by
 from align3d.console.command_frame import run_command
 from align3d.console.declarations import declared, summary
@@ -28,7 +31,7 @@ from align3d.console.terminal import say
 from align3d.dataset import ShapeDataset
 from align3d.errors import UserError
 from align3d.filters.filter_settings import filters_of, help_sections
-from align3d.pipeline import build
+from align3d.pipeline import build, default_cache
 from align3d.sources import SOURCES, Source, make_source, source_class, takes_seed
 from align3d.sources.joined import classes_of
 from durable.disk_space import megabytes
@@ -66,7 +69,12 @@ class BuildSettings(JudgeSettings):
 
 
 OWN = {name: setting for name, setting in declared(BuildSettings).items()}
-_ABOUT_PLACE = ("out", "workers", "progress", "shard", *declared(JudgeSettings))
+CAPTIONER = {f"{PREFIX}{name}": setting for name, setting in declared(CaptionerSettings).items()}
+"""Settings of captions beyond the source's."""
+_ABOUT_PLACE = (
+    *("out", "workers", "progress", "shard", *declared(JudgeSettings)),
+    *(f"{PREFIX}{name}" for name in LIMITS),
+)
 """Settings that are not part of the command line in a datasheet, or come behind the others."""
 _LOOSE = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
 """Kind of a setting of a source that does not say its type."""
@@ -90,9 +98,13 @@ def run(arguments: Sequence[str]) -> None:
     own = {key: settings.pop(key) for key in OWN if key in settings}
     if takes_seed(own["source"]) and "seed" in own:
         settings["seed"] = own["seed"]  # one seed for what a source draws and for the sampling
+    given = {key.removeprefix(PREFIX): settings.pop(key) for key in [*settings] if key.startswith(PREFIX)}
     source = make_source(own["source"], **settings)
+    captioner = captioner_of(given or None, source, default_cache())
     asked = BuildSettings(**{**stored(source), **own})
     stages: list[Stage] = [UPRIGHT] if asked.upright else []
+    stages += [captioner] if captioner else []
+    accounted = captioner.accounted() if captioner else nullcontext()
     common: dict[str, Any] = {
         "points": asked.points,
         "seed": asked.seed,
@@ -107,12 +119,14 @@ def run(arguments: Sequence[str]) -> None:
             raise UserError(
                 f"shard={part}: filters= and keep= are about all of a dataset; give them to align3d.merge"
             )
-        place = build_part(source, asked.out, part, **common)
+        with accounted:
+            place = build_part(source, asked.out, part, **common)
         say(f"part {part} is in {place}; python -m align3d.merge parts={asked.out} out=DIR puts all together")
         return
     judgement = judgement_of(Path(asked.out), asked, filters)
     common["command"] = " ".join([common["command"], *judge_words(arguments)])
-    dataset = build(source, asked.out, judgement=judgement, **common)
+    with accounted:
+        dataset = build(source, asked.out, judgement=judgement, **common)
     report(dataset, time.monotonic() - started)
 
 
@@ -145,7 +159,8 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"{key} is given twice")
     if not given.get("source"):
         raise UserError(f"source=NAME is missing (known: {', '.join(sorted(SOURCES))})")
-    hints = {**source_hints(given["source"]), **{name: one.kind for name, one in OWN.items()}}
+    own = {name: one.kind for name, one in {**OWN, **CAPTIONER}.items()}
+    hints = {**source_hints(given["source"]), **own}
     settings = values_by(hints, arguments, EXAMPLE.split()[-1])
     if not settings.get("out"):
         raise UserError("out=DIR is missing: the folder to write the dataset to")
@@ -182,6 +197,9 @@ def usage() -> str:
         [
             *sections,
             Section("source=package.module:Class: a source of your own", []),
+            Section(
+                "captions beyond the source's (docs/captioning.md)", settings_of(CaptionerSettings, PREFIX)
+            ),
             *help_sections(),
         ],
     )
@@ -192,6 +210,9 @@ def report(dataset: ShapeDataset, seconds: float) -> None:
     table = Table(show_header=False, title=f"align3d {dataset.name}", title_justify="left")
     table.add_row("shapes", f"{len(dataset):,} of {dataset.num_points:,} points")
     table.add_row("captions", f"{sum(map(len, dataset.captions)):,}")
+    origins = Counter(origin for own in dataset.caption_origins for origin in own if origin)
+    if len(origins) > 1:
+        table.add_row("", "\n".join(f"{count:,} {origin}" for origin, count in origins.most_common()))
     table.add_row("categories", f"{len(set(dataset.categories)):,}")
     rejections = dataset.rejections
     kinds = Counter(rejection.reason.partition(":")[0] for rejection in rejections)

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from align3d.building.deciding import Judgement
 from align3d.building.order import default_workers, order_of, workers_of
 from align3d.building.placing import existing, folder_of
 from align3d.building.stages import Stage
+from align3d.captioning.captioner import captioner_of
 from align3d.dataset import ShapeDataset
 from align3d.errors import DamagedDataset
 from align3d.sources import Source, make_source, takes_seed
@@ -119,6 +121,7 @@ def load_or_build(
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
+    captioner: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> ShapeDataset:
     """Open a source's dataset from the cache, or build it there first.
@@ -132,6 +135,7 @@ def load_or_build(
         seed: Seed of the sampling, and of the source where that has one.
         workers: Number of processes of the build; default: the cores that may be used.
         progress: Whether to show a progress bar.
+        captioner: Settings of captions beyond the source's, see `CaptionerSettings`; None: there are none.
         **settings: The source's settings; ``None`` leaves one at its default.
 
     Raises:
@@ -141,8 +145,13 @@ def load_or_build(
     if takes_seed(name):
         settings["seed"] = seed
     source = make_source(name, **settings)
-    if isinstance(source, BuiltSource) and (dataset := source.as_it_is(points)) is not None:
+    built = source if isinstance(source, BuiltSource) and captioner is None else None
+    if built is not None and (dataset := built.as_it_is(points)) is not None:
         return dataset
-    folder = f"{re.sub(r'[^A-Za-z0-9_]+', '-', source.name)}-{build_key(source, points, seed)[:16]}"
     root = Path(cache).expanduser() if cache is not None else default_cache()
-    return build(source, root / folder, points=points, seed=seed, workers=workers, progress=progress)
+    captions = captioner_of(captioner, source, root)
+    stages: list[Stage] = [captions] if captions else []
+    folder = f"{re.sub(r'[^A-Za-z0-9_]+', '-', source.name)}-{build_key(source, points, seed, stages)[:16]}"
+    told: dict[str, Any] = {"points": points, "seed": seed, "workers": workers, "progress": progress}
+    with captions.accounted() if captions else nullcontext():
+        return build(source, root / folder, stages=stages, **told)

@@ -74,7 +74,10 @@ class ShardTask:
     def _drafts(self, items: Iterable[Item]) -> Iterator[Draft]:
         """Drafts of items behind all stages."""
         points, seed = self.recipe.points, self.recipe.seed
-        read = (attempt(item.id, partial(self.source.read, item, points, seed)) for item in items)
+        read = (
+            Draft(item.id, attempt(item.id, partial(self.source.read, item, points, seed)), item.payload)
+            for item in items
+        )
         return through(read, self.recipe, self.stages)
 
     def run(

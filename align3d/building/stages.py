@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -39,10 +40,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Draft:
-    """An item on its way: its id, and what came of it so far."""
+    """An item on its way.
+
+    Attributes:
+        item: Its id.
+        outcome: What came of it so far.
+        payload: What the source needs to read or draw it, see `align3d.sources.Item`.
+    """
 
     item: str
     outcome: Record | Rejection
+    payload: Any = None
 
 
 Stage = Callable[[Iterator[Draft], Recipe], Iterator[Draft]]
@@ -73,7 +81,8 @@ class Each:
             if isinstance(record := draft.outcome, Rejection):
                 yield draft
             else:
-                yield attempt(draft.item, partial(self.function, record, recipe))
+                tried = attempt(draft.item, partial(self.function, record, recipe))
+                yield replace(draft, outcome=tried)
 
     def fingerprint(self) -> str:
         """Name of the function and hash of its module's source."""
@@ -81,14 +90,14 @@ class Each:
         return f"{module}.{self.function.__qualname__} {hash_code(module)}"
 
 
-def attempt(item: str, work: Callable[[], Record]) -> Draft:
+def attempt(item: str, work: Callable[[], Record]) -> Record | Rejection:
     """What comes of work on an item. Whatever it raises is the item's rejection, but for a full disk.
 
     Raises:
         ServiceDown: The work needs something that does not answer.
     """
     try:
-        return Draft(item, work())
+        return work()
     except (KeyboardInterrupt, ServiceDown):
         raise
     except RejectedItem as rejected:
@@ -98,7 +107,7 @@ def attempt(item: str, work: Callable[[], Record]) -> Draft:
             raise
         _logger.debug("reading %s", item, exc_info=True)
         reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return Draft(item, Rejection(item, reason))
+    return Rejection(item, reason)
 
 
 def turn_upright(record: Record, recipe: Recipe) -> Record:

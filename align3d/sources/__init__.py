@@ -35,7 +35,8 @@ class Source(Protocol):
 
     A source may also have a method ``rejected() -> list[Rejection]`` for what ``items()`` had to leave out
     (a caption without a file, a file without a caption), and say ``can_crash = False`` where no item can end
-    the process that reads it: then a small build has no process of its own.
+    the process that reads it: then a small build has no process of its own. Where shapes have a surface, a
+    method ``surface(item) -> DrawnSurface | None`` gives it to be drawn; others are drawn as points.
     """
 
     name: ClassVar[str]

@@ -13,6 +13,7 @@ from align3d.errors import DataError, did_you_mean
 from align3d.hashing import hash_code, hash_json
 from align3d.record import Record
 from align3d.sources import Item, Source, source_class
+from align3d.sources.drawn_surface import DrawnSurface
 
 
 class JoinedSource:
@@ -73,6 +74,12 @@ class JoinedSource:
         name, own = item.payload
         record = turn_upright(self.sources[name].read(own, points, seed), Recipe(points, seed))
         return replace(record, id=item.id)
+
+    def surface(self, item: Item) -> DrawnSurface | None:
+        """The surface that its own source gives; None where that has none."""
+        name, own = item.payload
+        drawn = getattr(self.sources[name], "surface", None)
+        return None if drawn is None else drawn(own)
 
 
 def classes_of(names: str) -> dict[str, type[Source]]:
