@@ -185,7 +185,7 @@ def _left_out(dataset: ShapeDataset, decisions: Sequence[Decision]) -> list[str]
         parts.append(_counted("guessed", _kinds(one.reason for one in dataset.notes), "times"))
     if decisions:
         made = Counter((one.by, one.action, one.reason.partition(":")[0]) for one in decisions)
-        rows = [(*map(literal, names), count) for names, count in sorted(made.items())]
+        rows = [[*map(literal, names), count] for names, count in sorted(made.items())]
         parts.append("Decisions of filters and reviewers:\n")
         parts.append(markdown_table(("by", "decision", "reason", "times"), rows))
     return parts
