@@ -31,6 +31,7 @@ from experiments.run_folder.names import CHECKPOINTS
 from experiments.settings.changes import check_config
 from experiments.settings.schema import MEMORIES, RunConfig
 from experiments.training.loss import AlignmentLoss
+from experiments.training.optimizer_state import check_optimizer_state
 from experiments.training.origins import check_origins, origins
 from models import AlignmentModel
 
@@ -199,6 +200,7 @@ class Session:
     def _restore_training(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
+        check_optimizer_state(state["optimizer"], self.optimizer)
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches.neighbors = None if state["neighbours"] is None else state["neighbours"].cpu()
         checkpoint.restore_random_state(state["random"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -100,7 +103,7 @@ def test_galleries_count_equally() -> None:
         1 / one.ranks("search", both.recall, both.hubness) - 1 / one.ranks("search")
         for one in (useful, useless)
     ]
-    assert both.gain == pytest.approx(sum(gains).mean() / 2, abs=0.05)  # type: ignore[attr-defined]
+    assert both.gain == pytest.approx(float(np.mean(gains)), abs=0.05)
     assert both.gain < alone.gain
 
 
@@ -109,5 +112,46 @@ def test_results_hold_every_stage_and_direction() -> None:
     assert {stage: set(found) for stage, found in said.items()} == {
         stage: {"one", "other"} for stage in STAGES
     }
-    assert set(said["search"]["other"]) == {"recall", "hubness", "gain", "sure"}
+    assert set(said["search"]["other"]) == {"recall", "hubness", "gain", "sure", "shared"}
     assert (said["search"]["other"]["recall"], said["search"]["other"]["hubness"]) == (0, 0)
+
+
+def few(direction: Direction, count: int) -> Direction:
+    """The first queries of a direction: so few that a gain is hard to tell from nothing."""
+    values = {field.name: getattr(direction, field.name) for field in dataclasses.fields(direction)}
+    library = values.pop("library")
+    return Direction(
+        **{name: value[:count] for name, value in values.items()},
+        library=Library(
+            recalled=library.recalled[:count],
+            hubness=library.hubness,
+            pair_recall=library.pair_recall[:count],
+            fine_hubness=library.fine_hubness[:count],
+        ),
+    )
+
+
+def test_directions_that_gain_together_share_their_strengths() -> None:
+    """Where one by itself has too few queries, and the gain of both is sure."""
+    shared = 0
+    for seed in range(8):
+        pair = {name: few(world(seed + 20 * k, useful=True), 16) for k, name in enumerate("ab")}
+        found = choose([pair])
+        for (stage, name), one in found.items():
+            alone = choose([{name: pair[name]}])[stage, name]
+            if not one.shared:
+                assert one == alone, "who gains alone keeps its own"
+                continue
+            shared += 1
+            assert alone.rest
+            assert one.sure > 0
+            assert (1 / pair[name].ranks(stage, one.recall, one.hubness)).mean() > (
+                1 / pair[name].ranks(stage)
+            ).mean()
+    assert shared
+
+
+def test_a_direction_that_would_lose_does_not_share() -> None:
+    found = choose([{"one": world(0, useful=True), "other": world(1, useful=False)}])
+    assert not found["search", "other"].shared
+    assert not found["search", "one"].shared
