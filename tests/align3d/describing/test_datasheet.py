@@ -34,6 +34,7 @@ EVIL = [
     "https://evil.example www.evil.example <https://evil.example> you@evil.example",
     "*bold* _it_ ~~gone~~ `code` $x^2$ :smile: &lt;b&gt; [^1] [ref]: x",
     "\u202etxt.exe\x1b[31m\x00",
+    "__init__ _a_ a_b_c __x_ C_2220",
     "1. one",
     "---",
     "license: mit\n---\n",
