@@ -315,7 +315,12 @@ def test_single_keys_can_be_switched_off(
     page.wait_for_timeout(200)
     assert actions(server) == []
     page.click("#accept")
-    wait_for(page, "#status", "Accepted")
+    wait_for(page, "#status", "Accepted. Shape 2")
+    page.focus("#keys")
+    page.keyboard.press(" ")  # switches them on again, and does not pause
+    assert page.inner_text("#pause").startswith("Pause")
+    page.keyboard.press("a")  # though the box has the focus
+    wait_for(page, "#status", "Accepted. Shape 3")
 
 
 def test_a_key_that_is_held_down_decides_once(
