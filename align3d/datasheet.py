@@ -12,7 +12,6 @@ from align3d.console.command_frame import run_command
 from align3d.console.help_page import Section, page, settings_of
 from align3d.console.terminal import say
 from align3d.dataset import ShapeDataset
-from align3d.decisions import Decision, read_decisions
 from align3d.describing.contact_sheet import chosen_shapes, contact_sheet
 from align3d.describing.dataset_facts import count_facts
 from align3d.describing.datasheet_text import command_of, datasheet_text
@@ -22,8 +21,6 @@ from durable.file_lock import locked
 from durable.whole_files import write_bytes
 
 PICTURE = "shapes.png"
-DECISIONS = "decisions.jsonl"
-"""File in the folder of a dataset's shards with the decisions that its build applied."""
 EXAMPLE = "dataset=data/kicad"
 
 
@@ -38,9 +35,7 @@ class DatasheetOptions:
     dataset: Path
 
 
-def datasheet(
-    dataset: ShapeDataset, *, command: str = "", decisions: Sequence[Decision] | None = None
-) -> dict[str, bytes]:
+def datasheet(dataset: ShapeDataset, *, command: str = "") -> dict[str, bytes]:
     """The files that describe a dataset, by their paths in its folder: ``README.md`` and its picture.
 
     The text is the same on every machine with the same versions of the packages that it names, whatever the
@@ -50,27 +45,20 @@ def datasheet(
         dataset: A finished dataset; its folder's name is not used.
         command: Command line that builds it, without ``out`` and ``workers`` if it is to be the same for all;
             see ``align3d.describing.datasheet_text.command_line``.
-        decisions: Those of filters and reviewers that the build applied; None: those in ``decisions.jsonl``
-            beside the shards, if there are any.
     """
-    if decisions is None:
-        applied = dataset.path / dataset.manifest.data / DECISIONS
-        decisions = read_decisions(applied) if applied.is_file() else []
     shown = chosen_shapes(dataset)
     picture = f"{dataset.manifest.data}/{PICTURE}"
-    text = datasheet_text(dataset, count_facts(dataset), picture, shown, command, decisions)
+    text = datasheet_text(dataset, count_facts(dataset), picture, shown, command)
     return {picture: contact_sheet(dataset, shown), DATASHEET: text.encode()}
 
 
-def write_datasheet(
-    dataset: ShapeDataset, *, command: str = "", decisions: Sequence[Decision] | None = None
-) -> None:
+def write_datasheet(dataset: ShapeDataset, *, command: str = "") -> None:
     """Write these files into the dataset's folder, each whole or not at all, the text last.
 
     Raises:
         NoSpaceError: The disk does not take it.
     """
-    for name, content in datasheet(dataset, command=command, decisions=decisions).items():
+    for name, content in datasheet(dataset, command=command).items():
         write_bytes(dataset.path / name, content)
 
 

@@ -25,6 +25,7 @@ class DatasetFacts:
         licenses: Shapes by license.
         categories: Shapes by category.
         captions_per_shape: Shapes by their number of captions.
+        caption_origins: Captions by where they come from; "" where an older dataset does not say.
         caption_words: Captions by their number of words.
         shared_captions: Normal forms of captions that several shapes have.
         part_names: Shapes by a name of a part that they have.
@@ -38,6 +39,7 @@ class DatasetFacts:
     licenses: Counter[str]
     categories: Counter[str]
     captions_per_shape: Counter[int]
+    caption_origins: Counter[str]
     caption_words: Counter[int]
     shared_captions: int
     part_names: Counter[str]
@@ -67,6 +69,7 @@ def count_facts(dataset: ShapeDataset) -> DatasetFacts:
         licenses=Counter(dataset.licenses),
         categories=Counter(dataset.categories),
         captions_per_shape=Counter(map(len, dataset.captions)),
+        caption_origins=Counter(origin for own in dataset.caption_origins for origin in own),
         caption_words=Counter(len(caption.split()) for own in dataset.captions for caption in own),
         shared_captions=sum(count > 1 for count in owners.values()),
         part_names=Counter(name for names in dataset.part_names for name in dict.fromkeys(names)),

@@ -15,7 +15,6 @@ import yaml
 
 from align3d.console.declarations import shown
 from align3d.dataset import ShapeDataset
-from align3d.decisions import Decision
 from align3d.describing.dataset_facts import DatasetFacts
 from align3d.describing.foreign_markdown import literal, markdown_table
 
@@ -40,7 +39,6 @@ def datasheet_text(
     picture: str,
     pictured: Sequence[int],
     command: str,
-    decisions: Sequence[Decision],
 ) -> str:
     """The whole datasheet.
 
@@ -50,7 +48,6 @@ def datasheet_text(
         picture: Path of the contact sheet in the dataset's folder.
         pictured: Rows of the shapes on it, in their order.
         command: Command line that builds the dataset; empty if it is not known.
-        decisions: Those of filters and reviewers that the build applied.
     """
     parts = [
         _front_matter(dataset, facts, command),
@@ -72,7 +69,7 @@ def datasheet_text(
         *_origins(facts),
         *_captions(facts),
         *_shapes(dataset, facts),
-        *_left_out(dataset, decisions),
+        *_left_out(dataset),
         *_splits(dataset, facts),
         *_gaps(dataset, facts),
         *_making(dataset, command),
@@ -150,6 +147,9 @@ def _captions(facts: DatasetFacts) -> list[str]:
         f"{max(words)} words (median {int(np.median(words))}). Captions that several shapes have: "
         f"{facts.shared_captions:,}.\n",
         markdown_table(("words", "captions", ""), rows),
+        _counted("origin of a caption", facts.caption_origins, "captions")
+        if any(facts.caption_origins)
+        else "",
     ]
 
 
@@ -173,7 +173,7 @@ def _shapes(dataset: ShapeDataset, facts: DatasetFacts) -> list[str]:
     ]
 
 
-def _left_out(dataset: ShapeDataset, decisions: Sequence[Decision]) -> list[str]:
+def _left_out(dataset: ShapeDataset) -> list[str]:
     parts = ["## What was left out, changed or guessed\n"]
     parts.append(f"Items of the source that are not in the dataset: {len(dataset.rejections):,}.\n")
     if dataset.rejections:
@@ -183,9 +183,9 @@ def _left_out(dataset: ShapeDataset, decisions: Sequence[Decision]) -> list[str]
         parts.append(_counted("colors lost for", _kinds(one.reason for one in dataset.lost_colors), "times"))
     if dataset.notes:
         parts.append(_counted("guessed", _kinds(one.reason for one in dataset.notes), "times"))
-    if decisions:
-        made = Counter((one.by, one.action, one.reason.partition(":")[0]) for one in decisions)
-        rows = [(*map(literal, names), count) for names, count in sorted(made.items())]
+    if dataset.decisions:
+        made = Counter((one.by, one.action, one.reason.partition(":")[0]) for one in dataset.decisions)
+        rows: list[list[str | int]] = [[*map(literal, names), count] for names, count in sorted(made.items())]
         parts.append("Decisions of filters and reviewers:\n")
         parts.append(markdown_table(("by", "decision", "reason", "times"), rows))
     return parts

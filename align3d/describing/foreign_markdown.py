@@ -12,7 +12,10 @@ LONGEST = 160
 
 # A numeric character reference is text and never structure (CommonMark 0.31, 6.2), in tables as well, where a
 # backslash before a pipe is read differently by different programs.
-_MARKS = re.compile(r"[\\`*_{}\[\]<>&|~$#!@:^=]|(?<=www)\.|(?<=ftp)\.|^[-+]|(?<=^\d)[.)]", re.IGNORECASE)
+_MARKS = re.compile(
+    r"[\\`*{}\[\]<>&|~$#!@:^=]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|(?<=ftp)\.|^[-+]|(?<=^\d)[.)]",
+    re.IGNORECASE,
+)
 
 
 def literal(text: str, longest: int = LONGEST) -> str:

@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ReviewServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "align3d", ""
-    timeout: ClassVar[float] = _PATIENCE  # type: ignore[misc]
+    timeout: ClassVar[float] = _PATIENCE
 
     def do_GET(self) -> None:
         self._answer(self._get)

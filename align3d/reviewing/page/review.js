@@ -312,7 +312,7 @@ function listen() {
     const target = event.target;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || element("why").open) return;
-    if (target.matches("input, textarea") || (key === " " && target.matches("button"))) return;
+    if (target.matches("textarea, input[type=text]") || (key === " " && target.matches("button, input"))) return;
     const turn = target.id === "cloud" && TURNS[key];
     if (turn) cloud.turn(...turn);
     else if (element("keys").checked && KEYS[key]) {
@@ -354,6 +354,7 @@ async function begin() {
   }));
   await open(session.next ?? 0);
   say(session.next === null ? `All ${session.total} shapes of the sample are decided.` : where());
+  ahead();
 }
 
 showPause();

@@ -16,9 +16,10 @@ from PIL import Image
 
 import align3d.datasheet
 from align3d import Item, Record, ShapeDataset
+from align3d.building.deciding import Judgement
 from align3d.console.terminal import on_one_line
 from align3d.datasheet import datasheet, write_datasheet
-from align3d.decisions import Decision, write_decisions
+from align3d.decisions import Decision
 from align3d.describing.contact_sheet import chosen_shapes, draw_points
 from align3d.describing.datasheet_text import command_line, command_of
 from align3d.describing.foreign_markdown import literal, markdown_table
@@ -33,6 +34,7 @@ EVIL = [
     "https://evil.example www.evil.example <https://evil.example> you@evil.example",
     "*bold* _it_ ~~gone~~ `code` $x^2$ :smile: &lt;b&gt; [^1] [ref]: x",
     "\u202etxt.exe\x1b[31m\x00",
+    "__init__ _a_ a_b_c __x_ C_2220",
     "1. one",
     "---",
     "license: mit\n---\n",
@@ -58,8 +60,8 @@ class Hostile(Boxes):
         )
 
 
-def built(tmp_path: Path, source: Any = None, points: int = 64) -> ShapeDataset:
-    return build(source or Boxes(20), tmp_path / "set", points=points, workers=1, progress=False)
+def built(tmp_path: Path, source: Any = None, **more: Any) -> ShapeDataset:
+    return build(source or Boxes(20), tmp_path / "set", points=64, workers=1, progress=False, **more)
 
 
 def sheet_of(dataset: ShapeDataset, **more: Any) -> str:
@@ -99,8 +101,8 @@ def test_the_same_dataset_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) 
 
 def test_foreign_text_stays_text(tmp_path: Path) -> None:
     dataset = built(tmp_path, Hostile(20))
-    rejections = [Decision("x", "reject", f"{text}: because", text) for text in EVIL]
-    sheet = sheet_of(dataset, decisions=rejections, command="python -m align3d.build source=a```b")
+    dataset.decisions = [Decision("x", "reject", f"{text}: because", text) for text in EVIL]
+    sheet = sheet_of(dataset, command="python -m align3d.build source=a```b")
     body = sheet.split("\n---\n", 1)[1]
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(body)
     inner = [child for token in tokens for child in token.children or []]
@@ -151,15 +153,19 @@ def test_the_hub_and_datasets_read_the_header(tmp_path: Path) -> None:
 def test_the_command_writes_the_sheet_anew_and_keeps_what_only_the_build_knew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dataset = built(tmp_path)
+    rejected = Decision("box-0001", "reject", "broken geometry: a hole", "reviewer:ada")
+    edited = Decision(
+        "box-0002", "edit_caption", "edited caption: in review", "reviewer:ada", "box number 2", "a box"
+    )
+    dataset = built(tmp_path, judgement=Judgement(reviews=(rejected, edited)))
     command = command_line("align3d.build", {"source": "boxes", "families": "a b", "root": None})
     assert command == "python -m align3d.build source=boxes 'families=a b'"
-    decision = Decision("box-0001", "drop_caption", "language: French", "language", "une boîte")
-    write_decisions(dataset.path / dataset.manifest.data / "decisions.jsonl", [decision])
+    captions = sum(map(len, dataset.captions))
     write_datasheet(dataset, command=command)
     before = (dataset.path / "README.md").read_bytes()
     assert command_of(before.decode()) == command
-    assert b"| language | drop&#95;caption | language | 1 |" in before
+    assert b"| reviewer&#58;ada | reject | broken geometry | 1 |" in before
+    assert rows_of(before.decode(), "origin of a caption") == {"boxes": str(captions - 1), "edited": "1"}
     assert align3d.datasheet.main([f"dataset={dataset.path}"]) == 0
     assert (dataset.path / "README.md").read_bytes() == before
     assert align3d.datasheet.main([f"dataset={tmp_path / 'none'}"]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from align3d import ShapeDataset
+from align3d.building.judges import JudgeSettings, judgement_of
 from align3d.pipeline import build
 from align3d.reviewing.review_log import ReviewLog, reviews_folder
 from align3d.reviewing.review_sample import review_sample
@@ -12,8 +13,11 @@ from align3d.reviewing.review_session import ReviewSession
 from tests.align3d.toy_source import Boxes
 
 
-def boxes(folder: Path, size: int = 14, points: int = 256) -> ShapeDataset:
-    return build(Boxes(size), folder / "boxes", points=points, workers=1, progress=False)
+def boxes(folder: Path, size: int = 14, judged: bool = False) -> ShapeDataset:
+    """Boxes without those of no size; ``judged`` has what their reviewers decided applied."""
+    out = folder / "boxes"
+    judgement = judgement_of(out, JudgeSettings(), []) if judged else None
+    return build(Boxes(size), out, points=256, workers=1, progress=False, judgement=judgement)
 
 
 def session_of(

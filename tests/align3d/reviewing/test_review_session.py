@@ -175,3 +175,28 @@ def test_every_up_axis_becomes_z_by_a_turn(
     turn = np.linalg.lstsq(stored, sent, rcond=None)[0]
     assert np.linalg.det(turn) == pytest.approx(1, abs=1e-3)
     np.testing.assert_array_equal(sent[:, 2], stored[:, "xyz".index(up)])
+
+
+def test_a_build_applies_a_review_and_the_review_of_its_result(tmp_path: Path) -> None:
+    """A caption that was edited, built and edited again ends as the last edit; what is rejected is gone."""
+    dataset = boxes(tmp_path)
+    session = session_of(dataset)
+    item, gone = (session.shape(place)["item"] for place in (0, 1))
+    texts = [one["caption"] for one in session.shape(0)["captions"]]
+    decide(session, 0, "edit_caption", caption=texts[0], text="a crate")
+    decide(session, 0, "accept")
+    decide(session, 1, "reject", reason=REASONS[1])
+    again = boxes(tmp_path, judged=True)
+    assert again.captions[again.ids.index(item)] == ["a crate", texts[1]]
+    assert gone not in again.ids
+    assert len(again) == len(dataset) - 1
+    session = session_of(again)
+    place = next(at for at, row in enumerate(session.rows) if again.ids[row] == item)
+    assert session.shape(place)["verdict"] == "accept"  # the shape is the same, and so is what was said of it
+    decide(session, place, "edit_caption", caption="a crate", text="a big crate")
+    last = boxes(tmp_path, judged=True)
+    assert last.captions[last.ids.index(item)] == ["a big crate", texts[1]]
+    assert gone not in last.ids
+    while session.log.undo() is not None:
+        pass
+    assert boxes(tmp_path, judged=True).hash == dataset.hash
