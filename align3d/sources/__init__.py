@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from align3d.errors import DataError, did_you_mean
-from align3d.own_modules import import_own
+from align3d.named_classes import named_class
 from align3d.record import Record
 
 __all__ = ["SOURCES", "Item", "Source", "make_source", "register", "setting_names"]
@@ -90,27 +90,7 @@ def source_class(name: str) -> type[Source]:
     Raises:
         DataError: There is no such source.
     """
-    if name in SOURCES:
-        return SOURCES[name]
-    module_name, colon, class_name = name.partition(":")
-    if colon:
-        wanted = "expected package.module:Class that can be imported"
-        if not module_name or not class_name:
-            raise DataError(f"data={name}: {wanted}")
-        try:
-            cls = getattr(import_own(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise DataError(f"data={name}: {error}; {wanted}") from error
-        parts = ("name", "fingerprint", "items", "read")
-        missing = [part for part in parts if not hasattr(cls, part)]
-        if missing or not isinstance(cls, type):
-            lacks = f" without {missing[0]}" if isinstance(cls, type) else ""
-            raise DataError(
-                f"data={name}: a {type(cls).__name__}{lacks}; expected a class with {', '.join(parts)}"
-            )
-        return cls
-    known = sorted(SOURCES)
-    raise DataError(f"data={name}: no such source{did_you_mean(name, known)} (known: {', '.join(known)})")
+    return named_class(name, SOURCES, ("name", "fingerprint", "items", "read"), "data", "source")
 
 
 def make_source(name: str, **settings: Any) -> Source:
