@@ -86,5 +86,5 @@ def decisions_of(
 
 
 # Importing a module registers its filter.
-for _module in ("caption_length",):
+for _module in ("caption_length", "duplicate_shapes"):
     importlib.import_module(f"{__name__}.{_module}")
