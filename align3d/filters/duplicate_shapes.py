@@ -7,7 +7,8 @@ comparison of the clouds themselves (`shape_comparison`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -50,6 +51,8 @@ class DuplicateShapes:
             same proportions.
         tolerance: Largest relative difference of sizes that count as the same.
         colors: Whether shapes of different colors are different.
+        numbers: Whether shapes are different whose captions name different numbers, such as pins and pitches:
+            details that a cloud of points does not show.
         turned: Whether shapes that are turned about the up axis are duplicates.
         content: Whether shapes of the same content hash go without being compared.
     """
@@ -62,11 +65,12 @@ class DuplicateShapes:
         sizes: Sizes = "unit",
         tolerance: Annotated[float, Gt(0)] = 0.005,
         colors: bool = True,
+        numbers: bool = True,
         turned: bool = True,
         content: bool = True,
     ) -> None:
         self.distance, self.sizes, self.tolerance = distance, sizes, tolerance
-        self.colors, self.turned, self.content = colors, turned, content
+        self.colors, self.numbers, self.turned, self.content = colors, numbers, turned, content
 
     def fingerprint(self) -> str:
         """Sha256 of the settings and the code."""
@@ -77,28 +81,23 @@ class DuplicateShapes:
     def decide(self, remaining: Remaining, *, progress: bool = True) -> Iterator[Decision]:
         """Reject every shape that is an earlier one; the first of each group stays."""
         dataset = remaining.dataset
-        for row, first in self.duplicates(dataset, remaining.rows, progress=progress):
+        for row, first in self.duplicates(remaining, progress=progress):
             same = dataset.content_hashes[row] == dataset.content_hashes[first]
             note = ", the same content" if same else ""
             yield remaining.reject(row, f"duplicate shape: of {dataset.ids[first]}{note}", self.name)
 
-    def duplicates(
-        self, dataset: ShapeDataset, rows: NDArray[np.int64], *, progress: bool = True
-    ) -> Iterator[tuple[int, int]]:
-        """Rows of duplicates, each with the row of the shape that it repeats, ascending.
-
-        Args:
-            dataset: The dataset.
-            rows: Rows of the shapes to look at, i64[n], ascending.
-            progress: Whether to show how far it is.
-        """
+    def duplicates(self, remaining: Remaining, *, progress: bool = True) -> Iterator[tuple[int, int]]:
+        """Rows of duplicates, each with the row of the shape that it repeats, ascending."""
+        dataset, rows = remaining.dataset, remaining.rows
         firsts: dict[str, int] = {}
         repeats: dict[int, int] = {}
         for row in rows.tolist() if self.content else ():
             if (first := firsts.setdefault(dataset.content_hashes[row], row)) != row:
                 repeats[row] = first
         unlike = rows[[row not in repeats for row in rows.tolist()]].astype(np.int64)
-        found = _Found(self, dataset, unlike, progress)
+        said = [numbers_of(texts) for texts in remaining.captions] if self.numbers else []
+        numbers = {row: each for row, each in zip(rows.tolist(), said, strict=False) if row not in repeats}
+        found = _Found(self, dataset, unlike, list(numbers.values()), progress)
         with Tracker("comparing shapes", len(rows), "shapes", patience=2.0, enabled=progress) as bar:
             place = 0
             for row in rows.tolist():
@@ -120,6 +119,13 @@ class DuplicateShapes:
 
 _STRAIGHT = 0.05
 """Angle in radians up to which a shape is not turned."""
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def numbers_of(captions: Iterable[str]) -> frozenset[float | str]:
+    """The numbers that captions name: ``["SOT-23, 0.95mm"]`` has 23 and 0.95."""
+    found = (number.replace(",", ".") for text in captions for number in _NUMBER.findall(text))
+    return frozenset(float(number) if number.count(".") < 2 else number for number in found)
 
 
 class _Found:
@@ -131,9 +137,14 @@ class _Found:
     """
 
     def __init__(
-        self, settings: DuplicateShapes, dataset: ShapeDataset, rows: NDArray[np.int64], progress: bool
+        self,
+        settings: DuplicateShapes,
+        dataset: ShapeDataset,
+        rows: NDArray[np.int64],
+        numbers: Sequence[frozenset[float | str]],
+        progress: bool,
     ) -> None:
-        self.settings, self.dataset, self.rows = settings, dataset, rows
+        self.settings, self.dataset, self.rows, self._numbers = settings, dataset, rows, numbers
         self.place_of = {row: place for place, row in enumerate(rows.tolist())}
         self.first_of: dict[int, int] = {}
         scale = np.sqrt(dataset.num_points)
@@ -158,7 +169,8 @@ class _Found:
     def earlier(self, place: int) -> int | None:
         """Place of the shape that the one at a place repeats; None for the first of its kind."""
         near = self._tree.query_ball_point(self._tree.data[place], self._near)
-        candidates = np.array(sorted(one for one in near if one < place and one not in self.first_of), int)
+        firsts = (one for one in near if one < place and one not in self.first_of)
+        candidates = np.array(sorted(one for one in firsts if self._may_be_said(place, one)), dtype=np.int64)
         settings, extents = self.settings, self._extents
         if len(candidates):
             radii = self._radii[place] / self._radii[candidates]
@@ -179,15 +191,20 @@ class _Found:
             if settings.turned:  # quarter turns first: there boxes can be compared
                 turns = np.concatenate([np.arange(4) * (np.pi / 2), best_turns(at_turns[number])])
             both = (colors, self._colors(other)) if settings.colors else None
-            likeness = compare(
-                points, self._standing(self.rows[[other]])[0], turns, both, settings.distance
-            )
+            likeness = compare(points, self._standing(self.rows[[other]])[0], turns, both, settings.distance)
             if settings.is_same(likeness) and agree(
                 extents[place], extents[other], likeness.turn, settings.sizes, settings.tolerance
             ):
                 self.first_of[place] = other
                 return other
         return None
+
+    def _may_be_said(self, one: int, other: int) -> bool:
+        """Whether captions of two shapes can be about one: all numbers of one are the other's too."""
+        if not self.settings.numbers:
+            return True
+        fewer, more = sorted((self._numbers[one], self._numbers[other]), key=len)
+        return fewer <= more
 
     def _standing(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Clouds with z up, centered and scaled, f32[n, P, 3]."""

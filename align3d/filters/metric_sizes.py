@@ -54,7 +54,7 @@ def may_be(one: Floats, others: Floats, radii: Floats, sizes: Sizes, tolerance: 
 
 
 def agree(one: Floats, other: Floats, turn: float, sizes: Sizes, tolerance: float) -> bool:
-    """Whether the bounding boxes of two shapes are the same, where the turn between them is a quarter or none.
+    """Whether the boxes around two shapes are the same, where the turn between them is a quarter or none.
 
     Args:
         one: Extents of the first along x, y and up, [3].

@@ -3,8 +3,8 @@
 A cloud is centered and scaled to a root mean square radius of 1, which neither scale nor the choice of points
 changes much. Its coefficient ``[k, l, m]`` is the mean over the points of ``cos(pi k h) cos(pi l r)
 exp(-i m phi)``, with height ``h`` and radius ``r`` of a point brought to 0..1 and its angle ``phi``. A turn
-by ``t`` multiplies it by ``exp(-i m t)``: those of ``m = 0`` stay as they are and are what a tree of shapes is
-searched by, and the turn that fits two shapes best is the peak of a Fourier transform.
+by ``t`` multiplies it by ``exp(-i m t)``: those of ``m = 0`` stay as they are and are what a tree of shapes
+is searched by, and the turn that fits two shapes best is the peak of a Fourier transform.
 """
 
 from __future__ import annotations
