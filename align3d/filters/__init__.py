@@ -86,5 +86,7 @@ def decisions_of(
 
 
 # Importing a module registers its filter.
-for _module in ("caption_length",):
+for _module in (
+    *("caption_language", "caption_length", "caption_quality", "duplicate_captions", "duplicate_shapes"),
+):
     importlib.import_module(f"{__name__}.{_module}")

@@ -39,7 +39,11 @@ class Remaining:
         for row, (item, content, texts) in enumerate(
             zip(dataset.ids, dataset.content_hashes, dataset.captions, strict=True)
         ):
-            outcome = settle(content, texts, about.get(item, ()))
+            if item not in about:
+                rows.append(row)
+                captions.append(texts)
+                continue
+            outcome = settle(content, texts, about[item])
             if outcome.rejected is None:
                 edited = {change.text for change in outcome.changes if change.action == "edit_caption"}
                 rows.append(row)
