@@ -68,11 +68,12 @@ class BuildSettings(JudgeSettings):
     shard: str | None = None
 
 
-OWN = {name: setting for name, setting in declared(BuildSettings).items()}
+_EVERY, _JUDGES = declared(BuildSettings), declared(JudgeSettings)
+OWN = {**{name: one for name, one in _EVERY.items() if name not in _JUDGES}, **_JUDGES}
 CAPTIONER = {f"{PREFIX}{name}": setting for name, setting in declared(CaptionerSettings).items()}
 """Settings of captions beyond the source's."""
 _ABOUT_PLACE = (
-    *("out", "workers", "progress", "shard", *declared(JudgeSettings)),
+    *("out", "workers", "progress", "shard", *_JUDGES),
     *(f"{PREFIX}{name}" for name in LIMITS),
 )
 """Settings that are not part of the command line in a datasheet, or come behind the others."""
