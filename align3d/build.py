@@ -232,7 +232,7 @@ def report(dataset: ShapeDataset, seconds: float) -> None:
         authors = Counter(one.by for one in decisions)
         shown = "".join(f"\n{count:,} by {author}" for author, count in authors.most_common())
         table.add_row("decisions", f"{len(decisions):,}{shown}\nall in {dataset.decisions_file}")
-    if dataset.path is not None and (room := room_of(dataset.path)) is not None:
+    if (room := room_of(dataset.path)) is not None:
         table.add_row("as it was read", f"{room[0]}, {megabytes(room[1])} besides; may be removed")
     table.add_row("seconds", f"{seconds:.1f}")
     table.add_row("hash", dataset.hash[:16])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Contents:
     rejections: Sequence[Rejection]
     lost_colors: Sequence[ColorLoss] = ()
     notes: Sequence[Note] = ()
-    decisions: Sequence[Decision] | None = field(default=None)
+    decisions: Sequence[Decision] | None = None
 
 
 def contents_of(folder: Path, results: Sequence[ShardResult], name: str) -> Contents:

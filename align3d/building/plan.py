@@ -81,10 +81,8 @@ def shard_size(items: int, points: int) -> int:
     return min(max(_LEAST, math.ceil(items / _SHARDS)), most)
 
 
-def dealt(shards: Mapping[int, Sequence[Item]], part: Part | None) -> dict[int, Sequence[Item]]:
-    """Those of the shards that a part reads, every so manieth; all of them without a part."""
-    if part is None:
-        return dict(shards)
+def dealt(shards: Mapping[int, Sequence[Item]], part: Part) -> dict[int, Sequence[Item]]:
+    """Those of the shards that a part reads: of N parts, every N-th one."""
     return {index: items for index, items in shards.items() if index % part.count == part.number - 1}
 
 
