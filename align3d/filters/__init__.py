@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from align3d.console.declarations import declared
+from align3d.console.declarations import REQUIRED, declared
 from align3d.dataset import ShapeDataset
 from align3d.decisions import Decision
 from align3d.errors import DataError, did_you_mean
@@ -46,7 +46,11 @@ def make_filter(name: str, **settings: Any) -> Filter:
         DataError: No such filter, no such setting, or a setting with a wrong value.
     """
     cls = filter_class(name)
-    names = list(declared(cls))
+    known = declared(cls)
+    names = list(known)
+    for setting in known.values():
+        if setting.default is REQUIRED and setting.name not in settings:
+            raise DataError(f"filters.{cls.name}.{setting.name} is missing: {setting.comment.rstrip('.')}")
     for key in settings:
         if key not in names:
             raise DataError(

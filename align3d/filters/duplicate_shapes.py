@@ -208,7 +208,7 @@ class _Found:
 
     def _standing(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Clouds with z up, centered and scaled, f32[n, P, 3]."""
-        points = self.dataset.points(rows)
+        points: Floats = self.dataset.points(rows)
         if self.dataset.up_axis != "z":
             points = rotate_up(points.astype(np.float32), self.dataset.up_axis)
         return stand(points).points

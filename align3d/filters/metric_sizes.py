@@ -50,7 +50,7 @@ def may_be(one: Floats, others: Floats, radii: Floats, sizes: Sizes, tolerance: 
         heights = np.log(one[2] / others[:, 2])
     rough = np.log(radii)
     fits = _allowed(heights, sizes, tolerance) & (np.abs(rough - heights) <= _ROUGH)
-    return np.where(flat, are_flat & _allowed(rough, sizes, _ROUGH), ~are_flat & fits)
+    return np.asarray(np.where(flat, are_flat & _allowed(rough, sizes, _ROUGH), ~are_flat & fits))
 
 
 def agree(one: Floats, other: Floats, turn: float, sizes: Sizes, tolerance: float) -> bool:
@@ -87,4 +87,4 @@ def _allowed(factors: Floats, sizes: Sizes, tolerance: float) -> NDArray[np.bool
     if sizes == "any":
         return np.ones(np.shape(factors), dtype=bool)
     known = np.zeros(1) if sizes == "same" else _FACTORS
-    return (np.abs(factors[..., None] - known) <= tolerance).any(axis=-1)
+    return np.asarray((np.abs(factors[..., None] - known) <= tolerance).any(axis=-1))

@@ -46,7 +46,7 @@ class Likeness(NamedTuple):
     turn: float
 
 
-def best_turns(differences: NDArray[np.float32]) -> NDArray[np.float64]:
+def best_turns(differences: NDArray[np.float32]) -> Floats:
     """Angles in radians of the deepest minima of `shape_hash.differences` of one shape, f32[ANGLES]."""
     around = np.stack([np.roll(differences, 1), np.roll(differences, -1)])
     lowest = np.flatnonzero((differences <= around[0]) & (differences <= around[1]))
@@ -66,7 +66,7 @@ def compare(
         colors: Colors of both in 0..1, [P, 3] each; None if they do not matter.
         limit: Distance above which they are different: a first look at some of the points ends there.
     """
-    tints = (np.empty((len(one), 0)), np.empty((len(other), 0)))
+    tints: tuple[Floats, Floats] = (np.empty((len(one), 0)), np.empty((len(other), 0)))
     if colors is not None:
         tints = (COLOR_SCALE * colors[0], COLOR_SCALE * colors[1])
     turn, shift = _fit(one, other, tints, turns)
