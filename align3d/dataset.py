@@ -14,10 +14,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from align3d.console.terminal import say
+from align3d.decisions import Decision, read_decisions
 from align3d.errors import DamagedDataset, DataError
 from align3d.record import ColorLoss, Note, Rejection
 from align3d.splits import split_indices
-from align3d.store import LOST_COLORS, NOTES, REJECTIONS, Manifest, columns, lock_of
+from align3d.store import DECISIONS, LOST_COLORS, NOTES, ORIGINS, REJECTIONS, Manifest, columns, lock_of
 from durable.checksums import check_files
 from durable.errors import DamagedFileError
 
@@ -154,6 +155,11 @@ class ShapeDataset:
         return self._table["id"].to_pylist()
 
     @cached_property
+    def sources(self) -> list[str]:
+        """The source of each shape."""
+        return self._table["source"].to_pylist()
+
+    @cached_property
     def categories(self) -> list[str]:
         """Each shape's category; may be empty."""
         return self._table["category"].to_pylist()
@@ -162,6 +168,13 @@ class ShapeDataset:
     def captions(self) -> list[list[str]]:
         """Each shape's captions, at least one, the canonical one first."""
         return self._table["captions"].to_pylist()
+
+    @cached_property
+    def caption_origins(self) -> list[list[str]]:
+        """Where each caption comes from, parallel to ``captions``; "" in datasets of older schemas."""
+        if self.manifest.schema < 3:
+            return [[""] * len(captions) for captions in self.captions]
+        return self._table[ORIGINS].to_pylist()
 
     @cached_property
     def part_names(self) -> list[list[str]]:
@@ -193,6 +206,27 @@ class ShapeDataset:
         """File of the ``notes``, an object of JSON per line."""
         return self.path / self.manifest.data / NOTES
 
+    @property
+    def decisions_file(self) -> Path:
+        """File of the ``decisions``, an object of JSON per line; there is none where nobody was asked."""
+        return self.path / self.manifest.data / DECISIONS
+
+    @cached_property
+    def decisions(self) -> list[Decision]:
+        """What filters and reviewers decided about the dataset as it was read.
+
+        Raises:
+            DamagedDataset: The file is not as it was written.
+        """
+        place = str(Path(self.manifest.data, DECISIONS))
+        if place not in self.manifest.files:
+            return []
+        try:
+            check_files(self.path, {place: self.manifest.files[place]})
+        except DamagedFileError as error:
+            raise DamagedDataset(str(error)) from error
+        return read_decisions(self.path / place)
+
     def points(self, indices: ArrayLike | range | slice) -> NDArray[np.float16]:
         """Points in the unit sphere, f16[n, P, 3]."""
         return self._rows("points", indices).reshape(-1, self.num_points, 3)
@@ -208,6 +242,20 @@ class ShapeDataset:
     def size_m(self, indices: ArrayLike | range | slice) -> NDArray[np.float32]:
         """Bounding boxes in meters along x, y, z, f32[n, 3]."""
         return self._rows("size_m", indices)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """All columns of one shape by name; those of the cloud as arrays, flat."""
+        row = self._table.slice(index, 1)
+        return {
+            name: row[name].chunk(0).flatten().to_numpy(zero_copy_only=True)
+            if pa.types.is_fixed_size_list(row.schema.field(name).type)
+            else row[name][0].as_py()
+            for name in row.column_names
+        }
+
+    def table(self, start: int, stop: int) -> pa.Table:
+        """Rows from ``start`` to before ``stop`` with all columns, mapped: no copy."""
+        return self._table.slice(start, stop - start)
 
     def splits(self, test: int | float, reward: int | float) -> dict[str, NDArray[np.int64]]:
         """Indices of ``train``, ``reward`` and ``test``; see ``align3d.splits.split_indices``."""
@@ -280,7 +328,7 @@ def _lines(path: Path, manifest: Manifest, name: str) -> list[Any]:
 
 def _table(path: Path, manifest: Manifest) -> pa.Table:
     """The rows, memory-mapped; texts are looked through, so that no file leads out of its own memory."""
-    expected = columns(manifest.points)
+    expected = columns(manifest.points, manifest.schema)
     texts = [column.name for column in expected if not pa.types.is_fixed_size_list(column.type)]
     tables = []
     for shard in manifest.shards:

@@ -14,11 +14,7 @@ import numpy as np
 
 def hash_bytes(*parts: bytes) -> str:
     """SHA-256 of the parts, each preceded by its length so that borders count. Hex, 64 digits."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
+    return _hash_stream(parts)
 
 
 def hash_json(value: Any) -> str:
@@ -34,7 +30,15 @@ def hash_json(value: Any) -> str:
 
 def hash_lines(lines: Iterable[str]) -> str:
     """SHA-256 of a sequence of strings, names that are not UTF-8 among them, in its order. Hex, 64 digits."""
-    return hash_bytes(*(line.encode(errors="surrogatepass") for line in lines))
+    return _hash_stream(line.encode(errors="surrogatepass") for line in lines)
+
+
+def _hash_stream(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def hash_code(*modules: str) -> str:

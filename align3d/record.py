@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +38,8 @@ class Record:
         lost_colors: Why colors of the source were dropped, a line each; listed by the build, not stored with
             the shape.
         notes: What else was guessed in reading the shape, a line each; listed likewise.
+        caption_origins: Where each caption comes from, parallel to ``captions``: ``footprint``,
+            ``views:MODEL``, ...; empty where all are the source's own, which goes by its name then.
     """
 
     id: str
@@ -53,6 +56,25 @@ class Record:
     content_hash: str
     lost_colors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    caption_origins: tuple[str, ...] = ()
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Where each caption comes from, one for each of ``captions``."""
+        return self.caption_origins or (self.source,) * len(self.captions)
+
+
+def recaptioned(record: Record, captions: Sequence[str], origin: str = "edited") -> Record:
+    """The record with other captions; those that it had keep their origin.
+
+    Args:
+        record: The record.
+        captions: Its captions from now on, in their order.
+        origin: Origin of those that it did not have.
+    """
+    known = dict(zip(reversed(record.captions), reversed(record.origins), strict=True))
+    origins = tuple(known.get(caption, origin) for caption in captions)
+    return replace(record, captions=tuple(captions), caption_origins=origins)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ class Note:
 
 
 def in_plain_text(record: Record) -> Record:
-    """The record with its texts in Unicode's normal form C and without control characters.
+    """The record with its texts in Unicode's normal form C and without control characters, origins named.
 
     Raises:
         RejectedItem: A text holds half of a surrogate pair, which no file of UTF-8 can hold.
@@ -92,6 +114,7 @@ def in_plain_text(record: Record) -> Record:
             record,
             category=plain_text(record.category),
             captions=tuple(plain_text(caption) for caption in record.captions),
+            caption_origins=tuple(plain_text(origin) for origin in record.origins),
             part_names=tuple(plain_text(name) for name in record.part_names),
             license=plain_text(record.license),
         )
@@ -99,12 +122,13 @@ def in_plain_text(record: Record) -> Record:
         raise RejectedItem(str(error)) from error
 
 
-def check_record(record: Record, points: int) -> None:
+def check_record(record: Record, points: int, *, captioned: bool = True) -> None:
     """Refuse a record that breaks the contract, whatever source it came from.
 
     Args:
         record: What a source returned.
         points: The number of points P that was asked for.
+        captioned: Whether it must have a caption; captions may come from elsewhere later.
 
     Raises:
         RejectedItem: Something is wrong; the first such thing is the reason.
@@ -131,8 +155,10 @@ def check_record(record: Record, points: int) -> None:
         raise RejectedItem(
             f"part labels {record.part.min()}..{record.part.max()} for {len(record.part_names)} part names"
         )
-    if not any(caption.strip() for caption in record.captions):
+    if captioned and not any(caption.strip() for caption in record.captions):
         raise RejectedItem("no caption")
+    if len(record.origins) != len(record.captions):
+        raise RejectedItem(f"{len(record.origins)} origins of {len(record.captions)} captions")
     if record.up_axis not in AXES:
         raise RejectedItem(f"up_axis {record.up_axis!r}, expected x, y or z")
     if len(record.content_hash) != 64:

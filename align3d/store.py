@@ -2,7 +2,8 @@
 
 A folder holds ``manifest.json``, which says what the rest must be, ``state.json`` and ``dataset_info.json``
 (so that ``datasets.load_from_disk`` opens it), and one folder ``data-KEY`` with the shards,
-``rejections.jsonl`` and ``lost_colors.jsonl``: another dataset comes in beside it, and takes its place when
+``rejections.jsonl``, ``lost_colors.jsonl``, ``notes.jsonl`` and, where filters or reviewers had a say,
+``decisions.jsonl``: another dataset comes in beside it, and takes its place when
 the manifest does. Points, colors and parts are lists of fixed size, so that a memory-mapped column is a numpy
 array without a copy.
 """
@@ -27,17 +28,22 @@ from durable.checksums import file_sha256
 from durable.plain_data import typed
 from durable.whole_files import replacing, write_text
 
-SCHEMA = 2
+SCHEMA = 3
+ORIGINS = "caption_origins"
+"""Column that schemas before 3 do not have."""
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.jsonl"
 LOST_COLORS = "lost_colors.jsonl"
 NOTES = "notes.jsonl"
+DECISIONS = "decisions.jsonl"
 STATE = "state.json"
 INFO = "dataset_info.json"
+DATASHEET = "README.md"
 OWN_NAMES = re.compile(
     rf"data-[0-9a-f]{{16}}|data-\d+-of-\d+\.arrow|cache-.*|\.partial-.*"
     rf"|{re.escape(MANIFEST)}|{re.escape(STATE)}|{re.escape(INFO)}"
     rf"|{re.escape(REJECTIONS)}|{re.escape(LOST_COLORS)}|{re.escape(NOTES)}"
+    rf"|{re.escape(DATASHEET)}"
 )
 """Names in a dataset's folder: ours, and ``cache-*`` of ``datasets``."""
 
@@ -208,15 +214,21 @@ def arrow_schema(points: int) -> pa.Schema:
     return Features.from_arrow_schema(columns(points)).arrow_schema
 
 
-def columns(points: int) -> pa.Schema:
-    """Names and types of the columns, without the metadata."""
+def columns(points: int, schema: int = SCHEMA) -> pa.Schema:
+    """Names and types of the columns, without the metadata.
+
+    Args:
+        points: Points of a shape, P.
+        schema: Version of the layout.
+    """
     text = pa.string()
-    return pa.schema(
+    found = pa.schema(
         [
             ("id", text),
             ("source", text),
             ("category", text),
             ("captions", pa.list_(text)),
+            (ORIGINS, pa.list_(text)),
             ("points", pa.list_(pa.float16(), 3 * points)),
             ("colors", pa.list_(pa.uint8(), 3 * points)),
             ("part", pa.list_(pa.int16(), points)),
@@ -227,6 +239,7 @@ def columns(points: int) -> pa.Schema:
             ("content_hash", text),
         ]
     )
+    return found if schema >= 3 else found.remove(found.get_field_index(ORIGINS))
 
 
 def write_shard(path: Path, records: Sequence[Record], schema: pa.Schema) -> ShardInfo:
@@ -243,8 +256,16 @@ def write_shard(path: Path, records: Sequence[Record], schema: pa.Schema) -> Sha
             arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=column.type))
         else:
             arrays.append(pa.array(values, type=column.type))
-    table = pa.Table.from_arrays(arrays, schema=schema)
+    return write_table(path, pa.Table.from_arrays(arrays, schema=schema))
+
+
+def write_table(path: Path, table: pa.Table) -> ShardInfo:
+    """Write rows as one Arrow stream, whole or not at all.
+
+    Raises:
+        NoSpaceError: The disk does not take it.
+    """
     with replacing(path, table.nbytes) as beside:
-        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            writer.write_table(table)
-        return ShardInfo(path.name, len(records), beside.stat().st_size, file_sha256(beside))
+        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        return ShardInfo(path.name, table.num_rows, beside.stat().st_size, file_sha256(beside))

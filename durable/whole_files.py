@@ -80,6 +80,23 @@ def write_bytes(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that nobody changes a second name, or make a copy where the file system has no hard links.
+
+    Args:
+        source: The file.
+        target: The name, which takes the place of another file's; its folder is made if it is missing.
+
+    Raises:
+        NoSpaceError: The disk does not take a copy.
+    """
+    with replacing(target, source.stat().st_size) as beside:
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+
+
 def sync(path: Path) -> None:
     """Force a file's content, or a folder's names, to the disk (fsync(2))."""
     number = os.open(path, os.O_RDONLY)

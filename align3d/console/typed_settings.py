@@ -12,6 +12,18 @@ def setting(name: str, value: Any) -> str:
     return shlex.quote(f"{name}={in_hydras_grammar(value)}")
 
 
+def from_hydras_grammar(text: str) -> Any:
+    """The value that a text stands for in Hydra's overrides; the text itself where it stands for none."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(f"_={text}")
+    except HydraException:
+        return text
+    return text if parsed.is_sweep_override() else parsed.value()
+
+
 def in_hydras_grammar(value: Any) -> str:
     """A value as Hydra's overrides spell it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser  # slow, and for messages alone

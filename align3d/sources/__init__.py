@@ -7,10 +7,10 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 from align3d.errors import DataError, did_you_mean
-from align3d.own_modules import import_own
+from align3d.named_classes import named_class
 from align3d.record import Record
 
 __all__ = ["SOURCES", "Item", "Source", "make_source", "register", "setting_names"]
@@ -35,7 +35,8 @@ class Source(Protocol):
 
     A source may also have a method ``rejected() -> list[Rejection]`` for what ``items()`` had to leave out
     (a caption without a file, a file without a caption), and say ``can_crash = False`` where no item can end
-    the process that reads it: then a small build has no process of its own.
+    the process that reads it: then a small build has no process of its own. Where shapes have a surface, a
+    method ``surface(item) -> DrawnSurface | None`` gives it to be drawn; others are drawn as points.
     """
 
     name: ClassVar[str]
@@ -90,39 +91,24 @@ def source_class(name: str) -> type[Source]:
     Raises:
         DataError: There is no such source.
     """
-    if name in SOURCES:
-        return SOURCES[name]
-    module_name, colon, class_name = name.partition(":")
-    if colon:
-        wanted = "expected package.module:Class that can be imported"
-        if not module_name or not class_name:
-            raise DataError(f"data={name}: {wanted}")
-        try:
-            cls = getattr(import_own(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise DataError(f"data={name}: {error}; {wanted}") from error
-        parts = ("name", "fingerprint", "items", "read")
-        missing = [part for part in parts if not hasattr(cls, part)]
-        if missing or not isinstance(cls, type):
-            lacks = f" without {missing[0]}" if isinstance(cls, type) else ""
-            raise DataError(
-                f"data={name}: a {type(cls).__name__}{lacks}; expected a class with {', '.join(parts)}"
-            )
-        return cls
-    known = sorted(SOURCES)
-    raise DataError(f"data={name}: no such source{did_you_mean(name, known)} (known: {', '.join(known)})")
+    return named_class(name, SOURCES, ("name", "fingerprint", "items", "read"), "data", "source")
 
 
 def make_source(name: str, **settings: Any) -> Source:
     """Make a source from its name and settings.
 
     Args:
-        name: A registered name, or ``package.module:Class``.
-        **settings: The source's own settings; ``None`` leaves a setting at its default.
+        name: A registered name, or ``package.module:Class``; several with commas, which are joined.
+        **settings: The source's own settings; ``None`` leaves a setting at its default. Of several sources:
+            with a source's name in front (``kicad.size``), or for every source that has them.
 
     Raises:
         DataError: No such source, no such setting, or a setting with a wrong value.
     """
+    if "," in name:
+        from align3d.sources.joined import join  # which imports this module
+
+        return cast(Source, join(name, settings))  # whose name is not that of its class
     cls = source_class(name)
     names = list(setting_names(cls))
     given = {key: value for key, value in settings.items() if value is not None}
@@ -134,11 +120,22 @@ def make_source(name: str, **settings: Any) -> Source:
     return cls(**given)
 
 
+def takes_seed(names: str) -> bool:
+    """Whether a source, or one of several that are joined, has a setting ``seed``."""
+    return any("seed" in setting_names(cls) for cls in _classes(names))
+
+
+def _classes(names: str) -> list[type[Source]]:
+    return [source_class(name.rpartition("=")[2].strip()) for name in names.split(",")]
+
+
 # Importing a module registers its source.
 _BENCHMARKS = (
     *("cap3d", "compat200", "corrupted_files", "modelnet40", "modelnet_fewshot", "objaverse_lvis"),
     *("partnet", "partnete", "scanobjectnn", "shapenet55", "shapenetpart", "text2shape"),
 )
-for _module in ("folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
+for _module in ("built", "folder", "kicad", "procedural", *(f"benchmarks.{name}" for name in _BENCHMARKS)):
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
         importlib.import_module(f"{__name__}.{_module}")
+for _module in ("parquet_shards", "webdataset_shards"):
+    importlib.import_module(f"align3d.exchange.{_module}")

@@ -34,6 +34,12 @@ class Entry:
     file: str = ""
 
 
+def has_captions_file(root: Path) -> bool:
+    """Whether a folder holds a file that `find_captions_file` looks for."""
+    names = {f"captions{suffix}" for suffix in SUFFIXES}
+    return any(path.name.lower() in names and path.is_file() for path in root.iterdir())
+
+
 def find_captions_file(root: Path) -> Path:
     """The one file ``captions.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` in a folder.
 

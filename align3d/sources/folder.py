@@ -13,9 +13,10 @@ from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import AXES, Record
 from align3d.sampling import normalize, rotate_up
 from align3d.sources import Item, register
-from align3d.sources.caption_file import Entry, find_captions_file, read_captions
+from align3d.sources.caption_file import Entry, find_captions_file, has_captions_file, read_captions
+from align3d.sources.drawn_surface import DrawnSurface, surface_of_scene
 from align3d.sources.file_names import FileNames
-from align3d.sources.meshes.scene_readers import formats, readers_fingerprint
+from align3d.sources.meshes.scene_readers import formats, read_scene, readers_fingerprint
 from align3d.sources.surface import read_points
 
 #: glTF fixes its up axis (glTF 2.0, section 3.4); other formats leave it open.
@@ -45,6 +46,7 @@ class FolderSource:
         up: Axis that points up in files whose row does not say; None: y for glTF, else z.
         size: Largest number of shapes, a fair sample of the files that have captions (the first by the hash
             of their path); None: all.
+        uncaptioned: Whether files without a caption are read too, and none has to have one, for a captioner.
     """
 
     name: ClassVar[str] = "folder"
@@ -56,6 +58,7 @@ class FolderSource:
         unit_m: float = 1.0,
         up: str | None = None,
         size: int | None = None,
+        uncaptioned: bool = False,
     ) -> None:
         if root is None:
             raise DataError("data=folder: no root; set data.root to a folder of meshes with a captions file")
@@ -71,19 +74,19 @@ class FolderSource:
             raise DataError(
                 f"data=folder: size={size!r}, expected a whole number from 1, or none for all shapes"
             )
-        self.unit_m, self.up, self.size = float(unit_m), up, size
+        self.unit_m, self.up, self.size, self.uncaptioned = float(unit_m), up, size, bool(uncaptioned)
 
     def fingerprint(self) -> str:
         """Sha256 of the settings, the captions and of every file's path, size and time of change."""
         captions = self._captions_file()
         lines = [
-            f"folder {self.unit_m!r} {self.up} {self.size}",
+            f"folder {self.unit_m!r} {self.up} {self.size} {self.uncaptioned}",
             hash_code("align3d.sources.folder", "align3d.sources.surface"),
             hash_code("align3d.table_file", "align3d.sources.caption_file", "align3d.sources.file_names"),
             readers_fingerprint(),
         ]
         try:
-            lines.append(hash_bytes(captions.read_bytes()))
+            lines.append("" if captions is None else hash_bytes(captions.read_bytes()))
         except OSError as error:
             raise DataError(
                 f"data=folder: captions file {captions} cannot be read: {error.strerror}"
@@ -106,7 +109,7 @@ class FolderSource:
             DataError: No such root, no captions file or a bad one.
         """
         captions = self._captions_file()
-        entries = read_captions(captions)
+        entries = {} if captions is None else read_captions(captions)
         readable, files = formats(), FileNames(self.root)
         for path, entry in entries.items():
             entry.file = files.find(path) or path
@@ -114,7 +117,11 @@ class FolderSource:
         named = {entry.file for entry in entries.values()}
         for file in files.names:
             if Path(file).suffix.lower() in readable and file not in named:
-                problem = files.fault(file) or "file without a caption: the captions file does not name it"
+                problem = files.fault(file)
+                if self.uncaptioned:
+                    problem = problem or self._problem(file, file, files, readable)
+                else:
+                    problem = problem or "file without a caption: the captions file does not name it"
                 entries[files.id_of(file)] = Entry(problem=problem, file=file)
         for folder, reason in files.unlisted.items():
             entries[folder] = Entry(problem=f"folder cannot be listed: {reason}")
@@ -149,7 +156,7 @@ class FolderSource:
             raise RejectedItem(f"cannot be read: {error.strerror}") from error
         if values.get("up", "z") not in AXES:
             raise RejectedItem(f"up={values['up']!r} in the captions file, expected x, y or z")
-        up = values.get("up") or self.up or _UP_OF_FORMAT.get(path.suffix.lower(), "z")
+        up = self._up(path, values)
         unit_m = _meters(values["unit"]) if "unit" in values else None
         found = read_points(path, points, item_generator(seed, item.id), self.root)
         unit_m = unit_m or found.unit_m or self.unit_m
@@ -161,6 +168,7 @@ class FolderSource:
             source=self.name,
             category=values.get("category", ""),
             captions=captions,
+            caption_origins=("captions file",) * len(captions),
             points=normalize(rotate_up(found.points, up)),
             colors=found.colors,
             part=found.part,
@@ -173,10 +181,23 @@ class FolderSource:
             notes=found.notes,
         )
 
-    def _captions_file(self) -> Path:
+    def surface(self, item: Item) -> DrawnSurface | None:
+        """One file's surface; None where it is a cloud."""
+        _, values, _, file = item.payload
+        path = self.root / file
+        return surface_of_scene(read_scene(path, self.root), self._up(path, values))
+
+    def _up(self, path: Path, values: dict[str, str]) -> str:
+        """Axis that points up in a file."""
+        return values.get("up") or self.up or _UP_OF_FORMAT.get(path.suffix.lower(), "z")
+
+    def _captions_file(self) -> Path | None:
+        """The captions file; None where there is none and none is needed."""
         if not self.root.is_dir():
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise DataError(f"data=folder: root {self.root} {what}; set data.root to a folder of meshes")
+        if self.captions is None and self.uncaptioned and not has_captions_file(self.root):
+            return None
         return find_captions_file(self.root) if self.captions is None else self.root / self.captions
 
     def _sample(self, entries: dict[str, Entry]) -> set[str]:

@@ -21,6 +21,7 @@ from align3d.hashing import hash_bytes, hash_code, hash_lines, item_generator
 from align3d.record import Record
 from align3d.sampling import extent_m, normalize, sample_surface
 from align3d.sources import Item, register
+from align3d.sources.drawn_surface import DrawnSurface
 from align3d.sources.file_names import valid_unicode
 from align3d.sources.footprints import Usage, by_fit, captions_of, read_footprint
 from align3d.sources.vrml import read_vrml
@@ -122,6 +123,7 @@ class KicadSource:
             source=self.name,
             category=_family(item.id),
             captions=captions,
+            caption_origins=("footprint",) * len(captions),
             points=normalize(sampled),
             colors=mesh.colors(face, weights),
             part=part_of_face[face].astype(np.int16),
@@ -133,6 +135,12 @@ class KicadSource:
             lost_colors=mesh.lost,
             notes=mesh.notes,
         )
+
+    def surface(self, item: Item) -> DrawnSurface:
+        """One model's surface."""
+        path, _, scale, _ = item.payload
+        mesh = read_vrml(Path(path))
+        return DrawnSurface((mesh.vertices * np.array(scale))[mesh.faces], mesh.colors)
 
     def _library(self) -> Path:
         """The folder that holds ``3dmodels`` and ``footprints``."""

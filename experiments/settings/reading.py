@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import align3d.sources
 from agents import AGENTS, make_agent
+from align3d.captioning.caption_settings import captioner_settings
 from align3d.console.typed_settings import in_hydras_grammar
 from align3d.errors import UserError, did_you_mean, settings_of
 from align3d.own_modules import import_own
@@ -33,6 +34,8 @@ from models.config import ModelConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 """Folder of the settings' default values."""
+CAPTIONER = "captioner"
+"""Setting of the data that no source declares: captions beyond the source's, see `captioner_settings`."""
 
 
 def from_hydra(config: DictConfig) -> RunConfig:
@@ -124,7 +127,8 @@ def outdated(plain: Mapping[str, Any]) -> str:
         own = set() if part is None else {*inspect.signature(part).parameters}
         ours = part is not None and part.__module__.startswith(("agents.", "align3d."))
         names = _names(schema) - {"settings"}
-        faults.append(_compared(section, values, names | own, names | own if ours else names))
+        known_here = names | own | ({CAPTIONER} if section == "data" else set())
+        faults.append(_compared(section, values, known_here, names | own if ours else names))
     return "; ".join(filter(None, faults))
 
 
@@ -149,7 +153,12 @@ def _data(values: Mapping[str, Any]) -> DataConfig:
             raise UserError(f"data.{key}={own[key]}: expected a whole number of shapes, or a share below 1")
     source = align3d.sources.source_class(config.name)
     given = {key: value for key, value in settings.items() if value is not None}
-    return dataclasses.replace(config, settings=check_arguments(source, given, "data"))
+    captioner = given.pop(CAPTIONER, None)
+    checked = check_arguments(source, given, "data")
+    if captioner is not None:
+        captioner_settings(captioner)
+        checked[CAPTIONER] = captioner
+    return dataclasses.replace(config, settings=checked)
 
 
 def _agent(values: Mapping[str, Any]) -> AgentConfig:

@@ -114,6 +114,8 @@ def _is_path(source: str, name: str, value: Any) -> bool:
     """Whether a setting of a source may be a path: by its type; of a source of one's own any text may."""
     if value is None or name in DataConfig.__dataclass_fields__:
         return False
+    if name == "captioner":  # an address where data would go, and the name of a variable that holds a key
+        return True
     kind = SOURCES.get(source)
     if kind is not None and kind.__module__.startswith("align3d."):
         return "Path" in setting_names(kind).get(name, "")

@@ -69,7 +69,7 @@ def test_a_dataset_is_built_again_when_the_reading_of_captions_changes(
     asked: list[str] = []
     hash_code = align3d.hashing.hash_code
     monkeypatch.setattr(
-        "align3d.pipeline.hash_code", lambda *modules: asked.extend(modules) or hash_code(*modules)
+        "align3d.building.order.hash_code", lambda *modules: asked.extend(modules) or hash_code(*modules)
     )
     build_key(Boxes(4), 32, 0)
     assert "align3d.captions" in asked

@@ -16,13 +16,16 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from align3d.build import main
 from align3d.dataset import ShapeDataset
+from align3d.datasheet import PICTURE
 from align3d.errors import DamagedDataset, DataError
 from align3d.pipeline import build
-from align3d.store import INFO, STATE, Manifest
+from align3d.store import INFO, STATE, Manifest, ShardInfo
+from durable.checksums import file_sha256
 from tests.align3d.toy_source import Boxes
 
 ROOT = Path(__file__).parents[2]
@@ -141,16 +144,33 @@ def test_what_is_no_dataset_is_left_alone(whole: ShapeDataset, tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"index", "mixed"}
 
 
+def without_origins(path: Path) -> ShardInfo:
+    """Write a shard as schemas before 3 have it."""
+    with path.open("rb") as file:
+        table = pa.ipc.open_stream(file).read_all().drop_columns(["caption_origins"])
+    schema = datasets.Features.from_arrow_schema(table.schema.remove_metadata()).arrow_schema
+    with path.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        writer.write_table(table.cast(schema))
+    return ShardInfo(path.name, len(table), path.stat().st_size, file_sha256(path))
+
+
 def test_a_dataset_of_the_layout_before_still_opens(whole: ShapeDataset, tmp_path: Path) -> None:
     out = tmp_path / "boxes"
     shutil.copytree(whole.path, out)
     data = out / whole.manifest.data
+    (data / PICTURE).unlink()
     for path in data.iterdir():
         path.rename(out / path.name)
     data.rmdir()
-    shards = tuple(replace(shard, file=Path(shard.file).name) for shard in whole.manifest.shards)
+    shards = tuple(
+        replace(without_origins(out / Path(shard.file).name), rows=shard.rows)
+        for shard in whole.manifest.shards
+    )
     replace(whole.manifest, schema=1, shards=shards, files={}).write(out)
     found = ShapeDataset.load(out, verify=True)
+    assert found.captions == whole.captions
+    assert found.caption_origins == [[""] * len(captions) for captions in whole.captions]
+    assert whole.caption_origins == [["boxes"] * len(captions) for captions in whole.captions]
     np.testing.assert_array_equal(found.points(slice(None)), whole.points(slice(None)))
     assert found.rejections == whole.rejections
     assert len(found.hugging_face()) == len(whole)
@@ -162,6 +182,7 @@ def test_a_dataset_of_the_layout_before_still_opens(whole: ShapeDataset, tmp_pat
         "manifest.json",
         "state.json",
         "dataset_info.json",
+        "README.md",
         other.manifest.data,
     }
 
@@ -213,7 +234,7 @@ def test_a_build_that_dies_while_it_replaces_leaves_one_dataset_or_the_other(
         rename(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr("align3d.pipeline.os.replace", dying)
+        patched.setattr("align3d.building.placing.os.replace", dying)
         if steps < 4:
             with pytest.raises(KeyboardInterrupt):
                 build(Boxes(5), out, points=8, workers=1)

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from align3d.building.shards import ShardTask
+from align3d.building.stages import Recipe
 from align3d.errors import DataError
 from align3d.record import Record
-from align3d.shards import ShardTask
 from align3d.sources.folder import FolderSource
 from align3d.store import arrow_schema, write_shard
 from tests.attack.limited_child import Findings, LimitedChild, Verdict
@@ -149,7 +150,7 @@ def attempt(folder: str, name: str, content: bytes) -> Verdict:
         return Verdict("refused" if str(error) else "refused without a reason", str(error))
     finally:
         captions.unlink()
-    task = ShardTask(source, root, 8, 0, arrow_schema(8))
+    task = ShardTask(source, root, Recipe(8, 0), arrow_schema(8))
     outcomes = [task.outcome(item) for item in items]
     records = [one for one in outcomes if isinstance(one, Record)]
     if records:

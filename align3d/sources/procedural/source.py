@@ -128,11 +128,13 @@ class ProceduralSource:
         parameters = spec.parameters
         family = self._families[self.families.index(parameters.family)]
         cloud = family.shape(parameters).sample(points, item_generator(seed, item.id))
+        texts = self._captions(item.payload, spec)
         return Record(
             id=item.id,
             source=self.name,
             category=family.name,
-            captions=self._captions(item.payload, spec),
+            captions=texts,
+            caption_origins=("template",) * len(texts),
             points=normalize(cloud.points),
             colors=cloud.colors,
             part=cloud.part,

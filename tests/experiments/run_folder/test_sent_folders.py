@@ -122,6 +122,15 @@ NAMED: list[tuple[dict[str, Any], str]] = [
         "data.captions=/etc/passwd data.root=/etc",
     ),
     ({"data": {"name": "kicad", "root": "meshes"}}, "data.root=meshes"),
+    (
+        {
+            "data": {
+                "name": "kicad",
+                "captioner": {"steps": ["views"], "url": "http://a/v1", "key_env": "KEY"},
+            }
+        },
+        "data.captioner={key_env:KEY,steps:[views],url:http://a/v1}",
+    ),
     ({"train__text_encoder": "./encoder"}, "train.text_encoder=./encoder"),
 ]
 

@@ -77,6 +77,8 @@ register_sizes()
         (["agent=[mcts,ppo]"], "agent=[mcts,ppo]: expected one; several are -m agent=mcts,ppo"),
         (["agent.name=ppo"], "agent.name=ppo: choose it with agent=ppo"),
         (["data=kicad", "data.name=folder"], "data.name=folder: choose it with data=folder"),
+        (["+data.captioner.stepz=[template]"], "captioner.stepz: no such setting; did you mean steps?"),
+        (["+data.captioner={steps:[views],url:http://a/v1}"], "captioner.model is missing"),
         (["model.name=tiny"], "model.name=tiny: choose it with model=tiny"),
     ],
 )
@@ -98,6 +100,8 @@ def test_every_combination_of_options_loads(data: str, agent: str, model: str) -
     "overrides",
     [
         ["dap.mode=off"],
+        ["+data.captioner={steps:[source,views],url:http://a/v1,model:m,views:4}"],
+        ["+data.captioner.steps=[source,template]", '+data.captioner.template="{category}"'],
         ["data=folder", "data.root=somewhere"],
         ["data=kicad", "data.families=[Package_SO]"],
         ["hydra.run.dir=elsewhere"],

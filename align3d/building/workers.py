@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from align3d.building.shards import ShardResult, ShardTask, read_in_worker, run_in_worker, start_worker
 from align3d.console.interrupts import held_back
 from align3d.errors import DataError
 from align3d.record import Record, Rejection
-from align3d.shards import ShardResult, ShardTask, read_in_worker, run_in_worker, start_worker
 from align3d.sources import Item
 
 CRASH = "reading it ends the process, also when it is read alone: a crash in its reader, or out of memory"
@@ -23,7 +23,7 @@ class Workers:
 
     Args:
         task: What is the same for every shard.
-        shards: The items of each shard.
+        shards: The items of each shard, by its number.
         count: Number of processes.
         advance: Called with the number of items that were read since.
     """
@@ -31,7 +31,7 @@ class Workers:
     def __init__(
         self,
         task: ShardTask,
-        shards: Sequence[Sequence[Item]],
+        shards: Mapping[int, Sequence[Item]],
         count: int,
         advance: Callable[[int], Any] = lambda n: None,
     ) -> None:
@@ -49,6 +49,7 @@ class Workers:
 
         Raises:
             DataError: A process died before it read anything, or after all.
+            ServiceDown: A stage needs something that does not answer.
         """
         results: dict[int, ShardResult] = {}
         waiting = list(reversed(missing))

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from align3d.building.stages import Draft, Recipe, Stage, attempt, through
 from align3d.console.interrupts import end_at_once
-from align3d.errors import RejectedItem
-from align3d.record import ColorLoss, Note, Record, Rejection, check_record, in_plain_text
+from align3d.record import ColorLoss, Note, Record, Rejection
 from align3d.sources import Item, Source
 from align3d.store import ShardInfo, write_shard
 from durable.checksums import check_files, checked_json, write_json
-from durable.disk_space import FULL, space_for
+from durable.disk_space import space_for
 from durable.errors import DamagedFileError
 from durable.plain_data import typed
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,25 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """All that is the same for every shard of a build; picklable."""
+    """All that is the same for every shard of a build; picklable.
+
+    Attributes:
+        source: What reads the items.
+        folder: Where the shards are written.
+        recipe: Points and seed.
+        schema: Columns of a shard.
+        stages: What drafts go through behind the source, before they are validated.
+    """
 
     source: Source
     folder: Path
-    points: int
-    seed: int
+    recipe: Recipe
     schema: pa.Schema
+    stages: tuple[Stage, ...] = ()
 
     def paths(self, index: int) -> tuple[Path, Path]:
         """The shard's Arrow file, and the note that says it is finished."""
-        return self.folder / f"data-{index:05d}.arrow", self.folder / f"data-{index:05d}.json"
+        return paths_of(self.folder, index)
 
     def mark(self, index: int) -> Path:
         """The file that says which of a shard's items is being read; it outlives a process that dies."""
@@ -62,21 +68,17 @@ class ShardTask:
             return None
 
     def outcome(self, item: Item) -> Record | Rejection:
-        """Read one item. Whatever its reader raises is the item's rejection, but for a full disk."""
-        try:
-            record = in_plain_text(self.source.read(item, self.points, self.seed))
-            check_record(record, self.points)
-            return record
-        except KeyboardInterrupt:
-            raise
-        except RejectedItem as rejected:
-            reason = rejected.reason
-        except BaseException as error:  # readers of compiled code have panics that are no Exception
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            _logger.debug("reading %s", item.id, exc_info=True)
-            reason = f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Rejection(item.id, reason)
+        """What comes of one item alone."""
+        return next(self._drafts([item])).outcome
+
+    def _drafts(self, items: Iterable[Item]) -> Iterator[Draft]:
+        """Drafts of items behind all stages."""
+        points, seed = self.recipe.points, self.recipe.seed
+        read = (
+            Draft(item.id, attempt(item.id, partial(self.source.read, item, points, seed)), item.payload)
+            for item in items
+        )
+        return through(read, self.recipe, self.stages)
 
     def run(
         self,
@@ -96,19 +98,14 @@ class ShardTask:
         Raises:
             NoSpaceError: The disk does not take it.
         """
-        outcomes: list[Record | Rejection] = []
-        mark = self.mark(index)
+        known, mark = dict(known or {}), self.mark(index)
+        advance(len(known))
         try:
             with space_for(self.folder), open(mark, "wb", buffering=0) as file:
-                for number, item in enumerate(items):
-                    if known and item.id in known:
-                        outcomes.append(known[item.id])
-                    else:
-                        file.seek(0)
-                        file.write(b"%d" % number)
-                        outcomes.append(self.outcome(item))
+                for draft in self._drafts(_marked(items, known, file)):
+                    known[draft.item] = draft.outcome
                     advance(1)
-            result = self._write(index, outcomes)
+            result = self._write(index, [known[item.id] for item in items])
         finally:
             mark.unlink(missing_ok=True)
         return result
@@ -147,6 +144,20 @@ class ShardTask:
             print(f"{note} is damaged ({error}): its shard is read again", file=sys.stderr, flush=True)
             return None
         return result
+
+
+def _marked(items: Sequence[Item], known: Mapping[str, Any], file: BinaryIO) -> Iterator[Item]:
+    """The items of which nothing is known; the place of the one that was given last is in the file."""
+    for number, item in enumerate(items):
+        if item.id not in known:
+            file.seek(0)
+            file.write(b"%d" % number)
+            yield item
+
+
+def paths_of(folder: Path, index: int) -> tuple[Path, Path]:
+    """A shard's Arrow file in a folder, and the note that says it is finished."""
+    return folder / f"data-{index:05d}.arrow", folder / f"data-{index:05d}.json"
 
 
 def _valid(text: str) -> str:

@@ -1,0 +1,89 @@
+"""Order of a build: the source, its recipe and the stages behind it, and the key that they make."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from align3d.building.stages import Recipe, Stage, fingerprint
+from align3d.errors import DataError
+from align3d.hashing import hash_code, hash_json
+from align3d.sources import Source
+from align3d.store import SCHEMA
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be read.
+
+    Attributes:
+        source: Source of the shapes.
+        recipe: Points and seed.
+        stages: What every record goes through behind the source.
+    """
+
+    source: Source
+    recipe: Recipe
+    stages: tuple[Stage, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Hash of the source and of the stages."""
+        own = self.source.fingerprint()
+        return hash_json([own, *map(fingerprint, self.stages)]) if self.stages else own
+
+    def key(self) -> str:
+        """Hash of all that determines the dataset; equal keys mean equal datasets."""
+        return key_of(self.source.name, self.fingerprint(), self.recipe)
+
+
+def order_of(source: Source, points: int, seed: int, stages: Sequence[Stage]) -> Order:
+    """An order whose settings are checked.
+
+    Raises:
+        DataError: ``points`` or ``seed`` is no whole number, or too small.
+    """
+    check_whole("points", points, 1)
+    check_whole("seed", seed, 0)
+    return Order(source, Recipe(points, seed), tuple(stages))
+
+
+def key_of(name: str, fingerprint: str, recipe: Recipe) -> str:
+    """Hash of what a dataset is built from, by the source's name and the order's fingerprint."""
+    return hash_json([SCHEMA, code_hash(), name, fingerprint, recipe.points, recipe.seed])
+
+
+def code_hash() -> str:
+    """Hash of the code that makes rows of what sources return."""
+    return hash_code("align3d.sampling", "align3d.store", "align3d.record", "align3d.captions")
+
+
+def default_workers() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers_of(workers: int | None) -> int:
+    """Number of processes; None: the cores that may be used.
+
+    Raises:
+        DataError: It is no whole number from 1.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for itself
+        sys.exit(f'{sys.argv[0]} needs `if __name__ == "__main__":` around its own code')
+    workers = default_workers() if workers is None else workers
+    check_whole("workers", workers, 1)
+    return workers
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Refuse what is not a whole number from ``least``.
+
+    Raises:
+        DataError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise DataError(f"{name}={value!r}, expected a whole number from {least}")
