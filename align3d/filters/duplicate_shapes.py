@@ -1,7 +1,7 @@
 """Filter of shapes that are others once more: turned about the up axis, sampled anew, scaled.
 
 Three steps, each for what the one before it left: shapes near each other by what no turn changes
-(`shape_hash.invariants`, found in a tree), the turn that fits both best (`shape_hash.differences`), and the
+(`shape_hash.invariants`, found in a tree, and `shape_hash.tints`), the turn that fits both best (`shape_hash.differences`), and the
 comparison of the clouds themselves (`shape_comparison`).
 """
 
@@ -23,15 +23,15 @@ from align3d.filters import register
 from align3d.filters.metric_sizes import Sizes, agree, may_be, metric_radius
 from align3d.filters.protocol import Remaining
 from align3d.filters.shape_comparison import Likeness, best_turns, compare
-from align3d.filters.shape_hash import Floats, coefficients, differences, invariants, stand
+from align3d.filters.shape_hash import Floats, coefficients, differences, invariants, stand, tints
 from align3d.hashing import hash_code, hash_json
 from align3d.sampling import rotate_up
 
 _AT_ONCE = 64
 """Shapes that are read at once."""
-_NEAR, _CLOSE = 7.5, 20.0
-"""Distances of invariants and of coefficients up to which two samples of one shape lie, times the root of
-their number of points: sampling's noise falls with it."""
+_NEAR, _CLOSE, _TINTED = 7.5, 20.0, 10.0
+"""Distances of invariants, of coefficients and of tints up to which two samples of one shape lie, times the
+root of their number of points: sampling's noise falls with it."""
 _BEYOND, _APART = 0.045, 0.01
 """Largest ``Likeness.beyond`` and ``Likeness.apart`` of two samples of one shape."""
 _LOOKS = 32
@@ -148,22 +148,25 @@ class _Found:
         self.place_of = {row: place for place, row in enumerate(rows.tolist())}
         self.first_of: dict[int, int] = {}
         scale = np.sqrt(dataset.num_points)
-        self._near, self._close = _NEAR / scale, _CLOSE / scale
+        self._near, self._close, self._tinted = _NEAR / scale, _CLOSE / scale, _TINTED / scale
         sizes = dataset.size_m(rows).astype(np.float64)
         # Extents have no sign: what turns points up, exchanges them.
         self._extents = np.abs(rotate_up(sizes, dataset.up_axis))
-        parts, radii = [], []
+        parts, radii, colors = [], [], []
         with Tracker("hashing shapes", len(rows), "shapes", patience=2.0, enabled=progress) as bar:
             for start in range(0, len(rows), _AT_ONCE):
                 stop = start + _AT_ONCE
                 clouds = self._standing(rows[start:stop])
                 parts.append(coefficients(clouds))
                 radii.append(metric_radius(self._extents[start:stop], clouds))
+                if settings.colors:
+                    colors.append(tints(clouds, dataset.colors(rows[start:stop])))
                 bar.advance(len(clouds))
         if not parts:
             return
         self._coefficients = np.concatenate(parts)
         self._radii = np.concatenate(radii)
+        self._tints = np.concatenate(colors) if colors else None
         self._tree = cKDTree(_main_axes(invariants(self._coefficients)))
 
     def earlier(self, place: int) -> int | None:
@@ -176,6 +179,9 @@ class _Found:
             radii = self._radii[place] / self._radii[candidates]
             fits = may_be(extents[place], extents[candidates], radii, settings.sizes, settings.tolerance)
             candidates = candidates[fits]
+        if self._tints is not None:
+            apart = np.linalg.norm(self._tints[candidates] - self._tints[place], axis=1)
+            candidates = candidates[apart <= self._tinted]
         if not len(candidates):
             return None
         at_turns = differences(self._coefficients[place], self._coefficients[candidates])

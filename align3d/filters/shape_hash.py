@@ -47,12 +47,8 @@ def stand(points: Floats) -> Standing:
 
 def coefficients(points: NDArray[np.float32]) -> NDArray[np.complex64]:
     """Coefficients of standing clouds: [n, P, 3] -> c64[n, HEIGHTS * RADII, TURNS + 1]."""
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]  # [n, P]
-    radius = np.hypot(x, y)
-    height = np.clip(0.5 + z / (2 * REACH), 0, 1)
-    along = _cosines(height, HEIGHTS)  # [n, HEIGHTS, P]
-    across = _cosines(np.minimum(radius / REACH, 1), RADII)  # [n, RADII, P]
-    waves = (along[:, :, None] * across[:, None]).reshape(len(points), -1, points.shape[1])
+    x, y = points[..., 0], points[..., 1]  # [n, P]
+    radius, waves = np.hypot(x, y), _waves(points)
     unit = (x - 1j * y) / np.maximum(radius, 1e-6)  # exp(-i phi)
     turns = np.empty((*radius.shape, TURNS + 1), dtype=np.complex64)
     turns[..., 0] = 1
@@ -61,6 +57,28 @@ def coefficients(points: NDArray[np.float32]) -> NDArray[np.complex64]:
         turns[..., m] = turns[..., m - 1] * unit
     real, imaginary = waves @ turns.real, waves @ turns.imag
     return ((real + 1j * imaginary) / points.shape[1]).astype(np.complex64)
+
+
+def tints(points: NDArray[np.float32], colors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Colors by height and radius, which no turn changes: means of each channel in 0..1 times each wave.
+
+    Args:
+        points: Of standing clouds, [n, P, 3].
+        colors: u8[n, P, 3].
+
+    Returns:
+        f32[n, 3 HEIGHTS RADII].
+    """
+    means = _waves(points) @ (colors / np.float32(255)) / points.shape[1]
+    return means.reshape(len(points), -1).astype(np.float32)
+
+
+def _waves(points: NDArray[np.float32]) -> Floats:
+    """Waves along height and radius at each point: [n, P, 3] -> [n, HEIGHTS * RADII, P]."""
+    height = np.clip(0.5 + points[..., 2] / (2 * REACH), 0, 1)
+    radius = np.minimum(np.hypot(points[..., 0], points[..., 1]) / REACH, 1)
+    both = _cosines(height, HEIGHTS)[:, :, None] * _cosines(radius, RADII)[:, None]
+    return both.reshape(len(points), -1, points.shape[1])
 
 
 def invariants(found: NDArray[np.complex64]) -> NDArray[np.float32]:
