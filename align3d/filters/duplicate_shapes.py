@@ -1,8 +1,8 @@
 """Filter of shapes that are others once more: turned about the up axis, sampled anew, scaled.
 
 Three steps, each for what the one before it left: shapes near each other by what no turn changes
-(`shape_hash.invariants`, found in a tree, and `shape_hash.tints`), the turn that fits both best (`shape_hash.differences`), and the
-comparison of the clouds themselves (`shape_comparison`).
+(`shape_hash.invariants`, found in a tree, and `shape_hash.tints`), the turn that fits both best
+(`shape_hash.differences`), and the comparison of the clouds themselves (`shape_comparison`).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_both_are_named_on_a_command_line(searched: Searched) -> None:
     words = [f"filters={NEAR},{ALIGNED}", f"filters.near_duplicates.run={searched.run}"]
     made, _ = filters_of([*words, f"filters.alignment.run={searched.run}", "filters.alignment.beaten=0.9"])
     assert [one.name for one in made] == ["near_duplicates", "alignment"]
-    with pytest.raises(UserError, match="near_duplicates.run is missing: Folder of a finished run"):
+    with pytest.raises(UserError, match=r"near_duplicates\.run is missing: Folder of a finished run"):
         filters_of([f"filters={NEAR}"])
 
 
