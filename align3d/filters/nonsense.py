@@ -34,8 +34,8 @@ _EMPTY_WORDS = re.compile(
     re.IGNORECASE,
 )
 _BROKEN = re.compile(r"�|Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]|\?{3,}")
-# Capitals stand for what varies in order numbers: CT05-XXXX.
-_SAME = regex.compile(r"(\p{Ll})\1{3,}|(\p{Lu})\2{6,}|([^\w\s])\3{5,}")
+# Capitals and x stand for what varies in order numbers: CT05-XXXX, ITXxxxxSA.
+_SAME = regex.compile(r"((?!x)\p{Ll})\1{3,}|(\p{Lu})\2{6,}|([^\w\s])\3{5,}")
 _KEYS = re.compile(r"\b\w*(?:qwert|asdf|zxcv|sdfg|hjkl|yuiop|dfgh)\w*\b", re.IGNORECASE)
 _NO_VOWEL = re.compile(r"\b[a-z]*[bcdfghjklmnpqrstvwxz]{7,}[a-z]*\b")
 _LETTERS = regex.compile(r"\p{L}[\p{L}\p{M}'’]*")

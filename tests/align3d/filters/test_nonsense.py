@@ -52,6 +52,8 @@ def test_no_description(text: str, sign: str) -> None:
         "a description plate of brass",
         "stool, 3 legs; seat: oak; legs: beech",
         "IC/socket adapter",
+        "reed switch CT05-XXXX-G1",
+        "DC/DC converter ITXxxxxSA",
     ],
 )
 def test_a_description(text: str) -> None:
