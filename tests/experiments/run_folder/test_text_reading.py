@@ -24,10 +24,8 @@ def test_what_reads_texts_otherwise_is_named(capsys: pytest.CaptureFixture[str])
     noted = text_code() | {"models.words": "0" * 24, "align3d.captions": ""}
     line = told({"origins": {NOTE: noted}}, capsys)
     assert line.count("\n") == 1
-    assert (
-        "run=mine: text is read otherwise than when this run was trained: align3d.captions, models.words"
-        in line
-    )
+    assert "run=mine: text is read otherwise than when this run was trained" in line
+    assert "trained: align3d.captions, models.words changed" in line
 
 
 @pytest.mark.parametrize("state", [{}, {"origins": None}, {"origins": {}}, {"origins": {NOTE: "x"}}])

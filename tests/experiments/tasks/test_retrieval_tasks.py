@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import pytrec_eval
 from sklearn.metrics import ndcg_score
 
 from experiments.tasks.cross_modal import cross_modal
@@ -47,6 +48,44 @@ def test_both_directions_are_those_of_a_loop_and_of_scikit_learn() -> None:
     assert values["MRR"].value == pytest.approx((1 / backward).mean())
     assert values["NDCG@5"].value == pytest.approx(ndcg_score(positives.T, scores.T, k=5))
     assert (found.captions, found.shapes) == (30, 20)
+
+
+def trec_eval(scores: np.ndarray, positives: np.ndarray) -> dict[str, float]:
+    """Means over queries by the reference program of TREC."""
+    names = [[f"{row:03d}" for row in range(size)] for size in scores.shape]
+    right = {
+        query: {item: int(own) for item, own in zip(names[1], row, strict=True)}
+        for query, row in zip(names[0], positives, strict=True)
+    }
+    ranked = {
+        query: dict(zip(names[1], row.tolist(), strict=True))
+        for query, row in zip(names[0], scores, strict=True)
+    }
+    measures = {"success.1,5,10", "recip_rank", "ndcg_cut.5"}
+    found = pytrec_eval.RelevanceEvaluator(right, measures).evaluate(ranked)
+    return {name: float(np.mean([own[name] for own in found.values()])) for name in found[names[0][0]]}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_both_directions_are_those_of_trec_eval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    positives = rng.random((60, 25)) < 0.05
+    positives[np.arange(60), np.arange(60) % 25] = True
+    scores, first = rng.normal(size=(60, 25)) + 1.5 * positives, np.arange(25)
+    found = cross_modal(scores, positives, first, FEW)
+    every, firsts = trec_eval(scores, positives), trec_eval(scores[first], positives[first])
+    shapes = trec_eval(scores.T, positives.T)
+    for measured, expected in (
+        (found.text_to_shape, (firsts, every)),
+        (found.shape_to_text, (shapes, shapes)),
+    ):
+        values = {own.name: own.value for own in measured}
+        for k in (1, 5, 10):
+            assert values[f"R@{k}"] == pytest.approx(expected[0][f"success_{k}"])
+        for k in (1, 5):
+            assert values[f"RR@{k}"] == pytest.approx(expected[1][f"success_{k}"])
+        assert values["MRR"] == pytest.approx(expected[0]["recip_rank"])
+        assert values["NDCG@5"] == pytest.approx(expected[1]["ndcg_cut_5"])
 
 
 def test_equal_scores_earn_nothing() -> None:
