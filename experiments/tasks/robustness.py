@@ -27,6 +27,8 @@ DGCNN: Mapping[str, float] = {
 }
 """Overall accuracy of DGCNN on ModelNet-C, by corruption."""
 DGCNN_CLEAN = 0.926
+KINDS = ("top-1", "drop")
+"""What is measured of each corruption."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ class Robustness:
         overall: ``clean``, ``corrupted`` (the mean over the corruptions), ``drop`` from the one to the other,
             and ``mCE`` and ``RmCE`` where every corruption of ModelNet-C is there; all four are then of
             these alone, as published.
-        by_kind: Of each corruption the mean over its levels, ``scale``, and ``drop scale`` from clean.
+        by_kind: Of each corruption ``top-1``, the mean over its levels, and the ``drop`` from clean.
         errors: ``CE scale`` and so on, of those that DGCNN was measured under.
         by_level: Accuracy at each level, ``scale:0`` and so on.
     """
 
     overall: tuple[Measured, ...]
-    by_kind: tuple[Measured, ...]
+    by_kind: Mapping[str, tuple[Measured, ...]]
     errors: tuple[Measured, ...]
     by_level: tuple[Measured, ...]
 
@@ -93,9 +95,11 @@ def robustness(
 
     names = [
         overall,
-        [name for kind in corrupted for name in (kind, f"drop {kind}")],
+        [name for _ in corrupted for name in KINDS],
         [f"CE {kind}" for kind in judged],
         list(columns)[1:],
     ]
     found = iter(measure([name for group in names for name in group], statistic, len(stacked), bootstrap))
-    return Robustness(*(tuple(islice(found, len(group))) for group in names))
+    whole, each, errors, by_level = (tuple(islice(found, len(group))) for group in names)
+    by_kind = {kind: each[2 * place : 2 * place + 2] for place, kind in enumerate(corrupted)}
+    return Robustness(whole, by_kind, errors, by_level)

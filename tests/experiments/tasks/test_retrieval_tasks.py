@@ -107,14 +107,18 @@ def test_galleries_that_grow_are_searched_as_one_by_one(monkeypatch: pytest.Monk
     monkeypatch.setattr("experiments.tasks.distractors.BLOCK", 15 * 7)  # seven distractors at a time
     found = ranks_among(queries, gallery, positives, distractors, sizes)
     everything = unit(np.concatenate([gallery, distractors]))
-    for size, ranks in zip(sizes, found, strict=True):
-        right = np.pad(positives, ((0, 0), (0, size - 15)))
-        assert (ranks == best_ranks(unit(queries) @ everything[:size].T, right)).all()
+    for size, own in zip(sizes, found, strict=True):
+        right, scores = np.pad(positives, ((0, 0), (0, size - 15))), unit(queries) @ everything[:size].T
+        assert (own.ranks == best_ranks(scores, right)).all()
+        assert (own.nearest == np.argsort(-scores, axis=1)[:, :10]).all()
     measured = among_distractors(queries, gallery, positives, distractors, sizes, FEW)
-    assert list(measured) == list(sizes)
-    recalls = [measured[size][0].value for size in sizes]
-    assert recalls == sorted(recalls, reverse=True)
-    assert recalls[-1] == pytest.approx((found[-1] == 1).mean())
+    for engine in ("KNN", "ERS"):
+        assert list(measured[engine]) == list(sizes)
+        recalls = [measured[engine][size][0].value for size in sizes]
+        assert recalls == sorted(recalls, reverse=True)
+        assert recalls[-1] == pytest.approx((found[-1].ranks == 1).mean())
+    assert measured["ERS"][100][-1].name == "recall@10"
+    assert measured["ERS"][100][-1].value == 1.0
 
 
 @pytest.mark.parametrize("sizes", [(), (14,), (20, 15), (15, 15), (15, 101)])
