@@ -63,7 +63,7 @@ def written_plainly(arguments: Sequence[str], names: Mapping[str, Any]) -> Seque
 
 
 def _value(key: str, text: str, hint: Any) -> Any:
-    is_list = typing.get_origin(hint) in (tuple, list)
+    is_list = any(typing.get_origin(kind) in (tuple, list) for kind in (hint, *typing.get_args(hint)))
     if not (text.strip("[]") if is_list else text):
         raise UserError(f"{key}={text}: expected {'at least one value' if is_list else 'a value'}")
     if text.lower() in ("none", "null") and types.NoneType in typing.get_args(hint):

@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,10 +30,15 @@ from align3d.sources import Item, Source, make_source, setting_names, source_cla
 from durable.checksums import find_named, write_named
 from experiments.data.corpus import SHAPE_SETTINGS
 from experiments.data.encoding import frozen
-from experiments.index_evaluation.load_run import Trained
 from experiments.index_evaluation.memory_check import check_memory
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, prepare_shapes
+
+if TYPE_CHECKING:
+    from experiments.index_evaluation.load_run import Trained
+
+    Encode = Callable[[Trained, list[Record], torch.device], dict[str, torch.Tensor]]
+    """What is kept of records, by name, one row each."""
 
 PIECE = 2_048
 SUFFIX = ".safetensors"
@@ -111,22 +116,35 @@ def fresh_shapes(trained: Trained, count: int, device: torch.device) -> Fresh:
         UserError: See `new_source`.
     """
     source = new_source(trained.config, count)
-    folder = trained.folder / "retrieval" / f"new-{_key(trained, source)}"
+    folder = trained.folder / "retrieval" / f"new-{key_of(trained, source)}"
+    files = list(pieces_of(trained, source, folder, _encoded, device))
+    notes = [notes_of(path) for path in files]
+    return Fresh(
+        files,
+        [own for piece in notes for own in piece["captions"]],
+        [own for piece in notes for own in piece["hashes"]],
+    )
+
+
+def pieces_of(
+    trained: Trained, source: Source, folder: Path, encode: Encode, device: torch.device
+) -> Iterator[Path]:
+    """Files of a source's shapes, `PIECE` each, made where the folder does not have them, under one bar.
+
+    Args:
+        trained: The run whose model encodes.
+        source: Makes the shapes.
+        folder: Of the files; its name changes with all that they depend on, see `key_of`.
+        encode: What is kept of records.
+        device: Where the model is.
+    """
     items = source.items()
-    files: list[Path] = []
-    captions: list[list[str]] = []
-    hashes: list[str] = []
     found = [find_named(folder, f"{at // PIECE:05d}", SUFFIX) for at in range(0, len(items), PIECE)]
     done = sum(PIECE for path in found if path is not None)
     with Tracker("making and encoding shapes", len(items), "shapes", done=min(done, len(items))) as tracker:
         for number, kept in enumerate(found):
             piece = items[number * PIECE : (number + 1) * PIECE]
-            path = kept or _write(folder, f"{number:05d}", trained, source, piece, device, tracker)
-            notes = _notes(path)
-            files.append(path)
-            captions += notes["captions"]
-            hashes += notes["hashes"]
-    return Fresh(files, captions, hashes)
+            yield kept or _write(folder, f"{number:05d}", trained, source, piece, encode, device, tracker)
 
 
 def _write(
@@ -135,6 +153,7 @@ def _write(
     trained: Trained,
     source: Source,
     items: list[Item],
+    encode: Encode,
     device: torch.device,
     tracker: Tracker,
 ) -> Path:
@@ -152,11 +171,11 @@ def _write(
                 continue
             chunk.append(record)
         if chunk:
-            parts.append(_encoded(trained, chunk, device))
+            parts.append(encode(trained, chunk, device))
         records += [dataclasses.replace(record, points=record.points[:0]) for record in chunk]
         tracker.advance(min(CHUNK, len(items) - start))
     if not records:
-        raise UserError(f"gallery=new: data={data.name} rejected each of {len(items)} shapes")
+        raise UserError(f"data={source.name}: rejected each of {len(items)} shapes")
     notes = {
         "captions": [record.captions for record in records],
         "hashes": [record.content_hash for record in records],
@@ -169,14 +188,7 @@ def _write(
 
 
 def _encoded(trained: Trained, records: list[Record], device: torch.device) -> dict[str, torch.Tensor]:
-    with settings_of("model"), frozen(trained.model):
-        shapes = prepare_shapes(
-            torch.from_numpy(np.stack([record.points for record in records])),
-            torch.from_numpy(np.stack([record.colors for record in records])),
-            torch.from_numpy(np.stack([record.size_m for record in records])),
-            trained.config.model,
-        )
-        encoded = trained.model.encode_shapes(shapes.to(device))
+    encoded = encoded_records(trained, records, device)
     return {
         "nodes": encoded.nodes.half().cpu(),
         "extent": encoded.extent.float().cpu(),
@@ -185,14 +197,26 @@ def _encoded(trained: Trained, records: list[Record], device: torch.device) -> d
     }
 
 
-def _notes(path: Path) -> dict[str, Any]:
+def encoded_records(trained: Trained, records: list[Record], device: torch.device) -> PointHierarchy:
+    """Records as a run's model encodes them."""
+    with settings_of("model"), frozen(trained.model):
+        shapes = prepare_shapes(
+            torch.from_numpy(np.stack([record.points for record in records])),
+            torch.from_numpy(np.stack([record.colors for record in records])),
+            torch.from_numpy(np.stack([record.size_m for record in records])),
+            trained.config.model,
+        )
+        return trained.model.encode_shapes(shapes.to(device))
+
+
+def notes_of(path: Path) -> dict[str, Any]:
     """Captions and hashes of a piece."""
     with safe_open(path, framework="pt") as file:
         notes: dict[str, Any] = json.loads(file.metadata()[_NOTES])
     return notes
 
 
-def _key(trained: Trained, source: Source) -> str:
+def key_of(trained: Trained, source: Source) -> str:
     """Changes with the shapes, the model's weights and the code that encodes."""
     data, settings = trained.config.data, dataclasses.asdict(trained.config.model)
     what = [

@@ -17,6 +17,7 @@ from experiments.data.encoding import embed_shapes, embed_texts
 from experiments.run_folder.finished_run import check_run, last_state
 from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_results, read_yaml
+from experiments.run_folder.text_reading import tell_other_reading
 from experiments.settings.named_again import NOTHING, Named
 from experiments.settings.reading import CONF, from_plain
 from experiments.settings.schema import RunConfig
@@ -48,6 +49,8 @@ def open_run(
 ) -> Trained:
     """Reads a run folder and loads its data, which is built where the cache does not have it.
 
+    Where texts are read otherwise than when it was trained, that is said.
+
     Args:
         folder: Of the run.
         device: Where the model is.
@@ -74,6 +77,7 @@ def open_run(
     except RuntimeError as error:
         line = " ".join(str(error).split())
         raise UserError(f"run={folder}: the model's code has changed since ({line[:120]}…)") from error
+    tell_other_reading(folder, state)
     return Trained(folder, config, corpus, model.requires_grad_(False), results)
 
 

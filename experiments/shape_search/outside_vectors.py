@@ -1,18 +1,19 @@
 """Embeddings of other models, in files as other tools write them.
 
 * ``NAME.npz``: arrays ``vectors`` ``[N, D]``, ``ids`` ``[N]`` (texts or whole numbers; rows without), and
-  texts ``caption``, ``category``, ``file`` ``[N]`` where there are any. Nothing is unpickled.
+  texts ``caption``, ``category``, ``file``, ``split`` ``[N]`` where there are any. Nothing is unpickled.
 * ``NAME.safetensors``: a tensor ``vectors`` ``[N, D]``, and ``ids`` ``[N]`` if they are whole numbers.
 * ``NAME.npy``: vectors ``[N, D]``.
 
 The last two take ids and texts from a table beside them, ``NAME.csv`` or ``NAME.jsonl``: columns ``id``,
-``caption``, ``category``, ``file``, one row for each vector in their order.
+``caption``, ``category``, ``file``, ``split``, one row for each vector in their order.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,10 @@ from align3d.errors import UserError
 
 FORMATS = (".npz", ".safetensors", ".npy")
 VECTORS, IDS = "vectors", "ids"
-TEXTS = ("caption", "category", "file")
+TEXTS = ("caption", "category", "file", "split")
 SHORTEST = 1e-12
+_ROWS = 65_536
+"""Vectors that are checked at a time."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class OutsideVectors:
     Attributes:
         vectors: ``[N, D]`` float32 of unit length.
         ids: ``N``.
-        texts: ``caption``, ``category`` and ``file`` of each; empty where nothing is known.
+        texts: ``caption``, ``category``, ``file`` and ``split`` of each; empty where nothing is known.
     """
 
     vectors: NDArray[np.float32]
@@ -46,12 +49,13 @@ class OutsideVectors:
     texts: dict[str, list[str]]
 
 
-def read_outside(path: Path, setting: str = "embeddings") -> OutsideVectors:
+def read_outside(path: Path, setting: str = "embeddings", *, unique: bool = True) -> OutsideVectors:
     """Reads vectors of one of the formats, made of unit length: what counts is the cosine.
 
     Args:
         path: The file.
         setting: That names it, for messages.
+        unique: Whether an id may stand there only once; several texts may be of one shape.
 
     Raises:
         UserError: The file is missing, damaged, or holds something else.
@@ -83,8 +87,8 @@ def read_outside(path: Path, setting: str = "embeddings") -> OutsideVectors:
         if len(values) != len(vectors):
             raise UserError(f"{where}: {len(vectors)} vectors and {len(values)} {name}; expected one each")
     names = [str(value) for value in ids]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    if unique and len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise UserError(f"{where}: id {twice!r} stands there twice; expected each once")
     known = {name: [str(value) for value in texts.get(name, [""] * len(vectors))] for name in TEXTS}
     return OutsideVectors(vectors, names, known)
@@ -98,12 +102,16 @@ def unit_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
     """
     if vectors.ndim != 2 or not vectors.size or vectors.dtype.kind not in "fiu":
         raise UserError(f"{where}: {vectors.dtype} {list(vectors.shape)}; expected numbers [N, D]")
-    wide = vectors.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    wrong = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] < SHORTEST)
-    if wrong.any():
-        raise UserError(f"{where}: row {int(wrong.argmax())} is zero or not finite; expected a direction")
-    return (wide / lengths).astype(np.float32)
+    found = np.empty(vectors.shape, np.float32)
+    for start in range(0, len(vectors), _ROWS):
+        wide = vectors[start : start + _ROWS].astype(np.float64)
+        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+        wrong = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] < SHORTEST)
+        if wrong.any():
+            row = start + int(wrong.argmax())
+            raise UserError(f"{where}: row {row} is zero or not finite; expected a direction")
+        found[start : start + _ROWS] = wide / lengths
+    return found
 
 
 def _arrays(path: Path, where: str) -> Mapping[str, NDArray[Any]]:
@@ -112,10 +120,10 @@ def _arrays(path: Path, where: str) -> Mapping[str, NDArray[Any]]:
             with np.load(path, allow_pickle=False) as file:
                 found: Mapping[str, NDArray[Any]] = {name: file[name] for name in file.files}
         elif path.suffix.lower() == ".npy":
-            found = {VECTORS: np.load(path, allow_pickle=False)}
+            found = {VECTORS: np.load(path, mmap_mode="r", allow_pickle=False)}
         else:
             found = load_file(path)
-    except (OSError, ValueError, EOFError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, EOFError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{where}: cannot be read ({reason}); expected {', '.join(FORMATS)}") from error
     if VECTORS not in found:

@@ -24,6 +24,7 @@ from experiments.run_folder import checkpoint
 from experiments.run_folder.finished_run import check_run, last_state
 from experiments.run_folder.own_runs import OwnRun, may_import, own_run
 from experiments.run_folder.readers import read_results
+from experiments.run_folder.text_reading import tell_other_reading
 from experiments.settings.named_again import ENCODER, IMPORTS, NOTHING, Named
 from experiments.shape_search.answers import Answer, Answers, FittingCaption, Stopwatch
 from experiments.shape_search.library_files import (
@@ -101,6 +102,7 @@ class Searcher:
         own = own_run(run)
         _check_encoder(run, header, own, named)
         state = last_state(run)
+        tell_other_reading(run, state)
         self.model = _model(run, header, state)
         self._encoder = QueryEncoder(
             header.encoder, max_tokens=header.max_tokens, decimal_comma=header.decimal_comma

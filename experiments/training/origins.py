@@ -12,6 +12,7 @@ from align3d.console.terminal import say
 from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from experiments.data.corpus import Corpus
+from experiments.run_folder.text_reading import NOTE, text_code
 from experiments.run_folder.versions import versions
 from experiments.settings.changes import RUN_DIR
 from experiments.settings.schema import RunConfig
@@ -33,6 +34,7 @@ def origins(config: RunConfig, corpus: Corpus, memory_data: Corpus | None) -> di
         "caption": corpus.captions[0],
         "features": corpus.text.tokens[0][mask].float().mean(0).tolist(),
         "code": {name: _code(name) for name in (*PACKAGES, *config.imports)},
+        NOTE: text_code(),
         "versions": versions(),
     }
 

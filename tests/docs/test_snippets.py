@@ -42,9 +42,17 @@ def test_a_part_by_itself(
 
 
 def test_a_task_is_a_function_of_arrays(capsys: pytest.CaptureFixture[str]) -> None:
-    ((title, code),) = snippets("evaluation.md")
+    (_, (title, code)) = snippets("evaluation.md")
     exec(compile(code, title, "exec"), {})
     assert capsys.readouterr().out.startswith("Measured(name='top-1', value=0.75, low=")
+
+
+def test_embeddings_of_another_model_are_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
+    ((title, code), _) = snippets("evaluation.md")
+    exec(compile(code, title, "exec"), {})
+    said = capsys.readouterr().out
+    assert "KNN, text → shape" in said
+    assert said.endswith("True\n")
 
 
 def test_each_part_has_its_snippet() -> None:

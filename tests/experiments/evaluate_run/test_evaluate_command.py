@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from align3d.pipeline import load_or_build
 from experiments import evaluate as command
 from experiments.evaluate_run.evaluate_options import TASKS, parse
+from experiments.evaluate_run.evaluation_tables import TITLES
 from experiments.settings.named_again import DATA
 from tests.experiments.shape_search.searched_run import Searched
 from tests.experiments.training.test_remembering_runs import ROOT, SETTINGS
@@ -36,7 +39,8 @@ def value(found: dict[str, Any], title: str, name: str) -> float:
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on procedural shapes whose agent acts, whatever that brings."""
     folder = tmp_path_factory.mktemp("runs") / "calibrated"
-    words = [word for word in SETTINGS if word != "agent=none"]
+    words = [word for word in SETTINGS if word not in ("agent=none", "eval.grounding=0")]
+    words.append("eval.grounding=24")
     agent = ["agent=random", "dap.agent_steps=40", "dap.keep=last", "dap.validations=1"]
     done = subprocess.run(
         [sys.executable, "-m", "experiments.run", *words, *agent, f"hydra.run.dir={folder}"],
@@ -53,7 +57,8 @@ def test_retrieval_on_its_own_test_split_is_what_the_run_has_measured(
     calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    words = [f"run={calibrated}", "tasks=retrieval,zero_shot", f"out={out}", "resamples=50", "device=cpu"]
+    words = [f"run={calibrated}", "tasks=retrieval,zero_shot,grounding", f"out={out}", "parts=24"]
+    words += ["resamples=50", "device=cpu"]
     assert command.main(words) == 0
     shown = capsys.readouterr().out
     assert "Cross-modal retrieval, test split of procedural (%)" in shown
@@ -61,15 +66,42 @@ def test_retrieval_on_its_own_test_split_is_what_the_run_has_measured(
     metrics = results["metrics"]
     assert results["agent"]["acts"]
     assert metrics["final"] != metrics["reranked"]
-    for row, own in {"KNN": "baseline", "HAF": "reranked", "HAF + agent": "final"}.items():
+    rows = {"KNN": "baseline", "KNN + memory": "memory", "HAF": "reranked", "HAF + agent": "final"}
+    for row, own in rows.items():
         for direction, arrow in (("text_to_shape", "text → shape"), ("shape_to_text", "shape → text")):
             for metric, name in NAMES.items():
                 expected = pytest.approx(metrics[own][f"{direction}/{metric}"])
                 assert value(found["tasks"]["retrieval"], f"{row}, {arrow}", name) == expected
     assert found["tasks"]["retrieval"]["agent"] == "random"
+    for title, own in {"captions": "before", "captions, calibrated by the agent": "after"}.items():
+        expected = results["grounding"][own]
+        for one in found["tasks"]["grounding"]["measured"][title]:
+            name = one["name"].replace(" ", "_")
+            assert one["value"] == pytest.approx(expected[name])
+            assert one["low"] == pytest.approx(expected[f"{name}_low"]) if f"{name}_low" in expected else True
+            assert one["count"] == expected["pairs"]
     assert found["data"]["hash"] == results["dataset"]["hash"]
     assert found["data"]["shapes"] == results["dataset"]["test"] == 24
     assert (found["data"]["up_axis"], found["data"]["left_out"], len(found["checkpoint"])) == ("z", [], 64)
+
+
+def test_embeddings_take_the_place_of_the_runs_on_its_own_splits(calibrated: Path, tmp_path: Path) -> None:
+    """Another model that is perfect: a text lies where its shape does."""
+    dataset = load_or_build("procedural", size=96, points=256, workers=1)
+    own = np.random.default_rng(0).normal(size=(96, 24))
+    for name in ("shapes", "texts"):
+        np.save(tmp_path / f"{name}.npy", own[::-1])
+        rows = "".join(json.dumps({"id": shape}) + "\n" for shape in dataset.ids[::-1])
+        (tmp_path / f"{name}.jsonl").write_text(rows)
+    words = [f"embeddings={tmp_path / 'shapes.npy'}", f"text_embeddings={tmp_path / 'texts.npy'}"]
+    more = ["tasks=retrieval", f"out={tmp_path / 'out'}", "resamples=50"]
+    assert command.main([f"run={calibrated}", *words, *more]) == 0
+    found = written(tmp_path / "out")
+    assert (found["data"]["variant"], found["data"]["shapes"]) == ("test split of procedural", 24)
+    for row in ("KNN", "KNN + memory", "ERS", "ERS + memory"):
+        assert value(found["tasks"]["retrieval"], f"{row}, text → shape", "R@1") == 1.0
+    assert "chosen on split reward" in found["tasks"]["retrieval"]["memory"]["source"]
+    assert not [title for title in found["tasks"]["retrieval"]["measured"] if "HAF" in title]
 
 
 def test_an_agent_acts_on_other_data_beside_known_pairs_that_tell_no_answer(
@@ -95,8 +127,8 @@ def test_every_task_on_another_source(
     data, tasks = found["data"], found["tasks"]
     assert (data["shapes"], data["variant"], data["categories"]) == (40, "all shapes of procedural", 2)
     assert tasks["zero_shot"]["prompts"]["templates"] == 64
-    assert 0 <= value(tasks["zero_shot"], "by prompts", "top-1") <= 1
-    assert value(tasks["zero_shot"], "by prompts", "top-3") == 1.0  # of two classes
+    assert 0 <= value(tasks["zero_shot"], "prompt ensemble", "top-1") <= 1
+    assert value(tasks["zero_shot"], "prompt ensemble", "top-3") == 1.0  # of two classes
     assert [own["name"] for own in tasks["zero_shot"]["details"]["by class"]] == ["chair", "table"]
     assert [own["name"] for own in tasks["few_shot"]["measured"]["linear probe"]] == [
         "2-way 1-shot",
@@ -109,14 +141,45 @@ def test_every_task_on_another_source(
         "jitter:4",
         "unit",
     ]
-    clean = value(tasks["robustness"], "zero-shot", "clean")
-    assert clean == value(tasks["zero_shot"], "by prompts", "top-1")
-    assert "mCE" not in [own["name"] for own in tasks["robustness"]["measured"]["zero-shot"]]
+    clean = value(tasks["robustness"], "over corruptions", "clean")
+    assert clean == value(tasks["zero_shot"], "prompt ensemble", "top-1")
+    assert "mCE" not in [own["name"] for own in tasks["robustness"]["measured"]["over corruptions"]]
     assert tasks["distractors"]["sizes"] == [40, 100]
     assert tasks["distractors"]["distractors"] == 60
     fewer, more = (value(tasks["distractors"], f"KNN, text → {size} shapes", "R@10") for size in (40, 100))
     assert fewer >= more
     assert "HAF + agent, text → shape" not in tasks["retrieval"]["measured"]
+    assert value(tasks["retrieval"], "ERS, text → shape", "recall@10") > 0.95
+    prompts = tasks["grounding"]["coverage"]["prompts of part names"]
+    assert prompts["captions_naming"] == prompts["captions"] > 40
+    assert value(tasks["grounding"], "prompts of part names", "mass ratio") > 0
+    page = (out / "evaluation.html").read_text()
+    for title in TITLES.values():
+        assert f"<h2>{title}</h2>" in page
+    assert page.count("<svg") >= len(TASKS)
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_shapes_are_made_for_galleries_that_are_larger_than_what_is_there(
+    searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, words = tmp_path / "run", ["tasks=distractors", "sizes=6,60,400", *FEW]
+    shutil.copytree(searched.run, run)
+    named = [f"run={run}", f"data.root={searched.meshes}", f"cache={searched.run.parent / 'cache'}"]
+    assert command.main([*named, *words, f"out={tmp_path / 'out'}"]) == 0
+    found = written(tmp_path / "out")["tasks"]["distractors"]
+    assert (found["sizes"], found["distractors"]) == ([6, 60, 400], 394)
+    recalls = [value(found, f"KNN, text → {size} shapes", "R@10") for size in found["sizes"]]
+    assert recalls == sorted(recalls, reverse=True)
+    pieces = [*(run / "retrieval").glob("distractors-*/*.safetensors")]
+    assert pieces
+    capsys.readouterr()
+    changed = [path.stat().st_mtime_ns for path in pieces]
+    assert command.main([*named, *words, f"out={tmp_path / 'again'}"]) == 0
+    assert [path.stat().st_mtime_ns for path in pieces] == changed
+    assert written(tmp_path / "again")["tasks"]["distractors"]["measured"] == found["measured"]
+    assert command.main([*named, *words, "generate=false", f"out={tmp_path / 'few'}"]) == 0
+    assert "sizes=60,400 left out" in capsys.readouterr().err
 
 
 def test_shapes_that_the_run_has_learned_from_are_left_out_by_name(
@@ -164,7 +227,7 @@ def test_what_cannot_be_measured_is_said(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["tasks=retrieval"], "give run=FOLDER"),
+        (["tasks=retrieval"], "give run=FOLDER, a finished run, or embeddings=FILE"),
         (["run=/nowhere"], "run=/nowhere: no config.yaml there"),
         (["run=/nowhere", "tasks=retrival"], "tasks=retrival: expected 'zero_shot'"),
         (["run=/nowhere", "tasks=retrieval,retrieval"], "one is named twice"),
@@ -194,5 +257,6 @@ def test_what_the_run_names_is_named_again_beside_another_source() -> None:
 def test_the_help_page_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert "tasks=zero_shot,retrieval,few_shot" in shown
+    assert "[list of zero_shot | retrieval | few_shot" in shown
+    assert "benchmark=modelnet_fewshot_10way_20shot" in shown
     assert "data.families" in shown

@@ -204,13 +204,19 @@ def test_dgcnn_itself_has_an_mce_of_one() -> None:
     }
     found = robustness(clean, as_dgcnn, FEW)
     assert value(found.overall, "mCE") == pytest.approx(1.0)
+    assert value(found.overall, "RmCE") == pytest.approx(1.0)
     assert value(found.overall, "drop") == pytest.approx(0.926 - np.mean(list(DGCNN.values())))
-    assert [own.value for own in found.by_kind] == pytest.approx([1.0] * 7)
+    assert [own.value for own in found.errors] == pytest.approx([1.0] * 7)
+    assert value(found.by_kind["jitter"], "top-1") == pytest.approx(0.684)
+    assert value(found.by_kind["jitter"], "drop") == pytest.approx(0.926 - 0.684)
     halves = as_dgcnn | {"scale": levels("scale", np.ones(1_000, bool), np.zeros(1_000, bool))}
     found = robustness(clean, halves, FEW)
-    assert value(found.by_kind, "CE scale") == pytest.approx(0.5 / (1 - 0.906))
+    assert value(found.errors, "CE scale") == pytest.approx(0.5 / (1 - 0.906))
     assert value(found.by_level, "scale:1") == 0.0
     assert value(found.overall, "mCE") == pytest.approx((6 + 0.5 / (1 - 0.906)) / 7)
+    found = robustness(clean, as_dgcnn | {"unit": {"unit": ~clean}}, FEW)  # is none of ModelNet-C's
+    assert value(found.overall, "drop") == pytest.approx(0.926 - np.mean(list(DGCNN.values())))
+    assert value(found.by_kind["unit"], "drop") == pytest.approx(0.926 - 0.074)
 
 
 def test_without_all_corruptions_there_is_no_mce() -> None:
@@ -218,7 +224,9 @@ def test_without_all_corruptions_there_is_no_mce() -> None:
     found = robustness(right, {"jitter": levels("jitter", right, ~right), "unit": {"unit": right}}, FEW)
     assert [own.name for own in found.overall] == ["clean", "corrupted", "drop"]
     assert value(found.overall, "corrupted") == pytest.approx((0.5 + 0.7) / 2)
-    assert [own.name for own in found.by_kind] == ["CE jitter"]
+    assert list(found.by_kind) == ["jitter", "unit"]
+    assert value(found.by_kind["unit"], "drop") == 0.0
+    assert [own.name for own in found.errors] == ["CE jitter"]
     with pytest.raises(ValueError, match="jitter:1 of 9 shapes"):
         robustness(right, {"jitter": levels("jitter", right, right[1:])})
     with pytest.raises(ValueError, match="no corrupted shapes"):

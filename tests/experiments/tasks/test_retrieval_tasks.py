@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import pytrec_eval
 from sklearn.metrics import ndcg_score
 
 from experiments.tasks.cross_modal import cross_modal
@@ -49,6 +50,44 @@ def test_both_directions_are_those_of_a_loop_and_of_scikit_learn() -> None:
     assert (found.captions, found.shapes) == (30, 20)
 
 
+def trec_eval(scores: np.ndarray, positives: np.ndarray) -> dict[str, float]:
+    """Means over queries by the reference program of TREC."""
+    names = [[f"{row:03d}" for row in range(size)] for size in scores.shape]
+    right = {
+        query: {item: int(own) for item, own in zip(names[1], row, strict=True)}
+        for query, row in zip(names[0], positives, strict=True)
+    }
+    ranked = {
+        query: dict(zip(names[1], row.tolist(), strict=True))
+        for query, row in zip(names[0], scores, strict=True)
+    }
+    measures = {"success.1,5,10", "recip_rank", "ndcg_cut.5"}
+    found = pytrec_eval.RelevanceEvaluator(right, measures).evaluate(ranked)
+    return {name: float(np.mean([own[name] for own in found.values()])) for name in found[names[0][0]]}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_both_directions_are_those_of_trec_eval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    positives = rng.random((60, 25)) < 0.05
+    positives[np.arange(60), np.arange(60) % 25] = True
+    scores, first = rng.normal(size=(60, 25)) + 1.5 * positives, np.arange(25)
+    found = cross_modal(scores, positives, first, FEW)
+    every, firsts = trec_eval(scores, positives), trec_eval(scores[first], positives[first])
+    shapes = trec_eval(scores.T, positives.T)
+    for measured, expected in (
+        (found.text_to_shape, (firsts, every)),
+        (found.shape_to_text, (shapes, shapes)),
+    ):
+        values = {own.name: own.value for own in measured}
+        for k in (1, 5, 10):
+            assert values[f"R@{k}"] == pytest.approx(expected[0][f"success_{k}"])
+        for k in (1, 5):
+            assert values[f"RR@{k}"] == pytest.approx(expected[1][f"success_{k}"])
+        assert values["MRR"] == pytest.approx(expected[0]["recip_rank"])
+        assert values["NDCG@5"] == pytest.approx(expected[1]["ndcg_cut_5"])
+
+
 def test_equal_scores_earn_nothing() -> None:
     found = cross_modal(np.zeros((12, 12)), np.eye(12, dtype=bool), np.arange(12), FEW)
     for own in (*found.text_to_shape, *found.shape_to_text):
@@ -68,14 +107,18 @@ def test_galleries_that_grow_are_searched_as_one_by_one(monkeypatch: pytest.Monk
     monkeypatch.setattr("experiments.tasks.distractors.BLOCK", 15 * 7)  # seven distractors at a time
     found = ranks_among(queries, gallery, positives, distractors, sizes)
     everything = unit(np.concatenate([gallery, distractors]))
-    for size, ranks in zip(sizes, found, strict=True):
-        right = np.pad(positives, ((0, 0), (0, size - 15)))
-        assert (ranks == best_ranks(unit(queries) @ everything[:size].T, right)).all()
+    for size, own in zip(sizes, found, strict=True):
+        right, scores = np.pad(positives, ((0, 0), (0, size - 15))), unit(queries) @ everything[:size].T
+        assert (own.ranks == best_ranks(scores, right)).all()
+        assert (own.nearest == np.argsort(-scores, axis=1)[:, :10]).all()
     measured = among_distractors(queries, gallery, positives, distractors, sizes, FEW)
-    assert list(measured) == list(sizes)
-    recalls = [measured[size][0].value for size in sizes]
-    assert recalls == sorted(recalls, reverse=True)
-    assert recalls[-1] == pytest.approx((found[-1] == 1).mean())
+    for engine in ("KNN", "ERS"):
+        assert list(measured[engine]) == list(sizes)
+        recalls = [measured[engine][size][0].value for size in sizes]
+        assert recalls == sorted(recalls, reverse=True)
+        assert recalls[-1] == pytest.approx((found[-1].ranks == 1).mean())
+    assert measured["ERS"][100][-1].name == "recall@10"
+    assert measured["ERS"][100][-1].value == 1.0
 
 
 @pytest.mark.parametrize("sizes", [(), (14,), (20, 15), (15, 15), (15, 101)])
