@@ -68,7 +68,7 @@ def work(config: RunConfig, folder: Path) -> None:
         session.journal.flush()
         outcome = results.write_results(session, held_out, found)
         session.journal.close()
-    title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
+    title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} {config.eval.split} shapes"
     if shifts := outcome.get("metrics_by_shift"):
         title += f", mean over {', '.join(shifts)}"
     metrics = outcome["metrics"]

@@ -16,7 +16,7 @@ SIZE_SETTINGS = (
     "embedding",
     "pair_width",
 )
-SHARE_SETTINGS = ("dropout", "color_dropout", "token_dropout")
+SHARE_SETTINGS = ("dropout", "color_dropout", "token_dropout", "patch_dropout")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ModelConfig:
         dropout: In all transformer layers.
         color_dropout: Share of the shapes that are shown without colour in training.
         token_dropout: Share of the tokens that are hidden in training.
+        patch_dropout: Share of the patches that are hidden in training, one of each region never.
     """
 
     points: int = 2048
@@ -52,6 +53,7 @@ class ModelConfig:
     dropout: float = 0.0
     color_dropout: float = 0.1
     token_dropout: float = 0.0
+    patch_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in SIZE_SETTINGS:

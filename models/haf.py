@@ -28,6 +28,8 @@ from models.points import AXIS_NODES, PointHierarchy
 from models.quantity_evidence import quantity_evidence
 from models.token_score import TokenScorer, evidence_along
 
+HIDDEN = -1e4
+"""Logit of a node that no token attends to; a finite one, as temperatures are multiplied with it."""
 CANDIDATE_FIELDS = (
     "logits",
     "node_values",
@@ -158,8 +160,11 @@ class HierarchicalAttentionFusion(TokenScorer):
         key, value = self.project(shapes) if keys_values is None else keys_values
         if library is None:
             library = no_library(global_score)
+        logits = (query * per_head**-0.5) @ gather_rows(key, candidates)
+        if shapes.hidden is not None:
+            logits = logits.masked_fill(shapes.hidden[candidates][:, :, None, None], HIDDEN)
         return AttentionState(
-            logits=(query * per_head**-0.5) @ gather_rows(key, candidates),
+            logits=logits,
             node_values=gather_rows(value, candidates),
             tokens=tokens,
             gate_logits=self.gate(tokens),

@@ -22,7 +22,9 @@ def multi_positive_cross_entropy(logits: Tensor, positives: Tensor) -> Tensor:
     return -log_probability.sum(-1) / positives.sum(-1).clamp_min(1)
 
 
-def symmetric_contrastive_loss(logits: Tensor, positives: Tensor, hubness: float = 0.0) -> Tensor:
+def symmetric_contrastive_loss(
+    logits: Tensor, positives: Tensor, hubness: float = 0.0, ignored: Tensor | None = None
+) -> Tensor:
     """Mean of both directions' InfoNCE.
 
     With ``hubness`` each candidate's logits are shifted by that of the batch: how readily it answers queries
@@ -34,16 +36,19 @@ def symmetric_contrastive_loss(logits: Tensor, positives: Tensor, hubness: float
         logits: ``[..., Q, C]`` texts x shapes.
         positives: ``[..., Q, C]`` bool.
         hubness: Weight of the candidates' hubness, below 0 to subtract it.
+        ignored: ``[..., Q, C]`` bool, pairs that count neither as right nor as wrong; None for none.
 
     Returns:
         The scalar loss.
     """
     losses = []
-    for scores, right in ((logits, positives), (logits.transpose(-1, -2), positives.transpose(-1, -2))):
+    for scores, right, out in ((logits, positives, ignored), (logits.mT, positives.mT, _turned(ignored))):
         if hubness:
-            asked = scores.detach().transpose(-1, -2)
-            shift = log_mean_exp(asked, 1.0, keep=~right.transpose(-1, -2))
+            counted = ~right if out is None else ~(right | out)
+            shift = log_mean_exp(scores.detach().mT, 1.0, keep=counted.mT)
             scores = scores + hubness * shift.unsqueeze(-2)
+        if out is not None:
+            scores = scores.masked_fill(out, torch.finfo(scores.dtype).min)
         losses.append(multi_positive_cross_entropy(scores, right).mean())
     return 0.5 * (losses[0] + losses[1])
 
@@ -82,3 +87,7 @@ def attention_divergence(target: Tensor, attention: Tensor, weight: Tensor) -> T
         target > 0, target * (target.clamp_min(1e-12).log() - attention.clamp_min(1e-12).log()), 0.0
     )
     return (divergence.sum(-1) * weight).sum(-1).mean()
+
+
+def _turned(pairs: Tensor | None) -> Tensor | None:
+    return None if pairs is None else pairs.mT

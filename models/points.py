@@ -29,6 +29,7 @@ class PointHierarchy:
         extent: ``[B, 3]`` binary logarithms of the bounding box in millimeters, along x, y and z.
         spectrum: ``[B, 3, AXIS_CHANNELS, SPECTRUM_FREQUENCIES]``, see `models.shapes.axis_profiles`.
         embedding: ``[B, E]``, L2-normalized global embedding.
+        hidden: ``[B, N]`` bool, nodes that no token attends to; None in evaluation, where there are none.
     """
 
     nodes: Tensor
@@ -37,6 +38,7 @@ class PointHierarchy:
     extent: Tensor
     spectrum: Tensor
     embedding: Tensor
+    hidden: Tensor | None = None
 
     def select(self, index: Tensor) -> PointHierarchy:
         """The shapes at ``index`` (int64 of any shape; it replaces the batch axis)."""
@@ -47,6 +49,7 @@ class PointHierarchy:
             extent=self.extent[index],
             spectrum=self.spectrum[index],
             embedding=gather_rows(self.embedding, index),
+            hidden=None if self.hidden is None else self.hidden[index],
         )
 
 
@@ -98,10 +101,11 @@ class PointEncoder(nn.Module):
         longest = log_features(shapes.size_m.amax(-1).clamp_min(1e-6) * MILLIMETERS)  # [B, F]
         metric = centers * shapes.size_m.amax(-1)[:, None, None] * MILLIMETERS / 10
         place = torch.cat([centers, metric, longest.unsqueeze(1).expand(-1, centers.shape[1], -1)], dim=-1)
-        patches = self.transformer(self.widen(pooled) + self.place(place))  # [B, N_0, D]
+        shown = self._drop_patches(shapes.region.long())
+        patches = self.transformer(self.widen(pooled) + self.place(place), shown)  # [B, N_0, D]
 
-        regions = self._pool_regions(patches, shapes)
-        whole = torch.cat([patches.mean(1), patches.amax(1), size.flatten(1), longest], dim=-1)
+        regions = self._pool_regions(patches, shapes, shown)
+        whole = torch.cat([*_mean_and_peak(patches, shown), size.flatten(1), longest], dim=-1)
         profile, spectrum = shapes.profile.float().flatten(2), shapes.spectrum.float().flatten(2)
         axes = self.axis(torch.cat([size, profile, 10 * spectrum], dim=-1)) + self.axis_kind
         objects = torch.cat([self.object(whole).unsqueeze(1), axes], dim=1)  # [B, OBJECT_NODES, D]
@@ -119,10 +123,13 @@ class PointEncoder(nn.Module):
             extent=millimeters.log2(),
             spectrum=shapes.spectrum.float(),
             embedding=nn.functional.normalize(embedding, dim=-1),
+            hidden=None if shown is None else nn.functional.pad(~shown, (0, nodes.shape[1] - shown.shape[1])),
         )
 
-    def _pool_regions(self, patches: Tensor, shapes: ShapeBatch) -> Tensor:
+    def _pool_regions(self, patches: Tensor, shapes: ShapeBatch, shown: Tensor | None) -> Tensor:
         member = nn.functional.one_hot(shapes.region.long(), self.config.regions).to(patches)  # [B, N_0, R]
+        if shown is not None:
+            member = member * shown.unsqueeze(-1)
         count = member.sum(1).clamp_min(1).unsqueeze(-1)  # [B, R, 1]
         mean = member.transpose(1, 2) @ patches / count
         outside = (member.transpose(1, 2).unsqueeze(-1) == 0) * -1e4  # [B, R, N_0, 1]
@@ -131,8 +138,31 @@ class PointEncoder(nn.Module):
         extra = torch.cat([share, share.sqrt(), share.log()], dim=-1)
         return self.region(torch.cat([mean, peak, extra], dim=-1))
 
+    def _drop_patches(self, region: Tensor) -> Tensor | None:
+        """Patches that are shown, bool ``[B, N_0]``, at least one of each region; None for all.
+
+        After "patch dropout" of Li et al., "Scaling Language-Image Pre-training via Masking" (2023).
+
+        Args:
+            region: ``[B, N_0]`` int64.
+        """
+        if not self.training or self.config.patch_dropout == 0:
+            return None
+        draws = torch.rand(region.shape, device=region.device)
+        most = draws.new_zeros(len(region), self.config.regions).scatter_reduce(1, region, draws, "amax")
+        return (draws >= self.config.patch_dropout) | (draws == most.gather(1, region))
+
     def _drop_color(self, points: Tensor) -> Tensor:
         if not self.training or self.config.color_dropout == 0:
             return points
         drop = torch.rand(len(points), 1, 1, 1, device=points.device) < self.config.color_dropout
         return torch.cat([points[..., :3], torch.where(drop, GREY, points[..., 3:])], dim=-1)
+
+
+def _mean_and_peak(patches: Tensor, shown: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and largest features of the patches that are shown, ``[B, D]`` each."""
+    if shown is None:
+        return patches.mean(1), patches.amax(1)
+    rows = shown.unsqueeze(-1)
+    mean = (patches * rows).sum(1) / rows.sum(1)
+    return mean, patches.masked_fill(~rows, -torch.inf).amax(1)

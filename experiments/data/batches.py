@@ -2,7 +2,8 @@
 
 Hence a resumed run goes on where it was. First come passes of random batches, then passes in which some
 groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own. In all of
-them a share of the shapes may be shown under a shift (``train.shift``), each epoch other ones.
+them a share of the shapes may be shown corrupted (``train.corrupt``), each epoch other ones, and all of them
+may be augmented, in each step anew.
 """
 
 from __future__ import annotations
@@ -17,10 +18,26 @@ from torch import Tensor
 
 from align3d.console.terminal import say
 from experiments.console.process import generator
+from experiments.data.augmentation import Augmentation
 from experiments.data.corpus import Corpus
 from experiments.data.part_mentions import NamedParts, PartLabels
 from experiments.settings.schema import TrainConfig
 from models import ShapeBatch, TextFeatures
+
+
+@dataclass
+class Captions:
+    """One caption of each shape of a batch.
+
+    Attributes:
+        text: ``[B, T, ...]``.
+        positives: ``[B, B]`` bool, texts × shapes.
+        ignored: As of a `Batch`.
+    """
+
+    text: TextFeatures
+    positives: Tensor
+    ignored: Tensor | None = None
 
 
 @dataclass
@@ -34,7 +51,9 @@ class Batch:
         text: ``[B, T, ...]``.
         positives: ``[B, B]`` bool, texts × shapes.
         candidates: ``[B, G]`` int64: the members of each row's own group.
+        ignored: ``[B, B]`` bool, texts × shapes of equal content that have other captions; None for none.
         parts: What the captions name of their shapes; None where attention is not taught by it.
+        more: The same shapes with another of their captions each, for each further caption of a shape.
     """
 
     indices: Tensor
@@ -43,7 +62,9 @@ class Batch:
     text: TextFeatures
     positives: Tensor
     candidates: Tensor
+    ignored: Tensor | None = None
     parts: NamedParts | None = None
+    more: tuple[Captions, ...] = ()
 
 
 class Batches:
@@ -54,11 +75,13 @@ class Batches:
         config: Epochs and sizes.
         seed: Of the order and the choice of captions.
         device: Where batches are put.
-        shifted: The data once more for each shift in ``config.shift``, with every shape shifted.
+        shifted: The data once more for each shift in ``config.shifts``, with every shape shifted.
 
     Attributes:
-        neighbors: ``[n, G - 1]`` the look-alikes of each training shape by its place in the split; None
-            before they were mined. Part of a checkpoint: they are of the weights at an epoch's start.
+        neighbors: ``[n, count]`` the look-alikes of each training shape by its place in the split; None
+            before they were mined. Part of a checkpoint: they are of the weights as they were then.
+        count: Look-alikes of a shape that are mined.
+        content: ``[N]`` int64, equal for shapes of equal content; None where that does not matter.
     """
 
     def __init__(
@@ -75,13 +98,18 @@ class Batches:
         self.random_steps = config.epochs * self.per_epoch
         self.total = self.random_steps + config.hard_epochs * self.per_epoch
         self.hard_groups = round(config.hard_share * (config.batch_size // config.group))
+        self.seeds = self.hard_groups if config.hard_scope == "group" else min(1, self.hard_groups)
+        self.count = (self.hard_groups * config.group // self.seeds if self.seeds else config.group) - 1
+        self.content = equal_content(corpus) if config.mask_equal else None
+        self._augmentation = Augmentation(config, corpus.dataset.up_axis)
         self.neighbors: Tensor | None = None
         self._versions = (corpus, *shifted)
         self._labels = [PartLabels(each, self.train) for each in self._versions if config.grounding]
 
     def mines_at(self, step: int) -> bool:
         """Whether look-alikes are due to be mined before this step."""
-        due = self.neighbors is None or step % self.per_epoch == 0
+        every = self.config.mine_every or self.per_epoch
+        due = self.neighbors is None or (step - self.random_steps) % every == 0
         return self.hard_groups > 0 and step >= self.random_steps and due
 
     def learning_rate(self, step: int) -> float:
@@ -100,44 +128,70 @@ class Batches:
         members = order[place * self.config.batch_size :][: self.config.batch_size]
         if step >= self.random_steps and self.hard_groups:
             assert self.neighbors is not None, "look-alikes are mined at the start of each epoch"
-            seeds = members[: self.hard_groups]
+            seeds = members[: self.seeds]
             look_alikes = torch.cat([seeds.unsqueeze(1), self.neighbors[seeds]], dim=1).flatten()
             members = torch.cat([look_alikes, members[len(look_alikes) :]])
-        return self._batch(self.train[members], epoch)
+        return self._batch(self.train[members], epoch, step)
 
-    def _batch(self, indices: Tensor, epoch: int) -> Batch:
-        corpus, group = self.corpus, self.config.group
-        own = corpus.texts_of[indices]  # [B, K]
-        draws = torch.rand(len(corpus.dataset), generator=generator(self.seed, "caption", epoch))[indices]
-        chosen = (draws * (own >= 0).sum(1)).long()
-        texts = own.gather(1, chosen.unsqueeze(1)).squeeze(1)
+    def _batch(self, indices: Tensor, epoch: int, step: int) -> Batch:
+        group = self.config.group
+        first, *others = self._texts(indices, epoch)
+        captions = self._captions(first, indices)
         rows = torch.arange(len(indices))
         candidates = (rows // group * group).unsqueeze(1) + torch.arange(group)
         version = self._version(indices, epoch)
         return Batch(
             indices=indices,
-            texts=texts,
-            shapes=self._shapes(indices, version).to(self.device),
-            text=corpus.text.select(texts).to(self.device),
-            positives=corpus.positives(texts, indices).to(self.device),
+            texts=first,
+            shapes=self._shapes(indices, version, step).to(self.device),
+            text=captions.text,
+            positives=captions.positives,
             candidates=candidates.to(self.device),
-            parts=self._parts(indices, texts, version) if self._labels else None,
+            ignored=captions.ignored,
+            parts=self._parts(indices, first, version) if self._labels else None,
+            more=tuple(self._captions(texts, indices) for texts in others),
         )
+
+    def _texts(self, indices: Tensor, epoch: int) -> list[Tensor]:
+        """Captions of the shapes ``[B]``: one of each, then for each further one the next of its captions."""
+        own = self.corpus.texts_of[indices]  # [B, K]
+        every = len(self.corpus.dataset)
+        draws = torch.rand(every, generator=generator(self.seed, "caption", epoch))[indices]
+        count = (own >= 0).sum(1)
+        chosen = (draws * count).long()
+        turns = range(self.config.captions)
+        return [own.gather(1, ((chosen + turn) % count).unsqueeze(1)).squeeze(1) for turn in turns]
+
+    def _captions(self, texts: Tensor, indices: Tensor) -> Captions:
+        """The texts ``[B]`` as captions of the shapes ``[B]``, one of each."""
+        positives, ignored = self.corpus.positives(texts, indices), None
+        if self.content is not None:
+            of_shapes = self.content[indices]
+            ignored = ((of_shapes.unsqueeze(1) == of_shapes) & ~positives).to(self.device)
+        text = self.corpus.text.select(texts).to(self.device)
+        return Captions(text, positives.to(self.device), ignored)
 
     def _version(self, indices: Tensor, epoch: int) -> Tensor:
         """Version of the shapes ``[B]`` shown in an epoch: number of the shift from 1, 0 for none."""
-        shifts, share = len(self._versions) - 1, self.config.shift_share
+        shifts, share = len(self._versions) - 1, self.config.corrupt
         if not shifts or not share:
             return torch.zeros_like(indices)
         draws = torch.rand(len(self.corpus.dataset), generator=generator(self.seed, "shift", epoch))[indices]
         number = 1 + (draws / share * shifts).long().clamp_max(shifts - 1)
         return torch.where(draws < share, number, 0)
 
-    def _shapes(self, indices: Tensor, version: Tensor) -> ShapeBatch:
+    def _shapes(self, indices: Tensor, version: Tensor, step: int) -> ShapeBatch:
         shapes = self.corpus.shapes[indices]
         for number in version[version > 0].unique().tolist():
             rows = (version == number).nonzero().squeeze(1)
             shapes[rows] = self._versions[number].shapes[indices[rows]]
+        if not self._augmentation.active:
+            return shapes
+        draws = generator(self.seed, "augmentation", step)
+        for number in version.unique().tolist():
+            rows = (version == number).nonzero().squeeze(1)
+            dataset = self._versions[number].dataset
+            shapes[rows] = self._augmentation(shapes[rows], dataset, indices[rows], draws)
         return shapes
 
     def _parts(self, indices: Tensor, texts: Tensor, version: Tensor) -> NamedParts:
@@ -166,11 +220,18 @@ def fit(config: TrainConfig, shapes: int) -> TrainConfig:
     return dataclasses.replace(config, batch_size=size, group=group)
 
 
+def equal_content(corpus: Corpus) -> Tensor:
+    """Numbers of the shapes' contents ``[N]``: equal where two shapes are the same item under two names."""
+    numbers: dict[str, int] = {}
+    every = (numbers.setdefault(content, len(numbers)) for content in corpus.dataset.content_hashes)
+    return torch.tensor(list(every))
+
+
 def look_alikes(similarity: Tensor, positives: Tensor, count: int) -> Tensor:
     """The shapes that are mistaken most for each shape.
 
     Args:
-        similarity: ``[n, n]`` of captions × shapes.
+        similarity: ``[n, n]`` of captions × shapes, or of either with its like.
         positives: ``[n, n]`` bool; right answers are no look-alikes.
         count: How many of each.
 

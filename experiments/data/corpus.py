@@ -101,6 +101,7 @@ def load_corpus(config: RunConfig, device: torch.device) -> Corpus:
     )
     _tell_left_out(dataset)
     splits = _splits(dataset, data)
+    splits["test"] = splits[config.eval.split]
     if config.dap.folds > (most := len(splits["train"]) // 2):
         raise UserError(
             f"dap.folds={config.dap.folds}: a fold has at least 2 of the {len(splits['train'])} shapes to "

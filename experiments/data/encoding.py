@@ -54,7 +54,7 @@ def embed_shapes(
             parts.append(model.encode_shapes(corpus.shapes[rows].to(device)))
             if advance is not None:
                 advance(len(rows))
-    names = (field.name for field in dataclasses.fields(PointHierarchy))
+    names = [field.name for field in dataclasses.fields(PointHierarchy) if field.name != "hidden"]
     return PointHierarchy(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 

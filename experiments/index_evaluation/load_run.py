@@ -19,7 +19,7 @@ from experiments.run_folder.names import CONFIG
 from experiments.run_folder.readers import read_results, read_yaml
 from experiments.run_folder.text_reading import tell_other_reading
 from experiments.settings.named_again import NOTHING, Named
-from experiments.settings.reading import CONF, from_plain
+from experiments.settings.reading import CONF, from_plain, renamed
 from experiments.settings.schema import RunConfig
 from experiments.settings.sent_settings import faults_of, permitted, replaced, tell_unused_cache
 from models import AlignmentModel, PointHierarchy, TextEmbedding
@@ -105,7 +105,7 @@ def read_config(path: Path, named: Named = NOTHING, *, reads_memory: bool = Fals
     settings = replaced(permitted(kept, path.parent, label, named, reads_memory=reads_memory), named)
     tell_unused_cache(kept, settings, label)
     with faults_of(path):
-        return from_plain({**_merged(defaults, settings), "agent": {"name": "none", "budget": 0}})
+        return from_plain({**_merged(defaults, renamed(settings)), "agent": {"name": "none", "budget": 0}})
 
 
 def _merged(defaults: dict[Any, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,8 @@ def compressed(
     full: dict[str, NDArray[Any]] = {}
     at = 0
     for piece in pieces:
-        piece = PointHierarchy(**{name: tensor.to(device) for name, tensor in vars(piece).items()})
+        tensors = {name: tensor for name, tensor in vars(piece).items() if tensor is not None}
+        piece = PointHierarchy(**{name: tensor.to(device) for name, tensor in tensors.items()})
         _fill(light, head.compress_shapes(piece), at, count)
         _fill(full, compact_shapes(model.haf, piece, precision), at, count)
         at += len(piece.embedding)

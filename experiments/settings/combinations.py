@@ -14,6 +14,16 @@ LIBRARY_FAMILIES = {"memory", "hubness", STOP}
 def check_together(config: RunConfig) -> None:
     """Settings of two sections that must fit each other."""
     train = config.train
+    if train.shift and not train.corrupt:
+        raise UserError(
+            f"train.shift=[{','.join(train.shift)}]: no shape is shown under it with train.corrupt=0; give a "
+            "share of the shapes too, as in train.corrupt=0.3"
+        )
+    if config.eval.split != "test" and config.agent.name != "none":
+        raise UserError(
+            f"eval.split={config.eval.split}: agent={config.agent.name} learns on that split; measure it on "
+            "the test split, or choose agent=none"
+        )
     if config.dap.folds == 1:
         raise UserError("dap.folds=1: expected 0 (no cross-fitting) or at least 2 folds")
     if train.batch_size % train.group:

@@ -132,6 +132,19 @@ def outdated(plain: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, faults))
 
 
+def renamed(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run of an older version under the names that they have here.
+
+    ``train.shift_share`` was the share of corrupted shapes where ``train.shift`` named a shift.
+    """
+    train = plain.get("train")
+    if not isinstance(train, Mapping) or "shift_share" not in train:
+        return dict(plain)
+    kept = {name: value for name, value in train.items() if name != "shift_share"}
+    share = train["shift_share"] if kept.get("shift") else 0.0
+    return {**plain, "train": {**kept, "corrupt": share}}
+
+
 def _compared(section: str, values: Any, known: set[str], needed: set[str] | None = None) -> str:
     """Unknown and missing settings of a section, in words."""
     there = set(values) if isinstance(values, Mapping) else set()

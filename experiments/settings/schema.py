@@ -78,6 +78,8 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ShiftName = Annotated[str, AfterValidator(_shift)]
 Shifts = Annotated[tuple[ShiftName, ...], BeforeValidator(_listed), AfterValidator(_different)]
 SomeShifts = Annotated[Shifts, AfterValidator(_some)]
+CORRUPTIONS = ("scale", "jitter", "rotate", "dropout_global", "dropout_local", "add_global", "add_local")
+"""The corruptions of ModelNet-C, see `align3d.shifts.modelnet_c`."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,13 @@ class TrainConfig:
         epochs: Passes over the train split with random batches.
         hard_epochs: Passes after these, with look-alikes in the batches.
         hard_share: Share of a batch's groups that are look-alikes then.
+        hard_scope: Look-alikes of a seed fill its group, of several seeds a batch (group), or all that is
+            theirs of a batch, of one seed (batch).
+        mine_by: What makes shapes look-alikes: captions and shapes that are mistaken for each other (pairs),
+            like captions (texts), or like shapes (shapes), all by the embeddings.
+        mine_every: Steps between minings of look-alikes; 0: once per pass.
+        captions: Captions of a shape in a batch, all of them right answers; where it has fewer, some twice.
+        mask_equal: Whether a caption of one shape never counts as wrong for another of equal content.
         batch_size: Shapes in a batch, a multiple of the group.
         group: Shapes among which HAF scores every pair, the batch's hardest neighbors.
         learning_rate: Learning rate of the AdamW optimizer.
@@ -121,8 +130,12 @@ class TrainConfig:
         hubness: Weight at which candidates' hubness in the batch is added to their logits in the embeddings'
             loss, so that hubs are told apart by more; negative: subtracted; 0: off.
         grounding: Weight of minus the log of the attention that words pay to the labeled part they name.
-        shift: Shifts that shapes of a batch may be shown under, such as [grey,jitter:3].
-        shift_share: Share of the shapes of a batch that are shown under one of these shifts.
+        corrupt: Share of the shapes of a batch that are shown corrupted, under one of the shifts below.
+        shift: Shifts of corrupted shapes, such as [grey,jitter:3]; []: the seven of ModelNet-C.
+        turn: Turn of a batch's shapes about their up axis: none, by quarters, or by any angle.
+        scale: Shapes are drawn larger or smaller by up to this share; their metric size stays.
+        jitter: Standard deviation of noise on the points, in radii of the unit sphere; the metric size stays.
+        ema: Decay of a moving average of the weights, which is evaluated and saved as the model; 0: off.
         text_encoder: Frozen text encoder: minilm, or any sentence-transformers name.
         max_tokens: Tokens of a caption that are read.
         images_every: Steps between attention maps in TensorBoard; 0: only at the end.
@@ -134,6 +147,11 @@ class TrainConfig:
     epochs: Count = 12
     hard_epochs: Count = 6
     hard_share: Share = 0.5
+    hard_scope: Literal["group", "batch"] = "group"
+    mine_by: Literal["pairs", "texts", "shapes"] = "pairs"
+    mine_every: Count = 0
+    captions: Positive = 1
+    mask_equal: bool = False
     batch_size: Annotated[int, Field(ge=2)] = 64
     group: Annotated[int, Field(ge=2)] = 16
     learning_rate: PositiveFloat = 1e-3
@@ -143,14 +161,23 @@ class TrainConfig:
     fine_weight: Weight = 1.0
     hubness: Annotated[float, Field(allow_inf_nan=False), Number] = 0.0
     grounding: Weight = 1.0
+    corrupt: Share = 0.0
     shift: Shifts = ()
-    shift_share: Share = 0.5
+    turn: Literal["none", "quarter", "any"] = "none"
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     text_encoder: str = "minilm"
     max_tokens: Annotated[int, Field(ge=1, le=64)] = 32
     images_every: Count = 500
     checkpoint_every: Count = 0
     checkpoint_minutes: PositiveFloat = 5.0
     reuse: bool = True
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        """Shifts that shapes of a batch may be shown under; none where no shape is corrupted."""
+        return (self.shift or CORRUPTIONS) if self.corrupt else ()
 
 
 @dataclass(frozen=True)
@@ -219,12 +246,14 @@ class EvalConfig:
         batch_size: Queries at a time.
         grounding: Test shapes on which it is measured whether words look at the parts they name; 0: off.
         shift: Shifts of the test shapes, each measured by itself.
+        split: Split that is measured: test; or reward, to choose settings without a look at the test split.
     """
 
     candidates: Positive = 32
     batch_size: Positive = 32
     grounding: Count = 500
     shift: SomeShifts = (CLEAN,)
+    split: Literal["test", "reward"] = "test"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
+#: Overrides that add a set of settings: what a run that is resumed has taken from it is in its folder.
+ADDED_SETS = ("+ablation=", "+trick=")
 #: Overrides of Hydra's own settings that are the sweep's, not the arms'.
 OF_THE_SWEEP = (
     "hydra.mode",
@@ -298,8 +300,9 @@ def _check_folders(arms: Sequence[Arm], root: Path) -> None:
             f"(typed: {' '.join(changes)}); type them as they were, or name another folder"
         )
     for arm in arms:  # one that was cut off before it wrote anything has nothing to go on from
-        if arm.resumes and not is_begun(arm.folder):
-            arm.command = [word for word in arm.command if not word.startswith("resume=")]
+        if arm.resumes:
+            needless = ADDED_SETS if is_begun(arm.folder) else ("resume=",)
+            arm.command = [word for word in arm.command if not word.startswith(needless)]
 
 
 def _figures(arm: Arm) -> str:

@@ -60,6 +60,7 @@ def _trained(session: Session, shapes: torch.Tensor, name: str) -> AlignmentMode
             kept.save(place, run.step, run.warm_state())
             run.journal.close()
             shutil.rmtree(scratch)
+            run.average.serve()
             state = {"model": run.model.state_dict()}
     checkpoint.restore_random_state(before)
     model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(session.device)

@@ -27,6 +27,7 @@ def train(session: Session) -> None:
     """Trains the model from the session's step to the last: the warm-up, then with the agent in it."""
     warm_up(session)
     advance(session, session.batches.total)
+    session.average.serve()
     session.known = None  # it is of training alone
     session.save()
 
@@ -88,6 +89,7 @@ def advance(session: Session, end: int, name: str = "training") -> None:
                 raise divergence(session, batch, terms["loss/total"].item(), norm, name)
             optimizer.step()
             optimizer.zero_grad()
+            session.average.update(step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             values |= {
                 "optimizer/gradient_norm": norm,
@@ -129,19 +131,26 @@ def embed_known(session: Session) -> PointHierarchy:
 
 
 def mine(session: Session, shapes: PointHierarchy | None = None) -> Tensor:
-    """The look-alikes of each training shape under the weights of now: ``[n, G - 1]``.
+    """The look-alikes of each training shape under the weights of now: ``[n, count]``.
 
     Args:
         session: The run.
         shapes: The train split under these weights; None embeds it.
     """
-    corpus, indices = session.corpus, session.batches.train
+    corpus, batches, by = session.corpus, session.batches, session.config.train.mine_by
+    indices = batches.train
     texts = corpus.first_texts(indices)
-    text = embed_texts(session.model, corpus, texts, session.device)
-    if shapes is None:
-        shapes = embed_shapes(session.model, corpus, indices, session.device)
-    similarity = (text.embedding @ shapes.embedding.T).cpu()
-    return look_alikes(similarity, corpus.positives(texts, indices), session.config.train.group - 1)
+    text = embed_texts(session.model, corpus, texts, session.device).embedding
+    if by == "texts":
+        shape = text
+    else:
+        found = embed_shapes(session.model, corpus, indices, session.device) if shapes is None else shapes
+        shape = found.embedding
+        text = shape if by == "shapes" else text
+    right = corpus.positives(texts, indices)
+    if batches.content is not None:
+        right |= batches.content[indices].unsqueeze(1) == batches.content[indices]
+    return look_alikes((text @ shape.T).cpu(), right, batches.count)
 
 
 def show_attention(session: Session, path: Path | None = None) -> None:

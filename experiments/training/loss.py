@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -51,12 +52,12 @@ class AlignmentLoss(nn.Module):
         """
         model = self.model
         text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
-        logits = model.logit_scale * text.embedding @ shapes.embedding.T
-        hubness = self.train_config.hubness
-        terms = {"loss/global": symmetric_contrastive_loss(logits, batch.positives, hubness)}
+        rows = [_Rows(text, batch.positives, batch.ignored)]
+        rows += [_Rows(model.encode_text(each.text), each.positives, each.ignored) for each in batch.more]
+        terms = {"loss/global": self._global(rows, shapes)}
         substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
         if not substitute:
-            terms |= self._fine(text, shapes, batch, library)
+            terms |= self._fine(rows, shapes, batch.candidates, library)
         if calibrated is not None:
             terms |= self._calibrated(text, shapes, calibrated, substitute)
         haf = terms["loss/fine"] + terms.get("loss/alone", 0.0)
@@ -71,25 +72,40 @@ class AlignmentLoss(nn.Module):
                 total = total + self.dap.score_weight * terms[name]
         return {"loss/total": total, **terms}
 
+    def _global(self, rows: list[_Rows], shapes: PointHierarchy) -> Tensor:
+        """The embeddings' loss over the batch, of all captions."""
+        text = torch.cat([each.text.embedding for each in rows]) if len(rows) > 1 else rows[0].text.embedding
+        logits = self.model.logit_scale * text @ shapes.embedding.T
+        positives = torch.cat([each.positives for each in rows])
+        ignored = [each.ignored for each in rows if each.ignored is not None]
+        hubness = self.train_config.hubness
+        return symmetric_contrastive_loss(logits, positives, hubness, torch.cat(ignored) if ignored else None)
+
     def _fine(
-        self, text: TextEmbedding, shapes: PointHierarchy, batch: Batch, library: BatchLibrary | None
+        self, rows: list[_Rows], shapes: PointHierarchy, candidates: Tensor, library: BatchLibrary | None
     ) -> dict[str, Tensor]:
         """HAF's loss on every pair within the groups: with the embeddings' score, and on its own.
 
         Where the embeddings have a group right already, the sum teaches attention nothing; on its own it must
-        earn every pair. With a library the same scores are drawn to what they are with it.
+        earn every pair. With a library the same scores are drawn to what they are with it, those of the first
+        caption of each shape.
         """
-        state = self.model.attend(text, shapes, batch.candidates)
-        score = self.model.haf.fuse(state).score  # [B, G]
-        group = score.shape[1]
-        positives = batch.positives.gather(1, batch.candidates).view(-1, group, group)
-        alone = score - state.global_score
+        group = candidates.shape[1]
+        scores, alone = [], []
+        for each in rows:
+            state = self.model.attend(each.text, shapes, candidates)
+            score = self.model.haf.fuse(state).score  # [B, G]
+            scores.append(score.view(-1, group, group))
+            alone.append((score - state.global_score).view(-1, group, group))
+        positives, ignored = _within([each.positives for each in rows], candidates), None
+        if rows[0].ignored is not None:
+            ignored = _within([each.ignored for each in rows if each.ignored is not None], candidates)
         terms = {
-            "loss/fine": symmetric_contrastive_loss(score.view(-1, group, group), positives),
-            "loss/alone": symmetric_contrastive_loss(alone.view(-1, group, group), positives),
+            "loss/fine": symmetric_contrastive_loss(torch.cat(scores, 1), positives, ignored=ignored),
+            "loss/alone": symmetric_contrastive_loss(torch.cat(alone, 1), positives, ignored=ignored),
         }
         if library is not None and self.dap.score_weight:
-            terms["loss/scores"] = self._scores(score.view(-1, group, group), batch.candidates, library)
+            terms["loss/scores"] = self._scores(scores[0], candidates, library)
         return terms
 
     def _scores(self, score: Tensor, candidates: Tensor, library: BatchLibrary) -> Tensor:
@@ -144,6 +160,21 @@ class AlignmentLoss(nn.Module):
             if self.dap.score_weight:
                 terms["loss/calibrated_scores"] = score_divergence(target.score, own.score)
         return terms
+
+
+@dataclass
+class _Rows:
+    """One caption of each shape of a batch, encoded; ``positives`` and ``ignored`` as in a `Batch`."""
+
+    text: TextEmbedding
+    positives: Tensor
+    ignored: Tensor | None
+
+
+def _within(pairs: list[Tensor], candidates: Tensor) -> Tensor:
+    """Pairs ``[B, B]`` of each of ``k`` captions, within groups: ``[groups, k * G, G]``, texts × shapes."""
+    group = candidates.shape[1]
+    return torch.cat([each.gather(1, candidates).view(-1, group, group) for each in pairs], dim=1)
 
 
 def gradient_norm(parameters: list[nn.Parameter], largest: float) -> float:

@@ -33,6 +33,7 @@ from experiments.settings.schema import MEMORIES, RunConfig
 from experiments.training.loss import AlignmentLoss
 from experiments.training.optimizer_state import check_optimizer_state
 from experiments.training.origins import check_origins, origins
+from experiments.training.weight_average import WeightAverage
 from models import AlignmentModel
 
 
@@ -68,9 +69,10 @@ class Session:
         self.config, self.folder, self.corpus, self.device = config, folder, corpus, device
         self.memory_data = memory_data
         self.model = AlignmentModel(config.model, corpus.text.tokens.shape[-1]).to(device)
+        self.average = WeightAverage(self.model, config.train.ema)
         self.policy = DapController(self.model, config)
         every = torch.arange(len(corpus.dataset))
-        shifted = [shifted_corpus(corpus, every, shift, config) for shift in config.train.shift]
+        shifted = [shifted_corpus(corpus, every, shift, config) for shift in config.train.shifts]
         self.batches = Batches(corpus, config.train, config.seed, device, shifted)
         self.step = 0
         self.known: TrainMemory | None = None
@@ -190,7 +192,7 @@ class Session:
             phase, start, before = self._phase
             self.seconds[phase] = before + time.monotonic() - start
         return {
-            "model": self.model.state_dict(),
+            **self.average.state(),
             "optimizer": self.optimizer.state_dict(),
             "neighbours": self.batches.neighbors,
             "random": checkpoint.random_state(),
@@ -199,7 +201,7 @@ class Session:
 
     def _restore_training(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = state["step"], state["seconds"]
-        self.model.load_state_dict(state["model"])
+        self.average.restore(state, serves=self.step >= self.batches.total)
         check_optimizer_state(state["optimizer"], self.optimizer)
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches.neighbors = None if state["neighbours"] is None else state["neighbours"].cpu()

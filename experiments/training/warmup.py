@@ -26,16 +26,26 @@ from align3d.shifts import parse_shift
 from durable.checksums import set_aside
 from durable.errors import NoSpaceError
 from durable.file_lock import locked
-from experiments.data import attention_maps, batches, part_mentions, shifted_corpus
+from experiments.data import attention_maps, augmentation, batches, part_mentions, shifted_corpus
 from experiments.data.corpus import Corpus
 from experiments.run_folder import checkpoint
 from experiments.settings.schema import RunConfig
-from experiments.training import loss
+from experiments.training import loss, weight_average
 
 #: Settings of training that leave its numbers alone.
 FREE = ("checkpoint_every", "checkpoint_minutes", "images_every", "reuse")
 #: Code that decides how a warm-up ends.
-_TRAINING = (batches, attention_maps, captions, naming, part_mentions, shifted_corpus, loss)
+_TRAINING = (
+    batches,
+    attention_maps,
+    augmentation,
+    captions,
+    naming,
+    part_mentions,
+    shifted_corpus,
+    loss,
+    weight_average,
+)
 CODE = (*sorted(Path(str(models.__file__)).parent.rglob("*.py")), *(module.__file__ for module in _TRAINING))
 
 
@@ -52,7 +62,7 @@ def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
         "shapes": hashlib.sha256(corpus.splits["train"].numpy().tobytes()).hexdigest(),
         "model": dataclasses.asdict(config.model),
         "train": train,
-        "shifts": [parse_shift(name).fingerprint for name in config.train.shift],
+        "shifts": [parse_shift(name).fingerprint for name in config.train.shifts],
         "seed": config.seed,
         "steps": [steps, total],
         "threads": torch.get_num_threads(),

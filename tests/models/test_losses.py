@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.losses import score_divergence, symmetric_contrastive_loss
+from models.losses import multi_positive_cross_entropy, score_divergence, symmetric_contrastive_loss
 
 RIGHT = torch.eye(4, dtype=torch.bool)
 
@@ -66,3 +66,38 @@ def test_a_distribution_may_be_over_some_candidates(logits: Tensor) -> None:
     divergence.backward()
     assert own.grad is not None
     assert not bool(own.grad[:, 1].any())
+
+
+def one_direction(logits: Tensor, positives: Tensor, ignored: Tensor) -> float:
+    """The definition, pair by pair: of each query's candidates those that are ignored are not there."""
+    losses = []
+    for scores, right, out in zip(logits.detach(), positives, ignored, strict=True):
+        total = scores[~out].exp().sum()
+        own = [-(score.exp() / total).log() for score in scores[right]]
+        losses.append(sum(own) / len(own))
+    return float(sum(losses) / len(losses))
+
+
+def test_ignored_pairs_are_neither_right_nor_wrong(logits: Tensor) -> None:
+    own = logits.detach().clone().requires_grad_()
+    positives = torch.eye(len(own), own.shape[1], dtype=torch.bool)
+    ignored = torch.zeros_like(positives)
+    ignored[0, 1:3] = ignored[2, 1] = True
+    loss = symmetric_contrastive_loss(own, positives, ignored=ignored)
+    loss.backward()
+    wanted = (one_direction(own, positives, ignored) + one_direction(own.T, positives.T, ignored.T)) / 2
+    assert float(loss.detach()) == pytest.approx(wanted, rel=1e-5)
+    assert own.grad is not None
+    assert bool((own.grad[ignored] == 0).all())
+    assert bool(own.grad.isfinite().all())
+
+
+def test_if_every_caption_stands_twice_the_loss_differs_by_a_constant(logits: Tensor) -> None:
+    positives = torch.eye(len(logits), logits.shape[1], dtype=torch.bool)
+    once = symmetric_contrastive_loss(logits, positives)
+    by_text = multi_positive_cross_entropy(logits, positives).mean()
+    by_shape = multi_positive_cross_entropy(logits.T, positives.T).mean()
+    torch.testing.assert_close(once, 0.5 * (by_text + by_shape))
+    twice = symmetric_contrastive_loss(torch.cat([logits, logits]), torch.cat([positives, positives]))
+    doubled = by_shape + torch.log(torch.tensor(2.0))  # of two equal answers each has half
+    torch.testing.assert_close(twice, 0.5 * (by_text + doubled))

@@ -23,8 +23,9 @@ SHIFTS = ("unit", "partial")
 
 def config_of(tmp_path: Path, share: float = 0.5) -> RunConfig:
     shifts = f"train.shift=[{','.join(SHIFTS)}]"
-    sizes = ["train.batch_size=12", "train.group=4", f"train.shift_share={share}", f"cache={tmp_path}"]
-    (config,) = check(["model=tiny", "model.color_dropout=0", shifts, *sizes])
+    sizes = ["train.batch_size=12", "train.group=4", f"train.corrupt={share}", f"cache={tmp_path}"]
+    sizes += [shifts] if share else []
+    (config,) = check(["model=tiny", "model.color_dropout=0", *sizes])
     return config
 
 
@@ -56,7 +57,7 @@ def shown_under(batch: Batch, versions: list[Corpus]) -> list[int]:
 
 
 def test_without_shifts_batches_are_as_they_were(versions: list[Corpus], tmp_path: Path) -> None:
-    off = dataclasses.replace(config_of(tmp_path).train, shift=())
+    off = dataclasses.replace(config_of(tmp_path).train, corrupt=0)
     plain = Batches(versions[0], off, 3, CPU)
     shifted = batches_of(versions, config_of(tmp_path))
     none = batches_of(versions, config_of(tmp_path, share=0))

@@ -7,6 +7,7 @@ from agents import AGENTS
 from align3d import SOURCES, DataError
 from align3d.errors import UserError
 from experiments.settings import command
+from experiments.settings.reading import from_plain, renamed
 from experiments.settings.schema import register_sizes
 
 register_sizes()
@@ -72,6 +73,13 @@ register_sizes()
         (["env.shift=[jitter,jitter:2]"], "expected different shifts, but jitter:2 is named twice"),
         (["env.shift=[]"], "env.shift=[]: expected at least one shift; [clean] leaves shapes as they are"),
         (["train.shift=grey"], "train.shift=grey: expected a list: [grey]"),
+        (["train.shift=[grey]"], "no shape is shown under it with train.corrupt=0; give a share"),
+        (["train.corrupt=1.5"], "train.corrupt=1.5: expected less than or equal to 1"),
+        (["train.ema=1"], "train.ema=1: expected less than 1"),
+        (["train.turn=half"], "train.turn=half: expected 'none', 'quarter' or 'any'"),
+        (["train.captions=0"], "train.captions=0: expected greater than or equal to 1"),
+        (["model.patch_dropout=1"], "model.patch_dropout=1.0: expected a share from 0 to below 1"),
+        (["eval.split=reward"], "eval.split=reward: agent=mcts learns on that split"),
         (["env.steps=5"], "env.steps=5: expected sizes by family: +env.steps.level=0.3"),
         (["~train.epochs"], "train.epochs has no value; give one: train.epochs=VALUE"),
         (["agent=[mcts,ppo]"], "agent=[mcts,ppo]: expected one; several are -m agent=mcts,ppo"),
@@ -109,6 +117,8 @@ def test_every_combination_of_options_loads(data: str, agent: str, model: str) -
         ["agent.max_children=null"],
         ["env.limit=0.5"],
         ["env.shift=[clean,jitter:4]", "eval.shift=[add_local]", "train.shift=[]"],
+        ["train.corrupt=0.3"],
+        ["eval.split=reward", "agent=none"],
         ["seed=4294967295"],
         ["agent=ppo", "agent.name=ppo"],
         ["data=folder", "data.root=somewhere", "data.unit_m=0.001", "data.up=y", "data.size=5"],
@@ -169,7 +179,12 @@ def test_the_yaml_of_a_source_lists_its_settings(name: str) -> None:
         ["imports=[examples.spheres_source]", "data=custom", "data.name=spheres", "data.size=30"],
         ["imports=[examples.first_legal_agent]", "agent=custom", "agent.name=first_legal", "+agent.moves=2"],
         ["imports=[examples.contrast_family]", "env.families=[contrast,token,stop]"],
-        ["imports=[examples.faded_shift]", "env.shift=[clean,faded:4]", "train.shift=[faded]"],
+        [
+            "imports=[examples.faded_shift]",
+            "env.shift=[clean,faded:4]",
+            "train.shift=[faded]",
+            "train.corrupt=1",
+        ],
         ["imports=[examples.margin_reward]", "reward.weights={margin:0.1}"],
         ["imports=[examples.margin_reward]", "+reward.weights.margin=0.1"],
     ],
@@ -184,3 +199,13 @@ def test_the_yaml_of_an_agent_lists_its_settings_with_their_defaults(name: str) 
     listed = OmegaConf.to_container(OmegaConf.load(command.CONF / "agent" / f"{name}.yaml"), resolve=False)
     assert isinstance(listed, dict)
     assert {**listed, "seed": 0} == {"name": name, "seed": 0, **own}
+
+
+@pytest.mark.parametrize(("shifts", "corrupt"), [(["grey"], 0.5), ([], 0.0)])
+def test_a_run_from_before_the_share_was_renamed_can_be_read(shifts: list[str], corrupt: float) -> None:
+    (config,) = command.check([])
+    train = {name: value for name, value in config.plain["train"].items() if name != "corrupt"}
+    older = {**config.plain, "train": {**train, "shift": shifts, "shift_share": 0.5}}
+    found = from_plain(renamed(older)).train
+    assert (found.corrupt, list(found.shift)) == (corrupt, shifts)
+    assert renamed(config.plain) == config.plain

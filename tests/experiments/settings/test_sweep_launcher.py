@@ -29,6 +29,7 @@ def run(config):
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (folder.parent / "started").open("a") as file:
         file.write(f"{config.value}\\n")
+    (folder / "argv.json").write_text(json.dumps(sys.argv[1:]))
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     if config.value == config.bad:
         sys.exit(f"error: value={config.value} is bad")
@@ -58,7 +59,8 @@ hydra:
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     folder = tmp_path / "it's a folder"  # what a shell, a YAML file and Hydra all have opinions on
-    (folder / "conf").mkdir(parents=True)
+    (folder / "conf" / "trick").mkdir(parents=True)
+    (folder / "conf" / "trick" / "often.yaml").write_text("# @package _global_\nbad: -2\n")
     (folder / "program.py").write_text(PROGRAM)
     (folder / "conf" / "config.yaml").write_text(CONF)
     return folder
@@ -105,6 +107,17 @@ def test_a_failing_arm_stops_no_other_and_is_run_again_alone(program: Path) -> N
     changed = sweep(program, "-m value=1,2 bad=7 endless=8 resume=true")
     assert "keeps its settings, bad=2 endless=-1 (typed: bad=7 endless=8)" in changed.stderr
     assert started(program) == ["1", "2", "2", "3"]
+
+
+def test_an_arm_that_goes_on_has_its_settings_in_its_folder(program: Path) -> None:
+    assert sweep(program, "-m value=1,2 +trick=often").returncode == 0
+    folder = program / "sweep" / "0-1"
+    assert "+trick=often" in json.loads((folder / "argv.json").read_text())
+    (folder / "results.json").rename(folder / "metrics.jsonl")  # begun, and not done
+    assert sweep(program, "-m value=1,2 +trick=often resume=true").returncode == 0
+    argv = json.loads((folder / "argv.json").read_text())
+    assert "resume=True" in argv
+    assert "+trick=often" not in argv
 
 
 def test_earlier_runs_are_not_overwritten(program: Path) -> None:

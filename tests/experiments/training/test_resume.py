@@ -18,7 +18,7 @@ SETTINGS = shlex.split("""
     train.batch_size=16 train.group=8 train.epochs=6 train.hard_epochs=2
     train.checkpoint_every=3 train.images_every=12 train.reuse=false
     dap.mode=both dap.period=3 dap.warmup=0.3 dap.queries=4 dap.candidates=4 dap.agent_steps=150
-    dap.score_weight=1 train.shift=[grey,partial] env.shift=[clean,jitter:3]
+    dap.score_weight=1 train.shift=[grey,partial] train.corrupt=0.5 env.shift=[clean,jitter:3]
 """)
 
 
