@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -53,21 +54,8 @@ def work(config: RunConfig, folder: Path) -> None:
         process.seed_everything(config.seed)  # whether the data was built or found must not matter
         session = Session(config, folder, corpus, device, memory_data)
         session.spent("data", seconds)
-        train(session)
-        train_agent(session)
-        if session.bank is not None:
-            session.bank.memory.save(folder / KNOWN_PAIRS)
-        with session.timed("evaluate"):
-            held_out = measure_held_out(session.model, corpus, config, session.policy, session.bank, device)
-            found = measure_grounding(session, held_out.gallery, held_out.made)
-            show_attention(session, folder / "attention.png")
-        gains = {f"test/{name}": float(values.mean()) for name, values in held_out.gains.items()}
-        session.journal.write(
-            session.step, "evaluate", results.flat(held_out.metrics) | grounding.flat(found) | gains
-        )
-        session.journal.flush()
-        outcome = results.write_results(session, held_out, found)
-        session.journal.close()
+        with session.journal:
+            outcome = finish(session)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} test shapes"
     if shifts := outcome.get("metrics_by_shift"):
         title += f", mean over {', '.join(shifts)}"
@@ -82,6 +70,30 @@ def work(config: RunConfig, folder: Path) -> None:
         if line:
             say(line)
     say(f"run folder: {folder}")
+
+
+def finish(session: Session) -> dict[str, Any]:
+    """Trains and tests what of a run is left to do; the content of results.json."""
+    config, folder, corpus = session.config, session.folder, session.corpus
+    train(session)
+    train_agent(session)
+    if session.bank is not None:
+        session.bank.memory.save(folder / KNOWN_PAIRS)
+    with session.timed("evaluate"):
+        held_out = measure_held_out(
+            session.model, corpus, config, session.policy, session.bank, session.device
+        )
+        found = measure_grounding(session, held_out.gallery, held_out.made)
+        show_attention(session, folder / "attention.png")
+    gains = {f"test/{name}": float(values.mean()) for name, values in held_out.gains.items()}
+    session.journal.write(
+        session.step, "evaluate", results.flat(held_out.metrics) | grounding.flat(found) | gains
+    )
+    session.journal.flush()
+    outcome = results.write_results(session, held_out, found)
+    session.journal.results(outcome)
+    session.journal.close()
+    return outcome
 
 
 def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) -> dict[str, dict[str, float]]:

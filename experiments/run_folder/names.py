@@ -17,7 +17,7 @@ KNOWN_PAIRS = "memory.safetensors"
 BASELINE, MEMORY, RERANKED, FIXED, FINAL = "baseline", "memory", "reranked", "fixed", "final"
 CEILING = "ceiling"
 #: Settings that may differ between a run and its resumption.
-FREE = ("resume", "accept_changes", "device", "cache")
+FREE = ("resume", "accept_changes", "device", "cache", "loggers")
 FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")
 
 
