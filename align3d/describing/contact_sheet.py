@@ -14,7 +14,8 @@ from align3d.dataset import ShapeDataset
 MOST, COLUMNS = 12, 4
 _CELL, _FINE = 220, 2
 """Pixels of a shape's square, and how many times finer it is drawn before it is made smaller."""
-_TURN, _HEIGHT = np.deg2rad(30.0), np.deg2rad(25.0)
+_TURN, _HEIGHT = np.deg2rad(-60.0), np.deg2rad(25.0)
+"""Direction from which a shape is drawn: its front, which faces -y, from the right and from above."""
 _PAPER, _INK = (243, 245, 247), (70, 78, 86)
 _FAR, _RIM = 0.6, 0.72
 """Brightness that is left of the farthest point, and of the rim of a point: white shapes show on paper."""
