@@ -154,6 +154,11 @@ class ShapeDataset:
         return self._table["id"].to_pylist()
 
     @cached_property
+    def sources(self) -> list[str]:
+        """The source of each shape."""
+        return self._table["source"].to_pylist()
+
+    @cached_property
     def categories(self) -> list[str]:
         """Each shape's category; may be empty."""
         return self._table["category"].to_pylist()

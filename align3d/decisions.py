@@ -76,6 +76,9 @@ def settle(item_hash: str, captions: Sequence[str], decisions: Iterable[Decision
         captions: Its captions.
         decisions: Those about it, in the order in which they were made.
 
+    What a caption was changed into is a caption too: who saw a dataset with that change, and changed
+    it again, decided about its new form.
+
     A shape none of whose captions is left is rejected by the decision that took the last one.
     """
     counted = [one for one in decisions if one.item_hash in ("", item_hash)]
@@ -85,19 +88,29 @@ def settle(item_hash: str, captions: Sequence[str], decisions: Iterable[Decision
     rejected = whole[-1] if whole and whole[-1].action == "reject" else None
     kept, changes = [], []
     for caption in captions:
-        form = normalize_caption(caption)
-        about = [one for one in counted if one.caption and normalize_caption(one.caption) == form]
-        about = [one for one in about if one.action != "keep_caption" or one.is_human]
-        last = about[-1] if about else None
-        if last is None or last.action == "keep_caption":
-            kept.append(caption)
-            continue
-        changes.append(last)
-        if last.action == "edit_caption":
-            kept.append(last.text)
+        text, made = _became(caption, counted)
+        changes += made
+        if text is not None:
+            kept.append(text)
     if not kept and rejected is None and changes:
         rejected = changes[-1]
     return Outcome(rejected, tuple(kept), tuple(changes))
+
+
+def _became(caption: str, counted: Sequence[Decision]) -> tuple[str | None, list[Decision]]:
+    """What is left of a caption, None if nothing is, and the decisions that made it so, in their order."""
+    text, made, seen = caption, [], set[str]()
+    while (form := normalize_caption(text)) not in seen:
+        seen.add(form)
+        about = [one for one in counted if one.caption and normalize_caption(one.caption) == form]
+        about = [one for one in about if one.action != "keep_caption" or one.is_human]
+        if not about or about[-1].action == "keep_caption":
+            break
+        made.append(about[-1])
+        if about[-1].action == "drop_caption":
+            return None, made
+        text = about[-1].text
+    return text, made
 
 
 def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
@@ -123,17 +136,30 @@ def read_decisions(path: Path) -> list[Decision]:
     Raises:
         DataError: It cannot be read, or a line is no decision; the line is named by its number.
     """
-    decisions, number = [], 0
     try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    decisions.append(_LINE.validate_json(line, strict=True))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise DataError(f"{path}, line {number}: no decision ({place}: {first['msg']})") from error
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
         raise DataError(f"{path}: expected a file of decisions in UTF-8 ({error})") from error
+    return parse_decisions(lines, path)
+
+
+def parse_decisions(lines: Iterable[bytes], path: Path) -> list[Decision]:
+    """Decisions of lines of JSON in UTF-8; empty lines do not count.
+
+    Args:
+        lines: Without their ends.
+        path: Of their file, for the message.
+
+    Raises:
+        DataError: A line is no decision; it is named by its number.
+    """
+    decisions = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                decisions.append(_LINE.validate_json(line, strict=True))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise DataError(f"{path}, line {number}: no decision ({place}: {first['msg']})") from error
     return decisions

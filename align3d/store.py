@@ -34,10 +34,12 @@ LOST_COLORS = "lost_colors.jsonl"
 NOTES = "notes.jsonl"
 STATE = "state.json"
 INFO = "dataset_info.json"
+DATASHEET = "README.md"
 OWN_NAMES = re.compile(
     rf"data-[0-9a-f]{{16}}|data-\d+-of-\d+\.arrow|cache-.*|\.partial-.*"
     rf"|{re.escape(MANIFEST)}|{re.escape(STATE)}|{re.escape(INFO)}"
     rf"|{re.escape(REJECTIONS)}|{re.escape(LOST_COLORS)}|{re.escape(NOTES)}"
+    rf"|{re.escape(DATASHEET)}"
 )
 """Names in a dataset's folder: ours, and ``cache-*`` of ``datasets``."""
 

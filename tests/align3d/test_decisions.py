@@ -72,3 +72,26 @@ def test_a_line_that_is_no_decision_is_named(tmp_path: Path, line: str) -> None:
     path.write_text('\n{"item":"a","action":"reject","reason":"x","by":"y"}\n' + line)
     with pytest.raises(DataError, match="line 3: no decision"):
         read_decisions(path)
+
+
+def by_ada(action: str, caption: str, text: str = "") -> Decision:
+    return Decision("chair_7", action, "edited: in review", "reviewer:ada", caption, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "expected"),
+    [
+        ([("edit_caption", "A red chair", "a chair"), ("edit_caption", "a chair", "a stool")], "a stool"),
+        ([("edit_caption", "a chair", "a stool"), ("edit_caption", "A red chair", "a chair")], "a stool"),
+        ([("edit_caption", "A red chair", "a chair"), ("drop_caption", "a chair")], None),
+        ([("edit_caption", "A red chair", "a chair"), ("keep_caption", "a chair")], "a chair"),
+        ([("edit_caption", "A red chair", "b"), ("edit_caption", "b", "a red chair")], "a red chair"),
+        ([("edit_caption", "A red chair", "a red, chair")], "a red, chair"),
+        ([("edit_caption", "A red chair", "b"), ("keep_caption", "A red chair")], "A red chair"),
+    ],
+)
+def test_what_a_caption_became_is_decided_about_as_well(
+    decisions: list[tuple[str, ...]], expected: str | None
+) -> None:
+    outcome = settle("h", CAPTIONS[:1], [by_ada(*one) for one in decisions])
+    assert outcome.captions == (() if expected is None else (expected,))
