@@ -16,6 +16,7 @@ STEP = "step"
 """Metric that is the step itself, written with each line: tells a resumed run where it stands."""
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # otherwise MLflow tells its makers of its use
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
@@ -34,8 +35,7 @@ class MlflowLogger:
     def __init__(self, facts: RunFacts) -> None:
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         self._entities = lazy("mlflow.entities")
         self._client = lazy("mlflow.tracking").MlflowClient()
         kept = facts.folder / "mlflow_run_id.txt"

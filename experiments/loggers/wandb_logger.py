@@ -12,6 +12,11 @@ from experiments.loggers.base import PROJECT, Picture, RunFacts, lazy
 WAIT = 60.0
 """Seconds that a server gets to answer, and to take what is left at the end."""
 
+_DEFAULTS = {
+    "WANDB_ERROR_REPORTING": "false",  # otherwise its makers are told of errors
+    "WANDB_SILENT": "true",
+}
+
 
 class WandbLogger:
     """A run of Weights & Biases, with the id of the run's folder.
@@ -25,7 +30,8 @@ class WandbLogger:
     """
 
     def __init__(self, facts: RunFacts) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        for name, value in _DEFAULTS.items():
+            os.environ.setdefault(name, value)
         self._wandb = lazy("wandb")
         self._place = facts.folder / "wandb" / "next_step"
         self._run = self._wandb.init(
@@ -77,7 +83,7 @@ def _mode() -> str | None:
     if any(os.environ.get(name) for name in configured):
         return None
     try:
-        logged_in = lazy("wandb").api.api_key
+        logged_in = lazy("wandb").login(prompt=False, verify=False)
     except Exception:  # whatever hinders asking, nothing is sent then
-        logged_in = None
+        logged_in = False
     return None if logged_in else "offline"

@@ -13,25 +13,27 @@ from experiments.reporting.statistics import Estimate
 NOTHING = "–"
 
 
+#: Columns that hold words.
+WORDS = ("arm", "against", "in the test")
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table of texts.
 
     Attributes:
         title: Text above the table.
-        columns: Headings; the columns in `WORDS` hold words, the others figures.
+        columns: Headings.
         rows: Texts of the cells.
         note: Text below the table.
+        words: Headings of the columns that hold words, the others hold figures.
     """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     note: str = ""
-
-
-#: Columns that hold words.
-WORDS = ("arm", "against", "in the test")
+    words: tuple[str, ...] = WORDS
 
 
 def percent(figure: Estimate | None) -> str:

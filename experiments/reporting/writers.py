@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,16 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from align3d.console.rich_terminal import Terminal
-from align3d.console.terminal import visible
 from durable.whole_files import write_text
-from experiments.reporting import figures, text_tables
+from experiments.reporting import figures, html_page, text_tables
 from experiments.reporting.arm_summary import Summary
-from experiments.reporting.formatting import WORDS, Grid
+from experiments.reporting.formatting import Grid
 from experiments.reporting.load_runs import CURVES, Unfinished
 from experiments.reporting.markdown_text import code, escaped
+from experiments.reporting.run_page import run_page
 
 SCHEMA = 1
 _ENDLESS = Terminal(width=10_000)  # to measure what would fit into any terminal
-STYLE = Path(__file__).with_name("page.css")
 
 
 @dataclass(frozen=True)
@@ -109,26 +107,25 @@ def as_json(report: Report) -> str:
 
 
 def page(report: Report) -> str:
-    """Format the report as one HTML page that needs no other file."""
-    body = [f"<h1>Report</h1><p>Runs in <code>{_html(report.source)}</code>.</p>"]
-    body += [f'<p class="warning">{_html(warning)}</p>' for warning in report.warnings]
+    """Format the report as one HTML page that needs no other file; of a single run, as that run's own."""
+    runs = [run for summary in report.summaries for arm in summary.arms for run in arm.arm.runs]
+    if len(runs) == 1 and not report.unfinished:
+        return run_page(runs[0].folder, runs[0].results, runs[0].notes)
+    body = [f"<h1>Report</h1><p>Runs in <code>{html_page.escaped(report.source)}</code>.</p>"]
+    body += [f'<p class="warning">{html_page.escaped(warning)}</p>' for warning in report.warnings]
     for summary in report.summaries:
-        body += [f"<h2>{_html(summary.comparison.title)}</h2><p>{_html(_what(summary))}</p>"]
-        body += [_list(summary.comparison.notes, "notes")]
-        body += [_html_table(grid) for grid in text_tables.main_grids(summary)]
+        body += [
+            f"<h2>{html_page.escaped(summary.comparison.title)}</h2><p>{html_page.escaped(_what(summary))}</p>"
+        ]
+        body += [html_page.items(summary.comparison.notes, "notes")]
+        body += [html_page.table(grid) for grid in text_tables.main_grids(summary)]
         body += [f"<figure>{picture}</figure>" for picture in _pictures(summary)]
-        body += [_html_table(grid) for grid in text_tables.other_grids(summary)]
+        body += [html_page.table(grid) for grid in text_tables.other_grids(summary)]
     if report.unfinished:
         items = [f"{run.folder}: {run.reason}" for run in report.unfinished]
-        body += ["<h2>Not finished</h2>", _list(items, "warning")]
-    body += ["<h2>How to read this</h2>", _list(text_tables.READING, "reading")]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Report: {_html(report.source)}</title>\n"
-        f"<style>\n{STYLE.read_text()}</style>\n</head>\n"
-        "<body>\n<main>\n" + "\n".join(part for part in body if part) + "\n</main>\n</body>\n</html>\n"
-    )
+        body += ["<h2>Not finished</h2>", html_page.items(items, "warning")]
+    body += ["<h2>How to read this</h2>", html_page.items(text_tables.READING, "reading")]
+    return html_page.document(f"Report: {report.source}", body)
 
 
 def tables(report: Report, width: int) -> Iterator[Table]:
@@ -144,7 +141,7 @@ def tables(report: Report, width: int) -> Iterator[Table]:
 def _table(grid: Grid, title: str, before_interval: str) -> Table:
     table = Table(title=title, caption=grid.note or None, caption_justify="left")
     for place, column in enumerate(grid.columns):
-        table.add_column(column, justify=_side(grid, place), overflow="fold")  # cuts nothing off
+        table.add_column(column, justify=html_page.side(grid, place), overflow="fold")  # cuts nothing off
     for row in grid.rows:
         table.add_row(*(cell.replace(" [", f"{before_interval}[") for cell in row))
     return table
@@ -186,39 +183,7 @@ def _pictures(summary: Summary) -> Iterator[str]:
             yield picture
 
 
-def _side(grid: Grid, place: int) -> Any:
-    """Align words to the left, figures to the right."""
-    return "left" if grid.columns[place] in WORDS else "right"
-
-
 def _markdown_table(grid: Grid) -> list[str]:
-    rule = ["---" if _side(grid, place) == "left" else "---:" for place in range(len(grid.columns))]
+    rule = ["---" if html_page.side(grid, place) == "left" else "---:" for place in range(len(grid.columns))]
     rows = [grid.columns, rule, *grid.rows]
     return ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows]
-
-
-def _html_table(grid: Grid) -> str:
-    sides = [_side(grid, place) for place in range(len(grid.columns))]
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} class="{side}">{_html(cell)}</{tag}>' for side, cell in zip(sides, row, strict=True)
-        )
-
-    rows = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in grid.rows)
-    return (
-        f'<div class="table"><table>\n<caption>{_html(grid.title)}</caption>\n'
-        f"<thead><tr>{cells('th', grid.columns)}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
-        + (f'<p class="below">{_html(grid.note)}</p>' if grid.note else "")
-    )
-
-
-def _html(text: str) -> str:
-    """Text of a page; what is not seen is written out."""
-    return html.escape(visible(text))
-
-
-def _list(items: Sequence[str], style: str) -> str:
-    if not items:
-        return ""
-    return f'<ul class="{style}">' + "".join(f"<li>{_html(item)}</li>" for item in items) + "</ul>"
