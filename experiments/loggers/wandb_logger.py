@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from durable.whole_files import write_text
@@ -21,9 +22,10 @@ _DEFAULTS = {
 class WandbLogger:
     """A run of Weights & Biases, with the id of the run's folder.
 
-    An offline run cannot be asked which steps it has; a file beside it says so. What was written before a
-    resumption and what comes after are two folders ``offline-run-…`` with the same id: `wandb sync` them in
-    their order, the later with ``--append``.
+    An offline run cannot be asked which steps it has, so a file says so that is written as it is closed. What
+    was written before such an end and what comes after are two folders ``offline-run-…`` with the same id:
+    `wandb sync` them in their order, the later with ``--append``. Of a run that was killed nobody knows what
+    reached the disk: its folder is put aside (``cut-off``), and the next one gets every line from the first on.
 
     Args:
         facts: Of the run.
@@ -34,9 +36,15 @@ class WandbLogger:
             os.environ.setdefault(name, value)
         self._wandb = lazy("wandb")
         self._place = facts.folder / "wandb" / "next_step"
+        folder = Path(os.environ.get("WANDB_DIR", facts.folder))
+        closed = self._place.exists()
+        noted = int(self._place.read_text()) if closed else 0
+        self._place.unlink(missing_ok=True)
+        if not closed:
+            _put_aside(folder / "wandb", facts.key)
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
-            dir=os.environ.get("WANDB_DIR", str(facts.folder)),
+            dir=str(folder),
             id=facts.key,
             name=os.environ.get("WANDB_NAME", facts.folder.name),
             resume="allow",
@@ -54,7 +62,6 @@ class WandbLogger:
                 finish_timeout=WAIT,
             ),
         )
-        noted = int(self._place.read_text()) if self._place.exists() else 0
         self.next_step = max(noted, int(self._run.step))
 
     def write(self, step: int, values: Mapping[str, float], pictures: Mapping[str, Picture]) -> None:
@@ -62,8 +69,6 @@ class WandbLogger:
         shown = {name: self._wandb.Image(picture) for name, picture in pictures.items()}
         self._run.log({**values, **shown}, step=step)
         self.next_step = step + 1
-        self._place.parent.mkdir(exist_ok=True)
-        self._place.write_text(str(self.next_step))
 
     def results(self, results: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
         """Put the final results into the run's summary."""
@@ -71,8 +76,16 @@ class WandbLogger:
 
     def close(self, *, finished: bool) -> None:
         """Write the rest."""
-        write_text(self._place, str(self.next_step))
         self._run.finish(exit_code=0 if finished else 1)
+        self._place.parent.mkdir(exist_ok=True)
+        write_text(self._place, str(self.next_step))
+
+
+def _put_aside(folder: Path, key: str) -> None:
+    """Move what killed processes have left of an offline run to where no pattern of folders finds it."""
+    for found in sorted(folder.glob(f"offline-run-*-{key}")):
+        (folder / "cut-off").mkdir(exist_ok=True)
+        found.rename(folder / "cut-off" / found.name)
 
 
 def _mode() -> str | None:
