@@ -22,7 +22,7 @@ run: $(STAMP)
 	@$(BIN)/python -m experiments.run agent=mcts $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 attack: $(STAMP)
 	@$(BIN)/python -m tests.attack seconds=$(ATTACK) $(ARGS)
