@@ -25,7 +25,7 @@ class WandbLogger:
     An offline run cannot be asked which steps it has, so a file says so that is written as it is closed. What
     was written before such an end and what comes after are two folders ``offline-run-…`` with the same id:
     `wandb sync` them in their order, the later with ``--append``. Of a run that was killed nobody knows what
-    reached the disk: its folder is put aside (``cut-off``), and the next one gets every line from the first on.
+    reached the disk: its folder is put aside (``cut-off``), and the next one gets every line from the first.
 
     Args:
         facts: Of the run.
