@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from durable.errors import UserError
 from durable.plain_data import read_json
 from experiments.console.tables import DIRECTIONS, MEASURES
 from experiments.reporting.formatting import NOTHING, Grid, duration
@@ -99,8 +100,11 @@ def _clouds(folder: Path) -> list[str]:
     path = folder / CLOUDS
     if not path.is_file():
         return []
-    shapes = read_json(path)
-    views = "".join(_view(number, shape) for number, shape in enumerate(shapes))
+    try:
+        shapes = read_json(path)
+        views = "".join(_view(number, shape) for number, shape in enumerate(shapes))
+    except (UserError, LookupError, TypeError, ValueError, AttributeError):
+        return [f'<p class="warning">{CLOUDS} is damaged, so its shapes are not shown.</p>']
     plain = json.dumps(shapes).replace("<", "\\u003c")
     cloud = (resources.files("align3d.reviewing") / "page" / "cloud.js").read_text().replace("export ", "")
     own = Path(__file__).with_name("point_viewer.js").read_text()

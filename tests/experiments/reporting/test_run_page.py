@@ -96,6 +96,15 @@ def test_the_report_of_one_run_is_its_page(tmp_path: Path) -> None:
     assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org)", text)
 
 
+@pytest.mark.parametrize("content", [b"", b"3", b"[3]", b'[{"caption": 3}]', b'[{"words": [{}]}]', b"\xff"])
+def test_damaged_clouds_are_said_and_cost_nothing_else(tmp_path: Path, content: bytes) -> None:
+    folder = write_run(tmp_path / "run", returns=CURVE)
+    (folder / CLOUDS).write_bytes(content)
+    text = page_of(folder)
+    assert "attention.json is damaged" in text
+    assert 'class="verdict"' in text
+
+
 def test_a_shape_keeps_its_words_and_their_attention(corpus: Any, model: AlignmentModel) -> None:
     (shape,) = attention_clouds(model, corpus, corpus.splits["test"][:1], next(model.parameters()).device)
     points = np.frombuffer(base64.b64decode(shape["points"]), "<i2").reshape(-1, 3)
