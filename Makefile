@@ -2,7 +2,7 @@
 #   make run ARGS="agent=random train.epochs=2"     passes overrides on
 #   make attack ATTACK=60 ARGS="parts=kills"        attacks files, programs and readers for a minute
 #   make setup PYTHON=python3.12                    chooses the interpreter
-.PHONY: setup run test attack check format clean
+.PHONY: setup run test attack check docs format clean
 .DEFAULT_GOAL := run
 
 BIN := .venv/bin
@@ -33,10 +33,14 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.check_docs
 
+docs: $(STAMP)
+	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python -m experiments.settings.yaml_comments
 
 clean:
-	rm -rf .venv outputs multirun .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site outputs multirun .mypy_cache .pytest_cache .ruff_cache .hypothesis

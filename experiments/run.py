@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
 from align3d.console.terminal import say
 from align3d.console.typed_settings import setting
+from durable.whole_files import write_text
 from experiments.console import process, tables
 from experiments.data.corpus import load_corpus
 from experiments.data.memory_data import load_memory_data
 from experiments.evaluation import grounding
+from experiments.evaluation.attention_clouds import SHAPES, attention_clouds
 from experiments.evaluation.gallery import Gallery
 from experiments.evaluation.held_out import measure_held_out
 from experiments.evaluation.pair_scores import Calibrations
-from experiments.run_folder.names import KNOWN_PAIRS
+from experiments.reporting.run_page import page_of
+from experiments.run_folder.names import CLOUDS, KNOWN_PAIRS, PAGE
 from experiments.run_folder.run_lock import held_folder
 from experiments.settings import command
 from experiments.settings.changes import RUN_DIR
@@ -53,21 +58,8 @@ def work(config: RunConfig, folder: Path) -> None:
         process.seed_everything(config.seed)  # whether the data was built or found must not matter
         session = Session(config, folder, corpus, device, memory_data)
         session.spent("data", seconds)
-        train(session)
-        train_agent(session)
-        if session.bank is not None:
-            session.bank.memory.save(folder / KNOWN_PAIRS)
-        with session.timed("evaluate"):
-            held_out = measure_held_out(session.model, corpus, config, session.policy, session.bank, device)
-            found = measure_grounding(session, held_out.gallery, held_out.made)
-            show_attention(session, folder / "attention.png")
-        gains = {f"test/{name}": float(values.mean()) for name, values in held_out.gains.items()}
-        session.journal.write(
-            session.step, "evaluate", results.flat(held_out.metrics) | grounding.flat(found) | gains
-        )
-        session.journal.flush()
-        outcome = results.write_results(session, held_out, found)
-        session.journal.close()
+        with session.journal:
+            outcome = finish(session)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} {config.eval.split} shapes"
     if shifts := outcome.get("metrics_by_shift"):
         title += f", mean over {', '.join(shifts)}"
@@ -82,6 +74,34 @@ def work(config: RunConfig, folder: Path) -> None:
         if line:
             say(line)
     say(f"run folder: {folder}")
+
+
+def finish(session: Session) -> dict[str, Any]:
+    """Trains and tests what of a run is left to do; the content of results.json."""
+    config, folder, corpus = session.config, session.folder, session.corpus
+    train(session)
+    train_agent(session)
+    if session.bank is not None:
+        session.bank.memory.save(folder / KNOWN_PAIRS)
+    with session.timed("evaluate"):
+        held_out = measure_held_out(
+            session.model, corpus, config, session.policy, session.bank, session.device
+        )
+        found = measure_grounding(session, held_out.gallery, held_out.made)
+        show_attention(session, folder / "attention.png")
+        seen = corpus.splits["test"][:SHAPES]
+        clouds = attention_clouds(session.model, corpus, seen, session.device)
+        write_text(folder / CLOUDS, json.dumps(clouds) + "\n")
+    gains = {f"test/{name}": float(values.mean()) for name, values in held_out.gains.items()}
+    session.journal.write(
+        session.step, "evaluate", results.flat(held_out.metrics) | grounding.flat(found) | gains
+    )
+    session.journal.flush()
+    outcome = results.write_results(session, held_out, found)
+    write_text(folder / PAGE, page_of(folder))
+    session.journal.results(outcome)
+    session.journal.close()
+    return outcome
 
 
 def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) -> dict[str, dict[str, float]]:

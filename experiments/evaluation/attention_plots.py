@@ -72,10 +72,10 @@ def attention_picture(
         ``[height, width, 3]`` RGB.
     """
     caption = corpus.first_texts(index)
-    weights, light = _look(model, corpus, index, device, calibration)
+    weights, light = word_attention(model, corpus, index, device, calibration)
     words = corpus.text.strings[int(caption)]
     shown = weights.topk(min(MOST_WORDS, len(words))).indices.sort().values.tolist()
-    cloud, colors = _cloud(corpus, index)
+    cloud, colors = upright_cloud(corpus, index)
     panels = [("shape", colors)]
     panels += [(f"{words[t]}\n{100 * float(weights[t]):.0f} %", light[t]) for t in shown]
     bare = [("", shade) for _, shade in panels]
@@ -111,7 +111,7 @@ def parts_picture(
     """
     caption = int(corpus.first_texts(index))
     names, words = corpus.dataset.part_names[int(index)], corpus.text.strings[caption]
-    cloud, colors = _cloud(corpus, index)
+    cloud, colors = upright_cloud(corpus, index)
     labels = torch.from_numpy(corpus.dataset.part(index.tolist())[0, : len(cloud)])
     found = mentions(words, names, corpus.dataset.categories[int(index)])[:MOST_WORDS]
     parts = [torch.isin(labels, torch.tensor(mention.parts, dtype=labels.dtype)).float() for mention in found]
@@ -120,7 +120,7 @@ def parts_picture(
     rows = [Row("named part", VIEWS[0], [("shape", colors), *zip(titles, parts, strict=True)])]
     states = [("HAF", None)] if calibration is None else [("HAF", None), ("calibrated", calibration)]
     for name, changed in states if found else ():
-        _, light = _look(model, corpus, index, device, changed)
+        _, light = word_attention(model, corpus, index, device, changed)
         own = [light[list(mention.words)].mean(0) for mention in found]
         ratios = [(x @ part) / x.sum() / part.mean() for x, part in zip(own, parts, strict=True)]
         panels = [(f"× {ratio:.2f}", x) for ratio, x in zip(ratios, own, strict=True)]
@@ -128,7 +128,7 @@ def parts_picture(
     return _draw(cloud, rows, corpus.captions[caption], PARTS_LEGEND if found else "", path)
 
 
-def _look(
+def word_attention(
     model: AlignmentModel,
     corpus: Corpus,
     index: Tensor,
@@ -150,7 +150,7 @@ def _look(
     return output.token_weights[0, :count].cpu(), lifted[0, :count, patch[0]]
 
 
-def _cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:
+def upright_cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:
     """The points of a shape that the model reads, z up, and their colors in ``[0, 1]``: each ``[P, 3]``."""
     count = corpus.shapes.patch_of_point.shape[1]
     points = torch.from_numpy(corpus.dataset.points(index.tolist())[0, :count].astype(np.float32))

@@ -21,6 +21,7 @@ FREE = frozenset(
         "seed",
         "agent.seed",
         "resume",
+        "loggers",
         "accept_changes",
         "device",
         "cache",

@@ -23,8 +23,7 @@ from experiments.reporting.formatting import (
 )
 from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
 from experiments.reporting.statistics import REPETITIONS, Estimate
-from experiments.reporting.titles import title
-from experiments.run_folder.names import BASELINE, FINAL, FIXED, MEMORY, RERANKED
+from experiments.reporting.titles import RANKINGS, title
 
 READING = (
     "Figures are interquartile means over runs: the mean without the lowest and the highest quarter. In "
@@ -54,16 +53,6 @@ PROBABILITY_NOTE = (
 )
 #: Headings of the parts of a return that have a name of their own.
 PART_TITLES = {"internal": "internal part", "external": "external part", "kl": "divergence, nats"}
-
-
-#: Headings of the rankings.
-RANKINGS = {
-    BASELINE: "exact KNN",
-    MEMORY: "KNN + memory",
-    RERANKED: "HAF, not calibrated",
-    FIXED: "HAF + memory, fixed",
-    FINAL: "HAF, calibrated",
-}
 
 
 def main_grids(summary: Summary) -> list[Grid]:

@@ -19,6 +19,7 @@ from experiments.reporting.arm_summary import Summary
 from experiments.reporting.formatting import Grid
 from experiments.reporting.load_runs import CURVES, Unfinished
 from experiments.reporting.markdown_text import code, escaped
+from experiments.reporting.run_page import run_page
 
 SCHEMA = 1
 _ENDLESS = Terminal(width=10_000)  # to measure what would fit into any terminal
@@ -106,7 +107,10 @@ def as_json(report: Report) -> str:
 
 
 def page(report: Report) -> str:
-    """Format the report as one HTML page that needs no other file."""
+    """Format the report as one HTML page that needs no other file; of a single run, as that run's own."""
+    runs = [run for summary in report.summaries for arm in summary.arms for run in arm.arm.runs]
+    if len(runs) == 1 and not report.unfinished:
+        return run_page(runs[0].folder, runs[0].results, runs[0].notes)
     body = [f"<h1>Report</h1><p>Runs in <code>{html_page.escaped(report.source)}</code>.</p>"]
     body += [f'<p class="warning">{html_page.escaped(warning)}</p>' for warning in report.warnings]
     for summary in report.summaries:

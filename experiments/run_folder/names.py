@@ -9,6 +9,8 @@ SCHEMA = 2
 #: Schema of those without a checksum, which are read as they are.
 PLAIN_SCHEMA = 1
 RESULTS, CONFIG, JOURNAL, SEARCH = "results.json", "config.yaml", "metrics.jsonl", "search.png"
+#: The page of a run, and what it paints shapes by, see `experiments.evaluation.attention_clouds`.
+PAGE, CLOUDS = "results.html", "attention.json"
 CHECKPOINTS = "checkpoints"
 #: The alignment memory after training, see `models.AlignmentMemory`.
 KNOWN_PAIRS = "memory.safetensors"
@@ -17,7 +19,7 @@ KNOWN_PAIRS = "memory.safetensors"
 BASELINE, MEMORY, RERANKED, FIXED, FINAL = "baseline", "memory", "reranked", "fixed", "final"
 CEILING = "ceiling"
 #: Settings that may differ between a run and its resumption.
-FREE = ("resume", "accept_changes", "device", "cache")
+FREE = ("resume", "accept_changes", "device", "cache", "loggers")
 FREE_TRAIN = ("checkpoint_every", "checkpoint_minutes", "reuse")
 
 

@@ -17,7 +17,7 @@ from align3d.errors import UserError
 Named = Mapping[str, Any]
 """Values by the names that they have in experiments.run: ``imports``, ``cache``, ``data.root``, ..."""
 NOTHING: Named = MappingProxyType({})
-NAMED, IMPORTS = "named", "imports"
+NAMED, IMPORTS, LOGGERS = "named", "imports", "loggers"
 CACHE, MEMORY, ENCODER, DATA = "cache", "memory", "train.text_encoder", "data."
 _LINES = [
     Line(f"{CACHE}=FOLDER", "Folder of datasets and features, if not the default one."),

@@ -11,6 +11,7 @@ from align3d.pipeline import default_cache
 from align3d.sources import make_source
 from experiments.console import process
 from experiments.console.writable import writable_folder
+from experiments.loggers.installed import check_loggers
 from experiments.settings.schema import MEMORIES, RunConfig
 from models import TextEncoder
 
@@ -19,10 +20,11 @@ def check_machine(config: RunConfig) -> None:
     """Tries everything but the folder of the run.
 
     Raises:
-        UserError: There is no such device, text encoder or memory, or the cache cannot be written to.
+        UserError: There is no such device, logger, text encoder or memory, or the cache cannot be written to.
         DataError: The source has nothing to read.
     """
     process.pick_device(config.device)
+    check_loggers(config.loggers)
     given = {key: value for key, value in config.data.settings.items() if value is not None}
     make_source(config.data.name, **given).fingerprint()  # looks at every file there is to be read
     open_memory(config)

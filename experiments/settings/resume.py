@@ -20,7 +20,7 @@ from experiments.settings.named_again import Named
 from experiments.settings.reading import from_plain, outdated
 from experiments.settings.sent_settings import faults_of, permitted, tell_unused_cache
 
-_FREE_DEFAULTS = {"resume": False, "accept_changes": False, "device": "auto", "cache": None}
+_FREE_DEFAULTS = {"resume": False, "accept_changes": False, "device": "auto", "cache": None, "loggers": []}
 
 
 def asks_to_resume(overrides: Sequence[Override]) -> bool:

@@ -31,6 +31,13 @@ def _listed(value: Any) -> Any:
     return value
 
 
+def _once(names: list[str]) -> list[str]:
+    """Refuses a logger that is named twice."""
+    if len(set(names)) < len(names):
+        raise ValueError("different loggers")
+    return names
+
+
 def _shift(name: str) -> str:
     """Refuses a shift that there is not."""
     try:
@@ -77,6 +84,9 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ShiftName = Annotated[str, AfterValidator(_shift)]
 Shifts = Annotated[tuple[ShiftName, ...], BeforeValidator(_listed), AfterValidator(_different)]
+Loggers = Annotated[
+    list[Literal["wandb", "mlflow", "trackio"]], BeforeValidator(_listed), AfterValidator(_once)
+]
 SomeShifts = Annotated[Shifts, AfterValidator(_some)]
 CORRUPTIONS = ("scale", "jitter", "rotate", "dropout_global", "dropout_local", "add_global", "add_local")
 """The corruptions of ModelNet-C, see `align3d.shifts.modelnet_c`."""
@@ -294,6 +304,8 @@ class RunConfig:
         memory: Known pairs that help queries to come: the train split's (train), none (off), or those of the
             dataset in a folder that align3d.build wrote.
         imports: Modules to import first: they register sources, agents, families of your own.
+        loggers: Tools that show the run beside TensorBoard: any of wandb, mlflow, trackio. Each keeps to this
+            machine unless its own settings name a server.
         resume: Go on with the run in hydra.run.dir, from its last checkpoint, with its settings.
         accept_changes: Go on even if the data, the memory or the text encoder have changed since.
     """
@@ -312,6 +324,7 @@ class RunConfig:
     cache: Path | None = None
     memory: Annotated[str, BeforeValidator(_memory)] = "train"
     imports: list[str] = field(default_factory=list)
+    loggers: Loggers = field(default_factory=list)
     resume: bool = False
     accept_changes: bool = False
 

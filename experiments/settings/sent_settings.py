@@ -2,7 +2,7 @@
 
 What a run of one's own names was typed here, see `experiments.run_folder.own_runs`. Of any other run nothing
 is imported, no path is followed and no encoder loaded unless the command names it again; its ``cache`` is
-left alone.
+left alone, and no logger is opened for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from align3d.console.typed_settings import setting
 from align3d.errors import UserError, did_you_mean
 from align3d.sources import SOURCES, setting_names
 from experiments.run_folder.own_runs import OwnRun, may_import, own_run
-from experiments.settings.named_again import CACHE, DATA, ENCODER, IMPORTS, MEMORY, NOTHING, Named
+from experiments.settings.named_again import CACHE, DATA, ENCODER, IMPORTS, LOGGERS, MEMORY, NOTHING, Named
 from experiments.settings.schema import MEMORIES, DataConfig, TrainConfig
 
 
@@ -27,7 +27,7 @@ def permitted(
 ) -> dict[str, Any]:
     """The settings of a run as far as they may be followed.
 
-    Its ``cache`` is left out.
+    Its ``cache`` and its ``loggers`` are left out.
 
     Args:
         plain: Content of its config.yaml, not yet checked.
@@ -50,6 +50,8 @@ def permitted(
     found = copy.deepcopy(dict(plain))
     if own is None and CACHE in found:
         found[CACHE] = None
+    if own is None and LOGGERS in found:
+        found[LOGGERS] = []  # they would show a stranger's run under the user's own account
     memory = found.get(MEMORY)
     if own is None and not reads_memory and isinstance(memory, str) and memory not in MEMORIES:
         found[MEMORY] = MEMORIES[0]  # nobody looks at it

@@ -25,6 +25,7 @@ from experiments.data.batches import Batches, fit
 from experiments.data.corpus import Corpus
 from experiments.data.memory_data import count_pairs, without_answers
 from experiments.data.shifted_corpus import shifted_corpus
+from experiments.loggers.followers import followers
 from experiments.run_folder import checkpoint
 from experiments.run_folder.metrics_log import MetricsLogger
 from experiments.run_folder.names import CHECKPOINTS
@@ -84,7 +85,9 @@ class Session:
         )
         self.objective, self.optimizer = self.fabric.setup(AlignmentLoss(self.model, config), self.optimizer)
         noted = self._restore()
-        self.journal = MetricsLogger(folder, noted, self.step)
+        self.journal = MetricsLogger(
+            folder, noted, self.step, followers(folder, config.loggers, config.plain)
+        )
         self._saved_at = time.monotonic()
 
     @cached_property

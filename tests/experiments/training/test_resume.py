@@ -67,6 +67,8 @@ def test_a_run_leaves_what_is_promised(uninterrupted: Path) -> None:
         "config.yaml",
         "metrics.jsonl",
         "results.json",
+        "results.html",
+        "attention.json",
         "attention.png",
         "search.png",
         "checkpoints",
