@@ -146,9 +146,9 @@ def run(arguments: Sequence[str]) -> None:
 def usage() -> str:
     """Help page."""
     return page(
-        "Writes a dataset as WebDataset shards or Parquet files. To read one: python -m align3d.build "
-        "source=webdataset root=DIR out=DIR, or source=parquet.",
-        ["python -m align3d.export dataset=DIR format=webdataset|parquet out=DIR [rows=N]"],
+        "Writes a dataset as WebDataset shards or Parquet files, which the sources webdataset and parquet of "
+        "align3d.build read.",
+        ["python -m align3d.export dataset=DIR format=NAME out=DIR [key=value ...]"],
         f"python -m align3d.export {EXAMPLE}",
         [Section("settings", settings_of(ExportSettings))],
     )
