@@ -149,8 +149,8 @@ def review_decisions(out: Path) -> list[Decision]:
     if differing:
         say(
             f"{reviews_folder(out)}: reviewers differ about {differing} shapes or captions, of which the "
-            f"stricter word counts; python -m align3d.review {shlex.quote(f'dataset={out}')} agreement=true "
-            "lists them",
+            "stricter word counts; to see them: python -m align3d.review "
+            f"{shlex.quote(f'dataset={out}')} agreement=true",
             error=True,
         )
     return [max(by.values(), key=lambda one: (_WEIGHT[one.action], one.by)) for by in last.values()]
