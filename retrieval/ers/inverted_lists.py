@@ -132,15 +132,18 @@ class Leaves:
         Returns:
             ``[n]``: the leaf that each went to, read back, so that it is that one even where two are as near.
         """
-        before = self.sizes()
+        before, table = self.sizes(), self._lists
         try:
             self.index.add_with_ids(vectors, rows)
         finally:
             self._forget()
         leaves = np.empty(len(rows), np.int64)
         after = self.sizes()
-        for leaf in np.flatnonzero(after > before):
-            leaves[np.searchsorted(rows, self._rows_of(int(leaf), int(after[leaf]))[before[leaf] :])] = leaf
+        grown = np.flatnonzero(after > before)
+        for leaf in grown.tolist():
+            leaves[np.searchsorted(rows, self._rows_of(leaf, int(after[leaf]))[before[leaf] :])] = leaf
+        if table is not None:  # the other lists are where they were
+            self._lists = self._located(table, grown)
         return leaves
 
     def discard(self, rows: Ints) -> int:
@@ -232,12 +235,16 @@ class Leaves:
         """
         table = self._lists
         if table is None:
-            lists = self.index.invlists
-            table = np.zeros((lists.nlist, 3), np.int64)
-            for leaf, size in enumerate(self.sizes()):
-                if size:
-                    table[leaf] = int(lists.get_codes(leaf)), int(lists.get_ids(leaf)), size
+            sizes = self.sizes()
+            table = self._located(np.zeros((len(sizes), 3), np.int64), np.flatnonzero(sizes))
             self._lists = table
+        return table
+
+    def _located(self, table: Ints, leaves: Ints) -> Ints:
+        """The table ``[M, 3]`` of `lists`, in which some leaves, none of them empty, are looked up."""
+        lists, sizes = self.index.invlists, self.sizes()
+        for leaf in leaves.tolist():
+            table[leaf] = int(lists.get_codes(leaf)), int(lists.get_ids(leaf)), sizes[leaf]
         return table
 
     def sizes(self) -> Ints:
