@@ -12,12 +12,14 @@ from durable.errors import DamagedFileError
 from retrieval.ers.backend import Chosen
 from retrieval.ers.hierarchy import Floats, Ints
 from retrieval.ers.kernels.refine import refine_all
+from retrieval.storage import expect_random, fetch
 from retrieval.validation import LONGEST, SHORTEST, well_formed
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 _TOGETHER = 64  # queries rescored at a time by the plain backend
 _VALUES = 2**24  # of vectors that it reads at a time
+_MANY, _CLOSE = 1024, 64  # rows that are read as one range of a file, and the range's rows for each of them
 
 
 def fit_half(vectors: Floats, name: str) -> None:
@@ -55,6 +57,8 @@ class VectorStore:
         if base.dtype not in PRECISIONS:
             raise ValueError(f"vectors of type {base.dtype}: expected {' or '.join(PRECISIONS)}")
         self.base = base
+        self._mapped = isinstance(base, np.memmap)
+        expect_random(base)
         self._source = source
         self._tail = np.empty((0, base.shape[1]), base.dtype)
         self._filled = 0
@@ -70,12 +74,17 @@ class VectorStore:
     @property
     def first_writable(self) -> int:
         """The first row that may be written over: a memory-mapped base is someone else's file."""
-        return len(self.base) if isinstance(self.base, np.memmap) else 0
+        return len(self.base) if self._mapped else 0
 
     @property
     def nbytes(self) -> int:
         """Memory of what is not memory-mapped."""
-        return self._tail.nbytes + (0 if isinstance(self.base, np.memmap) else self.base.nbytes)
+        return self._tail.nbytes + (0 if self._mapped else self.base.nbytes)
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Of the file that is memory-mapped."""
+        return self.base.nbytes if self._mapped else 0
 
     def append(self, vectors: Floats) -> None:
         """Adds rows at the end."""
@@ -108,11 +117,20 @@ class VectorStore:
         """``[n, D]`` float32; DamagedFileError if a file has numbers there that are no vector's."""
         out = np.empty((len(rows), self.base.shape[1]), np.float32)
         old = rows < len(self.base)
+        self._fetch(rows[old])
         out[old] = self.base[rows[old]]
         if self._source is not None and old.any() and not well_formed(out[old], SHORTEST / 2, 2 * LONGEST):
             raise DamagedFileError(f"{self._source} is damaged: it has vectors that are zero or not finite")
         out[~old] = self._tail[rows[~old] - len(self.base)]
         return out
+
+    def _fetch(self, rows: Ints) -> None:
+        """Has many rows that lie close together in a file read at once, not page by page."""
+        if not self._mapped or len(rows) < _MANY:
+            return
+        first, last = int(rows.min()), int(rows.max())
+        if last - first < _CLOSE * len(rows):
+            fetch(self.base, first, last)
 
     def refine(
         self, queries: Floats, rows: Ints, ids: Ints, k: int, backend: Chosen = "numba"
