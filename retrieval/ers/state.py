@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.ers.backend import Chosen
-from retrieval.ers.beam_search import descend
+from retrieval.ers.beam_search import descend, nearest_leaves
 from retrieval.ers.fast_search import FastSearch
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy
@@ -124,7 +124,8 @@ class IndexState:
         try:
             self.columns.copy(before[known], rows[known])
             self.columns.write(rows, metadata)
-            leaves = self.leaves.append(vectors, rows)
+            leaves = nearest_leaves(self.tree, vectors, self.backend)
+            self.leaves.append(vectors, rows, leaves)
             reach, ranked = np.maximum(self.reach, longest(vectors, leaves, len(self.reach))), self._by_reach
             if (reach > self.reach).any():
                 ranked = by_reach(self.tree, reach) if differ(reach) else None
