@@ -166,9 +166,9 @@ class Leaves:
         lists.resize(leaf, size + len(rows))
         self._rows_of(leaf, size + len(rows))[size:] = rows
         blocks = -(-(size + len(rows)) // _BLOCK)
-        packed = faiss.rev_swig_ptr(lists.get_codes(leaf), blocks * packer.block_size)
+        packed = faiss.rev_swig_ptr(lists.get_codes(leaf), blocks * packer.block_size).reshape(blocks, 1, -1)
         for place, code in enumerate(codes, start=size):
-            packer.pack_1(code, place, packed.reshape(blocks, -1))
+            packer.pack_1(code, place % _BLOCK, packed[place // _BLOCK])
 
     def discard(self, rows: Ints) -> int:
         """Takes the codes of rows out and returns how many there were."""

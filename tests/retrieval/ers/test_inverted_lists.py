@@ -103,9 +103,10 @@ def unpacked(leaves: Leaves) -> dict[int, tuple[int, bytes]]:
     return found
 
 
-def test_codes_are_right_after_any_number_of_removals() -> None:
+@pytest.mark.parametrize("leaf_count", [1, 20])
+def test_codes_are_right_after_any_number_of_removals(leaf_count: int) -> None:
     vectors = unit(0, 2000, 16)
-    tree = SemanticHierarchy.train(vectors, 20)
+    tree = SemanticHierarchy.train(vectors, leaf_count)
     changed = Leaves.train(tree.centroids[-1], vectors, "pq")
     fresh = Leaves(faiss.clone_index(changed.index), "pq")
     changed.seal()
