@@ -143,9 +143,9 @@ def _measured(
     comparing = f"speed {' '.join(makers)} {wanted} {singles} {rounds}"
     writing = f"writer {wanted} {' '.join(map(str, writer))}"
     known = _kept(plan)
-    if comparing in known and (ours is None or writing in known):
-        yield from known.get(writing, [])
-        yield from known[comparing]
+    if comparing in known:
+        for step in (writing, *(f"build {title}" for title in makers if title != ours), comparing):
+            yield from known.get(step, [])
         return
     task = _task(plan, whole)
     made: dict[str, Retriever] = {}
