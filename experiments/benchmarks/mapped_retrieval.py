@@ -24,7 +24,7 @@ from align3d.errors import UserError, settings_of
 from durable.checksums import checked_json, write_json
 from durable.whole_files import replacing
 from experiments.benchmarks.base import Row, benchmark
-from experiments.benchmarks.retrieval import OURS, speed_rows
+from experiments.benchmarks.engine_rows import OURS, speed_rows
 from experiments.console.process import PeakMemory, resident_bytes
 from experiments.index_evaluation.engine_settings import engine_name
 from experiments.index_evaluation.measure import engines_of, pinned, timed
