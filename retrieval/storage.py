@@ -266,6 +266,13 @@ def expect_random(array: NDArray[Any]) -> None:
         mapping.madvise(mmap.MADV_RANDOM)
 
 
+def expect_passes(array: NDArray[Any]) -> None:
+    """Takes back what `expect_random` said, before most of an array's file is read."""
+    mapping = mapping_of(array)
+    if mapping is not None and hasattr(mmap, "MADV_NORMAL"):
+        mapping.madvise(mmap.MADV_NORMAL)
+
+
 def fetch(array: NDArray[Any], first: int, last: int) -> None:
     """Has the system read the rows ``first`` to ``last``, inclusive, of an array ``[N, D]`` from its file.
 

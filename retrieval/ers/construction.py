@@ -26,6 +26,7 @@ from retrieval.ers.metadata import Columns, Metadata
 from retrieval.ers.state import IndexState, Routing
 from retrieval.ers.vectors import PRECISIONS, Precision, VectorStore, fit_half
 from retrieval.ers.wear import Wear
+from retrieval.storage import expect_passes
 from retrieval.validation import check_ids, check_vectors
 
 CHUNK = 16_384
@@ -61,7 +62,9 @@ def build_content(
 ) -> IndexState:
     """The content, without anything learned; arguments and errors as in `ErsIndex` and its `build`."""
     mapped = isinstance(vectors, np.memmap) and vectors.dtype in PRECISIONS and vectors.flags.c_contiguous
-    if not mapped:
+    if mapped:
+        expect_passes(vectors)
+    else:
         vectors = check_vectors(vectors, "vectors")
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")

@@ -44,16 +44,24 @@ class Sorted(NamedTuple):
 
     def find(self, ids: Ints) -> Ints:
         """The row of each id, of any shape; -1 where it has it not."""
-        if not len(self.ids):
-            return np.full(np.shape(ids), -1, np.int64)
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(self.ids[places] == ids, self.rows[places], -1)
+        places, known = self.places(ids)
+        rows = np.full(np.shape(ids), -1, np.int64)
+        rows[known] = self.rows[places[known]]
+        return rows
+
+    def places(self, ids: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """Where each id stands or would be put in, and whether it is there."""
+        places = np.searchsorted(self.ids, ids)
+        known = np.zeros(np.shape(ids), bool)
+        within = places < len(self.ids)
+        known[within] = self.ids[places[within]] == ids[within]
+        return places, known
 
     def with_rows(self, ids: Ints, rows: Ints) -> Sorted:
         """Another with rows ``[n]`` for ids ``[n]``, distinct, some of which it may have."""
         order = np.argsort(ids)
         ids, rows = ids[order], rows[order]
-        places, known = np.searchsorted(self.ids, ids), np.isin(ids, self.ids)
+        places, known = self.places(ids)
         kept = self.rows.copy()
         kept[places[known]] = rows[known]
         new = ~known
@@ -183,7 +191,8 @@ class IdMap:
         """All living ids in one list."""
         by_id, late = self._sorted
         now = self._current(by_id)
-        now[np.isin(by_id.ids, late.ids)] = False
+        places, known = by_id.places(late.ids)
+        now[places[known]] = False
         merged = Sorted(by_id.ids[now], by_id.rows[now])
         now = self._current(late)
         return merged.with_rows(late.ids[now], late.rows[now]) if now.any() else merged
