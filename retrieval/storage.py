@@ -16,7 +16,7 @@ import math
 import mmap
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -273,18 +273,23 @@ def expect_passes(array: NDArray[Any]) -> None:
         mapping.madvise(mmap.MADV_NORMAL)
 
 
-def fetch(array: NDArray[Any], first: int, last: int) -> None:
-    """Has the system read the rows ``first`` to ``last``, inclusive, of an array ``[N, D]`` from its file.
+def fetch(array: NDArray[Any], ranges: Iterable[tuple[int, int]]) -> None:
+    """Has the system read rows of an array ``[N, D]`` from its file, all of them at once.
 
     It begins at once and waits for nothing; see `expect_random` for where it does nothing.
+
+    Args:
+        array: A view of a file, or any other.
+        ranges: First and last row of each range, inclusive.
     """
     mapping = mapping_of(array)
     if mapping is None or not hasattr(mmap, "MADV_WILLNEED"):
         return
-    begin = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
-    start = begin + first * array.strides[0]
-    start -= start % mmap.PAGESIZE
-    mapping.madvise(mmap.MADV_WILLNEED, start, begin + (last + 1) * array.strides[0] - start)
+    begin, size = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data, array.strides[0]
+    for first, last in ranges:
+        start = begin + int(first) * size
+        start -= start % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, start, begin + (int(last) + 1) * size - start)
 
 
 def _manifest_bytes(path: Path) -> bytes:

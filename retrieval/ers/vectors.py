@@ -19,7 +19,7 @@ Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 _TOGETHER = 64  # queries rescored at a time by the plain backend
 _VALUES = 2**24  # of vectors that it reads at a time
-_MANY, _CLOSE = 1024, 64  # rows that are read as one range of a file, and the range's rows for each of them
+_MANY, _CLOSE = 256, 64  # rows that are worth it, and the rows of a range for each of them
 
 
 def fit_half(vectors: Floats, name: str) -> None:
@@ -118,19 +118,20 @@ class VectorStore:
         out = np.empty((len(rows), self.base.shape[1]), np.float32)
         old = rows < len(self.base)
         self._fetch(rows[old])
-        out[old] = self.base[rows[old]]
+        out[old] = self.base.take(rows[old], axis=0)  # it lets other threads run while it waits for a disk
         if self._source is not None and old.any() and not well_formed(out[old], SHORTEST / 2, 2 * LONGEST):
             raise DamagedFileError(f"{self._source} is damaged: it has vectors that are zero or not finite")
         out[~old] = self._tail[rows[~old] - len(self.base)]
         return out
 
     def _fetch(self, rows: Ints) -> None:
-        """Has many rows that lie close together in a file read at once, not page by page."""
+        """Has many rows of a file read at once, not one after the other; as one range if they lie close."""
         if not self._mapped or len(rows) < _MANY:
             return
         first, last = int(rows.min()), int(rows.max())
-        if last - first < _CLOSE * len(rows):
-            fetch(self.base, first, last)
+        fetch(
+            self.base, [(first, last)] if last - first < _CLOSE * len(rows) else zip(rows, rows, strict=True)
+        )
 
     def refine(
         self, queries: Floats, rows: Ints, ids: Ints, k: int, backend: Chosen = "numba"

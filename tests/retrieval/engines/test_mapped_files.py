@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from retrieval.engines import make_index
+from retrieval.ers.vectors import VectorStore
 from retrieval.storage import mapping_of
 
 
@@ -40,3 +41,13 @@ def test_the_map_of_an_array_is_found_through_its_views(tmp_path: Path) -> None:
         assert mapping_of(view) is not None
     assert mapping_of(vectors[1:]) is None
     assert mapping_of(np.array(mapped)) is None
+
+
+@pytest.mark.parametrize("rows", [np.arange(500, 1500), np.arange(0, 100_000, 97)])
+def test_rows_that_are_fetched_ahead_are_the_rows(tmp_path: Path, rows: np.ndarray) -> None:
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(100_000, 5)).astype(np.float32))
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")[7:]  # it begins within a page
+    rows = rows[rows < len(mapped)]
+    store = VectorStore(mapped)
+    np.testing.assert_array_equal(store.read(rows[::-1]), np.array(mapped)[rows[::-1]])
+    np.testing.assert_array_equal(store.read(np.array([len(mapped) - 1])), np.array(mapped)[-1:])
