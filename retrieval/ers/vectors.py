@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from retrieval.validation import LONGEST, SHORTEST, well_formed
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+SHARE_CACHED = 0.25
+"""Share of the machine's memory up to which a mapped file is taken to be cached by the system."""
 _TOGETHER = 64  # queries rescored at a time by the plain backend
 _VALUES = 2**24  # of vectors that it reads at a time
 _MANY, _CLOSE = 256, 64  # rows that are worth it, and the rows of a range for each of them
@@ -36,6 +39,14 @@ def fit_half(vectors: Floats, name: str) -> None:
             f"{name}: row {off[0]} has {largest[off[0]]:.3g} as its largest value: float16 holds "
             f"{limits.smallest_normal:.2g} to {limits.max:g}; scale the vectors or take precision='float32'"
         )
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 class VectorStore:
@@ -85,6 +96,11 @@ class VectorStore:
     def mapped_bytes(self) -> int:
         """Of the file that is memory-mapped."""
         return self.base.nbytes if self._mapped else 0
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether rows are likely to have to be read from a disk: asking for rows that are not costs 10 %."""
+        return self._mapped and self.base.nbytes > SHARE_CACHED * _memory()
 
     def append(self, vectors: Floats) -> None:
         """Adds rows at the end."""
@@ -175,8 +191,8 @@ class VectorStore:
         exact[rows < 0] = -np.inf
         return exact
 
-    def parts(self) -> tuple[NDArray, NDArray]:
-        """Base and tail as compiled code takes them: half precision as its bits (uint16)."""
+    def parts(self) -> tuple[NDArray, NDArray, bool]:
+        """Base and tail as compiled code takes them, half precision as its bits (uint16); see `on_disk`."""
         if self.precision == "float16":
-            return self.base.view(np.uint16), self._tail.view(np.uint16)
-        return self.base, self._tail
+            return self.base.view(np.uint16), self._tail.view(np.uint16), self.on_disk
+        return self.base, self._tail, self.on_disk

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from retrieval import ErsIndex
+from retrieval.ers import vectors
 from retrieval.ers.serialization import CODES, ROWS, TREE, VECTORS
 from retrieval.ers.vectors import Precision
 
@@ -36,14 +37,30 @@ def saved(index: ErsIndex, folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_an_index_of_a_file_is_that_of_the_array(tmp_path: Path, precision: Precision) -> None:
-    vectors = unit(0, 6000).astype(precision)
+    given = unit(0, 6000).astype(precision)
     found = []
-    for name, source in (("array", vectors), ("file", mapped(tmp_path / "v.npy", vectors))):
+    for name, source in (("array", given), ("file", mapped(tmp_path / "v.npy", given))):
         index = ErsIndex(precision=precision, recall=0.9)
         index.build(source, np.arange(6000))
-        assert index.disk_bytes() == (vectors.nbytes if name == "file" else 0)
+        assert index.disk_bytes() == (given.nbytes if name == "file" else 0)
         found.append((saved(index, tmp_path / name), index.beam, index.refine))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_rows_that_are_asked_for_together_score_as_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    source = mapped(tmp_path / "v.npy", unit(0, 6000).astype(precision))[5:]
+    answers = []
+    for share in (1.0, 0.0):
+        monkeypatch.setattr(vectors, "SHARE_CACHED", share)
+        index = ErsIndex(precision=precision, beam=8)
+        index.build(source, np.arange(5995))
+        index.add(unit(1, 100), np.arange(6000, 6100))
+        answers.append([*index.search(unit(2, 50), 10), *index.search(unit(2, 5), 10, refine=9000)])
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(("precision", "metric"), [("float16", "ip"), ("float32", "cosine")])
@@ -66,9 +83,9 @@ def test_rows_of_a_file_that_do_not_lie_side_by_side_are_copied(tmp_path: Path) 
 
 
 def test_changes_leave_the_file_alone_and_answer_as_in_memory(tmp_path: Path) -> None:
-    vectors, more = unit(0, 5000), unit(1, 3000)
+    given, more = unit(0, 5000), unit(1, 3000)
     indexes = []
-    for source in (vectors, mapped(tmp_path / "v.npy", vectors)):
+    for source in (given, mapped(tmp_path / "v.npy", given)):
         index = ErsIndex(beam=64, refine=400, maintain=False)
         index.build(source, np.arange(5000))
         index.add(more[:1500], np.arange(5000, 6500))
@@ -81,7 +98,7 @@ def test_changes_leave_the_file_alone_and_answer_as_in_memory(tmp_path: Path) ->
     np.testing.assert_array_equal(on_disk.get(on_disk.ids)[0], in_memory.get(on_disk.ids)[0])
     both = [index.search(unit(2, 100), 10, refine=10_000) for index in indexes]
     np.testing.assert_array_equal(both[0][0], both[1][0])
-    np.testing.assert_array_equal(np.load(tmp_path / "v.npy"), vectors)
+    np.testing.assert_array_equal(np.load(tmp_path / "v.npy"), given)
     on_disk.save(tmp_path / "index")
     opened = ErsIndex.load(tmp_path / "index")
     assert opened.disk_bytes() == len(on_disk) * WIDTH * 4
@@ -96,6 +113,7 @@ import json, sys
 import numpy as np
 from experiments.console.process import PeakMemory, resident_bytes
 from retrieval import ErsIndex
+from retrieval.ers import vectors
 
 vectors = np.load(sys.argv[1], mmap_mode="r")
 warm = ErsIndex(leaves=64)
