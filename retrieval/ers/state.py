@@ -146,7 +146,11 @@ class IndexState:
         """Makes room for vectors that `put` will bring under ids ``[n]``, at most ``together`` at a time."""
         new = int((self.ids.rows(ids) < 0).sum())
         rows = self.ids.vacant(new + min(len(ids), together), self.vectors.first_writable)
-        self.vectors.reserve(int(rows.max(initial=-1)) + 1)
+        length = int(rows.max(initial=-1)) + 1
+        self.vectors.reserve(length)
+        self.ids.reserve(length)
+        self._leaf_of_row = self._leaf_of_row.with_room(length)
+        self.leaf_of_row = self._leaf_of_row.values
 
     def drop(self, ids: Ints) -> None:
         """Takes out ids that are all there."""

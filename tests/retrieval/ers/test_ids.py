@@ -32,8 +32,20 @@ def test_ids_are_those_of_a_dictionary(monkeypatch: pytest.MonkeyPatch, fewest: 
         assert len(ids) == len(known)
         assert ids.living().tolist() == sorted(known)
         assert ids.living_rows().tolist() == [known[one] for one in sorted(known)]
+        assert ids.rows_at(np.arange(len(known))).tolist() == ids.living_rows().tolist()
         assert ids.rows(np.arange(300)).tolist() == [known.get(one, -1) for one in range(300)]
         assert np.flatnonzero(ids.alive).tolist() == sorted(known.values())
+
+
+@pytest.mark.parametrize("old", [np.arange(2, 900, 2), np.arange(0)])
+@pytest.mark.parametrize("new", [[], [1], [501, 3, 999], list(range(1, 1000, 2))])
+def test_places_among_late_ids_are_found(old: np.ndarray, new: list[int]) -> None:
+    ids = IdMap(old.copy(), np.ones(len(old), bool))
+    late = np.array(new, np.int64)
+    ids.reserve(2000)
+    ids.commit(ids.plan(late, ids.vacant(len(late), 0), late[:0]))
+    places = np.random.default_rng(0).permutation(len(ids))[:200]
+    assert ids.rows_at(places).tolist() == ids.living_rows()[places].tolist()
 
 
 def test_an_array_that_grows_is_seldom_copied() -> None:
