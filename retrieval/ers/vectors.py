@@ -18,7 +18,7 @@ from retrieval.validation import LONGEST, SHORTEST, well_formed
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
-SHARE_CACHED = 0.25
+SHARE_CACHED = 0.5
 """Share of the machine's memory up to which a mapped file is taken to be cached by the system."""
 _TOGETHER = 64  # queries rescored at a time by the plain backend
 _VALUES = 2**24  # of vectors that it reads at a time
@@ -99,7 +99,7 @@ class VectorStore:
 
     @property
     def on_disk(self) -> bool:
-        """Whether rows are likely to have to be read from a disk: asking for rows that are not costs 10 %."""
+        """Whether rows are likely to have to be read from a disk: asking for cached ones costs 10 to 25 %."""
         return self._mapped and self.base.nbytes > SHARE_CACHED * _memory()
 
     def append(self, vectors: Floats) -> None:
