@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -245,6 +246,50 @@ def open_rows(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[A
     if not size - start:
         return np.empty(shape, kind)
     return np.memmap(path, kind, "r", start, shape)
+
+
+def mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The memory map of a file that an array is a view of; None where it lies in memory."""
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    return base
+
+
+def expect_random(array: NDArray[Any]) -> None:
+    """Has the system read single pages of an array's file, where it would read megabytes around each.
+
+    Does nothing for arrays in memory, and where the system takes no such advice.
+    """
+    mapping = mapping_of(array)
+    if mapping is not None and hasattr(mmap, "MADV_RANDOM"):
+        mapping.madvise(mmap.MADV_RANDOM)
+
+
+def expect_passes(array: NDArray[Any]) -> None:
+    """Takes back what `expect_random` said, before most of an array's file is read."""
+    mapping = mapping_of(array)
+    if mapping is not None and hasattr(mmap, "MADV_NORMAL"):
+        mapping.madvise(mmap.MADV_NORMAL)
+
+
+def fetch(array: NDArray[Any], ranges: Iterable[tuple[int, int]]) -> None:
+    """Has the system read rows of an array ``[N, D]`` from its file, all of them at once.
+
+    It begins at once and waits for nothing; see `expect_random` for where it does nothing.
+
+    Args:
+        array: A view of a file, or any other.
+        ranges: First and last row of each range, inclusive.
+    """
+    mapping = mapping_of(array)
+    if mapping is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    begin, size = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data, array.strides[0]
+    for first, last in ranges:
+        start = begin + int(first) * size
+        start -= start % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, start, begin + (int(last) + 1) * size - start)
 
 
 def _manifest_bytes(path: Path) -> bytes:

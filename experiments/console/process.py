@@ -6,6 +6,9 @@ import ctypes
 import os
 import random
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,6 +49,54 @@ def keep_memory() -> bool:
 def available_cores() -> int:
     """Cores that this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resident_bytes() -> tuple[int, int] | None:
+    """Memory of this process that is in use now: its own, and pages of files, which the system may drop.
+
+    What was freed is given back first, as far as the allocator can. None where the system does not tell.
+    """
+    with suppress(AttributeError, OSError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
+    return _resident()
+
+
+class PeakMemory:
+    """The most memory of its own that the process has had while a ``with`` statement lasts.
+
+    Attributes:
+        bytes: As far as looking every 20 ms tells; 0 where the system does not.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while True:
+            found = _resident()
+            self.bytes = max(self.bytes, 0 if found is None else found[0])
+            if self._over.wait(0.02):
+                return
+
+
+def _resident() -> tuple[int, int] | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        sizes = dict(line.split(":", 1) for line in lines)
+        own, file = (1024 * int(sizes[name].split()[0]) for name in ("RssAnon", "RssFile"))
+    except (OSError, KeyError, ValueError, IndexError):  # none but Linux has these
+        return None
+    return own, file
 
 
 def use_threads(threads: int | None) -> int:

@@ -194,7 +194,7 @@ def measure(problem: Problem, settings: Settings) -> dict[str, Measured]:
             costs[title] = curves.build(made[title], problem.vectors, ids, **_own(problem, arm))
             points[title] = worth_timing(curves.curve(made[title], tasks[arm]))
             tracker.advance(note=title)
-    points = _timed(problem, made, points, settings, k)
+    points = timed(problem.name, problem.queries, made, points, k, settings.rounds, settings.singles)
     wanted = {arm: exact[arm].search(problem.queries, min(settings.candidates, count))[0] for arm in arms}
     total = len(made) * len(problem.rerankers)
     with Tracker(f"{problem.name}: re-ranking", total, "rankings") as tracker:
@@ -288,29 +288,41 @@ def _made(title: str, settings: Settings) -> Retriever:
     return engine
 
 
-def _timed(
-    problem: Problem,
+def timed(
+    title: str,
+    queries: NDArray[np.float32],
     made: Mapping[str, Retriever],
     found_points: Mapping[str, list[Point]],
-    settings: Settings,
     k: int,
+    rounds: int,
+    singles: int,
 ) -> dict[str, list[Point]]:
-    """The same points with their speeds, the engines' turns interleaved."""
+    """The same points with their speeds, the engines' turns interleaved.
+
+    Args:
+        title: Of the progress.
+        queries: ``[Q, D]``.
+        made: Built engines by name.
+        found_points: Of each.
+        k: Neighbors that are asked for.
+        rounds: Turns of each point.
+        singles: Queries that are also asked one by one.
+    """
     jobs = [(name, point) for name, points in found_points.items() for point in points]
     speeds: list[list[Speed]] = [[] for _ in jobs]
-    with Tracker(f"{problem.name}: timing", settings.rounds * len(jobs), "points") as tracker:
-        for number in range(settings.rounds):
-            first = number * len(jobs) // settings.rounds  # nobody always follows the same
+    with Tracker(f"{title}: timing", rounds * len(jobs), "points") as tracker:
+        for number in range(rounds):
+            first = number * len(jobs) // rounds  # nobody always follows the same
             order = [*range(first, len(jobs)), *range(first)]
             for job in order if number % 2 == 0 else reversed(order):
                 name, point = jobs[job]
                 curves.set_search_params(made[name], point.search_params)
-                speeds[job].append(curves.measure(made[name], problem.queries, k, settings.singles))
+                speeds[job].append(curves.measure(made[name], queries, k, singles))
                 tracker.advance(note=name)
-    timed: dict[str, list[Point]] = {name: [] for name in made}
+    with_speed: dict[str, list[Point]] = {name: [] for name in made}
     for (name, point), found in zip(jobs, speeds, strict=True):
-        timed[name].append(replace(point, speed=curves.typical(found)))
-    return timed
+        with_speed[name].append(replace(point, speed=curves.typical(found)))
+    return with_speed
 
 
 def for_candidates(

@@ -146,9 +146,8 @@ def build(engine: Retriever, vectors: NDArray[np.float32], ids: NDArray[np.int64
     return Cost(wall, cpu, _bytes(resident), _bytes(disk) or 0)
 
 
-def settings_of(engine: Retriever) -> list[dict[str, int]]:
-    """All combinations of an engine's search parameters, the first moving fastest; one empty one for none."""
-    values_of = search_params_of(engine)
+def settings_of(values_of: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """All combinations of search parameters, the first moving fastest; one empty one for none."""
     names = list(values_of)
     grids = itertools.product(*(values_of[name] for name in reversed(names)))
     return [dict(zip(names, reversed(values), strict=True)) for values in grids]
@@ -161,22 +160,33 @@ def set_search_params(engine: Retriever, search_params: Mapping[str, int]) -> No
         setattr(engine, name, value)
 
 
-def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
+def curve(
+    engine: Retriever,
+    task: Task,
+    enough: float = 0.998,
+    values_of: Mapping[str, Sequence[int]] | None = None,
+    least_gain: float | None = None,
+) -> list[Point]:
     """An engine's answers over its search parameters, without speed.
 
     Args:
         engine: A built engine; its search parameters are left at the last setting.
         task: The queries; k is that of its exact neighbors.
         enough: Recall from which on the first parameter is raised no further.
+        values_of: For each search parameter the values that are tried; None takes the engine's own.
+        least_gain: Recall that raising the first parameter has to gain for it to be raised again; None raises
+            it regardless.
 
     Returns:
         One point a setting that was tried.
     """
     k = task.exact.shape[1]
-    names = list(search_params_of(engine))
+    values_of = search_params_of(engine) if values_of is None else values_of
+    names = list(values_of)
     points: list[Point] = []
     sated: set[tuple[int, ...]] = set()
-    for search_params in settings_of(engine):
+    before: dict[tuple[int, ...], float] = {}
+    for search_params in settings_of(values_of):
         others = tuple(search_params[name] for name in names[1:])
         if others in sated:
             continue
@@ -184,8 +194,10 @@ def curve(engine: Retriever, task: Task, enough: float = 0.998) -> list[Point]:
         found, _ = engine.search(task.queries, k)
         recall = overlap(found, task.exact)
         points.append(Point(search_params, recall, quality(found, task.right)))
-        if recall >= enough:
+        gained = recall - before.get(others, -1.0)
+        if recall >= enough or (least_gain is not None and gained < least_gain):
             sated.add(others)
+        before[others] = recall
     return points
 
 

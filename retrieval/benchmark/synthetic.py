@@ -13,12 +13,15 @@ begins with the smaller one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from durable.whole_files import sync
 
 BLOCK = 20_000
 MEMBERS = 4
@@ -89,15 +92,21 @@ class Queries:
     targets: NDArray[np.int64]
 
 
-def vectors_of(recipe: Mixture, count: int, seed: int = 0) -> Iterator[NDArray[np.float32]]:
+def vectors_of(recipe: Mixture, count: int, seed: int = 0, first: int = 0) -> Iterator[NDArray[np.float32]]:
     """The vectors of a mixture in blocks of at most `BLOCK` rows: ``[n, D]`` unit float32.
+
+    Args:
+        recipe: The mixture.
+        count: Vectors that there are.
+        seed: Of everything.
+        first: Number of the first block that is wanted.
 
     Raises:
         ValueError: Count is below 1.
     """
     _at_least_one("count", count)
     world = _World(recipe, seed)
-    for block in range(-(-count // BLOCK)):
+    for block in range(first, -(-count // BLOCK)):
         yield world.block(block)[0][: count - block * BLOCK]
 
 
@@ -176,13 +185,58 @@ def write(folder: Path, recipe: Mixture, count: int, queries: int, seed: int = 0
     """
     asked = queries_of(recipe, count, queries, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "vectors.npy").open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (count, recipe.width)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for block in vectors_of(recipe, count, seed):
-            file.write(block.tobytes())
+    (folder / "vectors.npy").unlink(missing_ok=True)
+    write_vectors(folder / "vectors.npy", recipe, count, seed)
     np.save(folder / "queries.npy", asked.vectors)
     np.save(folder / "targets.npy", asked.targets)
+
+
+def write_vectors(
+    path: Path, recipe: Mixture, count: int, seed: int = 0, advance: Callable[[int], None] | None = None
+) -> NDArray[np.float32]:
+    """Writes the vectors of a mixture into a file, block by block; one that was cut off goes on.
+
+    Args:
+        path: In NumPy's format. A file that is there, whole, is taken as it is; until it is whole it has the
+            suffix ``.part``.
+        recipe: The mixture.
+        count: Vectors.
+        seed: Of everything.
+        advance: Called with the vectors that have been written since, those of before it among them.
+
+    Returns:
+        ``[count, D]`` float32 under a memory map.
+
+    Raises:
+        ValueError: Fewer than one vector, or the file is of others.
+    """
+    begin = next(vectors_of(recipe, count, seed))
+    part, shape = path.with_name(path.name + ".part"), (count, recipe.width)
+    if not path.exists():
+        with part.open("r+b" if part.exists() else "w+b") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start, block_bytes = file.tell(), 4 * BLOCK * recipe.width
+            done = max(0, file.seek(0, os.SEEK_END) - start) // block_bytes
+            file.seek(start)
+            if done and file.read(begin.nbytes) != begin.tobytes():
+                raise ValueError(f"{part} is of other vectors: remove it, or choose another folder")
+            file.truncate(start + done * block_bytes)
+            file.seek(0, os.SEEK_END)
+            if advance is not None:
+                advance(min(done * BLOCK, count))
+            for block in vectors_of(recipe, count, seed, done):
+                file.write(block.tobytes())
+                if advance is not None:
+                    advance(len(block))
+        sync(part)
+        part.replace(path)
+    elif advance is not None:
+        advance(count)
+    vectors: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    if vectors.shape != shape or (vectors[: len(begin)] != begin).any():
+        raise ValueError(f"{path} is of other vectors: remove it, or choose another folder")
+    return vectors
 
 
 class _World:

@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.storage import mapping_of
 from retrieval.validation import Checked, check_content, check_search, thread_count
 
 #: Found rows and their inner products, each ``[Q, k]``; row -1 where nothing was found.
@@ -123,23 +124,35 @@ class Engine(ABC):
 
 
 class FaissEngine(Engine):
-    """An index of faiss."""
+    """An index of faiss.
+
+    Attributes:
+        in_place: Whether vectors of a memory-mapped file stay there, see `read_in_place`.
+    """
+
+    in_place: ClassVar[bool] = False
 
     def __init__(self, *, threads: int = 1) -> None:
         super().__init__(threads=threads)
         self._index: Any = None  # of another class in each engine
+        self._mapped: NDArray[np.float32] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__
+        return self.__dict__ | {"_mapped": None}  # a copy has its vectors in memory
 
     def resident_bytes(self) -> int:
         """See `Engine.resident_bytes`."""
         return saved_bytes(self._index) if self._index is not None else 0
 
+    def disk_bytes(self) -> int:
+        """Bytes of a memory-mapped file that searches read the vectors from."""
+        return 0 if self._mapped is None else self._mapped.nbytes
+
     def _build(self, vectors: NDArray[np.float32]) -> None:
         with faiss_threads(self.threads):
             index = self._make(vectors)
-        self._index = index
+        mapped = self.in_place and mapping_of(vectors) is not None
+        self._index, self._mapped = index, vectors if mapped else None
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Found:
         with faiss_threads(self.threads):
@@ -153,6 +166,18 @@ class FaissEngine(Engine):
     @abstractmethod
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores and rows, each ``[Q, k]``, in faiss's order."""
+
+
+def read_in_place(flat: Any, vectors: NDArray[np.float32]) -> None:
+    """Makes an empty ``IndexFlat`` one of vectors ``[N, D]`` that stay where they are, such as a mapped file.
+
+    The caller keeps the array as long as the index.
+    """
+    address, codes = faiss.swig_ptr(vectors.reshape(-1).view(np.uint8)), flat.codes
+    codes.is_owned = False
+    codes.view_data = codes.c_ptr = address
+    codes.view_size = codes.c_size = vectors.nbytes
+    flat.ntotal = len(vectors)
 
 
 def common_length(engine: str, vectors: NDArray[np.float32]) -> float:

@@ -12,13 +12,25 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.engines.base import PROBES, REFINES, FaissEngine, Found, cells_for, faiss_threads
+from retrieval.engines.base import (
+    PROBES,
+    REFINES,
+    FaissEngine,
+    Found,
+    cells_for,
+    faiss_threads,
+    read_in_place,
+    saved_bytes,
+)
 from retrieval.engines.ivf import train_cells
+from retrieval.storage import expect_random, mapping_of
 from retrieval.validation import Checked, whole
 
 
 class IvfPq(FaissEngine):
     """``IndexRefineFlat`` over ``IndexIVFPQFastScan``.
+
+    Built of a memory-mapped file, it refines by the vectors that are there.
 
     Args:
         nlist: Cells; None takes `cells_for` so many vectors.
@@ -34,6 +46,7 @@ class IvfPq(FaissEngine):
     search_params: ClassVar = {"nprobe": PROBES, "refine": REFINES}
     nprobe = Checked(whole)
     refine = Checked(whole)
+    in_place = True
 
     def __init__(
         self,
@@ -67,8 +80,18 @@ class IvfPq(FaissEngine):
         codes.pq.cp.min_points_per_centroid = 1
         train_cells(codes, vectors)
         refined = faiss.IndexRefineFlat(codes)
-        refined.add(vectors)
+        if mapping_of(vectors) is None:
+            refined.add(vectors)
+        else:
+            codes.add(vectors)
+            read_in_place(faiss.downcast_index(refined.refine_index), vectors)
+            refined.ntotal = count
+            expect_random(vectors)
         return refined
+
+    def resident_bytes(self) -> int:
+        """See `retrieval.engines.base.Engine.resident_bytes`."""
+        return super().resident_bytes() if self._mapped is None else saved_bytes(self._index.base_index)
 
     def _run(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         self._index.k_factor = max(1.0, self.refine / k)

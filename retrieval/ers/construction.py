@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,9 @@ from retrieval.ers.inverted_lists import TRAINING_ROWS, Codec, Leaves
 from retrieval.ers.lengths import Metric, longest, unit
 from retrieval.ers.metadata import Columns, Metadata
 from retrieval.ers.state import IndexState, Routing
-from retrieval.ers.vectors import Precision, VectorStore, fit_half
+from retrieval.ers.vectors import PRECISIONS, Precision, VectorStore, fit_half
 from retrieval.ers.wear import Wear
+from retrieval.storage import expect_passes
 from retrieval.validation import check_ids, check_vectors
 
 CHUNK = 16_384
@@ -60,7 +61,10 @@ def build_content(
     vectors: NDArray[np.float32], ids: NDArray[np.int64], metadata: Metadata | None, recipe: Recipe
 ) -> IndexState:
     """The content, without anything learned; arguments and errors as in `ErsIndex` and its `build`."""
-    if not (isinstance(vectors, np.memmap) and vectors.dtype == np.float32):
+    mapped = isinstance(vectors, np.memmap) and vectors.dtype in PRECISIONS and vectors.flags.c_contiguous
+    if mapped:
+        expect_passes(vectors)
+    else:
         vectors = check_vectors(vectors, "vectors")
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(f"vectors of shape {vectors.shape}: expected [N, D] with at least one vector")
@@ -68,7 +72,7 @@ def build_content(
     ids = check_ids(ids, count)
     columns = Columns.build(metadata, count)
     cosine = recipe.metric == "cosine"
-    kept_as_is = isinstance(vectors, np.memmap) and recipe.precision == "float32" and not cosine
+    kept_as_is = mapped and vectors.dtype == recipe.precision and not cosine
     stored = vectors if kept_as_is else np.empty(vectors.shape, recipe.precision)
 
     def chunks() -> Iterator[tuple[Floats, Ints]]:
@@ -83,9 +87,13 @@ def build_content(
             yield chunk, np.arange(at, at + len(chunk))
 
     rows, rng = recipe.sample_rows(count)
-    sample = check_vectors(vectors[rows], "the sample of vectors")
-    if cosine:
-        sample = unit(sample)
+
+    def sample() -> Floats:
+        drawn = np.empty((len(rows), vectors.shape[1]), np.float32)
+        for at in range(0, len(rows), CHUNK):
+            drawn[at : at + CHUNK] = check_vectors(vectors[rows[at : at + CHUNK]], "the sample of vectors")
+        return unit(drawn) if cosine else drawn
+
     routing = _route(sample, chunks(), count, count, recipe, rng)
     living = IdMap(ids, np.ones(count, bool))
     return IndexState(routing, VectorStore(stored), living, columns, recipe.backend)
@@ -101,12 +109,14 @@ def rebuild(content: IndexState, recipe: Recipe) -> Routing:
             some = living[at : at + CHUNK]
             yield content.vectors.read(some), some
 
-    sample = content.vectors.read(living[rows])
+    def sample() -> Floats:
+        return content.vectors.read(living[rows])
+
     return _route(sample, chunks(), len(living), len(content.ids.alive), recipe, rng)
 
 
 def _route(
-    sample: Floats,
+    draw: Callable[[], Floats],
     chunks: Iterable[tuple[Floats, Ints]],
     count: int,
     rows: int,
@@ -114,12 +124,13 @@ def _route(
     rng: np.random.Generator,
 ) -> Routing:
     """A tree and codes from a sample ``[S, D]``, filled with ``count`` vectors of rows below ``rows``."""
-    sample = distinct(sample)
+    sample = distinct(draw())
     leaf_count = min(recipe.leaf_count(count), len(sample))
     tree = SemanticHierarchy.train(sample, leaf_count, depth=recipe.depth, seed=recipe.seed)
     few = len(sample) <= TRAINING_ROWS
     codec_sample = sample if few else rng.choice(sample, TRAINING_ROWS, replace=False)
     codes = Leaves.train(tree.centroids[-1], codec_sample, recipe.codec)
+    del sample, codec_sample  # it would stand beside the codes that come
     leaf_of_row = np.zeros(rows, np.int64)
     reach = np.zeros(tree.leaf_count, np.float32)
     for chunk, where in chunks:

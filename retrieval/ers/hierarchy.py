@@ -110,7 +110,8 @@ class SemanticHierarchy:
             below: list[Ints] = []
             nodes: list[Floats] = []
             for cell, share in zip(cells, shares, strict=True):
-                means, assigned = cluster(sample[cell], share, iterations, seed + level)
+                members = sample if len(cells) == 1 else sample[cell]  # a large one stands there once
+                means, assigned = cluster(members, share, iterations, seed + level)
                 nodes.append(means)
                 below.extend(cell[assigned == child] for child in range(share))
             cells = below

@@ -219,8 +219,9 @@ class ErsIndex(ChangingIndex):
     ) -> None:
         """See `retrieval.protocol.Retriever.build`.
 
-        One pass over the vectors in chunks, after one over a sample. A memory-mapped float32 array is kept
-        as it is (leave the file alone); any other is copied.
+        One pass over the vectors in chunks, after one over a sample. A memory-mapped array of the index's
+        ``precision`` is kept as it is (leave the file alone), unless the metric is ``"cosine"``; any other is
+        copied into memory.
 
         Args:
             vectors: ``[N, D]``.
@@ -439,3 +440,8 @@ class ErsIndex(ChangingIndex):
         """Memory of the index; the exact vectors count unless they are memory-mapped, as after `load`."""
         with self._one_change:
             return self._built("resident_bytes").resident_bytes()
+
+    def disk_bytes(self) -> int:
+        """Bytes of the exact vectors that are memory-mapped, which searches read from; 0 if they are not."""
+        with self._one_change:
+            return self._built("disk_bytes").vectors.mapped_bytes

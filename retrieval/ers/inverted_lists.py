@@ -5,8 +5,8 @@ Rows (0, 1, 2 … in the order of adding) are what is stored and found; ids are 
 
 faiss's helper ``contrib.ivf_tools.add_preassigned`` stores garbage in an ``IndexIVFPQFastScan`` without an
 error (its codes are interleaved by blocks of 32). The first filling therefore goes into a plain 4-bit
-``IndexIVFPQ`` that is then converted; later additions go through ``add_with_ids``, which knows the blocks,
-but relies on what stands behind the end of a list being blank (see `Leaves.discard`).
+``IndexIVFPQ`` that is then converted; later additions are put into their blocks one by one, which
+``add_with_ids`` would do after it had compared each with all centroids.
 """
 
 from __future__ import annotations
@@ -122,26 +122,53 @@ class Leaves:
         size = np.square(offsets, dtype=np.float64).sum() + 1e-9 * np.square(vectors, dtype=np.float64).sum()
         return float(np.square(offsets - told, dtype=np.float64).sum() / size)
 
-    def append(self, vectors: Floats, rows: Ints) -> Ints:
-        """Adds vectors later, each to its nearest leaf (the same measure as the tree's).
+    def append(self, vectors: Floats, rows: Ints, leaves: Ints) -> None:
+        """Adds vectors later; only the lists that they go to are looked at.
 
         Args:
             vectors: ``[n, D]`` contiguous.
             rows: ``[n]`` ascending.
-
-        Returns:
-            ``[n]``: the leaf that each went to, read back, so that it is that one even where two are as near.
+            leaves: ``[n]`` the leaf of each.
         """
-        before = self.sizes()
+        if not len(rows):
+            return
+        before, table = self.sizes(), self._lists
+        order = np.argsort(leaves, kind="stable")
+        grown, starts, counts = np.unique(leaves[order], return_index=True, return_counts=True)
         try:
-            self.index.add_with_ids(vectors, rows)
+            if self.codec == "pq":
+                ends = zip(grown.tolist(), starts.tolist(), (starts + counts).tolist(), strict=True)
+                codes = self._coded(vectors, leaves)
+                for leaf, start, end in ends:
+                    self._extend(leaf, rows[order[start:end]], codes[order[start:end]])
+                self.index.ntotal += len(rows)
+            else:
+                self.fill(vectors, rows, leaves)
         finally:
             self._forget()
-        leaves = np.empty(len(rows), np.int64)
-        after = self.sizes()
-        for leaf in np.flatnonzero(after > before):
-            leaves[np.searchsorted(rows, self._rows_of(int(leaf), int(after[leaf]))[before[leaf] :])] = leaf
-        return leaves
+        self._sizes = before.copy()
+        self._sizes[grown] += counts
+        if table is not None:  # the other lists are where they were
+            self._lists = self._located(table, grown)
+
+    def _coded(self, vectors: Floats, leaves: Ints) -> NDArray[np.uint8]:
+        """``[n, bytes]``: product codes of vectors ``[n, D]`` in leaves ``[n]``."""
+        plain = np.empty((len(vectors), self.index.code_size), np.uint8)
+        pointer = faiss.swig_ptr
+        leaves = np.ascontiguousarray(leaves, np.int64)
+        self.index.encode_vectors(len(vectors), pointer(vectors), pointer(leaves), pointer(plain))
+        return plain
+
+    def _extend(self, leaf: int, rows: Ints, codes: NDArray[np.uint8]) -> None:
+        """Adds product codes ``[n, bytes]`` of rows ``[n]`` to a leaf."""
+        lists, packer = self.index.invlists, self.index.get_CodePacker()
+        size = lists.list_size(leaf)
+        lists.resize(leaf, size + len(rows))
+        self._rows_of(leaf, size + len(rows))[size:] = rows
+        blocks = -(-(size + len(rows)) // _BLOCK)
+        packed = faiss.rev_swig_ptr(lists.get_codes(leaf), blocks * packer.block_size).reshape(blocks, 1, -1)
+        for place, code in enumerate(codes, start=size):
+            packer.pack_1(code, place % _BLOCK, packed[place // _BLOCK])
 
     def discard(self, rows: Ints) -> int:
         """Takes the codes of rows out and returns how many there were."""
@@ -162,8 +189,8 @@ class Leaves:
     def _blank(self, leaves: Ints) -> None:
         """Clears what stands behind the ends of lists.
 
-        faiss 1.15 leaves the codes of removed vectors there, and ORs those of added ones on top of them: a
-        vector that was added after a removal would be scanned by a code that is not its own.
+        faiss 1.15 leaves the codes of removed vectors there, and its ``add_with_ids`` ORs those of added ones
+        on top of them. `append` does not; but equal contents are to be equal bytes when they are saved.
         """
         lists, packer = self.index.invlists, self.index.get_CodePacker()
         blank = np.zeros(packer.code_size, np.uint8)
@@ -232,12 +259,16 @@ class Leaves:
         """
         table = self._lists
         if table is None:
-            lists = self.index.invlists
-            table = np.zeros((lists.nlist, 3), np.int64)
-            for leaf, size in enumerate(self.sizes()):
-                if size:
-                    table[leaf] = int(lists.get_codes(leaf)), int(lists.get_ids(leaf)), size
+            sizes = self.sizes()
+            table = self._located(np.zeros((len(sizes), 3), np.int64), np.flatnonzero(sizes))
             self._lists = table
+        return table
+
+    def _located(self, table: Ints, leaves: Ints) -> Ints:
+        """The table ``[M, 3]`` of `lists`, in which some leaves, none of them empty, are looked up."""
+        lists, sizes = self.index.invlists, self.sizes()
+        for leaf in leaves.tolist():
+            table[leaf] = int(lists.get_codes(leaf)), int(lists.get_ids(leaf)), sizes[leaf]
         return table
 
     def sizes(self) -> Ints:

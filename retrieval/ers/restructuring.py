@@ -124,13 +124,14 @@ def freshly_coded(
 
 def code_error(content: IndexState, seed: int) -> float:
     """The codes' relative squared error on a sample of the vectors, see `Leaves.error`; NaN without any."""
-    living = content.ids.living_rows()
-    if not len(living):
+    count = len(content.ids)
+    if not count:
         return np.nan
-    rng = np.random.default_rng([seed, len(living)])
-    rows = living
-    if len(living) > SAMPLE:
-        rows = living[np.sort(rng.choice(len(living), SAMPLE, replace=False))]
+    if count <= SAMPLE:
+        places = np.arange(count)
+    else:
+        places = np.sort(np.random.default_rng([seed, count]).choice(count, SAMPLE, replace=False))
+    rows = content.ids.rows_at(places)
     return content.leaves.error(content.vectors.read(rows), content.leaf_of_row[rows])
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.ers.backend import Chosen
-from retrieval.ers.beam_search import descend
+from retrieval.ers.beam_search import descend, nearest_leaves
 from retrieval.ers.fast_search import FastSearch
 from retrieval.ers.feedback import EdgeStatistics
 from retrieval.ers.hierarchy import Floats, Ints, SemanticHierarchy
-from retrieval.ers.ids import IdMap
+from retrieval.ers.ids import Growing, IdMap
 from retrieval.ers.inverted_lists import Leaves
 from retrieval.ers.lengths import WIDER as WIDER_BY_REACH
 from retrieval.ers.lengths import by_reach, differ, longest
@@ -95,6 +95,7 @@ class IndexState:
     def reroute(self, routing: Routing, fast: FastSearch | None, priors: list[Floats]) -> None:
         """Takes another routing for the same rows, with its `fast_search` and its priors."""
         self.tree, self.statistics, self.leaves, self.leaf_of_row, self.wear, self.reach = routing
+        self._leaf_of_row = Growing(self.leaf_of_row)
         self._fast, self.priors = fast, priors
         self._selections.clear()
         self._by_reach = by_reach(self.tree, self.reach) if differ(self.reach) else None
@@ -118,15 +119,13 @@ class IndexState:
         known = before >= 0
         rows = self.ids.vacant(len(ids), self.vectors.first_writable)
         change = self.ids.plan(ids, rows, ids[known])
-        leaf_of_row = self.leaf_of_row
-        if len(change.alive) > len(leaf_of_row):
-            longer = np.zeros(len(change.alive) - len(leaf_of_row), np.int64)
-            leaf_of_row = np.concatenate([leaf_of_row, longer])
+        leaf_of_row = self._leaf_of_row.longer(change.length)
         self.vectors.write(rows, vectors)
         try:
             self.columns.copy(before[known], rows[known])
             self.columns.write(rows, metadata)
-            leaves = self.leaves.append(vectors, rows)
+            leaves = nearest_leaves(self.tree, vectors, self.backend)
+            self.leaves.append(vectors, rows, leaves)
             reach, ranked = np.maximum(self.reach, longest(vectors, leaves, len(self.reach))), self._by_reach
             if (reach > self.reach).any():
                 ranked = by_reach(self.tree, reach) if differ(reach) else None
@@ -136,17 +135,22 @@ class IndexState:
             self.columns.cut(len(self.ids.alive))
             raise
         self.ids.commit(change)
-        self.leaf_of_row, self.reach, self._by_reach = leaf_of_row, reach, ranked
+        self._leaf_of_row, self.reach, self._by_reach = leaf_of_row, reach, ranked
+        self.leaf_of_row = leaf_of_row.values
         self.wear.change(len(ids))
-        self.wear.count(leaf_of_row[before[known]])
-        leaf_of_row[rows] = leaves
+        self.wear.count(self.leaf_of_row[before[known]])
+        self.leaf_of_row[rows] = leaves
         self.wear.count(leaves)
 
     def reserve(self, ids: Ints, together: int) -> None:
         """Makes room for vectors that `put` will bring under ids ``[n]``, at most ``together`` at a time."""
         new = int((self.ids.rows(ids) < 0).sum())
         rows = self.ids.vacant(new + min(len(ids), together), self.vectors.first_writable)
-        self.vectors.reserve(int(rows.max(initial=-1)) + 1)
+        length = int(rows.max(initial=-1)) + 1
+        self.vectors.reserve(length)
+        self.ids.reserve(length)
+        self._leaf_of_row = self._leaf_of_row.with_room(length)
+        self.leaf_of_row = self._leaf_of_row.values
 
     def drop(self, ids: Ints) -> None:
         """Takes out ids that are all there."""
@@ -331,5 +335,5 @@ class IndexState:
         tree = sum(part.nbytes for part in (*self.tree.centroids, *self.priors))
         tree += sum(part.nbytes for part in self.tree.first_child)
         tree += sum(part.nbytes for part in (*self.statistics.visits, *self.statistics.successes))
-        rows = self.ids.nbytes + self.leaf_of_row.nbytes + self.columns.resident_bytes()
+        rows = self.ids.nbytes + self._leaf_of_row.nbytes + self.columns.resident_bytes()
         return tree + rows + self.leaves.nbytes + self.vectors.nbytes

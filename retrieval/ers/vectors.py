@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +13,16 @@ from durable.errors import DamagedFileError
 from retrieval.ers.backend import Chosen
 from retrieval.ers.hierarchy import Floats, Ints
 from retrieval.ers.kernels.refine import refine_all
+from retrieval.storage import expect_random, fetch
 from retrieval.validation import LONGEST, SHORTEST, well_formed
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+SHARE_CACHED = 0.5
+"""Share of the machine's memory up to which a mapped file is taken to be cached by the system."""
 _TOGETHER = 64  # queries rescored at a time by the plain backend
 _VALUES = 2**24  # of vectors that it reads at a time
+_MANY, _CLOSE = 256, 64  # rows that are worth it, and the rows of a range for each of them
 
 
 def fit_half(vectors: Floats, name: str) -> None:
@@ -34,6 +39,14 @@ def fit_half(vectors: Floats, name: str) -> None:
             f"{name}: row {off[0]} has {largest[off[0]]:.3g} as its largest value: float16 holds "
             f"{limits.smallest_normal:.2g} to {limits.max:g}; scale the vectors or take precision='float32'"
         )
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 class VectorStore:
@@ -55,6 +68,8 @@ class VectorStore:
         if base.dtype not in PRECISIONS:
             raise ValueError(f"vectors of type {base.dtype}: expected {' or '.join(PRECISIONS)}")
         self.base = base
+        self._mapped = isinstance(base, np.memmap)
+        expect_random(base)
         self._source = source
         self._tail = np.empty((0, base.shape[1]), base.dtype)
         self._filled = 0
@@ -70,12 +85,22 @@ class VectorStore:
     @property
     def first_writable(self) -> int:
         """The first row that may be written over: a memory-mapped base is someone else's file."""
-        return len(self.base) if isinstance(self.base, np.memmap) else 0
+        return len(self.base) if self._mapped else 0
 
     @property
     def nbytes(self) -> int:
         """Memory of what is not memory-mapped."""
-        return self._tail.nbytes + (0 if isinstance(self.base, np.memmap) else self.base.nbytes)
+        return self._tail.nbytes + (0 if self._mapped else self.base.nbytes)
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Of the file that is memory-mapped."""
+        return self.base.nbytes if self._mapped else 0
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether rows are likely to have to be read from a disk: asking for cached ones costs 10 to 25 %."""
+        return self._mapped and self.base.nbytes > SHARE_CACHED * _memory()
 
     def append(self, vectors: Floats) -> None:
         """Adds rows at the end."""
@@ -108,11 +133,21 @@ class VectorStore:
         """``[n, D]`` float32; DamagedFileError if a file has numbers there that are no vector's."""
         out = np.empty((len(rows), self.base.shape[1]), np.float32)
         old = rows < len(self.base)
-        out[old] = self.base[rows[old]]
+        self._fetch(rows[old])
+        out[old] = self.base.take(rows[old], axis=0)  # it lets other threads run while it waits for a disk
         if self._source is not None and old.any() and not well_formed(out[old], SHORTEST / 2, 2 * LONGEST):
             raise DamagedFileError(f"{self._source} is damaged: it has vectors that are zero or not finite")
         out[~old] = self._tail[rows[~old] - len(self.base)]
         return out
+
+    def _fetch(self, rows: Ints) -> None:
+        """Has many rows of a file read at once, not one after the other; as one range if they lie close."""
+        if not self._mapped or len(rows) < _MANY:
+            return
+        first, last = int(rows.min()), int(rows.max())
+        fetch(
+            self.base, [(first, last)] if last - first < _CLOSE * len(rows) else zip(rows, rows, strict=True)
+        )
 
     def refine(
         self, queries: Floats, rows: Ints, ids: Ints, k: int, backend: Chosen = "numba"
@@ -156,8 +191,8 @@ class VectorStore:
         exact[rows < 0] = -np.inf
         return exact
 
-    def parts(self) -> tuple[NDArray, NDArray]:
-        """Base and tail as compiled code takes them: half precision as its bits (uint16)."""
+    def parts(self) -> tuple[NDArray, NDArray, bool]:
+        """Base and tail as compiled code takes them, half precision as its bits (uint16); see `on_disk`."""
         if self.precision == "float16":
-            return self.base.view(np.uint16), self._tail.view(np.uint16)
-        return self.base, self._tail
+            return self.base.view(np.uint16), self._tail.view(np.uint16), self.on_disk
+        return self.base, self._tail, self.on_disk

@@ -81,5 +81,6 @@ def test_the_page_of_retrieval_has_its_snippets() -> None:
         "To index and to search",
         "To change, filter, save and teach an index",
         "To change an index for long",
+        "More vectors than memory",
         "To search with a memory of known pairs",
     ]

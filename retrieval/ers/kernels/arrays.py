@@ -39,6 +39,7 @@ class IndexArrays(NamedTuple):
         place_bits: Bits that hold every place in a leaf.
         base: ``[n_base, D]`` exact vectors, or the bits of half precision.
         tail: ``[n_tail, D]`` the rows that follow those of ``base``.
+        on_disk: Whether rows of ``base`` are likely to have to be read from a disk.
         ids: ``[n]`` the id of every row.
     """
 
@@ -48,6 +49,7 @@ class IndexArrays(NamedTuple):
     place_bits: int
     base: NDArray
     tail: NDArray
+    on_disk: bool
     ids: NDArray[np.int64]
 
 

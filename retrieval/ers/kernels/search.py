@@ -95,7 +95,16 @@ def _search(
                 row = start + chosen[who]
                 found = best_rows(who, wanted, index.lists, index.place_bits, met)
                 rows = met.keys[who, :found]
-                refine_one(queries[row], rows, index.base, index.tail, index.ids, best[row], scores[row])
+                refine_one(
+                    queries[row],
+                    rows,
+                    index.base,
+                    index.tail,
+                    index.on_disk,
+                    index.ids,
+                    best[row],
+                    scores[row],
+                )
     return best, scores
 
 

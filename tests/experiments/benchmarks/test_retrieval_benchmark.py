@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments import benchmark
-from experiments.benchmarks.retrieval import cost_rows, speed_rows
+from experiments.benchmarks.engine_rows import cost_rows, speed_rows
 from experiments.index_evaluation.measure import worth_timing
 from experiments.index_evaluation.recall_plot import line_style, recall_plot
 from retrieval.benchmark.curves import Cost, Point, Speed

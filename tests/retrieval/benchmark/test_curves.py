@@ -26,7 +26,7 @@ from retrieval.benchmark.curves import (
     typical,
 )
 from retrieval.benchmark.synthetic import Mixture, queries_of, vectors_of
-from retrieval.engines import make_index
+from retrieval.engines import make_index, search_params_of
 from retrieval.engines.base import PROBES, REFINES
 
 RECIPE = Mixture(width=32, coarse=8, fine=8, rank=12)
@@ -90,7 +90,7 @@ def test_a_curve_climbs_with_the_parameter_and_ends_when_there_is_nothing_to_gai
 
 
 def test_settings_turn_the_first_parameter_fastest():
-    settings = settings_of(make_index("ivfpq"))
+    settings = settings_of(search_params_of(make_index("ivfpq")))
     assert len(settings) == len(PROBES) * len(REFINES)
     assert [s["nprobe"] for s in settings[: len(PROBES)]] == list(PROBES)
     assert {s["refine"] for s in settings[: len(PROBES)]} == {REFINES[0]}

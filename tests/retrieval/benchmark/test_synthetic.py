@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from retrieval import FlatIndex
-from retrieval.benchmark.synthetic import BLOCK, MIXTURES, Mixture, queries_of, vectors_of, write
+from retrieval.benchmark.synthetic import (
+    BLOCK,
+    MIXTURES,
+    Mixture,
+    queries_of,
+    vectors_of,
+    write,
+    write_vectors,
+)
 
 SMALL = Mixture(width=32, coarse=5, fine=4, rank=8)
 
@@ -80,3 +88,26 @@ def test_more_queries_than_vectors_are_refused():
         queries_of(SMALL, 2, 3)
     with pytest.raises(ValueError, match="count=0"):
         next(vectors_of(SMALL, 0))
+
+
+def test_a_file_that_was_cut_off_goes_on(tmp_path: Path):
+    count, path = BLOCK + 700, tmp_path / "v.npy"
+    whole = np.array(write_vectors(tmp_path / "whole.npy", SMALL, count))
+    np.testing.assert_array_equal(whole, everything(SMALL, count))
+    content = (tmp_path / "whole.npy").read_bytes()
+    for kept in (0, 100, len(content) // 2, len(content) - 5000, len(content) - 5):
+        path.with_name("v.npy.part").write_bytes(content[:kept])
+        told: list[int] = []
+        write_vectors(path, SMALL, count, advance=told.append)
+        assert path.read_bytes() == content
+        assert sum(told) == count
+        path.unlink()
+    assert write_vectors(tmp_path / "whole.npy", SMALL, count).shape == (count, 32)
+
+
+@pytest.mark.parametrize("name", ["v.npy", "v.npy.part"])
+def test_a_file_of_other_vectors_is_refused(tmp_path: Path, name: str):
+    write_vectors(tmp_path / "v.npy", SMALL, BLOCK + 1, 1)
+    (tmp_path / "v.npy").rename(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is of other vectors"):
+        write_vectors(tmp_path / "v.npy", SMALL, BLOCK + 1, 2)

@@ -32,7 +32,7 @@ def test_codes_rank_nearly_as_the_vectors_do(codec: Codec, width: int) -> None:
     vectors, queries = unit(0, 1000, width), unit(1, 20, width)
     tree, leaves = filled(codec, vectors)
     # Added in two ways: the first filling and later.
-    leaves.append(queries, np.arange(1000, 1020))
+    leaves.append(queries, np.arange(1000, 1020), nearest_leaves(tree, queries))
     rows = leaves.scan(queries, *everywhere(tree, queries), 1020)
     for query in range(20):
         assert sorted(rows[query]) == list(range(1020))
@@ -103,17 +103,17 @@ def unpacked(leaves: Leaves) -> dict[int, tuple[int, bytes]]:
     return found
 
 
-def test_codes_are_right_after_any_number_of_removals() -> None:
-    """Faiss leaves removed codes behind the end of a list and writes new ones over them with an OR."""
+@pytest.mark.parametrize("leaf_count", [1, 20])
+def test_codes_are_right_after_any_number_of_removals(leaf_count: int) -> None:
     vectors = unit(0, 2000, 16)
-    tree = SemanticHierarchy.train(vectors, 20)
+    tree = SemanticHierarchy.train(vectors, leaf_count)
     changed = Leaves.train(tree.centroids[-1], vectors, "pq")
     fresh = Leaves(faiss.clone_index(changed.index), "pq")
     changed.seal()
     rng = np.random.default_rng(1)
     for start in range(0, 2000, 100):
         rows = np.arange(start, start + 100)
-        changed.append(vectors[rows], rows)
+        changed.append(vectors[rows], rows, nearest_leaves(tree, vectors[rows]))
         living = np.array(sorted(unpacked(changed)))
         changed.discard(rng.choice(living, len(living) // 3, replace=False))
     rows = np.array(sorted(unpacked(changed)))
@@ -130,7 +130,7 @@ def test_codes_learnt_from_one_vector_still_tell_others_apart(codec: Codec, copi
     leaves = Leaves.train(tree.centroids[-1], np.repeat(unit(0, 1, 16), copies, axis=0), codec)
     leaves.seal()
     vectors = unit(1, 500, 16)
-    leaves.append(vectors, np.arange(500))
+    leaves.append(vectors, np.arange(500), nearest_leaves(tree, vectors))
     found = leaves.scan(vectors, *everywhere(tree, vectors), 20)
     assert np.mean([row in found[row] for row in range(500)]) > 0.95
 
