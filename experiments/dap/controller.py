@@ -2,12 +2,13 @@
 
 After Section "Dynamic Attention Policy" of 3DAlign-DAER (arXiv 2511.13211). In training the agent plans on
 the current batch, whose labels are known (`DapController.on_batch`); it then learns from episodes of the
-reward split (`DapController.on_split`).
+reward split (`DapController.on_split`), beside copies of it that validate what it does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from experiments.data.bank import Bank
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.data.shifted_corpus import shifted_corpus
+from experiments.run_folder.checkpoint import random_state, restore_random_state
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, Calibration, LibraryEvidence
 
@@ -65,21 +67,38 @@ class DapController:
         returns: Sum of the episodes' returns.
         acts: Whether it may calibrate without labels.
         best: Its state and values at its best validation.
+        copies: Others like it, see `with_copies`.
     """
 
-    def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: AlignmentModel, config: RunConfig, name: str = "agent") -> None:
+        self.model, self.config, self.name = model, config, name
         with settings_of("env"):
             self.core = CalibrationCore(model.haf, config.env)
         with settings_of("agent"):
             self.agent: Agent = make_agent(
                 config.agent.name, budget=config.agent.budget, **config.agent.settings
             )
-        self.generator = generator(config.seed, "agent")
+        self.generator = generator(config.seed, name)
         self.episodes, self.evaluations, self.returns = 0, 0, 0.0
         self.learnt_evaluations = 0
         self.acts = True
         self.best: dict[str, Any] | None = None
+        self.copies: list[DapController] = []
+
+    def with_copies(self, count: int) -> list[DapController]:
+        """``count`` copies of the agent as it is at the first call, with random numbers of their own.
+
+        They learn from parts of what this one learns from, and are validated on the rest. Making them draws
+        none of the process's random numbers.
+        """
+        if not self.copies:
+            before = random_state()
+            for number in range(count):
+                one = DapController(self.model, self.config, f"{self.name}, copy {number}")
+                one.agent.import_state(deepcopy(self.agent.export_state()))
+                self.copies.append(one)
+            restore_random_state(before)
+        return self.copies
 
     def core_of(self, model: AlignmentModel) -> CalibrationCore:
         """The same decision process on another model."""
@@ -199,6 +218,7 @@ class DapController:
             "acts": self.acts,
             "best": self.best,
             "agent": self.agent.export_state(),
+            "copies": [one.state() for one in self.copies],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -208,6 +228,9 @@ class DapController:
         self.returns, self.learnt_evaluations = state["returns"], state["learnt_evaluations"]
         self.acts, self.best = state["acts"], state["best"]
         self.agent.import_state(state["agent"])
+        copies = state.get("copies", [])  # which runs before cross-validation had none of
+        for one, saved in zip(self.with_copies(len(copies)), copies, strict=True):
+            one.restore(saved)
 
 
 def split_episodes(

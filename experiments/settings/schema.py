@@ -208,7 +208,9 @@ class DapConfig:
         candidates: Candidates of an episode in training, C: the right shape and hard negatives.
         agent_steps: Evaluations that the agent learns from after training, on queries HAF has not seen.
         folds: Folds of the train split for cross-fitting, with a model trained without each; 0: none.
-        validation: Share of the reward split's queries that the agent is validated on (with folds: all).
+        validation_folds: Folds of the reward split's queries: on each a copy of the agent is validated that
+            has learned from the others, so that all of them validate, and the agent learns from all (where
+            `folds` are set it learns from the train split, and is validated itself).
         validations: Times that the agent is validated, without labels.
         keep: Which state of the agent is kept: the latest that is not surely behind its best in validation
             (best), or its last.
@@ -226,7 +228,7 @@ class DapConfig:
     candidates: Annotated[int, Field(ge=2)] = 8
     agent_steps: Count = 8000
     folds: Count = 0
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    validation_folds: Annotated[int, Field(ge=2)] = 3
     validations: Positive = 8
     keep: Literal["best", "last"] = "best"
     margin: Weight = 2.0

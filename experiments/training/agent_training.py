@@ -1,12 +1,14 @@
 """The agent's own training, after HAF's: on queries that HAF was not trained on.
 
-It learns with labels, and is validated without them, as it will be used: on queries that it does not learn
-from. What is kept is its best state there, or nothing where it never surely gained anything.
+It learns with labels, and is validated without them, as it will be used, by cross-validation: copies of it
+learn from parts of the queries, and each is tried on those that it did not learn from. What is kept is the
+agent's state where they did best, or nothing where they never surely gained anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -39,7 +41,7 @@ def train_agent(session: Session) -> None:
 
 def _learn(session: Session) -> None:
     dap, policy = session.config.dap, session.policy
-    learning, validation = sources(session)
+    learning, folds = sources(session)
     with (
         Tracker(
             "training the agent", dap.agent_steps, "evaluations", done=policy.learnt_evaluations
@@ -49,8 +51,11 @@ def _learn(session: Session) -> None:
         while policy.learnt_evaluations < dap.agent_steps:
             before = policy.learnt_evaluations
             values = policy.on_split(_pick(learning, policy.generator), dap.queries)
+            for fold in folds:
+                if fold.learning is not None:
+                    fold.policy.on_split(fold.learning, dap.queries)
             if _due(session, before):
-                found, earned = validate(policy, validation, session.config.eval.batch_size)
+                found, earned = validate(folds, session.config.eval.batch_size)
                 policy.keep_if_best(found, earned)
                 values |= found
             session.write("agent", values)
@@ -58,15 +63,31 @@ def _learn(session: Session) -> None:
             if spent == 0:
                 break  # an agent that never acts would never be done
             tracker.advance(spent, note=f"return {values['reward/return']:.3f}")
-        show_search(session, validation[0])
+        show_search(session, folds[0].validation[0])
 
 
-def sources(session: Session) -> tuple[list[MixedEpisodes], list[HardNegativeEpisodes]]:
-    """Sources of the agent's training and validation episodes: no query is in both.
+@dataclass(frozen=True)
+class Fold:
+    """Queries to validate on, and who has not learned from them.
 
-    The reward split is for both; with cross-fitting it is for validation alone, and the agent learns from the
-    train split, by one mixture for each fold. In a mixture, and for validation, there is one source for each
-    shift in ``env.shift``, with the same queries.
+    Attributes:
+        policy: The agent, or a copy of it.
+        learning: What the copy learns from; None for the agent itself, which learns elsewhere.
+        validation: Episodes of the same queries, one source for each shift, which count equally.
+    """
+
+    policy: DapController
+    learning: MixedEpisodes | None
+    validation: Sequence[HardNegativeEpisodes]
+
+
+def sources(session: Session) -> tuple[list[MixedEpisodes], list[Fold]]:
+    """What the agent learns from, and the folds that it is validated by.
+
+    It learns from the reward split; for each fold of its queries a copy learns from the others. With
+    cross-fitting the agent learns from the train split, by one mixture for each fold of that, and is itself
+    validated on the reward split. In a mixture, and for validation, there is one source for each shift in
+    ``env.shift``, with the same queries.
     """
     policy, config, corpus, device = session.policy, session.config, session.corpus, session.device
     reward = split_episodes(
@@ -78,39 +99,44 @@ def sources(session: Session) -> tuple[list[MixedEpisodes], list[HardNegativeEpi
             bank = session.known_pairs(model, shapes)
             core = policy.core_of(model)
             learning.append(MixedEpisodes(split_episodes(core, model, corpus, shapes, config, device, bank)))
-        return learning, reward
-    queries = len(reward[0])
-    order = torch.randperm(queries, generator=generator(0, "validation"))
-    count = max(1, round(config.dap.validation * queries))
-    mixture = MixedEpisodes([one.only(order[count:]) for one in reward])
-    return [mixture], [one.only(order[:count]) for one in reward]
+        return learning, [Fold(policy, None, reward)]
+    order = torch.randperm(len(reward[0]), generator=generator(0, "validation"))
+    parts = order.tensor_split(min(config.dap.validation_folds, len(order)))
+    folds = []
+    for number, (one, held_out) in enumerate(zip(policy.with_copies(len(parts)), parts, strict=True)):
+        others = torch.cat([part for i, part in enumerate(parts) if i != number])
+        mixture = MixedEpisodes([shifted.only(others) for shifted in reward])
+        folds.append(Fold(one, mixture, [shifted.only(held_out) for shifted in reward]))
+    return [MixedEpisodes(reward)], folds
 
 
-def validate(
-    policy: DapController, sources: Sequence[HardNegativeEpisodes], batch_size: int
-) -> tuple[dict[str, float], Tensor]:
-    """Gain of the agent without labels, over all queries of the sources.
+def validate(folds: Sequence[Fold], batch_size: int) -> tuple[dict[str, float], Tensor]:
+    """Gain of the agent without labels, over all queries of the folds.
 
     Args:
-        policy: The agent.
-        sources: Episodes of the same queries, one source for each shift, which count equally.
+        folds: Each with queries of its own.
         batch_size: Queries at a time.
 
     Returns:
         Means over the queries, by TensorBoard's names, and the return of each query, ``[Q]``.
     """
-    draws = generator(policy.config.seed, "validation")
     returns, before, after, acted = [], [], [], []
-    for episodes in sources:
-        for rows in torch.arange(len(episodes)).split(batch_size):
-            episode = episodes.take(rows.to(episodes.candidates.device))
-            result = policy.calibrate(episodes.core, episode, draws)
-            changes = (result.actions >= 0) & (result.actions != _stop(policy))
-            returns.append(result.return_)
-            before.append(external_potential(episode.initial.score, episode.positives) == 1)
-            after.append(external_potential(result.state.evaluation.score, episode.positives) == 1)
-            acted.append(changes.any(1))
-    earned = torch.cat(returns).view(len(sources), -1).mean(0)  # [Q]; shifts of a query are no new queries
+    for fold in folds:
+        draws = generator(fold.policy.config.seed, "validation")
+        by_shift = []
+        for episodes in fold.validation:
+            earned = []
+            for rows in torch.arange(len(episodes)).split(batch_size):
+                episode = episodes.take(rows.to(episodes.candidates.device))
+                result = fold.policy.calibrate(episodes.core, episode, draws)
+                changes = (result.actions >= 0) & (result.actions != _stop(fold.policy))
+                earned.append(result.return_)
+                before.append(external_potential(episode.initial.score, episode.positives) == 1)
+                after.append(external_potential(result.state.evaluation.score, episode.positives) == 1)
+                acted.append(changes.any(1))
+            by_shift.append(torch.cat(earned))
+        returns.append(torch.stack(by_shift).mean(0))  # shifts of a query are no new queries
+    earned = torch.cat(returns)
     right = _mean(after)
     values = {
         "validation/return": float(earned.mean()),

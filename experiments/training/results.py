@@ -139,7 +139,7 @@ def write_results(session: Session, held_out: HeldOut, grounding: Mapping[str, M
             "name": config.agent.name,
             "budget": config.agent.budget,
             "episodes": policy.episodes,
-            "evaluations": policy.evaluations,
+            "evaluations": sum(one.evaluations for one in (policy, *policy.copies)),
             "return_mean": policy.returns / policy.episodes if policy.episodes else None,
             "acts": policy.acts,
             "validation": policy.validation,

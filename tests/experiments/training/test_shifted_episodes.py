@@ -21,7 +21,7 @@ register_sizes()
 def session_of(corpus: Corpus, folder: Path, *more: str) -> Session:
     agent = ["imports=[examples.first_legal_agent]", "agent=custom", "agent.name=first_legal"]
     agent.append("env.families=[temperature,stop]")  # so that the first legal action does something
-    sizes = ["model=tiny", "train.batch_size=4", "train.group=2", "dap.validation=0.4", f"cache={folder}"]
+    sizes = ["model=tiny", "train.batch_size=4", "train.group=2", "dap.validation_folds=2", f"cache={folder}"]
     (config,) = check([*agent, *sizes, "eval.candidates=3", *more])
     splits = {"train": torch.arange(4), "reward": torch.arange(4, 12), "test": torch.arange(12, 16)}
     torch.manual_seed(0)
@@ -38,11 +38,18 @@ def queries_of(episodes: HardNegativeEpisodes) -> set[tuple[float, ...]]:
 def test_every_shift_has_the_same_queries_and_shapes_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     session = session_of(corpus, tmp_path, "env.shift=[clean,unit,jitter:4]")
-    (mixture,), validation = sources(session)
+    (mixture,), folds = sources(session)
     learning = mixture.parts
-    assert (len(learning), len(validation)) == (3, 3)
-    assert not queries_of(learning[0]) & queries_of(validation[0])
-    for group in (learning, validation):
+    assert (len(learning), len(folds)) == (3, 2)
+    everything = queries_of(learning[0])
+    held_out = [queries_of(fold.validation[0]) for fold in folds]
+    assert held_out[0] | held_out[1] == everything
+    assert not held_out[0] & held_out[1]
+    for fold, own in zip(folds, held_out, strict=True):
+        assert fold.policy is not session.policy
+        assert fold.learning is not None
+        assert queries_of(fold.learning.parts[0]) == everything - own
+    for group in (learning, folds[0].learning.parts, folds[1].validation):
         assert len({frozenset(queries_of(one)) for one in group}) == 1
         clean, unit, jitter = (one.shapes.extent for one in group)
         torch.testing.assert_close(unit, clean + torch.full_like(clean, 25.4).log2())
@@ -56,16 +63,21 @@ def test_every_shift_has_the_same_queries_and_shapes_of_its_own(corpus: Corpus, 
 def test_validation_is_over_the_mixture_of_shifts(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     session = session_of(corpus, tmp_path, "env.shift=[clean,partial:4]")
-    _, validation = sources(session)
-    together, earned = validate(session.policy, validation, 4)
+    _, folds = sources(session)
+    together, earned = validate(folds, 4)
+    assert len(earned) == sum(len(fold.validation[0]) for fold in folds)
     assert float(earned.mean()) == pytest.approx(together["validation/return"])
-    apart = [validate(session.policy, [one], 4)[0] for one in validation]
+
+    def under(*shifts: int) -> dict[str, float]:
+        some = [dataclasses.replace(fold, validation=[fold.validation[i] for i in shifts]) for fold in folds]
+        return validate(some, 4)[0]
+
+    apart = [under(0), under(1)]
     assert apart[0]["validation/return"] != apart[1]["validation/return"]
     for name in together.keys() - {"validation/return_error"}:
         mean = (apart[0][name] + apart[1][name]) / 2
         assert together[name] == pytest.approx(mean, abs=1e-6), name
-    twice, _ = validate(session.policy, [validation[0], validation[0]], 4)
-    assert twice == pytest.approx(apart[0], abs=1e-6), "a query under two shifts is no second query"
+    assert under(0, 0) == pytest.approx(apart[0], abs=1e-6), "a query under two shifts is no second query"
 
 
 def test_a_batch_has_episodes_of_every_shift(corpus: Corpus, tmp_path: Path) -> None:
