@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ from align3d.own_modules import import_own
 from experiments.console.process import generator
 from experiments.shape_search.library_files import LibraryHeader
 from models import AlignmentModel, AttentionState
+
+if TYPE_CHECKING:
+    from agents import Agent
+    from envs import EnvConfig
 
 Choice = Literal["auto", "agent", "fixed", "none"]
 _STRENGTHS = ("recall", "hubness")
@@ -30,11 +34,13 @@ class QueryCalibration:
         kind: ``agent``, ``fixed`` or ``none``.
         words: What it is, for people.
         scores: Scores ``[B, C]`` of candidates under it.
+        agent: The run's agent, where the calibration is that one's.
     """
 
     kind: Literal["agent", "fixed", "none"]
     words: str
     scores: Scores
+    agent: Agent | None = None
 
 
 def calibration_of(
@@ -118,7 +124,7 @@ def _agents(
         UserError: It rests, is of another version, or needs modules that may not be imported.
     """
     from agents import make_agent  # a search without an agent needs neither
-    from envs import CalibrationCore, EnvConfig, RewardConfig
+    from envs import CalibrationCore
 
     if not _acts(results):
         raise UserError("calibration=agent: the run's agent rests; expected auto, fixed or none")
@@ -132,8 +138,7 @@ def _agents(
     try:
         for module in imported:
             import_own(module)
-        env = {**header.env, "families": tuple(header.env["families"])}
-        core = CalibrationCore(model.haf, EnvConfig(**env, reward=RewardConfig(**header.reward)))
+        core = CalibrationCore(model.haf, env_config(header))
         agent = make_agent(name, **settings)
         agent.import_state(state["policy"]["agent"])
     except (ImportError, ValueError, TypeError, KeyError) as error:
@@ -145,4 +150,12 @@ def _agents(
         ordered = agent.calibrate(core, episode, draws).state.evaluation.score
         return torch.empty_like(ordered).scatter_(1, episode.candidates, ordered)
 
-    return QueryCalibration("agent", f"by the run's agent ({name})", scores)
+    return QueryCalibration("agent", f"by the run's agent ({name})", scores, agent)
+
+
+def env_config(header: LibraryHeader) -> EnvConfig:
+    """Settings of the decision process that a run's agent has learned in."""
+    from envs import EnvConfig, RewardConfig
+
+    env = {**header.env, "families": tuple(header.env["families"])}
+    return EnvConfig(**env, reward=RewardConfig(**header.reward))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,13 @@ from experiments.shape_search.library_files import (
     is_small,
     open_library,
 )
-from experiments.shape_search.query_calibration import Choice, calibration_of
+from experiments.shape_search.query_calibration import Choice, calibration_of, fixed_strengths
 from experiments.shape_search.query_encoder import QueryEncoder
 from experiments.shape_search.relevance import backend_for, moved
 from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID, matching, rows_matching
 from models import (
     AlignmentModel,
+    AttentionState,
     Library,
     LibraryEvidence,
     ModelConfig,
@@ -48,12 +50,29 @@ from models import (
 )
 from models.library import pair_recall
 from models.memory import CONTEXT
-from models.text import DEFAULT
+from models.text import DEFAULT, TextFeatures
 from retrieval import ErsIndex
 
 SEARCH = "search"
 """Folder of a run's libraries."""
 VERSION = 2
+
+
+@dataclass(frozen=True)
+class Considered:
+    """Candidates of a query and HAF's attention to them.
+
+    Attributes:
+        words: The words and numbers of the query, as the model reads them.
+        rows: ``[C]`` rows of the candidates in the library.
+        attention: Batch ``[1]``.
+        added: Rows that ERS did not find.
+    """
+
+    words: tuple[str, ...]
+    rows: Tensor
+    attention: AttentionState
+    added: tuple[int, ...] = ()
 
 
 class Searcher:
@@ -76,6 +95,8 @@ class Searcher:
     Attributes:
         library: What is searched.
         index: ERS over the library's shapes; ids are its rows.
+        agent: The run's agent, where it acts and is asked for.
+        fixed: Strengths of recall and hubness that are the same for all queries; None without any.
 
     Raises:
         UserError: There is no finished run, its data have changed, a setting does not fit, or the run names
@@ -130,6 +151,8 @@ class Searcher:
             )
             for direction in ("text_to_shape", "shape_to_text")
         )
+        self.agent = self._by_text.agent
+        self.fixed = fixed_strengths(results, "text_to_shape") if memory is not None else None
         self._columns: dict[str, Sequence[str]] = {
             CATEGORY: header.categories,
             CAPTION: [own[0] for own in header.captions],
@@ -184,6 +207,31 @@ class Searcher:
         found = self._answers(rows[best], scores[best])
         kind, words = self._by_text.kind, self._by_text.words
         return Answers(query, "HAF", kind, words, where or "", found, len(self), (), watch.seconds)
+
+    @torch.no_grad()
+    def consider(self, query: str, include: Sequence[int] = ()) -> Considered:
+        """What HAF attends to where words ask: the candidates that it re-ranks, and its attention.
+
+        Args:
+            query: The words.
+            include: Rows of shapes that are to be among the candidates; they stand in for the last of those
+                that ERS finds, where they are not among them.
+
+        Raises:
+            UserError: No word in the query.
+        """
+        read = self._read(query)
+        text = self.model.encode_text(read)
+        rows = self._nearest(text.embedding, min(self._candidates, len(self)), None, ())
+        missing = [row for row in include if row not in rows.tolist()]
+        if missing:
+            rows = torch.cat([rows[: len(rows) - len(missing)], torch.tensor(missing)])
+        evidence = None
+        if self._known is not None:
+            evidence = self._known.evidence(text.embedding, rows.unsqueeze(0), self.model.logit_scale)
+        every = torch.arange(len(rows)).unsqueeze(0)
+        attention = self.model.attend(text, self._shapes(rows), every, library=evidence)
+        return Considered(tuple(read.strings[0]), rows, attention, tuple(missing))
 
     @torch.no_grad()
     def search_shape(
@@ -280,6 +328,9 @@ class Searcher:
         return values, min(k, len(rows))
 
     def _encoded(self, query: str) -> TextEmbedding:
+        return self.model.encode_text(self._read(query))
+
+    def _read(self, query: str) -> TextFeatures:
         with settings_of("query"):
             features = self._encoder.encode([query])
         if not features.strings[0]:
@@ -291,7 +342,7 @@ class Searcher:
             raise UserError(f"{query!r}: the text encoder knows none of its words; say it in others")
         if features.unknown:
             say(f"the text encoder does not know: {', '.join(features.unknown)}", error=True)
-        return self.model.encode_text(features)
+        return features
 
     def _nearest(
         self, query: Tensor, count: int, chosen: dict[str, list[str]] | None, unlike: Sequence[int]
