@@ -107,11 +107,12 @@ def _clouds(folder: Path) -> list[str]:
         return [f'<p class="warning">{CLOUDS} is damaged, so its shapes are not shown.</p>']
     plain = json.dumps(shapes).replace("<", "\\u003c")
     cloud = (resources.files("align3d.reviewing") / "page" / "cloud.js").read_text().replace("export ", "")
+    colors = Path(__file__).with_name("attention_colors.js").read_text().replace("export ", "")
     own = Path(__file__).with_name("point_viewer.js").read_text()
     return [
         f'<div class="clouds">{views}</div>',
         f'<script type="application/json" id="clouds">{plain}</script>',
-        f"<script>(() => {{\n{cloud}\n{own}}})();</script>",
+        f"<script>(() => {{\n{cloud}\n{colors}\n{own}}})();</script>",
     ]
 
 

@@ -1,0 +1,8 @@
+"""Tabs of the page, in their order."""
+
+from __future__ import annotations
+
+from experiments.demo_page.demo_state import Tab
+from experiments.demo_page.search_tab import SEARCH_TAB
+
+TABS: tuple[Tab, ...] = (SEARCH_TAB,)
