@@ -63,7 +63,7 @@ def serve(options: DemoOptions) -> None:
         named=options.named,
     )
     work = WorkQueue(options.threads or process.available_cores())
-    demo = Demo(options.run, searcher, work, options.index)
+    demo = Demo(options.run, searcher, work, options.index, options.runs)
     with DemoServer(demo, options.host, options.port, options.token) as server:
         where = (
             "of this machine"

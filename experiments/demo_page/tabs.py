@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from experiments.demo_page.calibrate_tab import CALIBRATE_TAB
 from experiments.demo_page.demo_state import Tab
+from experiments.demo_page.map_tab import MAP_TAB
+from experiments.demo_page.runs_tab import RUNS_TAB
 from experiments.demo_page.search_tab import SEARCH_TAB
 
-TABS: tuple[Tab, ...] = (SEARCH_TAB,)
+TABS: tuple[Tab, ...] = (SEARCH_TAB, CALIBRATE_TAB, MAP_TAB, RUNS_TAB)

@@ -25,6 +25,8 @@ WORDS = 3
 """Words that name a node."""
 MOST_CHILDREN = 400
 """Children of a node that are told of one by one."""
+SAMPLES = 8
+"""Shapes by which a node is pictured."""
 MOST_SHAPES = 60
 """Shapes of a node that are told of at a time."""
 
@@ -65,7 +67,10 @@ class IndexMap:
         tree.check(level, node)
         children = tree.children(level, node)
         order = sorted(children, key=lambda child: -int(tree.sizes[level + 1][child]))
-        shown = [tree.figures(level + 1, child) for child in order[:MOST_CHILDREN]]
+        shown = [
+            tree.figures(level + 1, child) | {"samples": self._samples(tree, level + 1, child)}
+            for child in order[:MOST_CHILDREN]
+        ]
         return {
             **tree.figures(level, node),
             "path": [tree.figures(*step) for step in tree.path(level, node)],
@@ -119,6 +124,14 @@ class IndexMap:
         else:
             said = "The index is sound: nothing is owed to changes."
         return {"sentence": said, "owes": found.owes, "index": repr(index), **plain}
+
+    def _samples(self, tree: _NamedTree, level: int, node: int) -> list[int]:
+        """Rows of a few shapes below a node, far apart in the library; none of another index."""
+        if self._other is not None:
+            return []
+        places = tree.places(level, node)
+        some = np.linspace(0, len(places) - 1, min(SAMPLES, len(places))).round().astype(np.int64)
+        return [int(row) for row in tree.outline.ids[places[some]]] if len(places) else []
 
     def _current(self) -> _NamedTree:
         with self._lock:

@@ -18,7 +18,8 @@ from torch import Tensor
 from agents.search import Tree
 from envs import EnvState
 
-DIGITS = 4
+DIGITS = 6
+"""Decimals of returns and terms."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class SearchRecord:
             self._latest[_key(state)] = 0
 
     def follow(self, tree: Tree) -> None:
-        """Takes nodes, visits and values from here on from a tree of batch 1 that begins at the first state."""
+        """Takes nodes, visits and values from a tree of batch 1 whose root is the first state."""
         self._tree = tree
         self._seen_visits = np.zeros(tree.visits.shape[1:], np.int64)
 

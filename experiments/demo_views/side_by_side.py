@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -16,11 +17,14 @@ from experiments.reporting.overlaid_curves import overlaid_curves
 from experiments.reporting.run_page import shown
 from experiments.reporting.titles import RANKINGS
 from experiments.reporting.verdict import verdict
-from experiments.run_folder.names import RESULTS
+from experiments.run_folder.names import JOURNAL, RESULTS
 
 MOST = 8
 """Runs that are shown side by side."""
 MOST_NEIGHBORS = 100
+MOST_DRAWN = 32
+"""Comparisons whose plots are kept."""
+_STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 
 
 def neighbors(run: Path) -> list[Path]:
@@ -40,6 +44,7 @@ class RunsView:
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = list(dict.fromkeys(folder.resolve() for folder in folders))
         self._drawing = Lock()  # matplotlib's style is the process's
+        self._drawn: dict[tuple[tuple[Path, int], ...], list[str]] = {}
 
     def listing(self) -> list[dict[str, Any]]:
         """The runs, as plain values; those that cannot be read say why."""
@@ -71,8 +76,7 @@ class RunsView:
                 raise UserError(f"{self._name(self.folders[number])}: {found.reason}")
             runs.append(found)
         names = [self._name(run.folder) for run in runs]
-        with self._drawing:
-            plots = overlaid_curves(runs, names)
+        plots = self._plots(runs, names)
         return {
             "runs": [
                 {"number": number, "name": name, "title": _title(run), "verdict": verdict(run.results)}
@@ -85,10 +89,29 @@ class RunsView:
             "settings": [[name, *(_value(run, name) for run in runs)] for name in _differing(runs)],
         }
 
+    def _plots(self, runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+        """Plots of runs, drawn once for the journals as they are."""
+        key = tuple((run.folder, (run.folder / JOURNAL).stat().st_mtime_ns) for run in runs if _journal(run))
+        with self._drawing:
+            if key not in self._drawn:
+                self._drawn[key] = [_without_styles(plot) for plot in overlaid_curves(runs, names)]
+                if len(self._drawn) > MOST_DRAWN:
+                    self._drawn.pop(next(iter(self._drawn)))
+            return self._drawn[key]
+
     def _name(self, folder: Path) -> str:
         """A folder by its name, with its parent's where that is not enough."""
         same = [other for other in self.folders if other.name == folder.name]
         return folder.name if len(same) == 1 else f"{folder.parent.name}/{folder.name}"
+
+
+def _without_styles(plot: str) -> str:
+    """An SVG element whose styles a page's script has to set, as its policy lets no markup do so."""
+    return _STYLE.sub("", plot).replace(' style="', ' data-style="')
+
+
+def _journal(run: Run) -> bool:
+    return (run.folder / JOURNAL).is_file()
 
 
 def _title(run: Run) -> str:

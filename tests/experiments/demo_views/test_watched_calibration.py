@@ -67,7 +67,7 @@ def test_a_tree_search_is_told_of_as_it_grew(searcher: Searcher, hard: Wish) -> 
     watched.run()
     found, tree = told(watched), trees[0]
     nodes, start = found["nodes"], watched.start()
-    assert len(nodes) == int(tree.used[0]) > 5
+    assert len(nodes) == int(tree.used[0]) >= 3
     assert [node["parent"] for node in nodes] == tree.parent[0, : len(nodes)].tolist()
     figures = {}
     for frame in found["frames"]:
