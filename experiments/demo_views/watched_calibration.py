@@ -205,7 +205,7 @@ class WatchedCalibration:
         self.record.finish([-1])
 
     def _positives(self, considered: Considered) -> Tensor:
-        """Right candidates, bool ``[C]``: the shape that is meant, and others if the query is their caption."""
+        """Right ones, bool ``[C]``: the shape that is meant, and others if the query is their caption."""
         label = self.wish.label
         rows = considered.rows.tolist()
         if label is None:

@@ -3,7 +3,7 @@
 
 import { signed, svg } from "./chart.js";
 
-const LINE = 26, MARGIN = 16, NARROWEST = 205, LETTER = 6.6, END = 215; // pixels; END: room behind the last column
+const LINE = 26, MARGIN = 16, NARROWEST = 215, LETTER = 6.6, END = 270; // pixels; END: room behind the last column
 export const MOST = 40; // nodes that are drawn, unless all are asked for
 
 /**
