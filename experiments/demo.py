@@ -64,7 +64,7 @@ def serve(options: DemoOptions) -> None:
         named=options.named,
     )
     work = WorkQueue(options.threads or process.available_cores())
-    demo = Demo(options.run, searcher, work, options.index)
+    demo = Demo(options.run, searcher, work, options.index, options.runs)
     with DemoServer(demo, options.host, options.port, options.token, bound) as server:
         where = " of this machine" if is_loopback(options.host) else "; whoever has the address may use it"
         say(f"{len(searcher):,} shapes of {options.run}; open {server.url} in a browser{where}")

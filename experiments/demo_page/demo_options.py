@@ -29,6 +29,7 @@ class DemoOptions:
         run: Folder of a finished run, whose shapes are shown.
         dataset: Folder of a dataset that align3d.build wrote, shown under the run's model instead.
         index: Folder of an index whose tree is shown; null: that of the run's library.
+        runs: Folders of finished runs beside which this one is shown; empty: those in the same folder.
         host: Address or name of this machine that the page is served on; 0.0.0.0 is all of its addresses.
         port: Port; 0 takes one that is free.
         token: Secret in the page's address; null makes one. Off this machine, at least 16 letters and digits.
@@ -43,6 +44,7 @@ class DemoOptions:
     run: Path | None = None
     dataset: Path | None = None
     index: Path | None = None
+    runs: tuple[Path, ...] = ()
     host: str = LOOPBACK
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     token: str | None = None

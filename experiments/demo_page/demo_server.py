@@ -83,6 +83,8 @@ class DemoServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+        for close in self._demo.closing:
+            close()
         self._demo.work.close()
 
     def serve(self) -> None:

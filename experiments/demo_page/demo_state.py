@@ -27,14 +27,18 @@ class Demo:
         work: Where everything that takes more than a moment is computed, as in
             ``await demo.work.run(function, argument)``.
         index: Folder of the index whose tree is shown; None for that of the searcher.
+        runs: Folders of runs beside which this one is shown; none for those in the same folder.
         visitors: State of each open page.
+        closing: Called when the server ends.
     """
 
     run: Path
     searcher: Searcher
     work: WorkQueue
     index: Path | None = None
+    runs: Sequence[Path] = ()
     visitors: Visitors = field(default_factory=Visitors)
+    closing: list[Callable[[], None]] = field(default_factory=list)
 
     def visitor(self, request: Request) -> Visitor:
         """State of the page that asks.

@@ -59,6 +59,7 @@ class UploadQuery(BaseModel):
 
 def _routes(demo: Demo) -> Sequence[Route]:
     searcher, reading = demo.searcher, WorkQueue(READERS, MOST_WAITING)
+    demo.closing.append(reading.close)
 
     async def shape(request: Request) -> Response:
         try:

@@ -146,7 +146,7 @@ def _search(folder: Path) -> list[str]:
 def _changes(config: Mapping[str, Any]) -> Grid:
     usual = dict(flatten(defaults_of(config)))
     rows = [
-        [name, _shown(value), _shown(usual.get(name)) if name in usual else NOTHING]
+        [name, shown(value), shown(usual.get(name)) if name in usual else NOTHING]
         for name, value in flatten(config)
         if name not in ("resume", "accept_changes") and not _same(value, usual.get(name))
     ]
@@ -179,19 +179,20 @@ def _facts(folder: Path, results: Mapping[str, Any]) -> Grid:
 
 
 def _settings(config: Mapping[str, Any]) -> Grid:
-    rows = [[name, _shown(value)] for name, value in flatten(config)]
+    rows = [[name, shown(value)] for name, value in flatten(config)]
     return Grid("Settings", ["setting", "value"], rows, "", _WORDS)
 
 
 def _same(value: Any, usual: Any) -> bool:
     if isinstance(value, int | float) and isinstance(usual, int | float):
         return float(value) == float(usual)
-    return _shown(value) == _shown(usual)
+    return shown(value) == shown(usual)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The value of a setting, as it is typed."""
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(shown, value))}]"
     if value is None or (isinstance(value, Mapping) and not value):
         return "null"
     return f"{value:g}" if isinstance(value, float) else str(value)
