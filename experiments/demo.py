@@ -43,13 +43,14 @@ def serve(options: DemoOptions) -> None:
         UserError: As `run`.
     """
     from experiments.console import process  # slow to load, all of them, and not needed to say what is wrong
-    from experiments.demo_page.demo_server import DemoServer
+    from experiments.demo_page.demo_server import DemoServer, bound_socket
     from experiments.demo_page.demo_state import Demo
     from experiments.demo_page.work_queue import WorkQueue
     from experiments.shape_search.searcher import Searcher
 
     assert options.run is not None
     process.keep_memory()
+    bound = bound_socket(options.host, options.port)  # before a library is made, which may take minutes
     if options.imports:
         from experiments.settings.reading import import_modules
 
@@ -64,13 +65,9 @@ def serve(options: DemoOptions) -> None:
     )
     work = WorkQueue(options.threads or process.available_cores())
     demo = Demo(options.run, searcher, work, options.index, options.runs)
-    with DemoServer(demo, options.host, options.port, options.token) as server:
-        where = (
-            "of this machine"
-            if is_loopback(options.host)
-            else "of whoever may see it: who has the address may"
-        )
-        say(f"{len(searcher):,} shapes of {options.run}; open {server.url} in a browser {where}")
+    with DemoServer(demo, options.host, options.port, options.token, bound) as server:
+        where = " of this machine" if is_loopback(options.host) else "; whoever has the address may use it"
+        say(f"{len(searcher):,} shapes of {options.run}; open {server.url} in a browser{where}")
         say("Ctrl-C ends")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):

@@ -34,13 +34,14 @@ _LEAVE_SECONDS = 3
 
 
 class DemoServer:
-    """Server of a run's page; it listens when it is made and answers in `serve`.
+    """Server of a run's page; its port is taken when it is made, and it answers in `serve`.
 
     Args:
         demo: What is shown.
         host: Address or name of this machine.
         port: Port; 0: one that is free.
         token: First part of every path; None makes one.
+        bound: What `bound_socket` gave for the host and the port; None: that is called.
 
     Attributes:
         url: Address of the page, with its token.
@@ -49,9 +50,16 @@ class DemoServer:
         UserError: The host or the port cannot be listened on.
     """
 
-    def __init__(self, demo: Demo, host: str = LOOPBACK, port: int = 0, token: str | None = None) -> None:
+    def __init__(
+        self,
+        demo: Demo,
+        host: str = LOOPBACK,
+        port: int = 0,
+        token: str | None = None,
+        bound: socket.socket | None = None,
+    ) -> None:
         self._demo, token = demo, token or secrets.token_urlsafe(24)
-        self._socket = _listening(host, port)
+        self._socket = bound or bound_socket(host, port)
         names = names_of(host)
         shown = host if host not in _ANYWHERE else socket.gethostname()
         shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
@@ -63,6 +71,7 @@ class DemoServer:
             server_header=False,
             ws="none",
             lifespan="off",
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=_LEAVE_SECONDS,
         )
         self._server = uvicorn.Server(config)
@@ -164,21 +173,20 @@ def _addresses() -> set[str]:
     return found
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket on a host's port that nobody else has; it listens when the server answers.
 
     Raises:
-        UserError: It cannot.
+        UserError: There is none.
     """
     bare = host.strip("[]")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             bare or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
+        bound = socket.socket(family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
     except socket.gaierror as error:
         raise UserError(f"host={host}: no such address on this machine ({error.strerror})") from error
     except OSError as error:
@@ -186,4 +194,4 @@ def _listening(host: str, port: int) -> socket.socket:
             f"host={host} port={port}: cannot be listened on ({error.strerror}); choose another port, or 0 "
             "for any"
         ) from error
-    return listening
+    return bound

@@ -154,7 +154,8 @@ function ballOf(radius) {
   return pixels;
 }
 
-function partColor(part) {
+/** Color of a part by its number; gray of none. */
+export function partColor(part) {
   if (part < 0) return [128, 128, 128];
   const hue = (part * 0.618034) % 1, light = part % 2 ? 0.8 : 1;
   const wave = (shift) => Math.round(light * 255 * (0.62 + 0.38 * Math.cos(2 * Math.PI * (hue - shift))));

@@ -18,9 +18,12 @@ export function unpacked(buffer, start, count) {
   };
 }
 
+/** Bytes of base64. */
+export const decoded = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+
 /** A shape from base64 of the same bytes. */
 export function fromBase64(text) {
-  const raw = atob(text), found = Uint8Array.from(raw, (one) => one.charCodeAt(0));
+  const found = decoded(text);
   return unpacked(found.buffer, 0, found.length / BYTES);
 }
 
