@@ -34,7 +34,7 @@ _LEAVE_SECONDS = 3
 
 
 class DemoServer:
-    """Server of a run's page; its port is taken when it is made, and it answers in `serve`.
+    """Server of a run's page; it listens when it is made and answers in `serve`.
 
     Args:
         demo: What is shown.
@@ -60,6 +60,7 @@ class DemoServer:
     ) -> None:
         self._demo, token = demo, token or secrets.token_urlsafe(24)
         self._socket = bound or bound_socket(host, port)
+        self._socket.listen(_BACKLOG)  # who asks from now on waits for `serve`
         names = names_of(host)
         shown = host if host not in _ANYWHERE else socket.gethostname()
         shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
@@ -174,7 +175,7 @@ def _addresses() -> set[str]:
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket on a host's port that nobody else has; it listens when the server answers.
+    """A socket on a host's port that nobody else has; it does not listen yet.
 
     Raises:
         UserError: There is none.
