@@ -3,7 +3,7 @@
 
 import { signed, svg } from "./chart.js";
 
-const LINE = 26, MARGIN = 16, NARROWEST = 235, LETTER = 6.6, END = 270, FAN = 40; // pixels; END: room behind the last column; FAN: where edges part
+const LINE = 26, MARGIN = 16, NARROWEST = 262, LETTER = 6.6, END = 270, FAN = 40; // pixels; END: room behind the last column; FAN: where edges part
 export const MOST = 40; // nodes that are drawn, unless all are asked for
 
 /**

@@ -235,6 +235,8 @@ def test_two_visitors_do_not_see_each_others_calibration(searcher: Searcher, har
         assert bob["query"] == "a blue disc"
         assert len(found["nodes"][0]["scores"]) == len(ada["candidates"])
         assert other["nodes"] != found["nodes"]
+        kept = sessions._sessions[ada["session"]][0].calibration
+        assert not hasattr(kept, "episode")  # what is over takes little room
         sessions.cancel(bob["session"])
         sessions.end(bob["session"])
         assert sessions.progress(ada["session"])["state"] == "done"
@@ -291,6 +293,9 @@ def test_sessions_end_when_idle_and_are_bounded(searcher: Searcher) -> None:
         assert len(sessions) == 3
         with pytest.raises(UnknownSessionError):
             sessions.progress(names[1])
+        with pytest.raises(UserError):
+            sessions.start(Wish("a red ring", "mcts"), instead_of=names[3])
+        assert finished(sessions, names[3])["moves"]  # a wish that is refused ends nothing
         replaced = sessions.start(Wish("a red ring", "random"), instead_of=names[3])["session"]
         assert len(sessions) == 3
         finished(sessions, replaced)
