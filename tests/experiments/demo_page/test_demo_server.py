@@ -38,6 +38,7 @@ def test_words_are_answered_as_the_command_answers_them(served: ServedRun) -> No
     own = served.demo.searcher.search(QUERY, 5)
     assert [one["row"] for one in found["answers"]] == [one.row for one in own]
     assert found["answers"][0]["caption"] == QUERY
+    assert found["answers"][0]["file"] == "cube_red.glb"  # who looks at the page learns no folders
     assert found["calibrated"] == served.demo.searcher.calibrated
     filtered = served.post("api/search/find", {"query": QUERY, "k": 60, "where": "category=ball"})
     assert {one["category"] for one in filtered["answers"]} == {"ball"}
