@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,7 +59,7 @@ def _routes(demo: Demo) -> Sequence[Route]:
                 "row": row,
                 "id": header.ids[row],
                 "category": header.categories[row],
-                "file": header.files[row],
+                "file": PurePath(header.files[row]).name,
                 "captions": header.captions[row],
             }
         )
@@ -71,9 +72,11 @@ def _routes(demo: Demo) -> Sequence[Route]:
 
 
 def plain_answers(answers: Answers) -> dict[str, Any]:
-    """Answers as the page reads them: `Answers.as_json` without the sheet."""
+    """Answers as the page reads them: `Answers.as_json` without the sheet and this machine's folders."""
     plain = answers.as_json()
     del plain["sheet"], plain["schema"]
+    for answer in plain["answers"]:
+        answer["file"] = PurePath(answer["file"]).name
     return plain
 
 

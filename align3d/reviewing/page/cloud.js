@@ -74,7 +74,7 @@ export class Cloud {
     if (!this.canvas.isConnected) return; // it was taken from the page
     const turns = this.turning && this.pointers.size === 0;
     if (turns) this.view.yaw += (SPEED * Math.min(now - before, 100)) / 1000;
-    if (this.seen && (this.dirty || turns)) {
+    if (this.dirty || (turns && this.seen)) {
       this.draw();
       this.dirty = false;
     }

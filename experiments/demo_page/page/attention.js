@@ -171,9 +171,9 @@ function memory(told) {
   const counts = told.strength || told.against
     ? `The score counts the recall ${times(told.strength)}, and against the shape its hubness (${told.hubness.toFixed(2)}) ${times(told.against)}.`
     : "The score of this query does not count it.";
-  found.append(element("p", { class: "soft" }, `Known captions like the query recall what they meant: ${told.recall.toFixed(2)} logits for this shape. ${counts}`));
+  found.append(element("p", { class: "soft" }, `Known captions like the query recall what they meant: ${told.recall.toFixed(2)} logits for this shape, of which the half that comes from the words is below. ${counts}`));
   const list = element("ol", { class: "pairs" }), drawn = [];
-  for (const pair of told.pairs) {
+  for (const pair of told.pairs.filter(({ weight }, place) => weight >= 0.005 || place === 0)) {
     const canvases = pair.shapes.filter((shape) => shape.row >= 0).slice(0, 3).map((shape) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
       drawn.push([shape.row, canvas]);

@@ -9,7 +9,7 @@ import { element } from "./elements.js";
 const status = document.getElementById("status"), alertLine = document.getElementById("alert");
 const tabs = document.getElementById("tabs"), panels = document.getElementById("panels");
 const opened = new Map();
-let current = null;
+let current = null, walking = null; // walking: the tab that arrow keys have come to, which keeps the focus
 
 const shell = {
   page: null,
@@ -75,6 +75,8 @@ async function route() {
   } catch (error) {
     shell.alert(error);
   }
+  walking?.focus();
+  walking = null;
 }
 
 tabs.addEventListener("keydown", (event) => {
@@ -83,6 +85,7 @@ tabs.addEventListener("keydown", (event) => {
   if (to === undefined) return;
   event.preventDefault();
   const tab = all[(to + all.length) % all.length];
+  walking = tab;
   tab.focus();
   tab.click();
 });

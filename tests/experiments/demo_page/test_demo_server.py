@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from align3d.errors import UserError
+from experiments.benchmarks.demo_load import demo_load
 from experiments.demo_page import upload_tab
 from experiments.demo_page.clouds import LARGEST
 from experiments.run_folder.readers import read_results
@@ -36,6 +38,7 @@ def test_words_are_answered_as_the_command_answers_them(served: ServedRun) -> No
     own = served.demo.searcher.search(QUERY, 5)
     assert [one["row"] for one in found["answers"]] == [one.row for one in own]
     assert found["answers"][0]["caption"] == QUERY
+    assert found["answers"][0]["file"] == "cube_red.glb"  # who looks at the page learns no folders
     assert found["calibrated"] == served.demo.searcher.calibrated
     filtered = served.post("api/search/find", {"query": QUERY, "k": 60, "where": "category=ball"})
     assert {one["category"] for one in filtered["answers"]} == {"ball"}
@@ -322,3 +325,16 @@ def test_a_server_ends_though_connections_are_open(searched: Searched) -> None:
     assert time.monotonic() - start < 6
     kept.close()
     assert not [one for one in threading.enumerate() if one.name.startswith("demo") and one.is_alive()]
+
+
+def test_the_load_test_measures_the_real_command(searched: Searched) -> None:
+    Searcher(searched.run)  # the library is made
+    rows = list(demo_load(searched.run, users=(1, 4), queries=3, threads=2))
+    found = {(row.case, row.metric): row.ours for row in rows}
+    assert found["60 shapes", "s until the page is up"] > 0
+    for case in ("60 shapes, 1 user", "60 shapes, 4 users"):
+        p50, p95 = (found[case, f"ms for a text query, p{quantile}"] for quantile in (50, 95))
+        assert 0 < p50 <= p95
+        assert found[case, "queries/s"] > 0
+    with pytest.raises(UserError, match="run=FOLDER is missing"):
+        list(demo_load())
