@@ -41,7 +41,7 @@ def _words(catalogue: ActionCatalogue, action: int, groups: Sequence[str]) -> st
     if family == "memory":
         return f"trust known pairs {'more' if up else 'less'}"
     if family == "hubness":
-        return f"discount shapes that answer everything {'more' if up else 'less'}"
+        return f"discount popular shapes {'more' if up else 'less'}"
     if family == "level":
         return f"listen {'more' if up else 'less'} to the {levels[entry]}"
     if family == "temperature":

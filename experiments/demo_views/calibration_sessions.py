@@ -58,26 +58,29 @@ class CalibrationSession:
 
     def run(self) -> None:
         """Calibrates; a fault ends this session and no other."""
-        if self.calibration.cancelled.is_set():
-            self.state = CANCELLED
-            return
         self.state = RUNNING
+        state, self.message = self._outcome()
+        self.calibration.release()
+        self.state = state
+
+    def _outcome(self) -> tuple[str, str]:
+        """The state that the calibration ends in, and what went wrong."""
         try:
             self.calibration.run()
         except CancelledError:
-            self.state = CANCELLED
+            return CANCELLED, ""
         except (UserError, ValueError) as error:
-            self.message, self.state = str(error), FAILED
+            return FAILED, str(error)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            self.message, self.state = "the calibration broke off by a fault of the program", FAILED
-        else:
-            self.state = DONE
+            return FAILED, "the calibration broke off by a fault of the program"
+        return DONE, ""
 
     def cancel(self) -> None:
-        """Breaks the search off, at its next evaluation."""
+        """Breaks the search off: at its next evaluation, or before it has begun."""
         self.calibration.cancelled.set()
-        if self.future is not None and self.future.cancel():
+        if self.future is not None and self.state == WAITING and self.future.cancel():
+            self.calibration.release()
             self.state = CANCELLED
 
     def progress(self, nodes: int = 0, frames: int = 0) -> dict[str, Any]:
@@ -132,16 +135,15 @@ class CalibrationSessions:
             BusyError: Too many are waiting.
             UserError: The wish cannot be fulfilled.
         """
+        session = CalibrationSession(WatchedCalibration(self.searcher, wish))
+        begun = {"session": session.name, **session.calibration.start()}
         if instead_of is not None:
             self.end(instead_of)
         with self._lock:
             self._make_room()
-        session = CalibrationSession(WatchedCalibration(self.searcher, wish))
-        with self._lock:
-            self._make_room()
             self._sessions[session.name] = (session, self._clock())
             session.future = self._pool.submit(session.run)
-        return {"session": session.name, **session.calibration.start()}
+        return begun
 
     def progress(self, name: str, nodes: int = 0, frames: int = 0) -> dict[str, Any]:
         """What a session has to tell; see `CalibrationSession.progress`.

@@ -25,7 +25,7 @@ WORDS = 3
 """Words that name a node."""
 MOST_CHILDREN = 400
 """Children of a node that are told of one by one."""
-SAMPLES = 8
+SAMPLES = 12
 """Shapes by which a node is pictured."""
 MOST_SHAPES = 60
 """Shapes of a node that are told of at a time."""

@@ -118,6 +118,12 @@ class SearchRecord:
                     line.append(node)
             self.moves = line
 
+    def release(self) -> None:
+        """Forgets the tree and the keys of states, once no more transitions come."""
+        with self._lock:
+            self._tree = self._seen_visits = None
+            self._latest.clear()
+
     def since(self, nodes: int, frames: int) -> dict[str, Any]:
         """What has come since so many nodes and evaluations were read, as plain values."""
         with self._lock:

@@ -170,7 +170,7 @@ def _facts(runs: Sequence[Run]) -> list[list[str]]:
             "steps": f"{run.results.get('steps', 0):,}",
             "known pairs": f"{run.results['memory']['pairs']:,}" if run.results.get("memory") else "",
             "agent's budget": str(agent.get("budget", "")),
-            "agent's evaluations": f"{agent['evaluations']:,}" if agent.get("evaluations") else "",
+            "agent's evaluations": f"{agent['evaluations']:,.0f}" if agent.get("evaluations") else "",
             "time": duration(sum(seconds.values())) if seconds else "",
         }
         return {name: value for name, value in found.items() if value}

@@ -149,6 +149,12 @@ class WatchedCalibration:
         result = play(self.core, self.episode, draws)
         self.record.finish([action for action in result.actions[0].tolist() if action >= 0])
 
+    def release(self) -> None:
+        """Forgets all but the record: the attention and the states of a search take many megabytes."""
+        self.record.release()
+        for part in ("considered", "episode", "positives"):
+            self.__dict__.pop(part, None)
+
     def start(self) -> dict[str, Any]:
         """What is known before the search, as plain values."""
         header, order = self.searcher.library.header, self.episode.candidates[0]
@@ -205,7 +211,7 @@ class WatchedCalibration:
         self.record.finish([-1])
 
     def _positives(self, considered: Considered) -> Tensor:
-        """Right candidates, bool ``[C]``: the shape that is meant, and others if the query is their caption."""
+        """Right ones, bool ``[C]``: the shape that is meant, and others if the query is their caption."""
         label = self.wish.label
         rows = considered.rows.tolist()
         if label is None:

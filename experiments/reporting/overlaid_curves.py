@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.reporting.load_runs import Run
 from experiments.reporting.run_curves import LOG, PANELS, Curves, averaged, read_curves
@@ -77,6 +78,7 @@ def _plot(
             axes.axhline(0, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_title(title)
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=INK, fontsize=8.5)
         return svg(figure, title)

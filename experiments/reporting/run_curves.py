@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.reporting.plot_style import COLORS
 from experiments.reporting.svg_figure import INK, STYLE, svg
@@ -96,6 +97,7 @@ def _plot(title: str, series: Series) -> str:
             axes.axhline(0, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_title(title)
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         if len(series) > 1:
             axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)

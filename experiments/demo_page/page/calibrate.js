@@ -219,7 +219,7 @@ export async function mount(panel, shell) {
 
   function drawCharts(state, step, way, terms) {
     if (!run.labeled) {
-      charts.replaceChildren(element("p", { class: "soft" }, "No shape is named as the one that is meant, so nothing is earned. Choose “This one is meant” below a candidate."));
+      charts.replaceChildren(element("p", { class: "soft" }, "No shape is named as the one that is meant, so nothing is earned. Open a candidate and choose “This one is meant”."));
       return;
     }
     const told = run.frames.slice(0, step.count), tried = [], best = [];

@@ -1,6 +1,7 @@
 // Line charts as SVG, in the page's colors: lines, steps and dots over a common axis.
 
 const NS = "http://www.w3.org/2000/svg";
+const LEAST = 1e-3; // of the vertical axis: what varies less counts as level
 const WIDTH = 460, HEIGHT = 210, LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 34;
 
 /** An SVG element with attributes and children. */
@@ -39,7 +40,8 @@ export function chart(title, across, series, at = null) {
   const xs = every.map(([x]) => x), ys = every.map(([, y]) => y);
   const right = Math.max(1, ...xs);
   let low = Math.min(0, ...ys), high = Math.max(0, ...ys);
-  if (high - low < 1e-6) [low, high] = [-0.01, 0.01];
+  const flat = Math.max(0, (LEAST - (high - low)) / 2);
+  [low, high] = [low - flat, high + flat];
   const room = 0.06 * (high - low);
   [low, high] = [low - room, high + room];
   const x = (value) => LEFT + (value / right) * (WIDTH - LEFT - RIGHT);

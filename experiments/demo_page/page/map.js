@@ -6,7 +6,7 @@ import { largeView } from "./large_view.js";
 import { thumbnails } from "./thumbnails.js";
 import { treemap } from "./treemap.js";
 
-const PICTURE = 64; // pixels of a shape in a node
+const LARGEST = 128, LEAST = 44; // pixels of a shape in a node
 const SMALLEST = 0.004; // share of the map below which a node has no text
 
 export async function mount(panel, shell) {
@@ -78,11 +78,10 @@ export async function mount(panel, shell) {
       Object.assign(tile.style, { left: `${box.x}px`, top: `${box.y}px`, width: `${Math.max(box.width, 2)}px`, height: `${Math.max(box.height, 2)}px` });
       if (one.size / total >= SMALLEST && box.width > 44 && box.height > 26)
         tile.append(element("span", { class: "tile-name" }, one.name), element("span", { class: "tile-size" }, one.size.toLocaleString("en")), ...(one.visits && box.height > 64 ? [element("span", { class: "tile-size" }, `${(100 * share(one)).toFixed(0)} % found`)] : []));
-      const columns = Math.floor((box.width - 12) / (PICTURE + 4)), lines = Math.floor((box.height - 62) / (PICTURE + 4));
-      one.shown = one.samples.slice(0, Math.max(0, columns * lines));
+      const [side, fit] = fitting(box.width - 16, box.height - 70, one.samples.length);
       const strip = element("span", { class: "tile-pictures", "aria-hidden": "true" });
       tile.append(strip);
-      strips.push([strip, one.shown]);
+      strips.push([strip, one.samples.slice(0, fit), side]);
       tile.addEventListener("click", () => {
         focus = "first";
         go(one);
@@ -94,10 +93,23 @@ export async function mount(panel, shell) {
     focus = null;
   }
 
+  /** Pixels of a picture, and how many of some fit into a place. */
+  function fitting(width, height, count) {
+    const room = (side) => Math.max(0, Math.floor((width + 4) / (side + 4))) * Math.max(0, Math.floor((height + 4) / (side + 4)));
+    let side = LARGEST;
+    while (side > LEAST && room(side) < count) side -= 4;
+    return [side, Math.min(count, room(side))];
+  }
+
   /** Puts pictures of a few shapes into the tiles, once they are there. */
   async function fillStrips(strips) {
     await pictures.load(strips.flatMap(([, rows]) => rows), waiting?.signal);
-    for (const [strip, rows] of strips) strip.replaceChildren(...rows.map((row) => pictures.picture(row)));
+    for (const [strip, rows, side] of strips)
+      strip.replaceChildren(...rows.map((row) => {
+        const picture = pictures.picture(row);
+        Object.assign(picture.style, { width: `${side}px`, height: `${side}px` });
+        return picture;
+      }));
   }
 
   function drawTable() {

@@ -19,7 +19,7 @@ export async function mount(panel, shell) {
   choice.append(element("legend", {}, "Runs"), ...boxes.map(([, label]) => label));
   const chosen = () => boxes.filter(([box]) => box.checked).map(([box]) => box.value);
   measure.addEventListener("change", () => drawResults());
-  const results = element("div", { class: "scrolled", id: "runs-results" });
+  const results = element("div", { class: "scrolled", id: "runs-results", tabindex: 0, role: "group", "aria-label": "Table of results" });
 
   async function compare(numbers) {
     waiting?.abort();

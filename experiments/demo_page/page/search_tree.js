@@ -3,7 +3,7 @@
 
 import { signed, svg } from "./chart.js";
 
-const LINE = 26, MARGIN = 16, NARROWEST = 205, LETTER = 6.6, END = 215; // pixels; END: room behind the last column
+const LINE = 26, MARGIN = 16, NARROWEST = 262, LETTER = 6.6, END = 270, FAN = 40; // pixels; END: room behind the last column; FAN: where edges part
 export const MOST = 40; // nodes that are drawn, unless all are asked for
 
 /**
@@ -80,9 +80,9 @@ export function drawTree(holder, { nodes, actions }, state, { selected, line, al
   for (const node of order) {
     const [left, top] = [x(node), y(node)];
     if (node) {
-      const [from, height] = [x(nodes[node].parent), y(nodes[node].parent)], middle = from + 26;
+      const [from, height] = [x(nodes[node].parent), y(nodes[node].parent)], turn = left - FAN; // labels stand before it
       const kind = onLine.has(node) ? "edge decided" : toSelected.has(node) ? "edge shown" : "edge";
-      edges.append(svg("path", { class: kind, d: `M${from} ${height}C${middle} ${height} ${middle - 8} ${top} ${from + 40} ${top}H${left}` }));
+      edges.append(svg("path", { class: kind, d: `M${from} ${height}H${turn}C${left - 14} ${height} ${turn + 8} ${top} ${left - 8} ${top}H${left}` }));
     }
     const found = state.figures.get(node) ?? { visits: 0, mean: 0, best: 0 };
     const words = node === 0 ? "nothing changed" : nodes[node].action < 0 ? "set as a whole" : actions[nodes[node].action];
@@ -97,7 +97,7 @@ export function drawTree(holder, { nodes, actions }, state, { selected, line, al
     item.append(svg("circle", { class: `spot ${tone}`, cx: left, cy: top, r: radius(node) }));
     if (node === state.at && node) item.append(svg("circle", { class: "stands", cx: left, cy: top, r: 2 }));
     const figures = node ? ` ${found.visits}× ${signed(found.mean, 3)}` : ` ${found.visits}×`;
-    const inner = children.get(node).length > 0, wide = (inner ? column - 24 : END - 75) - radius(node);
+    const inner = children.get(node).length > 0, wide = (inner ? column - FAN - 4 : END - 75) - radius(node);
     const room = Math.max(8, Math.floor(wide / LETTER) - (inner ? figures.length : 0));
     const shown = node === 0 ? "start" : words.length > room ? `${words.slice(0, room - 1)}…` : words;
     const text = svg("text", { x: left + (node ? radius(node) + 4 : 0), y: top + (node === 0 ? -14 : inner ? -5 : 4), class: onLine.has(node) && node ? "decided" : "" }, shown);

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 
 from agents.mcts.agent import MctsAgent
 from align3d.errors import UserError
+from durable.checksums import write_json
 from experiments.console.process import generator
 from experiments.demo_views.calibration_sessions import (
     BusyError,
@@ -147,6 +150,35 @@ def test_strengths_for_all_queries_are_one_step(searched: Searched) -> None:
     assert found["nodes"][1]["scores"] == pytest.approx(expected[0].tolist(), abs=2e-3)
 
 
+@pytest.mark.parametrize("label", [None, 7])
+def test_the_runs_agent_acts_as_it_does_in_a_search(
+    searched: Searched, tmp_path: Path, label: int | None
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched.run, run)
+    results = json.loads((run / "results.json").read_text())
+    results["agent"]["acts"] = True
+    write_json(run / "results.json", results)
+    searcher = Searcher(run)
+    assert choices(searcher)[0].name == "run"
+    watched = WatchedCalibration(searcher, Wish("a red ring", "run", label=label))
+    watched.run()
+    found, start = told(watched), watched.start()
+    last = found["nodes"][found["moves"][-1]]
+    scores = dict(zip([one["row"] for one in start["candidates"]], last["scores"], strict=True))
+    answers = {one.row: one.score for one in searcher.search("a red ring", 60)}
+    both = scores.keys() & answers.keys()
+    assert len(both) >= 15
+    assert [scores[row] for row in both] == pytest.approx([answers[row] for row in both], abs=2e-3)
+    assert start["labeled"] is (label is not None)
+    guided = WatchedCalibration(searcher, Wish("a red ring", "mcts", BUDGET, 7))
+    guided.run()
+    assert "guides this search" in guided.start()["notes"][-1]
+    assert guided.record.moves is not None
+    assert searcher.agent is not None
+    assert searcher.agent.watcher is None  # type: ignore[attr-defined]  # the visitors' copies are watched
+
+
 def test_actions_speak_of_the_querys_own_words(searcher: Searcher) -> None:
     watched = WatchedCalibration(searcher, Wish("a red ring", "random"))
     start = watched.start()
@@ -203,6 +235,8 @@ def test_two_visitors_do_not_see_each_others_calibration(searcher: Searcher, har
         assert bob["query"] == "a blue disc"
         assert len(found["nodes"][0]["scores"]) == len(ada["candidates"])
         assert other["nodes"] != found["nodes"]
+        kept = sessions._sessions[ada["session"]][0].calibration
+        assert not hasattr(kept, "episode")  # what is over takes little room
         sessions.cancel(bob["session"])
         sessions.end(bob["session"])
         assert sessions.progress(ada["session"])["state"] == "done"
@@ -259,6 +293,9 @@ def test_sessions_end_when_idle_and_are_bounded(searcher: Searcher) -> None:
         assert len(sessions) == 3
         with pytest.raises(UnknownSessionError):
             sessions.progress(names[1])
+        with pytest.raises(UserError):
+            sessions.start(Wish("a red ring", "mcts"), instead_of=names[3])
+        assert finished(sessions, names[3])["moves"]  # a wish that is refused ends nothing
         replaced = sessions.start(Wish("a red ring", "random"), instead_of=names[3])["session"]
         assert len(sessions) == 3
         finished(sessions, replaced)
