@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from align3d.errors import UserError
 from experiments.benchmarks.demo_load import demo_load
 from experiments.demo_page import upload_tab
 from experiments.demo_page.clouds import LARGEST
-from experiments.run_folder.readers import read_results
 from experiments.shape_search.explanation import explain
-from experiments.shape_search.query_calibration import calibration_of
+from experiments.shape_search.query_calibration import QueryCalibration
 from experiments.shape_search.searcher import Searcher
+from models import AttentionState, Calibration
 from tests.experiments.demo_page.served_run import ServedRun, serving_run
 from tests.experiments.shape_search.searched_run import Searched, shapes
 
@@ -158,29 +159,29 @@ def test_any_answer_can_be_explained(served: ServedRun) -> None:
 
 def test_a_calibration_is_explained_as_it_scores(served: ServedRun) -> None:
     searcher = Searcher(served.demo.run)
-    results, header = read_results(served.demo.run), searcher.library.header
-    results["agent"] |= {"name": "random", "acts": True}
-    results["config"]["agent"] = {"name": "random", "budget": 24}
-    searcher._by_text = calibration_of(
-        "agent",
-        "text_to_shape",
-        searcher.model,
-        header,
-        results,
-        {"policy": {"agent": {}}},
-        remembers=True,
-        imported=header.imports,
-    )
+    haf = searcher.model.haf
+
+    def calibrate(attention: AttentionState) -> Calibration:
+        draws = torch.Generator().manual_seed(0)
+        tokens, levels = attention.gate_logits.shape[1:]
+        sizes = {"tokens": tokens, "levels": levels, "heads": haf.heads, "regions": haf.regions}
+        return Calibration.identity(1, **sizes).apply(lambda part: torch.randn(part.shape, generator=draws))
+
+    def scores(attention: AttentionState) -> Tensor:
+        attention.paired = haf.fuse(attention).score.argmax(1)  # as episodes pair them
+        return haf.fuse(attention, calibrate(attention)).score
+
+    searcher._by_text = QueryCalibration("agent", "at random", scores, calibrate=calibrate)
     plain = {one.row: one.score for one in served.demo.searcher.search(QUERY, 16)}
-    changed = 0
     for answer in searcher.search(QUERY, 16):
         found = explain(searcher, QUERY, answer.row)
         assert found.rank == answer.rank
         assert found.strengths == (0.0, 0.25, 0.5, 0.75, 1.0)
         assert float(found.scores[0]) == pytest.approx(plain[answer.row], abs=1e-3)
         assert float(found.scores[-1]) == pytest.approx(answer.score, abs=1e-3)
-        changed += not torch.allclose(found.lights["fused"][0], found.lights["fused"][-1], rtol=1e-3)
-    assert changed  # the slider shows something
+        for light in (*found.lights.values(), found.weights, found.gates):
+            assert not torch.allclose(light[0], light[-1], rtol=1e-2)  # the slider shows something
+            assert not torch.allclose(light[0], light[2], rtol=1e-3)
 
 
 def test_known_pairs_speak_as_the_memory_recalls(served: ServedRun) -> None:
@@ -316,6 +317,7 @@ def test_a_fault_of_the_program_is_a_sentence_and_no_end(
 def test_a_server_ends_though_connections_are_open(searched: Searched) -> None:
     import http.client
 
+    before = set(threading.enumerate())
     with serving_run(searched.run, token="a-token-of-mine") as served:
         assert served.server.url.endswith("/a-token-of-mine/")
         kept = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
@@ -324,7 +326,7 @@ def test_a_server_ends_though_connections_are_open(searched: Searched) -> None:
         start = time.monotonic()
     assert time.monotonic() - start < 6
     kept.close()
-    assert not [one for one in threading.enumerate() if one.name.startswith("demo") and one.is_alive()]
+    assert not [one for one in set(threading.enumerate()) - before if one.name.startswith("demo")]
 
 
 def test_the_load_test_measures_the_real_command(searched: Searched) -> None:
