@@ -68,7 +68,7 @@ export async function mount(panel, shell) {
     const places = treemap(filled.map((one) => one.size), width, height), total = filled.reduce((sum, one) => sum + one.size, 0);
     const taught = filled.some((one) => one.visits > 0);
     legend.textContent = taught
-      ? "Areas are numbers of shapes; the darker a node, the more often feedback found its answer below it. Escape goes up."
+      ? "Areas are numbers of shapes; the bluer a node, the more often feedback found its answer below it. Escape goes up."
       : "Areas are numbers of shapes. Nobody has given feedback yet, so there are no success statistics. Escape goes up.";
     const strips = [];
     tiles.replaceChildren(...filled.map((one, place) => {

@@ -3,6 +3,7 @@
 
 import { signed, svg } from "./chart.js";
 
+const SMALL = 150; // pixels of a column on a phone
 const LINE = 26, MARGIN = 16, NARROWEST = 262, LETTER = 6.6, END = 270, FAN = 40; // pixels; END: room behind the last column; FAN: where edges part
 export const MOST = 40; // nodes that are drawn, unless all are asked for
 
@@ -69,7 +70,7 @@ export function drawTree(holder, { nodes, actions }, state, { selected, line, al
     return across;
   })(0, 0);
   const inside = Math.max(holder.clientWidth - 2 * MARGIN, 240);
-  const column = Math.max(NARROWEST, (inside - END) / Math.max(deepest, 1));
+  const column = Math.max(holder.clientWidth < 500 ? SMALL : NARROWEST, (inside - END) / Math.max(deepest, 1));
   const width = MARGIN * 2 + column * deepest + END, height = MARGIN * 2 + LINE * Math.max(leaves - 1, 1);
   const x = (node) => MARGIN + column * places.get(node)[0], y = (node) => MARGIN + LINE * places.get(node)[1];
   const most = Math.max(1, ...[...kept].filter((node) => node).map((node) => state.figures.get(node)?.visits ?? 0));
