@@ -1,4 +1,4 @@
-"""Characters and normal form of captions, and the cleaning of a part library's descriptions."""
+"""Normal form of captions, and the cleaning of a part library's descriptions."""
 
 from __future__ import annotations
 
@@ -8,31 +8,7 @@ from collections.abc import Iterable
 
 import regex
 
-#: Kept: the joiners U+200C and U+200D, which many scripts and emoji need. To blanks: controls, and the zero
-#: width space, which parts words. Dropped: soft hyphens, marks of direction, byte order marks.
-_TO_BLANK = dict.fromkeys([*range(32), *range(127, 160), 0x200B, 0x2028, 0x2029], " ")
-_DROPPED = [0xAD, 0x61C, 0x180E, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
-_PLAIN = {**_TO_BLANK, **dict.fromkeys(_DROPPED)}
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-def plain_text(text: str) -> str:
-    """Text in Unicode's normal form C without control characters, in which nothing invisible is left.
-
-    The same as ``models.words.plain_text``, by which queries come into the text encoder.
-
-    Raises:
-        ValueError: The text holds half of a surrogate pair, which stands for no character.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    if (found := _SURROGATE.search(text)) is not None:
-        raise ValueError(
-            f"text {text[:40]!a}: half of a surrogate pair ({ascii(found[0])[1:-1]}) at character "
-            f"{found.start()}, expected Unicode; decode the text anew from its source"
-        )
-    return unicodedata.normalize("NFC", text.translate(_PLAIN))
-
+from durable.plain_text import PLAIN
 
 _LOOK_ALIKES = str.maketrans({"×": "x", "⁄": "/", "−": "-"})
 # Digits of fractions and exponents, which the compatibility form would join to the digits before them.
@@ -54,7 +30,7 @@ def normalize_caption(text: str) -> str:
     ``"Pin Header, 1x04 (2.54mm)"`` and ``"pin header 1×04 2.54mm"`` are equal.
     """
     if not text.isascii():
-        text = _SMALL_DIGITS.sub(" ", text.translate(_PLAIN))
+        text = _SMALL_DIGITS.sub(" ", text.translate(PLAIN))
         text = unicodedata.normalize("NFKC", text).translate(_LOOK_ALIKES)
     text = _FOOT_MARK.sub(" ft ", _INCH_MARK.sub(" in ", text))
     return unicodedata.normalize("NFC", _PUNCTUATION.sub(" ", text.casefold())).strip()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from align3d.captions import plain_text
 from align3d.errors import RejectedItem
+from durable.plain_text import plain_text
 
 AXES = ("x", "y", "z")
 #: Color of a point whose source gives none: 0.4 gray, the field's convention.

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from durable.checksums import find_named, write_named
 from durable.file_lock import locked
+from durable.plain_text import plain_text
 from models.hub import local_only
 from models.quantities import read_quantities
-from models.words import plain_text, tokenize
+from models.words import tokenize
 
 _CACHE_VERSION = "2"
 #: The encoder that is installed as a package.

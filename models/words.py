@@ -5,8 +5,6 @@ What a token is, is written down in docs/model.md with the rules by which number
 
 from __future__ import annotations
 
-import unicodedata
-
 import regex
 
 from models.units import MILLIMETERS_PER_UNIT, OTHER_NAMES, OTHER_SYMBOLS
@@ -19,31 +17,6 @@ PRODUCTS = ("x", "X", "×", "*", "by")
 """What stands between the sides of something: 40 x 30 cm."""
 RANGE_MARKS = ("-", "–", "—", "−", "…", "..", "...")
 """What stands between the ends of a range; a token only where a unit follows: 10-20 cm, but not SOT-23."""
-
-#: Kept: the joiners U+200C and U+200D, which many scripts and emoji need. To blanks: controls, and the zero
-#: width space, which parts words. Dropped: soft hyphens, marks of direction, byte order marks.
-_TO_BLANK = dict.fromkeys([*range(32), *range(127, 160), 0x200B, 0x2028, 0x2029], " ")
-_DROPPED = [0xAD, 0x61C, 0x180E, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
-_PLAIN = {**_TO_BLANK, **dict.fromkeys(_DROPPED)}
-_SURROGATE = regex.compile(r"[\ud800-\udfff]")
-
-
-def plain_text(text: str) -> str:
-    """Text in Unicode's normal form C without control characters, in which nothing invisible is left.
-
-    The same as ``align3d.captions.plain_text``, by which captions come into datasets.
-
-    Raises:
-        ValueError: The text holds half of a surrogate pair, which stands for no character.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    if (found := _SURROGATE.search(text)) is not None:
-        raise ValueError(
-            f"text {text[:40]!a}: half of a surrogate pair ({ascii(found[0])[1:-1]}) at character "
-            f"{found.start()}, expected Unicode; decode the text anew from its source"
-        )
-    return unicodedata.normalize("NFC", text.translate(_PLAIN))
 
 
 def _alternatives(words: list[str] | frozenset[str] | tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from align3d.building.collecting import Contents
-from align3d.captions import normalize_caption, plain_text
+from align3d.captions import normalize_caption
 from align3d.dataset import ShapeDataset
 from align3d.decisions import REVIEWER, Decision, Outcome, line_of, settle
 from align3d.errors import DataError, did_you_mean
@@ -18,6 +18,7 @@ from align3d.filters import Filter, decisions_of
 from align3d.hashing import hash_json, hash_lines
 from align3d.record import Rejection
 from align3d.store import ORIGINS, ShardInfo, write_table
+from durable.plain_text import plain_text
 from durable.whole_files import link_or_copy
 
 EDITED = "edited"

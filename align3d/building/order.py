@@ -58,7 +58,9 @@ def key_of(name: str, fingerprint: str, recipe: Recipe) -> str:
 
 def code_hash() -> str:
     """Hash of the code that makes rows of what sources return."""
-    return hash_code("align3d.sampling", "align3d.store", "align3d.record", "align3d.captions")
+    return hash_code(
+        "align3d.sampling", "align3d.store", "align3d.record", "align3d.captions", "durable.plain_text"
+    )
 
 
 def default_workers() -> int:

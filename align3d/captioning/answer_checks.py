@@ -7,7 +7,7 @@ from collections import Counter
 
 import regex
 
-from align3d.captions import plain_text
+from durable.plain_text import plain_text
 
 WORDS_OF = {
     "en": "the a an of with and in on for to is are that from by at it its two three four",

@@ -33,13 +33,14 @@ from align3d.captioning.openai_chat import OpenAIChat
 from align3d.captioning.protocol import Caption, CaptionSource, Offer, Subject
 from align3d.captioning.rendered_views import check_renderer, draw_item, drawn_as
 from align3d.captioning.spending import Spending
-from align3d.captions import plain_text, unique_captions
+from align3d.captions import unique_captions
 from align3d.console.terminal import say
 from align3d.errors import UserError
 from align3d.hashing import hash_json
 from align3d.named_classes import named_class
 from align3d.record import Record, Rejection, check_record, in_plain_text
 from align3d.sources import Item, Source
+from durable.plain_text import plain_text
 
 _AHEAD = 4
 """Shapes that are read ahead of the one whose captions are awaited, for each request that may be open."""

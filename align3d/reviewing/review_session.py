@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from align3d.captions import normalize_caption, plain_text
+from align3d.captions import normalize_caption
 from align3d.dataset import ShapeDataset
 from align3d.decisions import Action, Decision
 from align3d.reviewing.review_log import ReviewLog, Subject, subject_of
+from durable.plain_text import plain_text
 
 REASONS = (
     "not what the captions say",

@@ -15,12 +15,14 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from align3d.errors import UserError
 from experiments.demo_views.watched_calibration import WatchedCalibration, Wish
 from experiments.demo_views.watched_core import CancelledError
-from experiments.shape_search.searcher import Searcher
+
+if TYPE_CHECKING:
+    from experiments.shape_search.searcher import Searcher
 
 WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cancelled", "failed"
 

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from align3d.errors import UserError, settings_of
 from experiments.shape_search.library_files import INDEX
-from experiments.shape_search.searcher import Searcher
 from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID
 from retrieval import ErsIndex, name_nodes
 from retrieval.ers.hierarchy import Ints, SemanticHierarchy
 from retrieval.ers.inspect import IndexSummary, read_outline
 from retrieval.ers.node_labels import sizes_of_nodes
+
+if TYPE_CHECKING:
+    from experiments.shape_search.searcher import Searcher
 
 WORDS = 3
 """Words that name a node."""

@@ -11,11 +11,9 @@ from typing import Any
 from align3d.errors import UserError
 from experiments.console.tables import DIRECTIONS, MEASURES
 from experiments.reporting.arms import AGENT, differing
-from experiments.reporting.formatting import NOTHING, duration
+from experiments.reporting.formatting import NOTHING, RANKINGS, duration, shown
 from experiments.reporting.load_runs import Run, read_run
 from experiments.reporting.overlaid_curves import overlaid_curves
-from experiments.reporting.run_page import shown
-from experiments.reporting.titles import RANKINGS
 from experiments.reporting.verdict import verdict
 from experiments.run_folder.names import JOURNAL, RESULTS
 

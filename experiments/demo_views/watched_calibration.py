@@ -6,7 +6,7 @@ import copy
 import time
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ from experiments.demo_views.action_words import action_words
 from experiments.demo_views.search_record import SearchRecord
 from experiments.demo_views.watched_core import WatchedCore
 from experiments.shape_search.query_calibration import env_config
-from experiments.shape_search.searcher import Considered, Searcher
+
+if TYPE_CHECKING:
+    from experiments.shape_search.searcher import Considered, Searcher
 
 MOST_BUDGET = 512
 LONGEST = 500

@@ -14,11 +14,10 @@ from typing import Any
 from durable.errors import UserError
 from durable.plain_data import read_json
 from experiments.console.tables import DIRECTIONS, MEASURES
-from experiments.reporting.formatting import NOTHING, Grid, duration
+from experiments.reporting.formatting import NOTHING, RANKINGS, Grid, duration, shown
 from experiments.reporting.html_page import document, escaped, items, table
 from experiments.reporting.load_runs import flatten
 from experiments.reporting.run_curves import run_curves
-from experiments.reporting.titles import RANKINGS
 from experiments.reporting.verdict import verdict
 from experiments.run_folder.names import CLOUDS, JOURNAL, RESULTS, SEARCH
 from experiments.settings.defaults import defaults_of
@@ -220,15 +219,6 @@ def _same(value: Any, usual: Any) -> bool:
     if isinstance(value, int | float) and isinstance(usual, int | float):
         return float(value) == float(usual)
     return shown(value) == shown(usual)
-
-
-def shown(value: Any) -> str:
-    """The value of a setting, as it is typed."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(shown, value))}]"
-    if value is None or (isinstance(value, Mapping) and not value):
-        return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str:

@@ -15,6 +15,7 @@ from align3d.hashing import hash_code
 
 MODULES = (
     "align3d.captions",
+    "durable.plain_text",
     "models.number_units",
     "models.quantities",
     "models.text",

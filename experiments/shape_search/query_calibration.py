@@ -15,12 +15,12 @@ from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from align3d.own_modules import import_own
 from experiments.console.process import generator
-from experiments.shape_search.library_files import LibraryHeader
 from models import AlignmentModel, AttentionState, Calibration
 
 if TYPE_CHECKING:
     from agents import Agent
     from envs import EnvConfig, EnvState, Episode
+    from experiments.shape_search.library_files import LibraryHeader
 
 Choice = Literal["auto", "agent", "fixed", "none"]
 _STRENGTHS = ("recall", "hubness")

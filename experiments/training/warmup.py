@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+import durable.plain_text
 import models
 from align3d import captions, naming
 from align3d.errors import UserError
@@ -40,6 +41,7 @@ _TRAINING = (
     attention_maps,
     augmentation,
     captions,
+    durable.plain_text,
     naming,
     part_mentions,
     shifted_corpus,

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from durable.plain_text import plain_text
 from models.fourier import LARGEST
 from models.quantities import prefers_decimal_comma, read_quantities
-from models.words import plain_text, tokenize
+from models.words import tokenize
 
 NO = math.nan
 LENGTHS = [

@@ -3,11 +3,9 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-import align3d.captions
-from models.words import plain_text, tokenize
+from durable.plain_text import plain_text
+from models.words import tokenize
 
 
 def words(text: str) -> list[str]:
@@ -45,21 +43,3 @@ def test_tokens(text: str, expected: str) -> None:
 def test_places_are_those_in_the_text() -> None:
     text = 'a -40 °C chair, 1½" wide'
     assert all(text[start:end] == word for word, start, end in tokenize(text))
-
-
-@given(st.text())
-def test_both_packages_read_the_same_characters(text: str) -> None:
-    plain = plain_text(text)
-    assert plain == align3d.captions.plain_text(text)
-    assert plain_text(plain) == plain
-    assert unicodedata.is_normalized("NFC", plain)
-
-
-@pytest.mark.parametrize("read", [plain_text, align3d.captions.plain_text])
-def test_half_of_a_surrogate_pair_is_one_line(read) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(
-        ValueError, match=r"^text 'a .*ud83d chair': half of .* at character 2, expected"
-    ) as error:
-        read("a \ud83d chair")
-    assert "\n" not in str(error.value)
-    assert str(error.value).isascii()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from experiments.demo_page.demo_server import DemoServer
 from experiments.demo_page.demo_state import Demo
 from experiments.demo_page.work_queue import WorkQueue
 from experiments.search import Searcher
+from tests.experiments.demo_page.served_run import serving
 from tests.experiments.reporting.synthetic_runs import write_run
 from tests.experiments.shape_search.searched_run import Searched
 
@@ -30,6 +30,12 @@ CURVE = [(100, 0.01), (200, 0.02), (300, 0.05)]
 CALIBRATED = "calibrate?q=a+gray+cone&agent=mcts&budget=16&label=17"
 
 
+SMALL = (
+    "[...document.querySelectorAll('button')].filter((one) => one.checkVisibility())"
+    ".map((one) => one.getBoundingClientRect()).filter((box) => Math.min(box.width, box.height) < 24).length"
+)
+
+
 @pytest.fixture(scope="module")
 def server(searched: Searched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
     folder = tmp_path_factory.mktemp("runs")
@@ -41,13 +47,8 @@ def server(searched: Searched, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.copytree(searched.run, run)
     searcher = Searcher(run, named={"data.root": str(searched.meshes)})
     searcher.teach("a red ring", 44)
-    demo = Demo(run, searcher, WorkQueue(2), runs=others)
-    with DemoServer(demo) as made:
-        thread = threading.Thread(target=made.serve, daemon=True)
-        thread.start()
-        yield made
-        made.stop()
-        thread.join(10)
+    with serving(Demo(run, searcher, WorkQueue(2), runs=others)) as served:
+        yield served.server
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +292,7 @@ def test_every_view_is_legible_at_both_widths_dark_and_light(
     named = [one for one in found["edges"] if one["text"]]  # the others are pictures that can be pressed
     assert [one for one in named if one["ratio"] < 3] == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(SMALL) == 0
     unnamed = page.eval_on_selector_all(
         "button, input, select",
         "all => all.filter((one) => one.checkVisibility() && !(one.textContent.trim() || one.ariaLabel"
