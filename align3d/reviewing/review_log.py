@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,7 +149,8 @@ def review_decisions(out: Path) -> list[Decision]:
     if differing:
         say(
             f"{reviews_folder(out)}: reviewers differ about {differing} shapes or captions, of which the "
-            f"stricter word counts; python -m align3d.review dataset={out} agreement=true lists them",
+            f"stricter word counts; python -m align3d.review {shlex.quote(f'dataset={out}')} agreement=true "
+            "lists them",
             error=True,
         )
     return [max(by.values(), key=lambda one: (_WEIGHT[one.action], one.by)) for by in last.values()]

@@ -114,10 +114,10 @@ def _bytes(gallery: Gallery, bank: Bank) -> dict[str, float]:
     shapes, pairs = len(gallery.shapes.embedding), len(bank.memory)
     meant = sum(_size(bank.memory.meanings(side)) for side in ("text", "shape"))
     encoded = sum(
-        _size(getattr(part, field.name))
+        _size(value)
         for part in (bank.text, bank.shapes)
         for field in dataclasses.fields(part)
-        if field.name != "embedding"
+        if field.name != "embedding" and (value := getattr(part, field.name)) is not None
     )
     hubness = gallery.shapes.embedding[:, 0]  # of embeddings, one number a shape
     own = sum(_size(part) for part in (known.library.recalled, known.library.hubness, hubness))

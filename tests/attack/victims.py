@@ -44,6 +44,7 @@ NO_DATASET = ("no dataset", "not a dataset")
 KINDS = (
     Kind("run: settings", "run/config.yaml", ("finished", "searched", "tree"), missing=NO_RUN),
     Kind("run: results", "run/results.json", ("finished", "searched", "reported"), missing=UNFINISHED),
+    Kind("run: clouds of its page", "run/attention.json", ("reported",)),
     Kind("run: metrics", "run/metrics.jsonl", ("finished",), "record"),
     Kind("run: metrics", "begun/metrics.jsonl", ("resumed",), "record"),
     Kind("run: settings", "begun/config.yaml", ("resumed",), missing=NO_RUN),
@@ -95,6 +96,9 @@ KINDS = (
     Kind("pictures and curves", "*.png", (), "nothing"),
     Kind("pictures and curves", "*/tensorboard/events.*", ("resumed",), "nothing"),
     Kind("reports", "report/*", (), "nothing"),
+    Kind("reports", "begun/attention.json", (), "nothing"),
+    Kind("reports", "*/results.html", (), "nothing"),
+    Kind("reports", "dataset/README.md", (), "nothing"),
     Kind("reports", "run/retrieval/retrieval.json", (), "nothing"),
     Kind("what the user wrote", "meshes/*", (), "nothing"),
     Kind("what the user wrote", "kernels/*.py", (), "nothing"),

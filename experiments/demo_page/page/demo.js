@@ -52,8 +52,19 @@ async function start() {
   await route();
 }
 
+/** What a tab's script returns once its panel is filled; one that cannot be loaded is tried anew. */
+async function mounted(name) {
+  try {
+    const { mount } = await import(`./${name}.js`);
+    return (await mount(document.getElementById(`panel-${name}`), shell)) ?? {};
+  } catch (error) {
+    opened.delete(name);
+    throw error;
+  }
+}
+
 async function route() {
-  const [asked, said = ""] = location.hash.slice(1).split("?");
+  const here = location.hash, [asked, said = ""] = here.slice(1).split("?");
   const names = shell.page.tabs.map((tab) => tab.name), name = names.includes(asked) ? asked : names[0];
   for (const other of names) {
     document.getElementById(`panel-${other}`).hidden = other !== name;
@@ -63,15 +74,13 @@ async function route() {
   }
   if (name !== current) {
     shell.clear();
-    opened.get(current)?.hidden?.();
+    opened.get(current)?.then((tab) => tab.hidden?.(), () => {});
   }
   current = name;
   try {
-    if (!opened.has(name)) {
-      const { mount } = await import(`./${name}.js`);
-      opened.set(name, (await mount(document.getElementById(`panel-${name}`), shell)) ?? {});
-    }
-    if (name === current) await opened.get(name).shown?.(new URLSearchParams(said));
+    if (!opened.has(name)) opened.set(name, mounted(name)); // a promise: several may ask before it is there
+    const tab = await opened.get(name);
+    if (name === current && location.hash === here) await tab.shown?.(new URLSearchParams(said));
   } catch (error) {
     shell.alert(error);
   }

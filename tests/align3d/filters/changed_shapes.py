@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from align3d.hashing import hash_json
-from align3d.record import Record
+from align3d.record import Record, recaptioned
 from align3d.sampling import normalize
 from align3d.sources import Item
 from align3d.sources.procedural import ProceduralSource
@@ -51,12 +51,11 @@ class Changed:
             wide = np.r_[np.ptp(cloud, axis=0)[:2] / before[:2].max() * size[:2].max(), size[2]]
             size = wide if turn % 90 else exact
         return replace(
-            record,
+            recaptioned(record, change.get("captions", record.captions)),
             id=item.id,
             source=self.name,
             points=normalize(cloud),
             colors=record.colors + np.uint8(change.get("color", 0)),
-            captions=tuple(change.get("captions", record.captions)),
             size_m=size.astype(np.float32),
             content_hash=hash_json([number, change] if change else [number]),
         )

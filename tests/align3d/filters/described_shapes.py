@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from align3d.hashing import hash_json
-from align3d.record import Record
+from align3d.record import Record, recaptioned
 from align3d.sources import Item
 from align3d.sources.procedural import ProceduralSource
 
@@ -31,5 +31,5 @@ class Described:
     def read(self, item: Item, points: int, seed: int) -> Record:
         number = item.payload
         record = self._shapes.read(self._shapes.items()[number], points, seed)
-        changed = {"captions": self.captions[number], "content_hash": hash_json([self.content[number]])}
-        return replace(record, id=item.id, source=self.name, **changed)
+        record = recaptioned(record, self.captions[number])
+        return replace(record, id=item.id, source=self.name, content_hash=hash_json([self.content[number]]))

@@ -250,6 +250,7 @@ def test_a_search_that_is_overtaken_does_not_show(visit: Callable[..., Any]) -> 
     page.evaluate("location.hash = '#search?q=a+gray+board&k=10'")
     wait_for(page, "#status", "10 of 60 shapes for “a gray board”")
     page.wait_for_timeout(500)
+    assert page.locator("#answers").count() == 1  # the tab was filled once
     assert page.locator("#answers li").count() == 10
     assert page.inner_text("#alert") == ""
 

@@ -119,7 +119,7 @@ def test_a_benchmark_stands_for_its_standard_settings() -> None:
     assert asked.other == {"split": "lvis", "root": "files"}
     assert asked.measured == ("zero_shot", "few_shot")
     asked = parse(["run=r", "benchmark=text2shape", "data.root=f", "data.split=val", "tasks=zero_shot"])
-    assert asked.other == {"split": "val", "root": "f"}
+    assert asked.other == {"split": "val", "layout": "csv", "root": "f"}
     assert asked.measured == ("zero_shot",)
     asked = parse(["run=r", "benchmark=modelnet_c", "data.root=f", "data.corruption=rotate", "data.level=3"])
     assert asked.sets == ({"corruption": "clean"}, {"corruption": "rotate", "level": 3})

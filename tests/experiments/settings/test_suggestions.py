@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from align3d import build
+from align3d import build, datasheet, export, filter, merge, review
+from align3d.console.arguments import values_of
 from align3d.console.typed_settings import in_hydras_grammar, setting
 from align3d.errors import UserError
+from align3d.filters.filter_settings import filters_of
 from align3d.store import Manifest
 from experiments import benchmark, report, tree
 from experiments.demo_page import demo_options
@@ -37,6 +39,11 @@ NASTY = "my runs, a=1 (ü)"
 """A name that both the shell and Hydra would take apart."""
 PARSERS = {
     "align3d.build": build.parse,
+    "align3d.datasheet": lambda words: values_of(datasheet.DatasheetOptions, words, ""),
+    "align3d.export": lambda words: values_of(export.ExportSettings, words, ""),
+    "align3d.filter": lambda words: values_of(filter.Asked, filters_of(words)[1], ""),
+    "align3d.merge": lambda words: values_of(merge.MergeSettings, filters_of(words)[1], ""),
+    "align3d.review": lambda words: values_of(review.ReviewOptions, words, ""),
     "experiments.evaluate": evaluate_options.parse,
     "experiments.report": report.parse,
     "experiments.tree": tree.parse,

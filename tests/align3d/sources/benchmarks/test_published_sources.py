@@ -19,7 +19,7 @@ COMMON = {one.name for one in fields(PublishedSource)}
 
 def test_every_source_but_those_of_our_own_reads_a_benchmark() -> None:
     own = {name for name, cls in SOURCES.items() if cls.__module__.startswith("align3d.")} - set(BENCHMARKS)
-    assert own == {"folder", "kicad", "procedural"}
+    assert own == {"built", "folder", "kicad", "parquet", "procedural", "webdataset"}
     assert len(BENCHMARKS) == 15
 
 

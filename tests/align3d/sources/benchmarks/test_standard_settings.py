@@ -12,7 +12,7 @@ from align3d.sources import SOURCES, make_source
 from align3d.sources.benchmarks.standard_settings import BENCHMARKS
 
 PAGE = (Path(__file__).parents[4] / "docs" / "benchmarks.md").read_text()
-OWN = {"folder", "kicad", "procedural"}
+OWN = {"built", "folder", "kicad", "parquet", "procedural", "webdataset"}
 """Sources that are no benchmarks."""
 
 
