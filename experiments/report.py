@@ -15,6 +15,7 @@ from align3d.errors import UserError
 from experiments.console import tables
 from experiments.console.writable import writable_folder
 from experiments.reporting import METRICS, compare, find_runs, summarize
+from experiments.reporting.verdict import verdict
 from experiments.reporting.writers import Report, write
 from experiments.reporting.writers import tables as report_tables
 from experiments.run_folder.links import check_links
@@ -47,12 +48,11 @@ def run(arguments: Sequence[str]) -> None:
     runs, unfinished = find_runs(root)
     report = Report(str(root), [summarize(group, metrics) for group in compare(runs)], unfinished)
     paths = write(report, writable_folder(f"out={out}", out))
+    if report.single is not None:
+        say(verdict(report.single.results))
     for table in report_tables(report, tables.columns(WIDTH)):
         tables.show(table, WIDTH)
-    for summary in report.summaries:
-        for note in summary.comparison.notes:
-            say(f"note: {note}")
-    for text in report.warnings:
+    for text in [*report.notes, *report.warnings]:
         say(f"note: {text}")
     for one in unfinished:
         say(f"not finished: {one.folder}: {one.reason}")

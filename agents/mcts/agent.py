@@ -12,6 +12,7 @@ queries share, whose values depend on what is observed of a query and on nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -94,6 +95,10 @@ class MctsAgent(Agent):
             ahead of the best fixed one, in whose place it is made if the rest is positive: the best of many
             predictions is more often lucky than good.
         seed: Seed of the network's initial weights.
+
+    Attributes:
+        watcher: Called with the tree of every plan before it grows, which it then does in place; None for no
+            one.
     """
 
     acts_without_labels = True
@@ -142,6 +147,7 @@ class MctsAgent(Agent):
         self.hidden, self.learning_rate, self.seed = hidden, learning_rate, seed
         self.replay_size, self.batch_size, self.updates = replay, batch_size, updates
         self.explore, self.episodes, self.lcb_coef = explore, episodes, lcb_coef
+        self.watcher: Callable[[Tree], None] | None = None
         self._trainer: Trainer | None = None
         self._shared: SharedTree | None = None
 
@@ -263,7 +269,10 @@ class MctsAgent(Agent):
             noise=noise,
             prior_is_logits=self.policy != "uct",
         )
-        return problem, init_tree(problem.root(state), budget + 1), draws
+        tree = init_tree(problem.root(state), budget + 1)
+        if self.watcher is not None:
+            self.watcher(tree)
+        return problem, tree, draws
 
     def _searches(self, core: DecisionProcess) -> int:
         return min(self.num_searches or core.horizon, core.horizon)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from models import AttentionOutput, Calibration, HierarchicalAttentionFusion
 
+LIGHTS = ("fused", "patches", "regions")
+"""What attention is lifted from: all levels, or one of those that lie on the surface."""
 _LEAST = 1e-30
 
 
@@ -69,6 +71,35 @@ def lift(maps: Tensor, region: Tensor, points: Tensor, level_sizes: tuple[int, .
     fine, coarse = maps.split(level_sizes, dim=-1)[:2]  # [B, T, N_0], [B, T, N_1]
     inherited = coarse.gather(2, region.unsqueeze(1).expand(-1, coarse.shape[1], -1))
     return _scaled(fine, points, fine.sum(-1)) + _scaled(inherited, points, coarse.sum(-1))
+
+
+def word_lights(
+    haf: HierarchicalAttentionFusion,
+    output: AttentionOutput,
+    region: Tensor,
+    points: Tensor,
+    calibration: Calibration | None = None,
+) -> dict[str, Tensor]:
+    """Where each word of a text looks on the first candidate, as all levels say together and each for itself.
+
+    Args:
+        haf: What made the output.
+        output: Of ``B`` texts.
+        region: ``[B, N_0]`` int64, the region of each patch.
+        points: ``[B, N_0]`` how many points each patch has.
+        calibration: The one that the output was made under, batch ``[B]``.
+
+    Returns:
+        By `LIGHTS`, ``[B, T, N_0]`` the attention of one point of each patch, see `lift`.
+    """
+    maps = token_maps(haf, output, calibration)
+    own = torch.zeros_like(maps).split(haf.level_sizes, dim=-1)
+    levels = maps.split(haf.level_sizes, dim=-1)
+    found = {LIGHTS[0]: lift(maps, region, points, haf.level_sizes)}
+    for number, name in enumerate(LIGHTS[1:]):
+        alone = [level if place == number else own[place] for place, level in enumerate(levels)]
+        found[name] = lift(torch.cat(alone, dim=-1), region, points, haf.level_sizes)
+    return found
 
 
 def mean_of(lifted: Tensor, tokens: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from align3d.naming import mentions
 from durable.whole_files import replacing
-from experiments.data.attention_maps import lift, points_of_patches, token_maps
+from experiments.data.attention_maps import points_of_patches, word_lights
 from experiments.data.corpus import Corpus
 from experiments.data.encoding import embed_shapes, embed_texts, frozen
 from experiments.evaluation.shape_views import VIEW_NAMES, VIEWS, View, project, upright
@@ -141,13 +141,12 @@ def word_attention(
         text, shape = embed_texts(model, corpus, caption, device), embed_shapes(model, corpus, index, device)
         state = model.attend(text, shape, torch.zeros(1, 1, dtype=torch.int64, device=device))
         output = model.haf.fuse(state, calibration)
-        maps = token_maps(model.haf, output, calibration).cpu()
-    patches = model.haf.level_sizes[0]
-    patch = corpus.shapes.patch_of_point[index].long()  # [1, P]
-    points = points_of_patches(patch, patches)
-    lifted = lift(maps, shape.region[:, :patches].cpu(), points, model.haf.level_sizes)
+        patches = model.haf.level_sizes[0]
+        patch = corpus.shapes.patch_of_point[index].long()  # [1, P]
+        points = points_of_patches(patch, patches).to(device)
+        lights = word_lights(model.haf, output, shape.region[:, :patches], points, calibration)
     count = len(corpus.text.strings[int(caption)])
-    return output.token_weights[0, :count].cpu(), lifted[0, :count, patch[0]]
+    return output.token_weights[0, :count].cpu(), lights["fused"].cpu()[0, :count, patch[0]]
 
 
 def upright_cloud(corpus: Corpus, index: Tensor) -> tuple[Tensor, Tensor]:

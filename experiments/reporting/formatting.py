@@ -6,13 +6,24 @@ with four, a count whole with thousands separated.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.reporting.statistics import Estimate
+from experiments.run_folder.names import BASELINE, FINAL, FIXED, MEMORY, RERANKED
 
 NOTHING = "–"
 
 
+#: Headings of the rankings.
+RANKINGS = {
+    BASELINE: "exact KNN",
+    MEMORY: "KNN + memory",
+    RERANKED: "HAF, not calibrated",
+    FIXED: "HAF + memory, fixed",
+    FINAL: "HAF, calibrated",
+}
 #: Columns that hold words.
 WORDS = ("arm", "against", "in the test")
 
@@ -90,3 +101,12 @@ def _interval(figure: Estimate, form: str, scale: float) -> str:
     if figure.low is None or figure.high is None:
         return shown(figure.value)
     return f"{shown(figure.value)} [{shown(figure.low)}, {shown(figure.high)}]"
+
+
+def shown(value: Any) -> str:
+    """The value of a setting, as it is typed."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    if value is None or (isinstance(value, Mapping) and not value):
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)

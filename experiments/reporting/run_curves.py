@@ -10,10 +10,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.reporting.plot_style import COLORS
 from experiments.reporting.svg_figure import INK, STYLE, svg
 
+Curves = dict[tuple[str, str], tuple[list[float], list[float]]]
 Series = Mapping[str, tuple[list[float], list[float]]]
 PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -53,13 +55,7 @@ def run_curves(journal: Path) -> list[str]:
     Args:
         journal: Path of a metrics.jsonl; lines that cannot be read are left out.
     """
-    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-    for line in _lines(journal):
-        for name, value in line.items():
-            if name not in ("step", "phase", "time") and isinstance(value, int | float):
-                steps, values = found.setdefault((line["phase"], name), ([], []))
-                steps.append(line["step"])
-                values.append(value)
+    found = read_curves(journal)
     plots = []
     for phase, title, names in PANELS:
         series = {label: found[phase, name] for name, label in names if (phase, name) in found}
@@ -69,12 +65,28 @@ def run_curves(journal: Path) -> list[str]:
     return plots
 
 
+def read_curves(journal: Path) -> Curves:
+    """Steps and values of everything that a journal holds, by phase and name.
+
+    Args:
+        journal: Path of a metrics.jsonl; lines that cannot be read are left out.
+    """
+    found: Curves = {}
+    for line in _lines(journal):
+        for name, value in line.items():
+            if name not in ("step", "phase", "time") and isinstance(value, int | float):
+                steps, values = found.setdefault((line["phase"], name), ([], []))
+                steps.append(line["step"])
+                values.append(value)
+    return found
+
+
 def _plot(title: str, series: Series) -> str:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 2.9), layout="constrained")
         axes = figure.subplots()
         for number, (label, (steps, values)) in enumerate(series.items()):
-            places, means = _averaged(np.asarray(steps, float), np.asarray(values, float))
+            places, means = averaged(np.asarray(steps, float), np.asarray(values, float))
             marker = "o" if len(places) <= 12 else None
             color = COLORS[number % len(COLORS)]
             axes.plot(places, means, color=color, label=label, marker=marker, markersize=4)
@@ -85,13 +97,14 @@ def _plot(title: str, series: Series) -> str:
             axes.axhline(0, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_title(title)
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         if len(series) > 1:
             axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
         return svg(figure, title)
 
 
-def _averaged(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def averaged(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means of at most `SMOOTHED` runs of neighbors."""
     parts = np.array_split(np.arange(len(steps)), min(SMOOTHED, len(steps)))
     return np.array([steps[part].mean() for part in parts]), np.array([values[part].mean() for part in parts])

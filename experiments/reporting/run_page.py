@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,10 @@ from typing import Any
 from durable.errors import UserError
 from durable.plain_data import read_json
 from experiments.console.tables import DIRECTIONS, MEASURES
-from experiments.reporting.formatting import NOTHING, Grid, duration
+from experiments.reporting.formatting import NOTHING, RANKINGS, Grid, duration, shown
 from experiments.reporting.html_page import document, escaped, items, table
 from experiments.reporting.load_runs import flatten
 from experiments.reporting.run_curves import run_curves
-from experiments.reporting.titles import RANKINGS
 from experiments.reporting.verdict import verdict
 from experiments.run_folder.names import CLOUDS, JOURNAL, RESULTS, SEARCH
 from experiments.settings.defaults import defaults_of
@@ -31,6 +32,7 @@ READING = (
     "keys.",
 )
 _WORDS = ("ranking", "direction", "setting", "value", "default", "what")
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _MOST_BYTES = 1_000_000
 """Bytes up to which a picture is put into the page."""
 
@@ -55,23 +57,37 @@ def run_page(folder: Path, results: Mapping[str, Any], notes: Sequence[str] = ()
         results: Content of its results.json.
         notes: Sentences about what could not be read.
     """
-    config = results["config"]
-    title = f"{config['agent']['name']} on {results['dataset']['name']}, seed {results['seed']}"
+    title, (rankings, changes, facts) = run_title(results), run_grids(folder, results)
     body = [
         f"<h1>{escaped(title)}</h1>",
         f'<p class="verdict">{escaped(verdict(results))}</p>',
         items(notes, "notes"),
-        table(_rankings(results)),
+        table(rankings),
         *_section("Curves", _curves(folder)),
         *_section("Where words look", _clouds(folder)),
         *_section("A search of the agent", _search(folder)),
-        *_section("Changed against the defaults", [table(_changes(config))]),
-        *_section("The run", [table(_facts(folder, results))]),
-        f"<details><summary>All settings</summary>{table(_settings(config))}</details>",
+        *_section(changes.title, [table(replace(changes, title=""))]),
+        *_section(facts.title, [table(replace(facts, title=""))]),
+        f"<details><summary>All settings</summary>{table(_settings(results['config']))}</details>",
         "<h2>How to read this</h2>",
         items(READING, "reading"),
     ]
     return document(f"Run: {title}", body)
+
+
+def run_title(results: Mapping[str, Any]) -> str:
+    """What a run is called: its agent, its data and its seed."""
+    return f"{results['config']['agent']['name']} on {results['dataset']['name']}, seed {results['seed']}"
+
+
+def run_grids(folder: Path, results: Mapping[str, Any]) -> tuple[Grid, Grid, Grid]:
+    """Tables of a single run: its rankings, what was changed against the defaults, and what it took.
+
+    Args:
+        folder: The run's.
+        results: Content of its results.json.
+    """
+    return _rankings(results), _changes(results["config"]), _facts(folder, results)
 
 
 def _section(title: str, parts: list[str]) -> list[str]:
@@ -79,14 +95,20 @@ def _section(title: str, parts: list[str]) -> list[str]:
 
 
 def _rankings(results: Mapping[str, Any]) -> Grid:
+    metrics = results["metrics"]
+    stated = [
+        name
+        for name in MEASURES
+        if any(f"{way}/{name}" in metrics[row] for way in DIRECTIONS for row in RANKINGS if row in metrics)
+    ]
     rows = [
-        [words, DIRECTIONS[way], *(_percent(results["metrics"][row], f"{way}/{name}") for name in MEASURES)]
+        [words, DIRECTIONS[way], *(_percent(metrics[row], f"{way}/{name}") for name in stated)]
         for way in DIRECTIONS
         for row, words in RANKINGS.items()
-        if row in results["metrics"]
+        if row in metrics
     ]
     tested = f"Retrieval on {results['dataset']['test']:,} test shapes, per cent"
-    return Grid(tested, ["ranking", "direction", *MEASURES.values()], rows, "", _WORDS)
+    return Grid(tested, ["ranking", "direction", *(MEASURES[name] for name in stated)], rows, "", _WORDS)
 
 
 def _curves(folder: Path) -> list[str]:
@@ -107,11 +129,12 @@ def _clouds(folder: Path) -> list[str]:
         return [f'<p class="warning">{CLOUDS} is damaged, so its shapes are not shown.</p>']
     plain = json.dumps(shapes).replace("<", "\\u003c")
     cloud = (resources.files("align3d.reviewing") / "page" / "cloud.js").read_text().replace("export ", "")
+    colors = Path(__file__).with_name("attention_colors.js").read_text().replace("export ", "")
     own = Path(__file__).with_name("point_viewer.js").read_text()
     return [
         f'<div class="clouds">{views}</div>',
         f'<script type="application/json" id="clouds">{plain}</script>',
-        f"<script>(() => {{\n{cloud}\n{own}}})();</script>",
+        f"<script>(() => {{\n{cloud}\n{colors}\n{own}}})();</script>",
     ]
 
 
@@ -143,13 +166,23 @@ def _search(folder: Path) -> list[str]:
 
 
 def _changes(config: Mapping[str, Any]) -> Grid:
-    usual = dict(flatten(defaults_of(config)))
+    usual = _resolved(dict(flatten(defaults_of(config))), dict(flatten(config)))
     rows = [
-        [name, _shown(value), _shown(usual.get(name)) if name in usual else NOTHING]
+        [name, shown(value), shown(usual.get(name)) if name in usual else "no such setting"]
         for name, value in flatten(config)
         if name not in ("resume", "accept_changes") and not _same(value, usual.get(name))
     ]
-    return Grid("", ["setting", "value", "default"], rows or [["nothing", "", ""]], "", _WORDS)
+    title = "Changed against the defaults"
+    return Grid(title, ["setting", "value", "default"], rows or [["nothing", "", ""]], "", _WORDS)
+
+
+def _resolved(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults, those that are another setting's value being the run's value of that one."""
+    found = {}
+    for name, value in usual.items():
+        other = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        found[name] = own.get(other[1], value) if other else value
+    return found
 
 
 def _facts(folder: Path, results: Mapping[str, Any]) -> Grid:
@@ -164,9 +197,9 @@ def _facts(folder: Path, results: Mapping[str, Any]) -> Grid:
         ],
         [
             "agent",
-            f"{agent['name']}, budget {agent.get('budget')}, {agent.get('evaluations', 0):,} evaluations",
+            f"{agent['name']}, budget {agent.get('budget')}, {agent.get('evaluations', 0):,.0f} evaluations",
         ],
-        ["memory", f"{memory['pairs']:,} pairs ({memory['source']})" if memory else "none"],
+        ["memory", f"{memory['pairs']:,} pairs ({memory['source']})" if memory else "no such setting"],
         [
             "time",
             ", ".join(f"{name.removesuffix('_seconds')} {duration(own)}" for name, own in seconds.items()),
@@ -174,26 +207,18 @@ def _facts(folder: Path, results: Mapping[str, Any]) -> Grid:
         ["machine", ", ".join(str(value) for value in results.get("machine", {}).values())],
         ["versions", ", ".join(f"{name} {own}" for name, own in results.get("versions", {}).items())],
     ]
-    return Grid("", ["what", "value"], [row for row in rows if row[1]], "", _WORDS)
+    return Grid("The run", ["what", "value"], [row for row in rows if row[1]], "", _WORDS)
 
 
 def _settings(config: Mapping[str, Any]) -> Grid:
-    rows = [[name, _shown(value)] for name, value in flatten(config)]
+    rows = [[name, shown(value)] for name, value in flatten(config)]
     return Grid("Settings", ["setting", "value"], rows, "", _WORDS)
 
 
 def _same(value: Any, usual: Any) -> bool:
     if isinstance(value, int | float) and isinstance(usual, int | float):
         return float(value) == float(usual)
-    return _shown(value) == _shown(usual)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_shown, value))}]"
-    if value is None or (isinstance(value, Mapping) and not value):
-        return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return shown(value) == shown(usual)
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str:

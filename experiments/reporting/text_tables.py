@@ -12,6 +12,7 @@ from experiments.reporting.arm_summary import (
 from experiments.reporting.arm_summary import RETURN as EARNED
 from experiments.reporting.formatting import (
     NOTHING,
+    RANKINGS,
     Grid,
     difference,
     duration,
@@ -23,7 +24,7 @@ from experiments.reporting.formatting import (
 )
 from experiments.reporting.grounding_tables import MAIN, OTHER, grounding
 from experiments.reporting.statistics import REPETITIONS, Estimate
-from experiments.reporting.titles import RANKINGS, title
+from experiments.reporting.titles import title
 
 READING = (
     "Figures are interquartile means over runs: the mean without the lowest and the highest quarter. In "

@@ -7,17 +7,8 @@ from collections.abc import Sequence
 from experiments.reporting.arm_summary import ALL, ArmSummary, Summary
 from experiments.reporting.load_runs import GAIN as GAIN_CURVE
 from experiments.reporting.load_runs import LABELED, RETURN
-from experiments.run_folder.names import BASELINE, FINAL, FIXED, MEMORY, RERANKED
 
 DIRECTIONS = {"text_to_shape": "text → shape", "shape_to_text": "shape → text"}
-#: Headings of the rankings.
-RANKINGS = {
-    BASELINE: "exact KNN",
-    MEMORY: "KNN + memory",
-    RERANKED: "HAF, not calibrated",
-    FIXED: "HAF + memory, fixed",
-    FINAL: "HAF, calibrated",
-}
 CURVE_TITLES = {
     RETURN: "Return on held-out queries, without labels",
     GAIN_CURVE: "Gain in recall@1 on held-out queries, without labels (points)",

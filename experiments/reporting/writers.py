@@ -17,9 +17,10 @@ from durable.whole_files import write_text
 from experiments.reporting import figures, html_page, text_tables
 from experiments.reporting.arm_summary import Summary
 from experiments.reporting.formatting import Grid
-from experiments.reporting.load_runs import CURVES, Unfinished
+from experiments.reporting.load_runs import CURVES, Run, Unfinished
 from experiments.reporting.markdown_text import code, escaped
-from experiments.reporting.run_page import run_page
+from experiments.reporting.run_page import run_grids, run_page, run_title
+from experiments.reporting.verdict import verdict
 
 SCHEMA = 1
 _ENDLESS = Terminal(width=10_000)  # to measure what would fit into any terminal
@@ -38,6 +39,19 @@ class Report:
     source: str
     summaries: Sequence[Summary]
     unfinished: Sequence[Unfinished]
+
+    @property
+    def single(self) -> Run | None:
+        """Return the run of a report on nothing else, which is shown by itself."""
+        runs = [run for summary in self.summaries for arm in summary.arms for run in arm.arm.runs]
+        return runs[0] if len(runs) == 1 and not self.unfinished else None
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a reader should know beforehand, of all runs."""
+        if self.single is not None:
+            return list(self.single.notes)
+        return [note for summary in self.summaries for note in summary.comparison.notes]
 
     @property
     def warnings(self) -> list[str]:
@@ -59,7 +73,9 @@ def write(report: Report, out: Path) -> list[Path]:
 
 
 def markdown(report: Report) -> str:
-    """Format the report as Markdown, without plots."""
+    """Format the report as Markdown, without plots; of a single run, what that one has."""
+    if report.single is not None:
+        return _single_markdown(report.single)
     lines = ["# Report", "", f"Runs in {code(report.source)}.", ""]
     lines += [f"**{escaped(warning)}**\n" for warning in report.warnings]
     for summary in report.summaries:
@@ -80,6 +96,14 @@ def markdown(report: Report) -> str:
             "",
         ]
     return "\n".join([*lines, "## How to read this", "", *(f"- {text}" for text in text_tables.READING), ""])
+
+
+def _single_markdown(run: Run) -> str:
+    lines = [f"# {escaped(run_title(run.results))}", "", escaped(verdict(run.results)), ""]
+    lines += [*(f"- {escaped(note)}" for note in run.notes), ""] if run.notes else []
+    for grid in run_grids(run.folder, run.results):
+        lines += [f"## {escaped(grid.title)}", "", *_markdown_table(grid), ""]
+    return "\n".join(lines)
 
 
 def as_json(report: Report) -> str:
@@ -108,9 +132,8 @@ def as_json(report: Report) -> str:
 
 def page(report: Report) -> str:
     """Format the report as one HTML page that needs no other file; of a single run, as that run's own."""
-    runs = [run for summary in report.summaries for arm in summary.arms for run in arm.arm.runs]
-    if len(runs) == 1 and not report.unfinished:
-        return run_page(runs[0].folder, runs[0].results, runs[0].notes)
+    if (run := report.single) is not None:
+        return run_page(run.folder, run.results, run.notes)
     body = [f"<h1>Report</h1><p>Runs in <code>{html_page.escaped(report.source)}</code>.</p>"]
     body += [f'<p class="warning">{html_page.escaped(warning)}</p>' for warning in report.warnings]
     for summary in report.summaries:
@@ -130,6 +153,9 @@ def page(report: Report) -> str:
 
 def tables(report: Report, width: int) -> Iterator[Table]:
     """Yield the main tables for a terminal; in a table wider than ``width``, intervals go below figures."""
+    if (run := report.single) is not None:
+        yield from (_table(grid, grid.title, " ") for grid in run_grids(run.folder, run.results))
+        return
     for summary in report.summaries:
         for grid in text_tables.main_grids(summary):
             title = f"{summary.comparison.title}: {grid.title}"

@@ -58,6 +58,10 @@ class LibraryHeader:
         imports: Modules to import first.
         seed: The run's.
         points: Points that a shape is sampled by.
+        part_names: ``M`` lists of the names of a shape's parts; without any, ``shapes`` has no ``part``.
+        known_texts: Captions of the memory's texts.
+        known_ids: Ids of the memory's shapes.
+        known_rows: Row of each of the memory's shapes in this library, -1 where it is not in it.
     """
 
     key: str
@@ -79,6 +83,10 @@ class LibraryHeader:
     imports: list[str]
     seed: int
     points: int
+    part_names: list[list[str]]
+    known_texts: list[str]
+    known_ids: list[str]
+    known_rows: list[int]
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ class LibraryFiles:
         shapes: Memory-mapped, ``M`` rows each: ``nodes``, ``centers``, ``region``, ``extent``, ``spectrum``
             and ``embedding`` of `models.PointHierarchy` (half precision but for the last two), ``recalled``,
             ``hubness`` and ``likeness`` of `models.Library` (with a memory), ``cloud`` ``[M, P, 3]`` float16
-            with z up and ``colors`` ``[M, P, 3]`` uint8.
+            with z up, ``colors`` ``[M, P, 3]`` uint8, ``patch`` ``[M, P]`` uint8, the patch nearest to each
+            point, and where shapes have parts with names ``part`` ``[M, P]`` int16.
         texts: Likewise, ``Q`` rows each: ``tokens``, ``mask``, ``quantities`` and ``embedding`` of
             `models.TextEmbedding`, and with a memory ``recalled`` and ``hubness``.
         memory: Known pairs; None without any.

@@ -30,6 +30,7 @@ from experiments.shape_search.file_origins import files_of
 from experiments.shape_search.library_files import CLOUD_POINTS, LibraryHeader, half, write_library
 from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID
 from models import PointHierarchy, TextEmbedding, TextEncoder, fine_hubness
+from models.geometry import nearest
 from models.quantities import prefers_decimal_comma
 from retrieval import ErsIndex
 
@@ -47,11 +48,15 @@ class Known:
         bank: The pairs.
         shapes: Row of each shape in the bank, by its content hash.
         texts: Row of each caption in the bank, by its normal form.
+        captions: The captions as they are written, by their rows.
+        ids: Ids of the shapes, by their rows.
     """
 
     bank: Bank
     shapes: dict[str, int]
     texts: dict[str, int]
+    captions: list[str]
+    ids: list[str]
 
     def shape_rows(self, data: ShapeDataset) -> Tensor:
         """Row of each shape of a dataset in the bank, ``[M]``, -1 for none."""
@@ -109,8 +114,21 @@ def make_library(
         imports=list(config.imports),
         seed=config.seed,
         points=data.num_points,
+        part_names=[list(own) for own in data.part_names],
+        known_texts=[] if known is None else known.captions,
+        known_ids=[] if known is None else known.ids,
+        known_rows=[] if known is None else _places(known, data),
     )
     write_library(folder, header, shapes, texts, None if known is None else known.bank.memory, index)
+
+
+def _places(known: Known, data: ShapeDataset) -> list[int]:
+    """Row of each known shape in a dataset, -1 for none."""
+    places = [-1] * len(known.ids)
+    for place, row in enumerate(known.shape_rows(data).tolist()):
+        if row >= 0:
+            places[row] = place
+    return places
 
 
 def _env(trained: Trained) -> dict[str, object]:
@@ -162,11 +180,13 @@ def _known(trained: Trained, device: torch.device) -> Known | None:
         rows = source.splits["memory"]
     say(f"embedding the known pairs of {len(rows):,} shapes", error=True)
     hashes = source.dataset.content_hashes
-    texts = [normalize_caption(source.captions[text]) for text in source.unique_texts(rows).tolist()]
+    captions = [source.captions[text] for text in source.unique_texts(rows).tolist()]
     return Known(
         remember(trained.model, source, rows, device),
         {hashes[row]: place for place, row in enumerate(rows.tolist())},
-        {text: place for place, text in enumerate(texts)},
+        {normalize_caption(caption): place for place, caption in enumerate(captions)},
+        captions,
+        [source.dataset.ids[row] for row in rows.tolist()],
     )
 
 
@@ -178,7 +198,7 @@ def _shapes(trained: Trained, corpus: Corpus, known: Known | None, device: torch
     with Tracker("encoding shapes", len(data), "shapes") as tracker:
         for rows in torch.arange(len(data)).split(_PIECE):
             encoded = embed_shapes(trained.model, corpus, rows, device)
-            found = _encoded(encoded) | _cloud(data, rows)
+            found = _encoded(encoded) | _cloud(corpus, rows)
             if known is not None and own is not None:
                 found |= _evidence(trained, known.bank, encoded, own[rows].to(device))
             for name, part in found.items():
@@ -199,12 +219,21 @@ def _encoded(shapes: PointHierarchy) -> dict[str, Tensor]:
     }
 
 
-def _cloud(data: ShapeDataset, rows: Tensor) -> dict[str, Tensor]:
-    """The first points of each shape, z up, to draw it by."""
+def _cloud(corpus: Corpus, rows: Tensor) -> dict[str, Tensor]:
+    """The first points of each shape, z up, to draw it by, with the patch and the part of each."""
+    data = corpus.dataset
     up = "xyz".index(data.up_axis)
     points = torch.from_numpy(data.points(rows.tolist())[:, :CLOUD_POINTS])
     colors = torch.from_numpy(data.colors(rows.tolist())[:, :CLOUD_POINTS])
-    return {"cloud": points[..., [(up + 1) % 3, (up + 2) % 3, up]], "colors": colors}
+    patch = nearest(points.float(), corpus.shapes.centers[rows].float(), 1).squeeze(-1)
+    found = {
+        "cloud": points[..., [(up + 1) % 3, (up + 2) % 3, up]],
+        "colors": colors,
+        "patch": patch.to(torch.uint8),
+    }
+    if any(data.part_names):
+        found["part"] = torch.from_numpy(data.part(rows.tolist())[:, :CLOUD_POINTS].astype(np.int16))
+    return found
 
 
 def _evidence(trained: Trained, bank: Bank, shapes: PointHierarchy, own: Tensor) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,12 +15,17 @@ from align3d.console.typed_settings import setting
 from align3d.errors import UserError
 from align3d.own_modules import import_own
 from experiments.console.process import generator
-from experiments.shape_search.library_files import LibraryHeader
-from models import AlignmentModel, AttentionState
+from models import AlignmentModel, AttentionState, Calibration
+
+if TYPE_CHECKING:
+    from agents import Agent
+    from envs import EnvConfig, EnvState, Episode
+    from experiments.shape_search.library_files import LibraryHeader
 
 Choice = Literal["auto", "agent", "fixed", "none"]
 _STRENGTHS = ("recall", "hubness")
 Scores = Callable[[AttentionState], Tensor]
+Calibrate = Callable[[AttentionState], Calibration | None]
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,16 @@ class QueryCalibration:
         kind: ``agent``, ``fixed`` or ``none``.
         words: What it is, for people.
         scores: Scores ``[B, C]`` of candidates under it.
+        agent: The run's agent, where the calibration is that one's.
+        calibrate: The calibration itself, batch ``[B]``, of which the association acts on the candidate that
+            ranks first under HAF alone; None where HAF is left as it is.
     """
 
     kind: Literal["agent", "fixed", "none"]
     words: str
     scores: Scores
+    agent: Agent | None = None
+    calibrate: Calibrate = lambda attention: None
 
 
 def calibration_of(
@@ -96,8 +107,16 @@ def _fixed(model: AlignmentModel, recall: float, hubness: float) -> QueryCalibra
     def scores(attention: AttentionState) -> Tensor:
         return model.haf.fuse(attention).score + recall * attention.recall - hubness * attention.hubness
 
+    def calibrate(attention: AttentionState) -> Calibration:
+        batch, _, heads, tokens, _ = attention.logits.shape
+        levels, regions = attention.gate_logits.shape[-1], model.haf.regions
+        same = Calibration.identity(batch, tokens=tokens, levels=levels, heads=heads, regions=regions)
+        same.memory += recall
+        same.hubness += hubness
+        return same
+
     words = f"the same for all queries: recall {recall:g}, hubness {hubness:g}"
-    return QueryCalibration("fixed", words, scores)
+    return QueryCalibration("fixed", words, scores, calibrate=calibrate)
 
 
 def _acts(results: Mapping[str, Any]) -> bool:
@@ -118,7 +137,7 @@ def _agents(
         UserError: It rests, is of another version, or needs modules that may not be imported.
     """
     from agents import make_agent  # a search without an agent needs neither
-    from envs import CalibrationCore, EnvConfig, RewardConfig
+    from envs import CalibrationCore
 
     if not _acts(results):
         raise UserError("calibration=agent: the run's agent rests; expected auto, fixed or none")
@@ -132,17 +151,34 @@ def _agents(
     try:
         for module in imported:
             import_own(module)
-        env = {**header.env, "families": tuple(header.env["families"])}
-        core = CalibrationCore(model.haf, EnvConfig(**env, reward=RewardConfig(**header.reward)))
+        core = CalibrationCore(model.haf, env_config(header))
         agent = make_agent(name, **settings)
         agent.import_state(state["policy"]["agent"])
     except (ImportError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"calibration=agent: {name} is of another version: {reason[:160]}") from error
 
-    def scores(attention: AttentionState) -> Tensor:
+    acting = Lock()  # an agent keeps what it is at in itself
+
+    def acted(attention: AttentionState) -> tuple[Episode, EnvState]:
         episode, draws = core.episode(attention), generator(header.seed, "search")
-        ordered = agent.calibrate(core, episode, draws).state.evaluation.score
+        with acting:
+            return episode, agent.calibrate(core, episode, draws).state
+
+    def scores(attention: AttentionState) -> Tensor:
+        episode, state = acted(attention)
+        ordered = state.evaluation.score
         return torch.empty_like(ordered).scatter_(1, episode.candidates, ordered)
 
-    return QueryCalibration("agent", f"by the run's agent ({name})", scores)
+    def calibrate(attention: AttentionState) -> Calibration:
+        return acted(attention)[1].calibration
+
+    return QueryCalibration("agent", f"by the run's agent ({name})", scores, agent, calibrate)
+
+
+def env_config(header: LibraryHeader) -> EnvConfig:
+    """Settings of the decision process that a run's agent has learned in."""
+    from envs import EnvConfig, RewardConfig
+
+    env = {**header.env, "families": tuple(header.env["families"])}
+    return EnvConfig(**env, reward=RewardConfig(**header.reward))

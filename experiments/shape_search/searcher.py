@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,12 +35,14 @@ from experiments.shape_search.library_files import (
     is_small,
     open_library,
 )
-from experiments.shape_search.query_calibration import Choice, calibration_of
+from experiments.shape_search.query_calibration import Choice, calibration_of, fixed_strengths
 from experiments.shape_search.query_encoder import QueryEncoder
 from experiments.shape_search.relevance import backend_for, moved
 from experiments.shape_search.where_filters import CAPTION, CATEGORY, ID, matching, rows_matching
 from models import (
     AlignmentModel,
+    AttentionState,
+    Calibration,
     Library,
     LibraryEvidence,
     ModelConfig,
@@ -48,12 +51,34 @@ from models import (
 )
 from models.library import pair_recall
 from models.memory import CONTEXT
-from models.text import DEFAULT
+from models.text import DEFAULT, TextFeatures
 from retrieval import ErsIndex
+
+if TYPE_CHECKING:
+    from experiments.shape_search.shape_query import ShapeCloud
 
 SEARCH = "search"
 """Folder of a run's libraries."""
-VERSION = 2
+VERSION = 3
+
+
+@dataclass(frozen=True)
+class Considered:
+    """Candidates of a query and HAF's attention to them.
+
+    Attributes:
+        words: The words and numbers of the query, as the model reads them.
+        rows: ``[C]`` rows of the candidates in the library.
+        attention: Batch ``[1]``.
+        embedding: ``[1, E]`` of the query.
+        added: Rows that ERS did not find.
+    """
+
+    words: tuple[str, ...]
+    rows: Tensor
+    attention: AttentionState
+    embedding: Tensor
+    added: tuple[int, ...] = ()
 
 
 class Searcher:
@@ -76,6 +101,9 @@ class Searcher:
     Attributes:
         library: What is searched.
         index: ERS over the library's shapes; ids are its rows.
+        agent: The run's agent, where it acts and is asked for.
+        calibrated: The calibration of queries, in words.
+        fixed: Strengths of recall and hubness that are the same for all queries; None without any.
 
     Raises:
         UserError: There is no finished run, its data have changed, a setting does not fit, or the run names
@@ -130,6 +158,9 @@ class Searcher:
             )
             for direction in ("text_to_shape", "shape_to_text")
         )
+        self.agent = self._by_text.agent
+        self.calibrated = self._by_text.words
+        self.fixed = fixed_strengths(results, "text_to_shape") if memory is not None else None
         self._columns: dict[str, Sequence[str]] = {
             CATEGORY: header.categories,
             CAPTION: [own[0] for own in header.captions],
@@ -186,9 +217,44 @@ class Searcher:
         return Answers(query, "HAF", kind, words, where or "", found, len(self), (), watch.seconds)
 
     @torch.no_grad()
+    def consider(self, query: str, include: Sequence[int] = (), where: str | None = None) -> Considered:
+        """What HAF attends to where words ask: the candidates that it re-ranks, and its attention.
+
+        Args:
+            query: The words.
+            include: Rows of shapes that are to be among the candidates; they stand in for the last of those
+                that ERS finds, where they are not among them.
+            where: Filter of the candidates.
+
+        Raises:
+            UserError: No word in the query, or a filter that nothing fits.
+        """
+        chosen, _ = self._filtered(where, 1, ())
+        read = self._read(query)
+        text = self.model.encode_text(read)
+        rows = self._nearest(text.embedding, min(self._candidates, len(self)), chosen, ())
+        missing = [row for row in include if row not in rows.tolist()]
+        if missing:
+            rows = torch.cat([rows[: len(rows) - len(missing)], torch.tensor(missing)])
+        evidence = None
+        if self._known is not None:
+            evidence = self._known.evidence(text.embedding, rows.unsqueeze(0), self.model.logit_scale)
+        every = torch.arange(len(rows)).unsqueeze(0)
+        attention = self.model.attend(text, self._shapes(rows), every, library=evidence)
+        return Considered(tuple(read.strings[0]), rows, attention, text.embedding, tuple(missing))
+
+    @torch.no_grad()
+    def calibrate(self, considered: Considered) -> Calibration | None:
+        """The calibration of a query, batch ``[1]``; None where HAF is left as it is.
+
+        Its association acts on the candidate that ranks first under HAF alone.
+        """
+        return self._by_text.calibrate(considered.attention)
+
+    @torch.no_grad()
     def search_shape(
         self,
-        path: str | Path,
+        shape: str | Path | ShapeCloud,
         k: int = 10,
         where: str | None = None,
         *,
@@ -198,7 +264,7 @@ class Searcher:
         """Shapes that are like the one in a file, and captions that fit it.
 
         Args:
-            path: A mesh or a point cloud.
+            shape: File of a mesh or a point cloud; or what was read from one.
             k: How many of each, at most as many shapes as there are.
             where: Filter of the shapes.
             unit_m: Unit of the file in meters; None: as its format has it.
@@ -207,20 +273,26 @@ class Searcher:
         Raises:
             UserError: The file cannot be read, or as `search`.
         """
-        from experiments.shape_search.shape_query import encoded_shape  # readers of meshes are slow to load
+        from experiments.shape_search.shape_query import (  # readers of meshes are slow to load
+            ShapeCloud,
+            encoded_cloud,
+            shape_cloud,
+        )
 
-        watch = Stopwatch()
+        watch, header = Stopwatch(), self.library.header
         chosen, count = self._filtered(where, k, ())
         with watch.stage("encode"):
-            shape = encoded_shape(Path(path), self.model, self.library.header, unit_m=unit_m, up=up)
+            if not isinstance(shape, ShapeCloud):
+                shape = shape_cloud(Path(shape), header, unit_m=unit_m, up=up)
+            encoded = encoded_cloud(shape, self.model, header)
         with watch.stage("ers"):
-            rows = self._nearest(shape.embedding, count, chosen, ())
-            cosines = self.library.shapes["embedding"][rows] @ shape.embedding[0]
-        captions = self._fitting(shape, min(k, len(self.library.header.texts)), watch)
+            rows = self._nearest(encoded.embedding, count, chosen, ())
+            cosines = self.library.shapes["embedding"][rows] @ encoded.embedding[0]
+        captions = self._fitting(encoded, min(k, len(header.texts)), watch)
         kind, words = self._by_shape.kind, self._by_shape.words
         found = self._answers(rows, cosines)
         return Answers(
-            str(path), "cosine", kind, words, where or "", found, len(self), captions, watch.seconds
+            shape.name, "cosine", kind, words, where or "", found, len(self), captions, watch.seconds
         )
 
     def teach(self, query: str, row: int) -> str:
@@ -280,6 +352,9 @@ class Searcher:
         return values, min(k, len(rows))
 
     def _encoded(self, query: str) -> TextEmbedding:
+        return self.model.encode_text(self._read(query))
+
+    def _read(self, query: str) -> TextFeatures:
         with settings_of("query"):
             features = self._encoder.encode([query])
         if not features.strings[0]:
@@ -291,7 +366,7 @@ class Searcher:
             raise UserError(f"{query!r}: the text encoder knows none of its words; say it in others")
         if features.unknown:
             say(f"the text encoder does not know: {', '.join(features.unknown)}", error=True)
-        return self.model.encode_text(features)
+        return features
 
     def _nearest(
         self, query: Tensor, count: int, chosen: dict[str, list[str]] | None, unlike: Sequence[int]

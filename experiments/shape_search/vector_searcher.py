@@ -127,7 +127,7 @@ class VectorSearcher:
 
     def clouds(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Points ``[n, P, 3]`` of the shapes whose files can be read, NaN elsewhere, and their colors."""
-        from experiments.shape_search.shape_query import read_shape  # readers of meshes are slow to load
+        from experiments.shape_search.shape_file import read_shape  # readers of meshes are slow to load
 
         points = np.full((len(rows), DRAWN_POINTS, 3), np.nan, np.float32)
         colors = np.zeros((len(rows), DRAWN_POINTS, 3), np.uint8)

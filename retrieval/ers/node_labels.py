@@ -115,7 +115,7 @@ def describe(
             raise ValueError(f"{setting}={value}: expected at least 1")
     _check_fit(hierarchy, names, sizes, visits, successes)
     leaf_sizes = np.ones(hierarchy.leaf_count, np.int64) if sizes is None else sizes
-    below = _sizes_of_nodes(hierarchy, leaf_sizes)
+    below = sizes_of_nodes(hierarchy, leaf_sizes)
     columns = ["leaves" if sizes is None else "vectors"]
     use = {"visits": visits, "successes": successes}
     columns += [name for name, counts in use.items() if counts is not None]
@@ -177,7 +177,7 @@ def _check_fit(
             )
 
 
-def _sizes_of_nodes(hierarchy: SemanticHierarchy, leaf_sizes: NDArray[np.integer]) -> list[Ints]:
+def sizes_of_nodes(hierarchy: SemanticHierarchy, leaf_sizes: NDArray[np.integer]) -> list[Ints]:
     """Per level ``[M_l]``: what the leaves below each node hold."""
     sizes = [np.asarray(leaf_sizes, np.int64)]
     for level in range(hierarchy.depth - 1, 0, -1):

@@ -15,7 +15,9 @@ export class Cloud {
     this.count = 0;
     this.byPart = false;
     this.pointers = new Map();
+    this.seen = true;
     new ResizeObserver(() => this.fit()).observe(canvas);
+    new IntersectionObserver((entries) => (this.seen = entries.at(-1).isIntersecting)).observe(canvas);
     this.listen();
     this.fit();
     requestAnimationFrame((now) => this.frame(now, now));
@@ -69,10 +71,13 @@ export class Cloud {
   }
 
   frame(now, before) {
-    const held = this.pointers.size > 0;
-    if (this.turning && !held) this.view.yaw += (SPEED * Math.min(now - before, 100)) / 1000;
-    if (this.dirty || (this.turning && !held)) this.draw();
-    this.dirty = false;
+    if (!this.canvas.isConnected) return; // it was taken from the page
+    const turns = this.turning && this.pointers.size === 0;
+    if (turns) this.view.yaw += (SPEED * Math.min(now - before, 100)) / 1000;
+    if (this.dirty || (turns && this.seen)) {
+      this.draw();
+      this.dirty = false;
+    }
     requestAnimationFrame((next) => this.frame(next, now));
   }
 
@@ -149,7 +154,8 @@ function ballOf(radius) {
   return pixels;
 }
 
-function partColor(part) {
+/** Color of a part by its number; gray of none. */
+export function partColor(part) {
   if (part < 0) return [128, 128, 128];
   const hue = (part * 0.618034) % 1, light = part % 2 ? 0.8 : 1;
   const wave = (shift) => Math.round(light * 255 * (0.62 + 0.38 * Math.cos(2 * Math.PI * (hue - shift))));

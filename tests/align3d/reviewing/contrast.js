@@ -28,7 +28,7 @@
     const said = element.value ?? [...element.childNodes].filter((one) => one.nodeType === 3).map((one) => one.data).join("");
     if (String(said).trim() && !["PROGRESS", "LI"].includes(element.tagName) && element.type !== "checkbox" && element.type !== "radio")
       texts.push({ text: String(said).trim().slice(0, 40), ratio: ratio(over(parse(style.color), ground(element)), ground(element)) });
-    if (element.matches("button, textarea, input[type=text]")) {
+    if (element.matches("button, textarea, select, input:is([type=text], [type=search])") && !element.matches("[role=tab], .card")) {
       const edge = parse(style.borderTopColor);
       const outside = ground(element.parentElement);
       edges.push({ text: element.id, ratio: ratio(over(edge, outside), outside) });

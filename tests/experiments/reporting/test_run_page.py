@@ -96,6 +96,29 @@ def test_the_report_of_one_run_is_its_page(tmp_path: Path) -> None:
     assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org)", text)
 
 
+def test_the_report_of_one_run_shows_what_it_has_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"reward.alpha": 0.25, "seed": 3, "agent.seed": 3}
+    folder = write_run(tmp_path / "run", seed=3, returns=CURVE, reranked=0.5, final=0.55, settings=settings)
+    assert report.main([str(folder), f"out={tmp_path / 'out'}"]) == 0
+    printed, text = capsys.readouterr().out, (tmp_path / "out" / "report.md").read_text()
+    assert text.startswith("# mcts on procedural, seed 3\n\nThe agent acted, and this run does not say ")
+    assert "| HAF, calibrated | text → shape | 55.0 |" in text
+    assert "| reward.alpha | 0.25 | 0 |" in text
+    assert "agent.seed" not in text  # the seed of the run is its default
+    for shown in (printed, text):
+        assert "The agent acted, and this run does not say what that earned: R@1 text → shape 55.0 %" in shown
+        assert "HAF, not calibrated" in shown
+        assert "40 test shapes" in shown
+        assert "budget 32, 200 evaluations" in shown
+        assert "–" not in shown
+        assert "P(X > Y)" not in shown
+        assert "no interval can be given" not in shown
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(found["comparisons"]) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"3", b"[3]", b'[{"caption": 3}]', b'[{"words": [{}]}]', b"\xff"])
 def test_damaged_clouds_are_said_and_cost_nothing_else(tmp_path: Path, content: bytes) -> None:
     folder = write_run(tmp_path / "run", returns=CURVE)

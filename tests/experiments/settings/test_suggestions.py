@@ -18,6 +18,7 @@ from align3d.errors import UserError
 from align3d.filters.filter_settings import filters_of
 from align3d.store import Manifest
 from experiments import benchmark, report, tree
+from experiments.demo_page import demo_options
 from experiments.evaluate_run import evaluate_options
 from experiments.index_evaluation import options
 from experiments.index_evaluation.load_run import check_run
@@ -50,6 +51,7 @@ PARSERS = {
     "experiments.memory": control_options.parse,
     "experiments.search": search_options.parse,
     "experiments.benchmark": benchmark.parse,
+    "experiments.demo": demo_options.parse,
     "experiments.run": lambda words: parse(split_flags(words).overrides),
 }
 _COMMAND = re.compile(r"python -m ((?:experiments|align3d)\.\w+)([^\n`;]*)")

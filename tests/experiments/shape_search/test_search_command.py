@@ -30,7 +30,8 @@ from experiments.evaluation.gallery import encode_split
 from experiments.index_evaluation.load_run import open_run
 from experiments.run_folder.config_file import write_config
 from experiments.search import Searcher
-from experiments.shape_search.shape_query import encoded_shape, read_shape
+from experiments.shape_search.shape_file import read_shape
+from experiments.shape_search.shape_query import encoded_cloud, shape_cloud
 from models.text import TextEncoder
 from retrieval.ers.inspect import read_outline
 from tests.durable.test_checksums import flipped
@@ -362,7 +363,7 @@ def test_vrml_is_in_meters_but_in_kicads_library(searcher: Searcher, tmp_path: P
     header = searcher.library.header
     in_kicad = dataclasses.replace(header, name="kicad")
     as_asked = [
-        encoded_shape(path, searcher.model, one, unit_m=unit).embedding
+        encoded_cloud(shape_cloud(path, one, unit_m=unit), searcher.model, one).embedding
         for one, unit in ((in_kicad, None), (header, 0.00254), (in_kicad, 1.0), (header, None))
     ]
     torch.testing.assert_close(as_asked[0], as_asked[1])
