@@ -144,7 +144,7 @@ def app_of(demo: Demo, token: str, names: frozenset[str]) -> Starlette:
             *(Mount(f"/api/{tab.name}", routes=list(tab.routes(demo))) for tab in TABS),
         ],
         middleware=[Middleware(Access, token=token, names=names)],
-        exception_handlers=HANDLERS,  # type: ignore[arg-type]  # handlers of any exception are narrower there
+        exception_handlers=HANDLERS,
     )
 
 
