@@ -28,7 +28,7 @@ WAIT = timedelta(minutes=30)
 PATIENCE = timedelta(hours=24)
 """Longest time at a meeting point, before which a process may build a dataset or wait for a lock."""
 POLL_SECONDS = 0.05
-_SIGNS = ("gloo", "nccl", "connection", "broken pipe", "store", "socket")
+_SIGNS = ("gloo", "nccl", "connection closed", "connection re", "broken pipe", "tcpstore", "socket")
 """Words of an error by which a library says that it cannot reach another process."""
 
 T = TypeVar("T")

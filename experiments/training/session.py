@@ -59,6 +59,7 @@ class Session:
     Attributes:
         step: Counts up over all phases; the step that comes next.
         known: The train split's pairs as they were when they were last embedded in training; None before.
+        trained_by: Number of processes that have trained the last step.
         reused_steps: Of the warm-up that were not trained here but found in the cache.
         seconds: Spent by each phase (data, train, agent, evaluate), over all the processes that worked on the
             run; with the seconds that a reused warm-up took when it was trained.
@@ -86,7 +87,7 @@ class Session:
         every = torch.arange(len(corpus.dataset))
         shifted = [shifted_corpus(corpus, every, shift, config) for shift in config.train.shifts]
         self.batches = Batches(corpus, config.train, config.seed, device, shifted, rank, count)
-        self.step = 0
+        self.step, self.trained_by = 0, count
         self.known: TrainMemory | None = None
         self.reused_steps = 0
         self.seconds: dict[str, float] = {}
@@ -198,7 +199,7 @@ class Session:
     @contextmanager
     def stepping(self, phase: str) -> Iterator[None]:
         """Counts the seconds of a phase whose every step ends with `write`; an interrupt waits until then."""
-        with interrupts.noted() as self._interrupted, self.timed(phase):
+        with interrupts.noted(tell=self.processes.leads) as self._interrupted, self.timed(phase):
             yield
             agreed = self.processes.mean({_INTERRUPTED: float(self._interrupted())})
             self._end_if(agreed[_INTERRUPTED] > 0)
@@ -268,7 +269,9 @@ class Session:
         states, rank = [state["random"], *state.get("others", [])], self.processes.rank
         own = states[rank] if rank < len(states) else next_state(self.config.seed, rank, self.step)
         checkpoint.restore_random_state(own)
-        self._others = states[1:] if len(states) == self.processes.count else []
+        if self.step >= self.batches.total:
+            self.trained_by = len(states)
+        self._others = states[1:] if len(states) == self.trained_by else []
 
     def _state(self) -> dict[str, Any]:
         return {
