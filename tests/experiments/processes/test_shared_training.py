@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes leave."""
     folder, port = tmp_path_factory.mktemp("pair"), free_port()
     both = [started(folder, rank, port) for rank in range(2)]
-    told = [process.communicate(timeout=240)[1] for process in both]
+    told = [process.communicate(timeout=900)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     return folder
 
