@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -81,7 +82,7 @@ def check_arithmetic(config: RunConfig, device: torch.device) -> None:
         UserError: It computes bfloat16 in software, or there is no compiler for it.
     """
     if config.precision == "bf16-mixed":
-        able = {
+        able: dict[str, Callable[[], bool]] = {
             "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
             "cpu": torch.ops.mkldnn._is_mkldnn_bf16_supported,
         }

@@ -95,9 +95,7 @@ class Session:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
         )
-        objective: torch.nn.Module = AlignmentLoss(
-            self.model, config, self.processes.gather if count > 1 else None
-        )
+        objective: Any = AlignmentLoss(self.model, config, self.processes.gather if count > 1 else None)
         if config.compile:
             objective = torch.compile(objective)
         self.objective, self.optimizer = self.fabric.setup(objective, self.optimizer)
