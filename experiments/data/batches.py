@@ -118,7 +118,7 @@ class Batches:
     ) -> None:
         self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
         self.rank, self.processes = rank, processes
-        if config.batch_size % (config.group * processes):
+        if processes > 1 and config.batch_size % (config.group * processes):
             raise ValueError(
                 f"batch_size={config.batch_size}: expected whole groups of {processes} processes"
             )
