@@ -302,7 +302,8 @@ class RunConfig:
             digits.
         precision: Arithmetic of training: float32 (32-true), or products in bfloat16 (bf16-mixed), which pays
             on GPUs.
-        compile: Compile the loss by torch.compile, which takes a minute or more at first and pays on GPUs.
+        compile: Compile the encoders in training by torch.compile, which takes a minute or more at first and
+            pays on GPUs.
         cache: Folder of datasets and features; null: $ALIGN3D_CACHE, else ~/.cache/align3d.
         memory: Known pairs that help queries to come: the train split's (train), none (off), or those of the
             dataset in a folder that align3d.build wrote.

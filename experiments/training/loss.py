@@ -35,7 +35,7 @@ class AlignmentLoss(nn.Module):
 
     Args:
         model: What is trained.
-        config: Weights of the terms, and the precision.
+        config: Weights of the terms; the precision, and whether encoders are compiled.
         gather: Gathers tensors ``[...]`` of all processes, ``[processes, ...]``, where they share a batch.
     """
 
@@ -50,6 +50,10 @@ class AlignmentLoss(nn.Module):
         self.train_config, self.dap = config.train, config.dap
         self._mixed = config.precision == "bf16-mixed"
         self._gather = gather
+        self._encode_text, self._encode_shapes = model.encode_text, model.encode_shapes
+        if config.compile:  # HAF's states are of a kind that is not compiled
+            self._encode_text = torch.compile(model.encode_text)
+            self._encode_shapes = torch.compile(model.encode_shapes)
 
     def forward(
         self, batch: Batch, calibrated: CalibratedRows | None = None, library: BatchLibrary | None = None
@@ -71,10 +75,9 @@ class AlignmentLoss(nn.Module):
     def _terms(
         self, batch: Batch, calibrated: CalibratedRows | None, library: BatchLibrary | None
     ) -> dict[str, Tensor]:
-        model = self.model
-        text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
+        text, shapes = self._encode_text(batch.text), self._encode_shapes(batch.shapes)
         rows = [_Rows(text, batch.positives, batch.ignored)]
-        rows += [_Rows(model.encode_text(each.text), each.positives, each.ignored) for each in batch.more]
+        rows += [_Rows(self._encode_text(each.text), each.positives, each.ignored) for each in batch.more]
         terms = {"loss/global": self._global(rows, shapes, batch.whole)}
         substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
         if not substitute:

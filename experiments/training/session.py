@@ -95,9 +95,7 @@ class Session:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
         )
-        objective: Any = AlignmentLoss(self.model, config, self.processes.gather if count > 1 else None)
-        if config.compile:
-            objective = torch.compile(objective)
+        objective = AlignmentLoss(self.model, config, self.processes.gather if count > 1 else None)
         self.objective, self.optimizer = self.fabric.setup(objective, self.optimizer)
         self._others: list[dict[str, Any]] = []  # states of the other processes' generators
         if rank:  # the weights are those of all; what is drawn from here on is this process's own
