@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from align3d.console.terminal import say
+from align3d.console.terminal import say, say_error
 from align3d.console.typed_settings import setting
+from align3d.errors import UserError
 from durable.whole_files import write_text
 from experiments.console import process, tables
-from experiments.data.corpus import load_corpus
-from experiments.data.memory_data import load_memory_data
 from experiments.evaluation import grounding
 from experiments.evaluation.attention_clouds import SHAPES, attention_clouds
 from experiments.evaluation.gallery import Gallery
 from experiments.evaluation.held_out import measure_held_out
 from experiments.evaluation.pair_scores import Calibrations
+from experiments.processes.launch import launched
+from experiments.processes.process_group import Processes
 from experiments.reporting.run_page import page_of
 from experiments.run_folder.names import CLOUDS, KNOWN_PAIRS, PAGE
 from experiments.run_folder.run_lock import held_folder
@@ -29,11 +30,12 @@ from experiments.settings.schema import RunConfig
 from experiments.training import results
 from experiments.training.agent_training import train_agent
 from experiments.training.loop import show_attention, train
+from experiments.training.opening import begin, follow, open_session
 from experiments.training.session import Session
 
 
 def run(config: RunConfig) -> None:
-    """One run, from data to the closing table, alone in its folder.
+    """One run, from data to the closing table, alone in its folder; the leader's part of it.
 
     Raises:
         UserError: A setting cannot be met, the folder is another run's or in use, or the disk is full.
@@ -44,20 +46,13 @@ def run(config: RunConfig) -> None:
 
 
 def work(config: RunConfig, folder: Path) -> None:
-    """A run in a folder that no other process works in."""
-    device = process.pick_device(config.device)
-    process.use_threads(config.threads)
-    process.seed_everything(config.seed)
+    """A run in a folder that no other run works in."""
     results.open_folder(folder, config)
     outcome = results.finished(folder)
+    processes = Processes(launched())
+    begin(processes, config.plain, folder, done=outcome is not None)
     if outcome is None:
-        start = time.monotonic()
-        corpus = load_corpus(config, device)
-        memory_data = load_memory_data(config, corpus, device)
-        seconds = time.monotonic() - start
-        process.seed_everything(config.seed)  # whether the data was built or found must not matter
-        session = Session(config, folder, corpus, device, memory_data)
-        session.spent("data", seconds)
+        session = open_session(config, folder, processes)
         with session.journal:
             outcome = finish(session)
     title = f"{outcome['dataset']['name']}: {outcome['dataset']['test']} {config.eval.split} shapes"
@@ -122,9 +117,17 @@ def measure_grounding(session: Session, gallery: Gallery, made: Calibrations) ->
 
 
 def main() -> None:
-    """The command."""
+    """The command, which ``torchrun`` starts as several processes: one leads, the others train with it."""
     process.keep_memory()
-    command.main(run)
+    try:
+        launch = launched()
+    except UserError as error:
+        say_error(error)
+        sys.exit(command.USAGE_EXIT)
+    if launch.rank == 0:
+        command.main(run)
+    elif command.is_run(sys.argv[1:]):
+        sys.exit(follow(launch))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.config import ModelConfig
 from models.fourier import NUMBER_FEATURES, number_features
 from models.haf import AttentionState, HierarchicalAttentionFusion
-from models.layers import Transformer, gather_rows, perceptron
+from models.layers import Transformer, full_precision, gather_rows, perceptron
 from models.memory import LibraryEvidence
 from models.points import PointEncoder, PointHierarchy
 from models.shapes import ShapeBatch
@@ -138,7 +138,8 @@ class AlignmentModel(nn.Module):
         Returns:
             The state, batch ``[B]``.
         """
-        similarity = (text.embedding @ shapes.embedding.T).gather(1, candidates)
+        with full_precision(text.embedding):  # logits of a hundred have steps of a half in bfloat16
+            similarity = (text.embedding.float() @ shapes.embedding.float().T).gather(1, candidates)
         score = self.logit_scale * similarity
         return self.haf.attend(
             text.tokens, text.mask, text.quantities, shapes, candidates, score, paired, keys_values, library

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,6 +12,12 @@ from torch import Tensor, nn
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Linear, ReLU, linear (GELU costs a CPU five times as much as ReLU and brought nothing here)."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """A context in which products on the device of a tensor are not made in a lower precision."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:

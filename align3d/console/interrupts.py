@@ -58,8 +58,11 @@ def end_at_once() -> None:
 
 
 @contextmanager
-def noted() -> Iterator[Callable[[], bool]]:
+def noted(*, tell: bool = True) -> Iterator[Callable[[], bool]]:
     """Note SIGINT and SIGTERM instead of raising them; a second SIGINT is raised at once.
+
+    Args:
+        tell: Whether to say on stderr that one has come.
 
     Yields:
         Whether one has come. Only the main thread of a process has signals: never in another.
@@ -72,7 +75,7 @@ def noted() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: FrameType | None) -> None:
         if came and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not came:  # print() may not be used here: it may be what was interrupted
+        if tell and not came:  # print() may not be used here: it may be what was interrupted
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _SAVING)
         came.append(number)
 

@@ -1,5 +1,7 @@
 """Batches of shapes and captions, a function of the seed and the step alone.
 
+Of several processes each is dealt as many of a batch's groups, in their order.
+
 Hence a resumed run goes on where it was. First come passes of random batches, then passes in which some
 groups of a batch are look-alikes: a seed and the shapes whose captions the model takes for its own. In all of
 them a share of the shapes may be shown corrupted (``train.corrupt``), each epoch other ones, and all of them
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from align3d.console.terminal import say
+from align3d.errors import UserError
 from experiments.console.process import generator
 from experiments.data.augmentation import Augmentation
 from experiments.data.corpus import Corpus
@@ -41,6 +44,21 @@ class Captions:
 
 
 @dataclass
+class WholeBatch:
+    """All ``W`` shapes of a batch, of which a `Batch` is the share of one process, and ``k`` captions each.
+
+    Attributes:
+        positives: ``[k * W, W]`` bool, texts × shapes; the first captions of all, then the second ones.
+        ignored: ``[k * W, W]`` bool likewise, as of a `Batch`.
+        named: Number of the places where a caption names a part of its shape.
+    """
+
+    positives: Tensor
+    ignored: Tensor | None
+    named: int
+
+
+@dataclass
 class Batch:
     """``B`` pairs of a shape and one of its captions, in groups of ``G`` that stand one after the other.
 
@@ -54,6 +72,7 @@ class Batch:
         ignored: ``[B, B]`` bool, texts × shapes of equal content that have other captions; None for none.
         parts: What the captions name of their shapes; None where attention is not taught by it.
         more: The same shapes with another of their captions each, for each further caption of a shape.
+        whole: All of the batch, where these pairs are one process's share of it; None where they are all.
     """
 
     indices: Tensor
@@ -65,6 +84,7 @@ class Batch:
     ignored: Tensor | None = None
     parts: NamedParts | None = None
     more: tuple[Captions, ...] = ()
+    whole: WholeBatch | None = None
 
 
 class Batches:
@@ -76,6 +96,8 @@ class Batches:
         seed: Of the order and the choice of captions.
         device: Where batches are put.
         shifted: The data once more for each shift in ``config.shifts``, with every shape shifted.
+        rank: Which of the processes this is.
+        processes: Number of processes that share a batch, each with as many groups.
 
     Attributes:
         neighbors: ``[n, count]`` the look-alikes of each training shape by its place in the split; None
@@ -91,8 +113,15 @@ class Batches:
         seed: int,
         device: torch.device,
         shifted: Sequence[Corpus] = (),
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
+        self.rank, self.processes = rank, processes
+        if processes > 1 and config.batch_size % (config.group * processes):
+            raise ValueError(
+                f"batch_size={config.batch_size}: expected whole groups of {processes} processes"
+            )
         self.train = corpus.splits["train"]
         self.per_epoch = len(self.train) // config.batch_size
         self.random_steps = config.epochs * self.per_epoch
@@ -122,7 +151,16 @@ class Batches:
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def at(self, step: int) -> Batch:
-        """The batch of a step."""
+        """This process's share of the batch of a step."""
+        size = self.config.batch_size // self.processes
+        return self._batch(self._members(step), step, slice(self.rank * size, (self.rank + 1) * size))
+
+    def whole(self, step: int) -> Batch:
+        """All of the batch of a step."""
+        return self._batch(self._members(step), step, slice(None))
+
+    def _members(self, step: int) -> Tensor:
+        """The shapes of a step's batch, ``[W]``."""
         epoch, place = divmod(step, self.per_epoch)
         order = torch.randperm(len(self.train), generator=generator(self.seed, "order", epoch))
         members = order[place * self.config.batch_size :][: self.config.batch_size]
@@ -131,11 +169,13 @@ class Batches:
             seeds = members[: self.seeds]
             look_alikes = torch.cat([seeds.unsqueeze(1), self.neighbors[seeds]], dim=1).flatten()
             members = torch.cat([look_alikes, members[len(look_alikes) :]])
-        return self._batch(self.train[members], epoch, step)
+        return self.train[members]
 
-    def _batch(self, indices: Tensor, epoch: int, step: int) -> Batch:
-        group = self.config.group
-        first, *others = self._texts(indices, epoch)
+    def _batch(self, members: Tensor, step: int, own: slice) -> Batch:
+        """The share ``own`` of a batch of the shapes ``[W]``."""
+        group, epoch = self.config.group, step // self.per_epoch
+        every = self._texts(members, epoch)
+        indices, (first, *others) = members[own], [texts[own] for texts in every]
         captions = self._captions(first, indices)
         rows = torch.arange(len(indices))
         candidates = (rows // group * group).unsqueeze(1) + torch.arange(group)
@@ -150,7 +190,19 @@ class Batches:
             ignored=captions.ignored,
             parts=self._parts(indices, first, version) if self._labels else None,
             more=tuple(self._captions(texts, indices) for texts in others),
+            whole=None if len(indices) == len(members) else self._whole(members, every, epoch),
         )
+
+    def _whole(self, members: Tensor, captions: list[Tensor], epoch: int) -> WholeBatch:
+        """A batch of the shapes ``[W]`` with captions of each."""
+        pairs = [self._pairs(texts, members) for texts in captions]
+        ignored = [out for _, out in pairs if out is not None]
+        version, named = self._version(members, epoch), 0
+        for number, labels in enumerate(self._labels):
+            rows = version == number
+            named += labels.count(members[rows], captions[0][rows])
+        positives = torch.cat([right for right, _ in pairs])
+        return WholeBatch(positives, torch.cat(ignored) if ignored else None, named)
 
     def _texts(self, indices: Tensor, epoch: int) -> list[Tensor]:
         """Captions of the shapes ``[B]``: one of each, then for each further one the next of its captions."""
@@ -164,12 +216,15 @@ class Batches:
 
     def _captions(self, texts: Tensor, indices: Tensor) -> Captions:
         """The texts ``[B]`` as captions of the shapes ``[B]``, one of each."""
+        return Captions(self.corpus.text.select(texts).to(self.device), *self._pairs(texts, indices))
+
+    def _pairs(self, texts: Tensor, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pairs ``[B, B]`` of texts and shapes that are right, and those that do not count."""
         positives, ignored = self.corpus.positives(texts, indices), None
         if self.content is not None:
             of_shapes = self.content[indices]
             ignored = ((of_shapes.unsqueeze(1) == of_shapes) & ~positives).to(self.device)
-        text = self.corpus.text.select(texts).to(self.device)
-        return Captions(text, positives.to(self.device), ignored)
+        return positives.to(self.device), ignored
 
     def _version(self, indices: Tensor, epoch: int) -> Tensor:
         """Version of the shapes ``[B]`` shown in an epoch: number of the shift from 1, 0 for none."""
@@ -187,7 +242,8 @@ class Batches:
             shapes[rows] = self._versions[number].shapes[indices[rows]]
         if not self._augmentation.active:
             return shapes
-        draws = generator(self.seed, "augmentation", step)
+        own = (self.rank,) if self.processes > 1 else ()
+        draws = generator(self.seed, "augmentation", step, *own)
         for number in version.unique().tolist():
             rows = (version == number).nonzero().squeeze(1)
             dataset = self._versions[number].dataset
@@ -205,12 +261,23 @@ class Batches:
         return NamedParts(*map(torch.cat, columns))
 
 
-def fit(config: TrainConfig, shapes: int) -> TrainConfig:
-    """The same settings with batches, and if need be groups, no larger than the train split of ``shapes``."""
+def fit(config: TrainConfig, shapes: int, processes: int = 1) -> TrainConfig:
+    """The same settings with batches, and if need be groups, no larger than the train split of ``shapes``.
+
+    Args:
+        config: Settings of training.
+        shapes: Size of the train split.
+        processes: Number of processes that share a batch.
+
+    Raises:
+        UserError: There are not two shapes for each process.
+    """
     if config.batch_size <= shapes:
         return config
-    group = min(config.group, shapes)
-    size = shapes // group * group
+    group = min(config.group, shapes // processes)
+    if group < 2:
+        raise UserError(f"{shapes} shapes to train on are too few for {processes} processes; start fewer")
+    size = shapes // (group * processes) * group * processes
     smaller = f"train.batch_size={size}" + (f" train.group={group}" if group < config.group else "")
     say(
         f"train.batch_size={config.batch_size} train.group={config.group}: more than the {shapes} shapes to "

@@ -152,5 +152,11 @@ class PartLabels:
         parts = (rows, self._pairs.words[found], on_part, points)
         return NamedParts(*(part.to(device) for part in parts))
 
+    def count(self, indices: Tensor, texts: Tensor) -> int:
+        """Number of the pairs of shapes ``[B]`` with captions ``[B]``."""
+        keys = self._keys(indices, texts)
+        first, last = (torch.searchsorted(self._sorted, keys, right=right) for right in (False, True))
+        return int((last - first).sum())
+
     def _keys(self, indices: Tensor, texts: Tensor) -> Tensor:
         return indices * len(self._corpus.captions) + texts

@@ -194,7 +194,7 @@ def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if "$tensor" in value:
         return tensors[value["$tensor"]]
     if "$array" in value:
-        return unpack(value["$array"], tensors).numpy()
+        return unpack(value["$array"], tensors).cpu().numpy()
     if "$tuple" in value:
         return tuple(unpack(child, tensors) for child in value["$tuple"])
     if "$items" in value:

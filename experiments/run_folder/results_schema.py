@@ -68,6 +68,7 @@ class Results(_Open):
     versions: NotRequired[dict[str, str]]
     grounding: NotRequired[dict[str, Numbers] | None]
     timing: NotRequired[Numbers]
+    processes: NotRequired[int]
 
 
 _CHECKED = TypeAdapter(Results)

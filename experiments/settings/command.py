@@ -27,6 +27,8 @@ from align3d.errors import UserError, did_you_mean
 from durable.disk_space import full_disk_named
 from durable.errors import NoSpaceError
 from experiments.console.writable import writable_folder
+from experiments.processes.launch import launched
+from experiments.processes.process_group import PeerError
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS, is_begun
 from experiments.settings import sweep_launcher
@@ -90,6 +92,11 @@ def main(task: Callable[[RunConfig], None], config_name: str = "config") -> None
         if flags.help:
             show(help_text(flags.overrides, config_name))
             return
+        if flags.multirun and (count := launched().processes) > 1:
+            raise UserError(
+                f"-m by {count} processes: a sweep starts its runs itself, each as one process; leave out "
+                "torchrun, or start the runs one by one"
+            )
         if not flags.passive:
             resumed = _prepare(flags.overrides, config_name, multirun=flags.multirun)
         if resumed is not None:
@@ -157,6 +164,15 @@ class Flags:
         return not PASSIVE_FLAGS.isdisjoint(self.words)
 
 
+def is_run(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for a run, rather than for help or a sweep, or is not understood."""
+    try:
+        flags = split_flags(arguments)
+    except UserError:
+        return False
+    return not (flags.help or flags.passive or flags.multirun)
+
+
 def split_flags(arguments: Sequence[str], config_name: str = "config") -> Flags:
     """Take a command line apart.
 
@@ -198,7 +214,8 @@ def _no_flag(word: str, rest: Sequence[str], config_name: str) -> str:
 def _going_on(folder: Path) -> str:
     """Command by which a run that ended early goes on from its last checkpoint, or begins anew."""
     run_dir = setting(RUN_DIR, folder)
-    resume = f"{shlex.join(['python', *sweep_launcher.program()[1:]])} resume=true {run_dir}"
+    program = launched().program(["python", *sweep_launcher.program()[1:]])
+    resume = f"{shlex.join(program)} resume=true {run_dir}"
     place = checkpoint.latest(folder / CHECKPOINTS)
     if place is not None:
         return f"{resume} goes on from step {checkpoint.step_of(place)}"
@@ -207,8 +224,8 @@ def _going_on(folder: Path) -> str:
 
 
 def _report(error: Exception, folder: Path | None = None) -> int:
-    """Print a user's fault in one line, and how a run that a full disk ended goes on; the exit code."""
-    if folder is not None and isinstance(error, NoSpaceError):
-        error = NoSpaceError(f"{error}; {_going_on(folder)}")
+    """Print a user's fault in one line, and how a run goes on that it has cut off; the exit code."""
+    if folder is not None and isinstance(error, NoSpaceError | PeerError):
+        error = UserError(f"{error}; {_going_on(folder)}")
     say_error(error)
     return USAGE_EXIT

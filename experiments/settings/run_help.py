@@ -21,6 +21,7 @@ USAGE = (
     "python -m experiments.run [setting=value ...]",
     "python -m experiments.run -m [setting=value,value,... ...]",
     "python -m experiments.run resume=true hydra.run.dir=FOLDER",
+    "torchrun --nproc-per-node=2 -m experiments.run [setting=value ...]",
 )
 EXAMPLE = "python -m experiments.run agent=ppo data=kicad train.epochs=8"
 SUMMARY = "Trains the alignment model, lets the agent learn to calibrate its attention, and evaluates both."

@@ -302,6 +302,10 @@ class RunConfig:
         device: Where to compute: auto, cpu, cuda, cuda:0.
         threads: Threads of PyTorch; null: OMP_NUM_THREADS, else every core. Sums depend on it in the last
             digits.
+        precision: Arithmetic of training: float32 (32-true), or products in bfloat16 (bf16-mixed), which pays
+            on GPUs.
+        compile: Compile the encoders in training by torch.compile, which takes a minute or more at first and
+            pays on GPUs.
         cache: Folder of datasets and features; null: $ALIGN3D_CACHE, else ~/.cache/align3d.
         memory: Known pairs that help queries to come: the train split's (train), none (off), or those of the
             dataset in a folder that align3d.build wrote.
@@ -323,6 +327,8 @@ class RunConfig:
     seed: Seed = 0
     device: str = "auto"
     threads: Threads | None = None
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
     cache: Path | None = None
     memory: Annotated[str, BeforeValidator(_memory)] = "train"
     imports: list[str] = field(default_factory=list)

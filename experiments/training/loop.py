@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 from torch import Tensor
@@ -24,12 +25,19 @@ from models import PointHierarchy
 
 
 def train(session: Session) -> None:
-    """Trains the model from the session's step to the last: the warm-up, then with the agent in it."""
+    """Trains the model from the session's step to the last: the warm-up, then with the agent in it.
+
+    It is the part that several processes do together; what comes after it is the leader's alone.
+
+    Raises:
+        PeerError: One of the processes has ended.
+    """
     warm_up(session)
     advance(session, session.batches.total)
     session.average.serve()
     session.known = None  # it is of training alone
     session.save()
+    session.processes.leave()
 
 
 def warm_up(session: Session) -> None:
@@ -41,12 +49,15 @@ def warm_up(session: Session) -> None:
     if not config.train.reuse:
         advance(session, end)
         return
-    kept = WarmupCache(config)
-    with kept.held(key(config, session.corpus, end, total)) as place:
-        state = kept.load(place, session.device)
+    kept, leads = WarmupCache(config), session.processes.leads
+    name = key(config, session.corpus, end, total, session.processes.count)
+    with kept.held(name) if leads else nullcontext() as place:
+        session.processes.meet()  # the leader may have to wait for another run
+        state = session.shared(None if place is None else kept.load(place, session.device))
         if state is None:
             advance(session, end)
-            if session.journal.whole:  # its lines are those of every run that takes it over
+            session.note_others()
+            if place is not None and session.journal.whole:  # its lines are those of every run that takes it
                 kept.save(place, session.step, session.warm_state())
             return
         try:
@@ -63,17 +74,18 @@ def advance(session: Session, end: int, name: str = "training") -> None:
         UserError: The loss or its gradient is no longer finite; the weights are those of the step before, and
             the message names items of the batch.
     """
-    batches, config = session.batches, session.config.train
+    batches, config, processes = session.batches, session.config.train, session.processes
     model, objective, optimizer = session.model, session.objective, session.optimizer
     if session.step >= end:
         return
     model.train()
-    with Tracker(name, batches.total, done=session.step) as tracker, session.stepping("train"):
+    tracker = Tracker(name, batches.total, done=session.step, enabled=processes.leads)
+    with tracker, session.stepping("train"):
         while session.step < end:
             step = session.step
             shapes = embed_known(session) if remembers_at(session, step) else None
             if batches.mines_at(step):
-                batches.neighbors = mine(session, shapes)
+                batches.neighbors = processes.share(mine(session, shapes))
             batch = batches.at(step)
             library = None if session.known is None else session.known.library(batch)
             calibrated, distillation = None, None
@@ -82,11 +94,12 @@ def advance(session: Session, end: int, name: str = "training") -> None:
                 distillation = Distillation(model, batch, calibrated)
             for group in optimizer.param_groups:
                 group["lr"] = batches.learning_rate(step)
-            terms = objective(batch, calibrated, library)
-            session.fabric.backward(terms["loss/total"])
+            with processes.watched():
+                terms = objective(batch, calibrated, library)
+                session.fabric.backward(terms["loss/total"])
             norm = gradient_norm(list(model.parameters()), config.clip)
             if not math.isfinite(norm):
-                raise divergence(session, batch, terms["loss/total"].item(), norm, name)
+                raise divergence(session, batches.whole(step), terms["loss/total"].item(), norm, name)
             optimizer.step()
             optimizer.zero_grad()
             session.average.update(step)
@@ -97,9 +110,9 @@ def advance(session: Session, end: int, name: str = "training") -> None:
             }
             if calibrated is not None and distillation is not None:
                 values |= {**calibrated.values, **distillation.values()}
-            if config.images_every and step % config.images_every == 0:
+            if config.images_every and step % config.images_every == 0 and processes.leads:
                 show_attention(session)
-            session.write("train", values)
+            values = session.write("train", values)
             tracker.advance(note=f"loss {values['loss/total']:.3f}")
 
 

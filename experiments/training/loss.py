@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from experiments.data.attention_maps import lift, mass_on_part, mean_of, token_maps
-from experiments.data.batches import Batch
+from experiments.data.batches import Batch, WholeBatch
 from experiments.data.part_mentions import NamedParts
 from experiments.settings.schema import RunConfig
 from models import AlignmentModel, PointHierarchy, TextEmbedding
+from models.layers import full_precision
 from models.losses import (
     attention_divergence,
     multi_positive_cross_entropy,
@@ -32,29 +35,50 @@ class AlignmentLoss(nn.Module):
 
     Args:
         model: What is trained.
-        config: Weights of the terms.
+        config: Weights of the terms; the precision, and whether encoders are compiled.
+        gather: Gathers tensors ``[...]`` of all processes, ``[processes, ...]``, where they share a batch.
     """
 
-    def __init__(self, model: AlignmentModel, config: RunConfig) -> None:
+    def __init__(
+        self,
+        model: AlignmentModel,
+        config: RunConfig,
+        gather: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.train_config, self.dap = config.train, config.dap
+        self._mixed = config.precision == "bf16-mixed"
+        self._gather = gather
+        self._encode_text, self._encode_shapes = model.encode_text, model.encode_shapes
+        if config.compile:  # HAF's states are of a kind that is not compiled
+            self._encode_text = torch.compile(model.encode_text)
+            self._encode_shapes = torch.compile(model.encode_shapes)
 
     def forward(
         self, batch: Batch, calibrated: CalibratedRows | None = None, library: BatchLibrary | None = None
     ) -> dict[str, Tensor]:
         """The terms by TensorBoard's names; ``loss/total`` is what is minimized.
 
+        Of a batch that processes share each has terms whose mean over the processes, and whose gradients'
+        mean, are those of the whole batch.
+
         Args:
             batch: ``B`` pairs.
             calibrated: The agent's calibration of some rows, in a step in which it has one.
             library: What known pairs say of the batch's, in the last part of training.
         """
-        model = self.model
-        text, shapes = model.encode_text(batch.text), model.encode_shapes(batch.shapes)
+        device = batch.positives.device.type
+        with torch.autocast(device, torch.bfloat16) if self._mixed else nullcontext():
+            return self._terms(batch, calibrated, library)
+
+    def _terms(
+        self, batch: Batch, calibrated: CalibratedRows | None, library: BatchLibrary | None
+    ) -> dict[str, Tensor]:
+        text, shapes = self._encode_text(batch.text), self._encode_shapes(batch.shapes)
         rows = [_Rows(text, batch.positives, batch.ignored)]
-        rows += [_Rows(model.encode_text(each.text), each.positives, each.ignored) for each in batch.more]
-        terms = {"loss/global": self._global(rows, shapes)}
+        rows += [_Rows(self._encode_text(each.text), each.positives, each.ignored) for each in batch.more]
+        terms = {"loss/global": self._global(rows, shapes, batch.whole)}
         substitute = calibrated is not None and self.dap.mode in ("substitute", "both")
         if not substitute:
             terms |= self._fine(rows, shapes, batch.candidates, library)
@@ -62,8 +86,8 @@ class AlignmentLoss(nn.Module):
             terms |= self._calibrated(text, shapes, calibrated, substitute)
         haf = terms["loss/fine"] + terms.get("loss/alone", 0.0)
         total = terms["loss/global"] + self.train_config.fine_weight * haf
-        if batch.parts is not None and len(batch.parts.rows):
-            terms["loss/grounding"] = self._grounding(text, shapes, batch.parts)
+        if batch.parts is not None and (len(batch.parts.rows) if batch.whole is None else batch.whole.named):
+            terms["loss/grounding"] = self._grounding(text, shapes, batch.parts, batch.whole)
             total = total + self.train_config.grounding * terms["loss/grounding"]
         if "loss/distill" in terms:
             total = total + self.dap.weight * terms["loss/distill"]
@@ -72,14 +96,22 @@ class AlignmentLoss(nn.Module):
                 total = total + self.dap.score_weight * terms[name]
         return {"loss/total": total, **terms}
 
-    def _global(self, rows: list[_Rows], shapes: PointHierarchy) -> Tensor:
-        """The embeddings' loss over the batch, of all captions."""
-        text = torch.cat([each.text.embedding for each in rows]) if len(rows) > 1 else rows[0].text.embedding
-        logits = self.model.logit_scale * text @ shapes.embedding.T
-        positives = torch.cat([each.positives for each in rows])
-        ignored = [each.ignored for each in rows if each.ignored is not None]
-        hubness = self.train_config.hubness
-        return symmetric_contrastive_loss(logits, positives, hubness, torch.cat(ignored) if ignored else None)
+    def _global(self, rows: list[_Rows], shapes: PointHierarchy, whole: WholeBatch | None) -> Tensor:
+        """The embeddings' loss over the whole batch, of all captions."""
+        captions, shape = [each.text.embedding for each in rows], shapes.embedding
+        if whole is None:
+            positives = torch.cat([each.positives for each in rows])
+            out = [each.ignored for each in rows if each.ignored is not None]
+            ignored = torch.cat(out) if out else None
+        else:
+            assert self._gather is not None, "a share of a batch has the negatives of all processes"
+            positives, ignored = whole.positives, whole.ignored
+            gathered = self._gather(torch.stack([*captions, shape]))  # [processes, k + 1, B, E]
+            *captions, shape = gathered.transpose(0, 1).flatten(1, 2).unbind()
+        text = torch.cat(captions) if len(captions) > 1 else captions[0]
+        with full_precision(text):
+            logits = self.model.logit_scale * text.float() @ shape.float().T
+        return symmetric_contrastive_loss(logits, positives, self.train_config.hubness, ignored)
 
     def _fine(
         self, rows: list[_Rows], shapes: PointHierarchy, candidates: Tensor, library: BatchLibrary | None
@@ -129,14 +161,25 @@ class AlignmentLoss(nn.Module):
         by_shape = score_divergence((calibrated - strength * text_hubness).mT, score.mT, same.mT)
         return 0.5 * (by_text + by_shape)
 
-    def _grounding(self, text: TextEmbedding, shapes: PointHierarchy, parts: NamedParts) -> Tensor:
-        """Minus the logarithm of the attention's share on the part that its words name, mean over pairs."""
+    def _grounding(
+        self, text: TextEmbedding, shapes: PointHierarchy, parts: NamedParts, whole: WholeBatch | None
+    ) -> Tensor:
+        """Minus the logarithm of the attention's share on the part that its words name, mean over pairs.
+
+        Of a share of a batch: so weighted that the mean over the processes is that over all pairs.
+        """
         haf, rows, length = self.model.haf, parts.rows, text.tokens.shape[1]
+        if len(rows) == 0:
+            return text.embedding.new_zeros(())
         output = haf.fuse(self.model.attend(text.select(rows), shapes, rows.unsqueeze(1)))
         region = shapes.region[rows, : haf.level_sizes[0]]
         lifted = lift(token_maps(haf, output), region, parts.points, haf.level_sizes)
         mass = mass_on_part(mean_of(lifted, parts.words[:, :length]), parts.points, parts.on_part)
-        return -mass.clamp_min(_LEAST_MASS).log().mean()
+        mean = -mass.clamp_min(_LEAST_MASS).log().mean()
+        if whole is None:
+            return mean
+        processes = whole.positives.shape[1] / len(shapes.embedding)
+        return mean * (processes * len(rows) / whole.named)
 
     def _calibrated(
         self, text: TextEmbedding, shapes: PointHierarchy, calibrated: CalibratedRows, substitute: bool

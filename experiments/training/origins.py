@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def origins(config: RunConfig, corpus: Corpus, memory_data: Corpus | None) -> di
         "memory": None if memory_data is None else memory_data.dataset.hash,
         "caption": corpus.captions[0],
         "features": corpus.text.tokens[0][mask].float().mean(0).tolist(),
-        "code": {name: _code(name) for name in (*PACKAGES, *config.imports)},
+        "code": code_hashes(config.imports),
         NOTE: text_code(),
         "versions": versions(),
     }
@@ -87,6 +87,11 @@ def check_origins(there: Mapping[str, Any], now: Mapping[str, Any], config: RunC
             error=True,
         )
     return bool(there["data"] != now["data"])
+
+
+def code_hashes(imports: Iterable[str]) -> dict[str, str]:
+    """Hashes of the code that decides a run's numbers, by package; those of imported modules too."""
+    return {name: _code(name) for name in (*PACKAGES, *imports)}
 
 
 def _code(name: str) -> str:

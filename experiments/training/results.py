@@ -126,6 +126,7 @@ def write_results(session: Session, held_out: HeldOut, grounding: Mapping[str, M
         "config": config.plain,
         "seed": config.seed,
         "versions": versions(),
+        "processes": session.trained_by,
         "machine": {"cores": os.cpu_count(), "system": platform.platform(), "device": str(session.device)},
         "dataset": {
             "name": corpus.dataset.name,

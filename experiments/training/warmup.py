@@ -56,8 +56,8 @@ def first_calibrated(config: RunConfig, total: int) -> int:
     return min(total, math.ceil(config.dap.warmup * total))
 
 
-def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
-    """A hash of everything that determines the first ``steps`` of ``total`` steps."""
+def key(config: RunConfig, corpus: Corpus, steps: int, total: int, processes: int = 1) -> str:
+    """A hash of everything that determines the first ``steps`` of ``total`` steps on so many processes."""
     train = {name: value for name, value in dataclasses.asdict(config.train).items() if name not in FREE}
     what = {
         "data": [corpus.dataset.hash, corpus.dataset.manifest.key],
@@ -67,6 +67,8 @@ def key(config: RunConfig, corpus: Corpus, steps: int, total: int) -> str:
         "shifts": [parse_shift(name).fingerprint for name in config.train.shifts],
         "seed": config.seed,
         "steps": [steps, total],
+        "processes": processes,
+        "arithmetic": [config.precision, config.compile],
         "threads": torch.get_num_threads(),
         "device": torch.device(config.device).type if config.device != "auto" else torch.cuda.is_available(),
         "torch": torch.__version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -65,9 +66,8 @@ class Masts:
         )
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    dataset = build(Masts(), tmp_path_factory.mktemp("masts") / "data", points=512, workers=1)
+def masts(folder: Path) -> Corpus:
+    dataset = build(Masts(), folder, points=512, workers=1)
     captions, texts_of = unify(dataset.captions)
     strings = [[word for word, _, _ in tokenize(caption)] for caption in captions]
     mask = torch.arange(max(map(len, strings))) < torch.tensor([len(words) for words in strings])[:, None]
@@ -87,6 +87,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
         texts_of=texts_of,
         splits={"test": torch.arange(1, len(dataset))},
     )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return masts(tmp_path_factory.mktemp("masts") / "data")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Processes that train one run together, as ``torchrun`` starts them."""
