@@ -34,6 +34,8 @@ Content = TypeVar("Content")
 SCHEMA = 2
 MANIFEST = "manifest.json"
 LOCK = ".lock"
+WRITER = ".writer"
+"""Lock file of a process that changes what the folder holds, for as long as it does."""
 _DATA = re.compile(r"data-[0-9a-f]{16}")
 _LONGEST_MANIFEST = 2**20  # bytes; they have 2,000
 _LONGEST_HEADER = 256  # characters of an array's file; they have 80
@@ -62,8 +64,12 @@ class NotSavedError(UserError):
 
 
 def save_folder(
-    folder: Path, write: Callable[[Path], None], header: dict[str, Any], need: int | None = None
-) -> None:
+    folder: Path,
+    write: Callable[[Path], None],
+    header: dict[str, Any],
+    need: int | None = None,
+    growing: Collection[str] = (),
+) -> Path:
     """Replaces the content of an index folder at one blow.
 
     What writers that were killed have left is removed first, so that it takes no room from this one.
@@ -73,6 +79,10 @@ def save_folder(
         write: Puts the files into the empty folder that it is given; they may lie in folders of it.
         header: Settings and sizes, JSON.
         need: Bytes that it takes, about, if that is known.
+        growing: Names of files that are appended to later: the manifest does not have their checksums.
+
+    Returns:
+        The folder of the files.
 
     Raises:
         ValueError: If the folder holds something that is no index, or cannot be made.
@@ -95,7 +105,8 @@ def save_folder(
         try:
             data.mkdir()
             write(data)
-            names = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+            found = (path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+            names = sorted(name for name in found if name not in growing)
             sync_tree(data)
             manifest = {"schema": SCHEMA, "data": data.name, "files": file_facts(data, names)}
             write_bytes(folder / MANIFEST, json_bytes(manifest | {"header": header}))
@@ -107,6 +118,7 @@ def save_folder(
             raise
         _clear(folder, data.name)
         sync(folder)
+    return data
 
 
 def read_folder(
@@ -307,10 +319,10 @@ def _named_data(folder: Path) -> str | None:
 def _clear(folder: Path, kept: str | None) -> None:
     """Removes what was replaced, and what writers that were killed left."""
     for entry in folder.iterdir():
-        if entry.name != kept and entry.name not in (MANIFEST, LOCK):
+        if entry.name != kept and entry.name not in (MANIFEST, LOCK, WRITER):
             remove(entry)
 
 
 def _ours(name: str) -> bool:
-    ours = name in (MANIFEST, f"{MANIFEST}.new", LOCK) or name.startswith(PARTIAL)
+    ours = name in (MANIFEST, f"{MANIFEST}.new", LOCK, WRITER) or name.startswith(PARTIAL)
     return ours or bool(_DATA.fullmatch(name))
