@@ -10,9 +10,9 @@ import uvicorn
 
 from align3d.errors import UserError
 from experiments.index_server.index_routes import IndexRoutes
+from experiments.index_server.protocol import ServedIndex
 from experiments.index_server.query_batcher import QueryBatcher
 from experiments.index_server.serve_options import ServeOptions, is_loopback
-from experiments.index_server.served_index import ServedIndex
 from experiments.index_server.service_metrics import ServiceMetrics
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")

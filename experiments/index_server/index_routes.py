@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from durable.errors import NoSpaceError
+from experiments.index_server.protocol import ServedIndex
 from experiments.index_server.query_batcher import BusyError, QueryBatcher
 from experiments.index_server.serve_options import ServeOptions
-from experiments.index_server.served_index import ServedIndex
 from experiments.index_server.service_metrics import ServiceMetrics
 from retrieval import Between, ShardDownError
 from retrieval.validation import check_vectors

@@ -50,17 +50,20 @@ class IndexShard:
         self._settings: dict[str, Any] = {}
         self._applied = 0
 
-    def open(self, settings: dict[str, Any], folder: str | None, applied: int) -> ShardFacts:
+    def open(
+        self, settings: dict[str, Any], folder: str | None, applied: int, verify: bool = False
+    ) -> ShardFacts:
         """Takes its content from a folder.
 
         Args:
             settings: Of `ErsIndex`, for the first vectors of a shard that has none.
             folder: That `save` wrote; None for a shard without vectors.
             applied: Number of the last change in it.
+            verify: Compare the checksums of all files.
         """
         backend = settings.get("backend", "auto")
         self._settings, self._applied = settings, applied
-        self._index = None if folder is None else ErsIndex.load(folder, verify=False, backend=backend)
+        self._index = None if folder is None else ErsIndex.load(folder, verify=verify, backend=backend)
         return self.facts()
 
     def build(

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from retrieval.sharding.index_shard import IndexShard, reply_of, value_of
+from retrieval.sharding.index_shard import value_of
 from retrieval.sharding.protocol import ShardDiedError
-from retrieval.sharding.thread_host import THREADS, died
+from retrieval.sharding.thread_host import died
 
+_CHILD = "retrieval.sharding.shard_process"
 _ROOT = Path(__file__).parents[2]
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -43,7 +43,7 @@ class ProcessHost:
         )
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-m", _CHILD, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
@@ -113,26 +113,3 @@ def _settle(future: Future[Any], reply: Any) -> None:
         future.set_exception(error)
     else:
         future.set_result(value)
-
-
-def main(number: int) -> None:
-    """Answers calls over a socket until its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is meant for the process that started it
-    connection, shard, sending = Connection(number), IndexShard(), threading.Lock()
-
-    def answer(call: int, method: str, arguments: tuple[Any, ...]) -> None:
-        reply = reply_of(shard, method, arguments)
-        with sending, suppress(OSError):
-            connection.send((call, reply))
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        while True:
-            try:
-                received = connection.recv()
-            except (EOFError, OSError):
-                break
-            pool.submit(answer, *received)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

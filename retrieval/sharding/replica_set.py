@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from retrieval.sharding.index_shard import ShardFacts
 from retrieval.sharding.protocol import ShardDiedError, ShardHost
 
 Revive = Callable[["ReplicaSet", int], None]
+
+
+_RETRY_SECONDS = 30.0
+"""Seconds after which a replica that could not be made is tried again, while others answer."""
 
 
 class ShardDownError(RuntimeError):
@@ -47,6 +52,8 @@ class ReplicaSet:
         self._reviving = [False] * replicas
         self._failure: Exception | None = None
         self._turn = 0
+        self._retry_at = math.inf
+        self._lost: set[int] = set()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -66,11 +73,11 @@ class ReplicaSet:
     def join(self, slot: int, host: ShardHost) -> None:
         """Puts a replica that has all changes into its place."""
         with self._changed:
-            closed = self._closed
-            if not closed:
+            wanted = not self._closed and self._hosts[slot] is None
+            if wanted:
                 self._hosts[slot], self._failure = host, None
                 self._changed.notify_all()
-        if closed:
+        if not wanted:
             host.kill()
         else:
             host.watch(lambda: self.lose(host))
@@ -82,6 +89,7 @@ class ReplicaSet:
                 return
             slot = self._hosts.index(host)
             self._hosts[slot] = None
+            self._lost.add(slot)
         host.kill()
         self.start_reviving(slot)
 
@@ -97,17 +105,36 @@ class ReplicaSet:
         failure: Exception | None = None
         try:
             self._revive(self, slot)
-            self.revived += 1
         except Exception as error:
             failure = error
         with self._changed:
             self._reviving[slot] = False
-            self._failure = failure if failure is not None else self._failure
+            if failure is None and slot in self._lost:
+                self._lost.remove(slot)
+                self.revived += 1
+            if failure is not None:
+                self._failure, self._retry_at = failure, time.monotonic() + _RETRY_SECONDS
             self._changed.notify_all()
+
+    def start_lacking(self) -> None:
+        """Has the replicas of all empty places made."""
+        self._retry_at = math.inf
+        for slot in range(len(self)):
+            self.start_reviving(slot)
+
+    def fill(self) -> None:
+        """Has all that are lacking made, and waits for them; ShardDownError where one cannot be."""
+        self.start_lacking()
+        with self._changed:
+            self._changed.wait_for(lambda: not any(self._reviving))
+            if self._failure is not None and not self._closed:
+                raise ShardDownError(f"shard {self.shard}: no replica can be made ({self._failure})")
 
     def begin(self, method: str, *arguments: Any) -> Pending:
         """Starts a call of one replica, in turn; ShardDownError where there is none and none can be made."""
         host = self._next()
+        if self.live < len(self) and time.monotonic() > self._retry_at:
+            self.start_lacking()
         return Pending(host, host.submit(method, *arguments))
 
     def finish(self, pending: Pending, method: str, *arguments: Any) -> Any:
@@ -180,5 +207,5 @@ class ReplicaSet:
                     tried = True
                     self._changed.wait(min(left, 1.0))
                     continue
-            self.start_reviving(0)
+            self.start_lacking()
             tried = True

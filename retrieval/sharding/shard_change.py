@@ -20,6 +20,13 @@ from durable.errors import DamagedFileError
 from retrieval.ers.hierarchy import Floats, Ints
 
 _ABOUT = "about"
+_ARRAYS = {
+    "drop": (np.dtype(np.int64), 1),
+    "ids": (np.dtype(np.int64), 1),
+    "vectors": (np.dtype(np.float32), 2),
+    "query": (np.dtype(np.float32), 1),
+}
+"""Type and number of dimensions of a part's arrays."""
 
 
 def _none() -> Ints:
@@ -90,8 +97,10 @@ class Change:
                 kind, _, column = rest.partition(".")
                 if kind == "metadata":
                     parts[int(shard)].metadata[column] = own
-                else:
+                elif (own.dtype, own.ndim) == _ARRAYS.get(kind):
                     setattr(parts[int(shard)], kind, own)
+                else:
+                    raise ValueError(f"{name} is {own.dtype} {list(own.shape)}")
             for shard, columns in about["texts"].items():
                 for column, values in columns.items():
                     texts = np.empty(len(values), object)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from durable.errors import DamagedFileError
 from retrieval.ers.hierarchy import Floats
 from retrieval.ers.locks import ReadersWriterLock
 from retrieval.ers.metadata import Columns
@@ -34,6 +35,7 @@ from retrieval.sharding.sharded_content import ShardedContent, empty_columns
 from retrieval.sharding.sharded_files import LOG, Header, check_shard, read_parts, save_sharded, shard_folder
 from retrieval.sharding.sharded_files import check_ids as check_shard_ids
 from retrieval.sharding.thread_host import ThreadHost
+from retrieval.validation import check_vectors
 
 _ATTEMPTS = 3
 """Times that a replica is made before it counts as lost; files may be replaced meanwhile."""
@@ -124,12 +126,11 @@ class ShardKeeper:
             host.submit("open", self.settings, saved, number).result()
 
     def fill(self, content: ShardedContent) -> None:
-        """Makes the replicas that are lacking, and waits for them."""
-        lacking = [
-            (replicas, slot) for replicas in content.sets for slot in range(replicas.live, len(replicas))
-        ]
-        revive = self._reviver(content)
-        at_once(lambda place: revive(*place), lacking)
+        """Makes the replicas that are lacking, and waits for them; ShardDownError where that fails."""
+        for replicas in content.sets:
+            replicas.start_lacking()
+        for replicas in content.sets:
+            replicas.fill()
 
     def commit(
         self,
@@ -192,7 +193,7 @@ class ShardKeeper:
         Args:
             header: Of the manifest.
             data: Folder of the files.
-            verify: Whether the ids of all shards are compared.
+            verify: Whether the checksums and the ids of all shards are compared.
             is_home: Whether changes are logged there from now on.
 
         Raises:
@@ -205,7 +206,8 @@ class ShardKeeper:
             host = self.start()
             try:
                 saved = str(shard_folder(data, shard)) if header.built[shard] else None
-                facts: ShardFacts = host.submit("open", self.settings, saved, header.number).result()
+                opened = host.submit("open", self.settings, saved, header.number, verify)
+                facts: ShardFacts = opened.result()
                 check_shard(data, header, shard, facts)
             except BaseException:
                 host.kill()
@@ -229,11 +231,21 @@ class ShardKeeper:
         return content
 
     def _replay(self, content: ShardedContent, log: ChangeLog) -> None:
+        """Applies a log to the first replica of every shard; DamagedFileError where it is another index's."""
         for change, _ in log.read():
-            for part in change.parts.values():
-                if part.vectors is not None:
-                    content.partition.widen(content.as_kept(part.vectors))
-            self._apply(content, change)
+            try:
+                if not change.parts.keys() <= set(range(self._shards)):
+                    raise ValueError(f"{self._shards} shards")
+                for part in change.parts.values():
+                    if part.vectors is not None:
+                        vectors = check_vectors(part.vectors, "vectors", content.width)
+                        content.partition.widen(content.as_kept(vectors))
+                content.each({shard: ("apply", change.number, part) for shard, part in change.parts.items()})
+            except ValueError as error:
+                raise DamagedFileError(
+                    f"{log.path}: change {change.number} is not this index's ({error})"
+                ) from error
+            content.number = change.number
         take_facts(content, content.every("facts"))
 
 

@@ -1,7 +1,8 @@
 """Files of a sharded index: one folder with a manifest over all shards, each a saved ERS index, and a log.
 
-The log is appended to after the manifest was written, and has checksums of its own. Everything else is in the
-manifest: a shard's file that is missing, damaged or another index's is refused by its name.
+The manifest has the checksums of the shards' manifests, and these those of their files: each shard is read
+and checked where it lives. A file that is missing, damaged or another index's is refused by its name. The
+log is appended to after the manifest was written, and has checksums of its own.
 """
 
 from __future__ import annotations
@@ -135,8 +136,12 @@ def save_sharded(
         refine=refine,
         log=log,
     )
-    growing = (LOG,) if log else ()
-    return save_folder(folder, write, asdict(header), growing=growing), header.built
+    return save_folder(folder, write, asdict(header), listed=_is_listed), header.built
+
+
+def _is_listed(name: str) -> bool:
+    """Whether the manifest has a file's checksum: of a shard it has its manifest's, which has the others."""
+    return name == _PARTITION or (name.startswith(_SHARD) and name.count("/") == 1)
 
 
 def read_parts(header: Header, data: Path) -> Partition:

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from durable.appended_records import append_record
 from durable.errors import DamagedFileError, LockError
 from retrieval import ErsIndex, ShardDownError, ShardedIndex
+from retrieval.sharding.shard_change import Change, ShardPart
 
 WIDTH, EVERYTHING = 8, 10**6
 
@@ -236,6 +238,14 @@ def test_a_missing_damaged_or_strange_shard_is_refused_by_name(tmp_path: Path) -
     content = log.read_bytes()
     log.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
     refused("changes.log is damaged: the checksum of the record at byte 0 differs")
+    stray = ShardPart(drop=np.array([7, 9999]))
+    for parts, message in (({0: stray}, "remove of id"), ({5: stray}, "3 shards")):
+        append_record(data_of(home) / "changes.log", Change(10, parts).to_bytes())
+        refused(f"changes.log: change 10 is not this index's .{message}")
+    append_record(data_of(home) / "changes.log", Change(12, {}).to_bytes())
+    refused("changes.log is damaged: change 12 stands behind 9")
+    append_record(data_of(home) / "changes.log", b"no change")
+    refused("changes.log is damaged: a record is no change")
     (home / "manifest.json").write_bytes((home / "manifest.json").read_bytes().replace(b'"hash"', b'"tree"'))
     refused("manifest.json is damaged: its checksum differs")
     other = ErsIndex()
