@@ -174,13 +174,7 @@ class IndexRoutes:
         where = {name: _condition(given) for name, given in (body.where or {}).items()}
         key = json.dumps(body.model_dump(mode="json", include={"where"}), sort_keys=True)
         ids, scores = await self._batcher.search(queries, body.k, where, key)
-        found = {"ids": ids, "scores": scores}
-        return JSONResponse(
-            {
-                name: [row[own >= 0].tolist() for row, own in zip(values, ids, strict=True)]
-                for name, values in found.items()
-            }
-        )
+        return JSONResponse({"ids": _found(ids, ids), "scores": _found(scores, ids)})
 
     async def _change(self, what: str, request: Request) -> Response:
         if not self._index.takes_changes:
@@ -233,6 +227,11 @@ def _vectors(given: list[list[float]] | None, width: int) -> NDArray[np.float32]
     if not given:
         raise _RefusedError(400, f"vectors: expected at least one, {width} numbers each")
     return check_vectors(given, "vectors", width)  # type: ignore[arg-type]  # it makes an array of lists
+
+
+def _found(values: NDArray[Any], ids: NDArray[np.int64]) -> list[list[Any]]:
+    """The values ``[Q, k]`` of answers that are there, by query."""
+    return [row[own >= 0].tolist() for row, own in zip(values, ids, strict=True)]
 
 
 def _condition(given: Any) -> Any:
