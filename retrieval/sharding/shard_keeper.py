@@ -150,20 +150,18 @@ class ShardKeeper:
         if not parts:
             return
         change = Change(content.number + 1, parts)
-        with self._order:
+        moves = vectors is not None and any(len(part.drop) for part in parts.values())
+        # Searches first: one of them may wait for a replica, which joins in the order of changes.
+        with self.moves.writing() if moves else nullcontext(), self._order:
             if content.log is not None:
                 content.log.append(change)
             elif down := [shard for shard in parts if not content.sets[shard].live]:
-                raise ShardDownError(
-                    f"shard {down[0]} is down, and the index has no home: nothing is changed"
-                )
+                raise ShardDownError(f"shard {down[0]} is down, and the index has no home; nothing changed")
             if vectors is not None:
                 content.partition.widen(content.as_kept(vectors))
-            moves = vectors is not None and any(len(part.drop) for part in parts.values())
-            with self.moves.writing() if moves else nullcontext():
-                _count(content, {shard: min(0, own) for shard, own in more.items()})
-                lost = self._apply(content, change)
-                _count(content, {shard: max(0, own) for shard, own in more.items()})
+            _count(content, {shard: min(0, own) for shard, own in more.items()})
+            lost = self._apply(content, change)
+            _count(content, {shard: max(0, own) for shard, own in more.items()})
         if lost and content.log is None:
             raise ShardDownError(f"shard {lost[0]} is down, and the index has no home: its vectors are lost")
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,27 @@ def test_a_shard_killed_under_load_answers_again_and_nothing_is_lost(replicas: i
     index.close()
     with ShardedIndex.open(tmp_path / "home") as index:
         assert_same(index, one)
+
+
+def test_a_search_that_waits_for_a_shard_holds_up_no_change_that_moves_vectors(tmp_path: Path) -> None:
+    index = built(tmp_path / "home", patience=20.0)
+    replicas, keeper = index._content.sets[1], index._keeper  # type: ignore[union-attr]
+    for turn in range(8):
+        with keeper._order:  # the replica that is made again waits to join
+            replicas.lose(replicas.hosts[0])
+            with ThreadPoolExecutor(2) as pool:
+                found = pool.submit(index.search, unit(1, 5), 5, refine=EVERYTHING)
+                time.sleep(0.05)
+                moved = pool.submit(index.update, unit(turn, 30), np.arange(30))
+                time.sleep(0.05)
+                keeper._order.release()
+                try:
+                    assert (found.result()[0] >= 0).all()
+                    moved.result()
+                finally:
+                    keeper._order.acquire()
+    assert index.revived == 8
+    index.close()
 
 
 def test_a_replica_that_hangs_is_taken_for_dead() -> None:
