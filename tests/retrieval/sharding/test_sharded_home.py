@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,24 +188,32 @@ def test_a_shard_killed_under_load_answers_again_and_nothing_is_lost(replicas: i
         assert_same(index, one)
 
 
-def test_a_search_that_waits_for_a_shard_holds_up_no_change_that_moves_vectors(tmp_path: Path) -> None:
-    index = built(tmp_path / "home", patience=20.0)
-    replicas, keeper = index._content.sets[1], index._keeper  # type: ignore[union-attr]
-    for turn in range(8):
-        with keeper._order:  # the replica that is made again waits to join
-            replicas.lose(replicas.hosts[0])
-            with ThreadPoolExecutor(2) as pool:
-                found = pool.submit(index.search, unit(1, 5), 5, refine=EVERYTHING)
-                time.sleep(0.05)
-                moved = pool.submit(index.update, unit(turn, 30), np.arange(30))
-                time.sleep(0.05)
-                keeper._order.release()
-                try:
-                    assert (found.result()[0] >= 0).all()
-                    moved.result()
-                finally:
-                    keeper._order.acquire()
-    assert index.revived == 8
+def test_a_search_that_waits_for_a_shard_holds_up_no_change_that_moves_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = built(tmp_path / "home", patience=10.0)
+    replicas, keeper, go = index._content.sets[1], index._keeper, threading.Event()  # type: ignore[union-attr]
+    bring_up = keeper._bring_up
+
+    def later(*arguments: Any) -> None:
+        assert go.wait(10)
+        bring_up(*arguments)
+
+    monkeypatch.setattr(keeper, "_bring_up", later)
+    where = index._content.locate(np.arange(300))  # type: ignore[union-attr]
+    ids = np.flatnonzero(where == 0)
+    with ThreadPoolExecutor(2) as pool:
+        vectors = index.get(np.flatnonzero(where == 2)[: len(ids)])[0]
+        monkeypatch.setattr(index._content, "locate", lambda ids: where[ids])  # as a live shard would say
+        replicas.lose(replicas.hosts[0])
+        found = pool.submit(index.search, unit(1, 5), 5, refine=EVERYTHING)
+        time.sleep(0.2)
+        moved = pool.submit(index.update, vectors, ids[: len(vectors)], {"name": ["m"] * len(vectors)})
+        time.sleep(0.2)
+        go.set()
+        assert (found.result()[0] >= 0).all()
+        moved.result()
+    assert index.revived == 1
     index.close()
 
 
