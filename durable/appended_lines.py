@@ -60,7 +60,15 @@ def append_line(path: Path, line: bytes) -> None:
     Raises:
         NoSpaceError: The disk does not take it; the file is as it was.
     """
-    content = line + b"\n"
+    append_bytes(path, line + b"\n")
+
+
+def append_bytes(path: Path, content: bytes) -> None:
+    """Append bytes, all or none of them, and force them to the disk; the file and its folder are made.
+
+    Raises:
+        NoSpaceError: The disk does not take them; the file is as it was.
+    """
     with space_for(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()

@@ -21,6 +21,8 @@ from retrieval.metrics import (
 )
 from retrieval.protocol import Retriever
 from retrieval.reranker import Reranker, rerank
+from retrieval.sharding.replica_set import ShardDownError
+from retrieval.sharding.sharded_index import ShardedIndex
 
 __all__ = [
     "ENGINES",
@@ -33,6 +35,8 @@ __all__ = [
     "Reranker",
     "Retriever",
     "SemanticHierarchy",
+    "ShardDownError",
+    "ShardedIndex",
     "describe",
     "make_index",
     "mean_reciprocal_rank",

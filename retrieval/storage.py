@@ -16,9 +16,10 @@ import math
 import mmap
 import re
 import secrets
+import struct
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -35,9 +36,14 @@ Content = TypeVar("Content")
 SCHEMA = 2
 MANIFEST = "manifest.json"
 LOCK = ".lock"
+WRITER = ".writer"
+"""Lock file of a process that changes what the folder holds, for as long as it does."""
 _DATA = re.compile(r"data-[0-9a-f]{16}")
 _LONGEST_MANIFEST = 2**20  # bytes; they have 2,000
 _LONGEST_HEADER = 256  # characters of an array's file; they have 80
+_ARRAY_HEADER = re.compile(
+    r"\{'descr': '([<>|][a-z]\d{1,2})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \} *\n"
+)
 
 
 class NotSavedError(UserError):
@@ -63,8 +69,12 @@ class NotSavedError(UserError):
 
 
 def save_folder(
-    folder: Path, write: Callable[[Path], None], header: dict[str, Any], need: int | None = None
-) -> None:
+    folder: Path,
+    write: Callable[[Path], None],
+    header: dict[str, Any],
+    need: int | None = None,
+    listed: Callable[[str], bool] = lambda name: True,
+) -> Path:
     """Replaces the content of an index folder at one blow.
 
     What writers that were killed have left is removed first, so that it takes no room from this one.
@@ -74,6 +84,11 @@ def save_folder(
         write: Puts the files into the empty folder that it is given; they may lie in folders of it.
         header: Settings and sizes, JSON.
         need: Bytes that it takes, about, if that is known.
+        listed: Whether the manifest has the checksum of a file, by its name in the folder. One that has
+            others' checksums, or is appended to later, sees to these itself.
+
+    Returns:
+        The folder of the files.
 
     Raises:
         ValueError: If the folder holds something that is no index, or cannot be made.
@@ -96,7 +111,8 @@ def save_folder(
         try:
             data.mkdir()
             write(data)
-            names = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+            found = (path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+            names = sorted(name for name in found if listed(name))
             sync_tree(data)
             manifest = {"schema": SCHEMA, "data": data.name, "files": file_facts(data, names)}
             write_bytes(folder / MANIFEST, json_bytes(manifest | {"header": header}))
@@ -108,6 +124,7 @@ def save_folder(
             raise
         _clear(folder, data.name)
         sync(folder)
+    return data
 
 
 def read_folder(
@@ -232,9 +249,9 @@ def open_rows(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[A
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
-            found = np.lib.format.read_array_header_1_0(file, max_header_size=_LONGEST_HEADER)
+            found = _array_header(file)
             start, size = file.tell(), path.stat().st_size
-    except Exception as error:  # NumPy parses the header as Python, and raises whatever that does
+    except (OSError, ValueError, TypeError, struct.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedFileError(f"{path} is damaged: it is no array ({reason})") from error
     wanted = start + kind.itemsize * math.prod(shape)
@@ -290,6 +307,22 @@ def fetch(array: NDArray[Any], ranges: Iterable[tuple[int, int]]) -> None:
         start = begin + int(first) * size
         start -= start % mmap.PAGESIZE
         mapping.madvise(mmap.MADV_WILLNEED, start, begin + (int(last) + 1) * size - start)
+
+
+def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array in NumPy's format, as NumPy writes them.
+
+    NumPy parses the header as Python, which allows more, and fails at times where several threads do so at
+    once (in CPython 3.11: "AST constructor recursion depth mismatch").
+    """
+    (size,) = struct.unpack("<H", file.read(2))
+    if size > _LONGEST_HEADER:
+        raise ValueError(f"its header has {size} bytes")
+    found = _ARRAY_HEADER.fullmatch(file.read(size).decode("latin-1"))
+    if found is None:
+        raise ValueError("its header is none")
+    shape = tuple(int(length) for length in found[3].replace(",", " ").split())
+    return shape, found[2] == "True", np.dtype(found[1])
 
 
 def _manifest_bytes(path: Path) -> bytes:
@@ -352,10 +385,10 @@ def _named_data(folder: Path) -> str | None:
 def _clear(folder: Path, kept: str | None) -> None:
     """Removes what was replaced, and what writers that were killed left."""
     for entry in folder.iterdir():
-        if entry.name != kept and entry.name not in (MANIFEST, LOCK):
+        if entry.name != kept and entry.name not in (MANIFEST, LOCK, WRITER):
             remove(entry)
 
 
 def _ours(name: str) -> bool:
-    ours = name in (MANIFEST, f"{MANIFEST}.new", LOCK) or name.startswith(PARTIAL)
+    ours = name in (MANIFEST, f"{MANIFEST}.new", LOCK, WRITER) or name.startswith(PARTIAL)
     return ours or bool(_DATA.fullmatch(name))

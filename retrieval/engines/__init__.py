@@ -19,6 +19,7 @@ from retrieval.engines.base import MissingEngineError
 from retrieval.protocol import Retriever
 
 __all__ = [
+    "COMPOSED",
     "ENGINES",
     "MissingEngineError",
     "engine_class",
@@ -44,6 +45,10 @@ ENGINES: dict[str, tuple[str, str]] = {
     "flat_gpu": ("retrieval.engines.gpu", "FlatGpu"),
     "ivf_gpu": ("retrieval.engines.gpu", "IvfGpu"),
     "ers": ("retrieval.ers.index", "ErsIndex"),
+}
+#: Indexes that are made of another engine's, and so take no part in a comparison of engines.
+COMPOSED: dict[str, tuple[str, str]] = {
+    "ers_sharded": ("retrieval.sharding.sharded_index", "ShardedIndex"),
 }
 Made = TypeVar("Made", bound=type[Any])
 
@@ -79,7 +84,7 @@ def make_index(name: str, **settings: object) -> Retriever:
     """An empty index.
 
     Args:
-        name: One of `ENGINES`.
+        name: One of `ENGINES` or `COMPOSED`.
         settings: Arguments of the engine's class, such as ``threads=2`` or ``nprobe=32``.
 
     Raises:
@@ -87,9 +92,11 @@ def make_index(name: str, **settings: object) -> Retriever:
         MissingEngineError: Its library is not installed; the message says what to type.
     """
     engine = engine_class(name)
-    known = [key for key in inspect.signature(engine).parameters if key != "self"]
+    parameters = inspect.signature(engine).parameters
+    known = [key for key in parameters if key != "self"]
+    takes_more = any(own.kind is inspect.Parameter.VAR_KEYWORD for own in parameters.values())
     for key in settings:
-        if key not in known:
+        if key not in known and not takes_more:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"{key}: {name} has no such setting{hint} (settings: {', '.join(known)})")
@@ -104,11 +111,12 @@ def engine_class(name: str) -> type[Any]:
         ValueError: No such engine.
         MissingEngineError: Its module is not installed.
     """
-    if name not in ENGINES:
+    places = COMPOSED | ENGINES
+    if name not in places:
         close = difflib.get_close_matches(name, ENGINES, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(f"{name}: no such engine{hint} (known: {', '.join(ENGINES)})")
-    module, attribute = ENGINES[name]
+    module, attribute = places[name]
     if importlib.util.find_spec(module) is None:
         raise MissingEngineError(f"{name}: {module} is not part of this installation")
     found: type[Any] = getattr(importlib.import_module(module), attribute)

@@ -165,6 +165,13 @@ class ErsIndex(ChangingIndex):
         with self._lock.reading():
             return bool(self._content.ids.rows(np.array([id]))[0] >= 0)
 
+    def has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """``[n]`` whether the index has each of some ids ``[n]``."""
+        if self._content is None:
+            return np.zeros(len(ids), bool)
+        with self._lock.reading():
+            return self._content.ids.rows(np.asarray(ids)) >= 0
+
     def __repr__(self) -> str:
         content = self._content
         size = "empty" if content is None else f"{len(self)} vectors of width {content.tree.width}"

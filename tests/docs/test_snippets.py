@@ -55,6 +55,15 @@ def test_embeddings_of_another_model_are_evaluated(capsys: pytest.CaptureFixture
     assert said.endswith("True\n")
 
 
+def test_an_index_in_shards_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((title, code),) = snippets("sharding.md")
+    exec(compile(code, title, "exec"), {})
+    assert capsys.readouterr().out == "2001 [2, 2, 2, 2]\nTrue\n"
+
+
 def test_each_part_has_its_snippet() -> None:
     assert [title for title, _ in SNIPPETS] == [
         "The environment",

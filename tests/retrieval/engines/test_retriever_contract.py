@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval import ENGINES, MissingEngineError, Retriever, make_index
-from retrieval.engines import search_params_of
+from retrieval.engines import COMPOSED, search_params_of
 
 WIDTH = 16
 
@@ -27,12 +27,12 @@ def made(name: str) -> Retriever:
     return engine
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, *COMPOSED])
 def empty(request: pytest.FixtureRequest) -> Retriever:
     return made(request.param)
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=[*ENGINES, *COMPOSED])
 def built(request: pytest.FixtureRequest) -> Retriever:
     engine = made(request.param)
     engine.build(unit(60), 100 + np.arange(60))

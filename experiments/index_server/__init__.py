@@ -1,0 +1,1 @@
+"""An index behind HTTP: search, changes, health and metrics, for programs."""

@@ -1,0 +1,96 @@
+"""The server of an index: uvicorn on one socket, from the settings of the command."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from types import TracebackType
+
+import uvicorn
+
+from align3d.errors import UserError
+from experiments.index_server.index_routes import IndexRoutes
+from experiments.index_server.protocol import ServedIndex
+from experiments.index_server.query_batcher import QueryBatcher
+from experiments.index_server.serve_options import ServeOptions, is_loopback
+from experiments.index_server.service_metrics import ServiceMetrics
+
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+_LEAVE_SECONDS = 3
+"""Seconds that open connections have to end in."""
+
+
+class IndexListener:
+    """Server of an index; it listens when it is made and answers in `serve`.
+
+    Args:
+        index: What is served.
+        options: Host, port, token and limits.
+
+    Attributes:
+        url: Its address.
+        token: That requests must name; None where none is asked for.
+
+    Raises:
+        UserError: The host or the port cannot be listened on.
+    """
+
+    def __init__(self, index: ServedIndex, options: ServeOptions) -> None:
+        alone = is_loopback(options.host)
+        self.token = options.token or (None if alone else secrets.token_urlsafe(24))
+        self._index, metrics = index, ServiceMetrics(index)
+        self._batcher = QueryBatcher(
+            index.search, options.batch, options.most_waiting, on_batch=metrics.batches.observe
+        )
+        metrics.batcher = self._batcher
+        names = {*_LOOPBACK_NAMES, options.host.strip("[]").lower()} if alone else None
+        app = IndexRoutes(index, options, self._batcher, metrics, self.token, names).app()
+        self._socket = _listening(options.host, options.port)
+        shown = options.host if ":" not in options.host.strip("[]") else f"[{options.host.strip('[]')}]"
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}/"
+        config = uvicorn.Config(
+            app,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="off",
+            timeout_graceful_shutdown=_LEAVE_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+
+    def __enter__(self) -> IndexListener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        self._batcher.close()
+        self._index.close()
+
+    def serve(self) -> None:
+        """Answers until `stop` is called; in the main thread also until Ctrl-C, which is raised then."""
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Has `serve` end."""
+        self._server.should_exit = True
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; UserError if it cannot."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(256)
+    except OSError as error:
+        raise UserError(
+            f"host={host} port={port}: cannot be listened on ({error.strerror}); choose another port, or 0 "
+            "for any"
+        ) from error
+    return listening
