@@ -122,7 +122,8 @@ def run(arguments: Sequence[str]) -> None:
             )
         with accounted:
             place = build_part(source, asked.out, part, **common)
-        say(f"part {part} is in {place}; python -m align3d.merge parts={asked.out} out=DIR puts all together")
+        together = f"python -m align3d.merge parts={shlex.quote(asked.out)} out=DIR"
+        say(f"part {part} is in {place}; all of them are put together by `{together}`")
         return
     judgement = judgement_of(Path(asked.out), asked, filters)
     common["command"] = " ".join([common["command"], *judge_words(arguments)])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from align3d import build
+from align3d import build, merge
 from align3d.console.typed_settings import in_hydras_grammar, setting
 from align3d.errors import UserError
 from align3d.store import Manifest
@@ -26,8 +26,9 @@ from experiments.settings.command import _going_on, split_flags
 from experiments.settings.overrides import check, parse
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig, register_sizes
-from experiments.settings.sweep_launcher import run_arms
 from experiments.shape_search import search_options
+from experiments.sweeps.arm_engines import LocalProcesses
+from experiments.sweeps.sweep_loop import run_arms
 from experiments.training.results import open_folder
 
 ROOT = Path(__file__).parents[3]
@@ -36,6 +37,7 @@ NASTY = "my runs, a=1 (ü)"
 """A name that both the shell and Hydra would take apart."""
 PARSERS = {
     "align3d.build": build.parse,
+    "align3d.merge": merge.parse,
     "experiments.evaluate": evaluate_options.parse,
     "experiments.report": report.parse,
     "experiments.tree": tree.parse,
@@ -182,7 +184,7 @@ def test_an_interrupted_run_says_what_to_type(nasty: Path) -> None:
 
 
 def test_a_sweep_says_how_it_is_reported(nasty: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_arms([], 1, 0.0, nasty)
+    run_arms([], LocalProcesses(1), 0.0, nasty)
     words = shlex.split(capsys.readouterr().err)
     root, _, _ = report.parse(words[words.index("experiments.report") + 1 :])
     assert root == nasty
