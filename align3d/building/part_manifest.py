@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def find_parts(folder: Path) -> dict[Path, PartManifest]:
         hint = f" ({begun[0]} is not finished: run its command again)" if begun else ""
         raise DataError(
             f"parts={folder}: no part of a build there{hint}; each is built by "
-            f"python -m align3d.build source=NAME shard=1/64 out={folder}"
+            f"python -m align3d.build source=NAME shard=1/64 out={shlex.quote(str(folder))}"
         )
     parts = {place: PartManifest.read_from(place) for place in places}
     _check_same(parts)
