@@ -46,12 +46,21 @@ def run(arguments: Sequence[str]) -> None:
     """Merge the parts, and report the dataset."""
     started = time.monotonic()
     filters, others = filters_of(arguments)
-    settings = MergeSettings(**values_of(MergeSettings, others, EXAMPLE.split()[0]))
+    settings = parse(others)
     if settings.parts is None or not settings.out:
         raise UserError(f"parts=DIR and out=DIR are needed, as in python -m align3d.merge {EXAMPLE}")
     judgement = judgement_of(Path(settings.out), settings, filters)
     dataset = merge(settings.parts.expanduser(), settings.out, judgement, words=judge_words(arguments))
     report(dataset, time.monotonic() - started)
+
+
+def parse(arguments: Sequence[str]) -> MergeSettings:
+    """Settings of a command line.
+
+    Raises:
+        UserError: A word that is no ``key=value``, an unknown key, or a wrong value.
+    """
+    return MergeSettings(**values_of(MergeSettings, arguments, EXAMPLE.split()[0]))
 
 
 def usage() -> str:
