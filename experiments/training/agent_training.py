@@ -125,16 +125,16 @@ def validate(folds: Sequence[Fold], batch_size: int) -> tuple[dict[str, float], 
         draws = generator(fold.policy.config.seed, "validation")
         by_shift = []
         for episodes in fold.validation:
-            earned = []
+            own = []
             for rows in torch.arange(len(episodes)).split(batch_size):
                 episode = episodes.take(rows.to(episodes.candidates.device))
                 result = fold.policy.calibrate(episodes.core, episode, draws)
                 changes = (result.actions >= 0) & (result.actions != _stop(fold.policy))
-                earned.append(result.return_)
+                own.append(result.return_)
                 before.append(external_potential(episode.initial.score, episode.positives) == 1)
                 after.append(external_potential(result.state.evaluation.score, episode.positives) == 1)
                 acted.append(changes.any(1))
-            by_shift.append(torch.cat(earned))
+            by_shift.append(torch.cat(own))
         returns.append(torch.stack(by_shift).mean(0))  # shifts of a query are no new queries
     earned = torch.cat(returns)
     right = _mean(after)
