@@ -29,7 +29,6 @@ from durable.errors import NoSpaceError
 from experiments.console.writable import writable_folder
 from experiments.run_folder import checkpoint
 from experiments.run_folder.names import CHECKPOINTS, is_begun
-from experiments.settings import sweep_launcher
 from experiments.settings.changes import RUN_DIR
 from experiments.settings.overrides import (
     CONF,
@@ -45,6 +44,7 @@ from experiments.settings.reading import from_hydra, from_plain
 from experiments.settings.resume import asks_to_resume, resumed_settings, similar_folder
 from experiments.settings.run_help import help_text
 from experiments.settings.schema import RunConfig, register_sizes
+from experiments.sweeps import sweep_launcher
 
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130

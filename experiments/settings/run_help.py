@@ -28,6 +28,11 @@ FOLDERS = (
     Line("hydra.run.dir=FOLDER", "Folder of the run; by default outputs/DATE/TIME-AGENT-DATA."),
     Line("hydra.sweep.dir=FOLDER", "Folder of a sweep (-m); by default multirun/DATE/TIME."),
     Line("hydra.launcher.jobs=1", "Runs of a sweep at a time.", "whole number ≥ 1"),
+    Line(
+        "hydra/launcher=arms",
+        "What runs them: arms, submitit_slurm, submitit_local, ray.",
+        "docs/ablations.md",
+    ),
     Line("-m", "Run every combination of the values that are listed with commas."),
     Line("--cfg job", "Print the settings as YAML and leave."),
     Line("--hydra-help", "List Hydra's own flags."),

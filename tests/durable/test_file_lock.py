@@ -2,14 +2,16 @@
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from durable import file_lock
 from durable.errors import LockError
-from durable.file_lock import locked
+from durable.file_lock import hold_here_alone, locked
 
 HOLD = """
 import sys
@@ -85,3 +87,35 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         locked(tmp_path / "file" / ".lock"),
     ):
         pass
+
+
+def mounted(folder: Path, kind: str, options: str) -> str:
+    """Mounts as the kernel lists them, where the file system of a folder is of another kind."""
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    own = "22 1 0:999 / / rw - ext4 /dev/x rw\n"
+    return f"{own}23 1 {number} / {folder} rw shared:1 - {kind} server:/ {options}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "alone"),
+    [
+        ("nfs4", "rw,vers=4.2,local_lock=none", ""),
+        ("nfs", "rw,vers=3,local_lock=all", "local_lock=all"),
+        ("nfs", "rw,nolock", "nolock"),
+        ("lustre", "rw,flock", ""),
+        ("lustre", "rw,localflock", "localflock"),
+        ("ceph", "rw", ""),
+    ],
+)
+def test_a_lock_that_other_machines_wait_for_keeps_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: str, alone: str
+) -> None:
+    path = tmp_path / "folder" / ".lock"
+    assert hold_here_alone(path) == ""
+    monkeypatch.setattr(file_lock, "_mounts", lambda: mounted(tmp_path, kind, options))
+    assert hold_here_alone(path) == alone
+    for _ in range(2):
+        with locked(path, refuse="held"):
+            assert path.read_text().startswith(f"{os.getpid()} ")
+        assert path.read_text() == ""

@@ -28,8 +28,9 @@ from experiments.settings.command import _going_on, split_flags
 from experiments.settings.overrides import check, parse
 from experiments.settings.reading import from_plain
 from experiments.settings.schema import RunConfig, register_sizes
-from experiments.settings.sweep_launcher import run_arms
 from experiments.shape_search import search_options
+from experiments.sweeps.arm_engines import LocalProcesses
+from experiments.sweeps.sweep_loop import run_arms
 from experiments.training.results import open_folder
 
 ROOT = Path(__file__).parents[3]
@@ -189,7 +190,7 @@ def test_an_interrupted_run_says_what_to_type(nasty: Path) -> None:
 
 
 def test_a_sweep_says_how_it_is_reported(nasty: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_arms([], 1, 0.0, nasty)
+    run_arms([], LocalProcesses(1), 0.0, nasty)
     words = shlex.split(capsys.readouterr().err)
     root, _, _ = report.parse(words[words.index("experiments.report") + 1 :])
     assert root == nasty

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -11,79 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from align3d.console.typed_settings import in_hydras_grammar
 from durable.file_lock import locked
 from experiments.run_folder.run_lock import LOCK
-from experiments.settings.sweep_launcher import Arm, environment, run_arms
-
-ROOT = Path(__file__).parents[3]
-PROGRAM = """
-import json, os, sys
-from pathlib import Path
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def run(config):
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with (folder.parent / "started").open("a") as file:
-        file.write(f"{config.value}\\n")
-    (folder / "argv.json").write_text(json.dumps(sys.argv[1:]))
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    if config.value == config.bad:
-        sys.exit(f"error: value={config.value} is bad")
-    if config.value == config.endless:
-        while True:
-            pass
-    names = {"text_to_shape/recall@1": config.value / 10}
-    threads = os.environ["OMP_NUM_THREADS"]
-    metrics = {"metrics": {"final": names, "reranked": names}, "threads": threads}
-    (folder / "results.json").write_text(json.dumps(metrics))
-
-run()
-"""
-CONF = """
-defaults: [_self_, override hydra/launcher: arms, override hydra/job_logging: disabled]
-value: 0
-bad: -1
-endless: -1
-resume: false
-threads: null
-hydra:
-  output_subdir: null
-  sweep: {dir: sweep, subdir: "${hydra:job.num}-${value}"}
-"""
+from experiments.sweeps.arm_engines import LocalProcesses
+from experiments.sweeps.sweep_arm import Arm, surroundings
+from experiments.sweeps.sweep_loop import run_arms
+from tests.experiments.sweeps.sweep_program import command, make_program, processes, started, sweep, typed_in
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    folder = tmp_path / "it's a folder"  # what a shell, a YAML file and Hydra all have opinions on
-    (folder / "conf" / "trick").mkdir(parents=True)
-    (folder / "conf" / "trick" / "often.yaml").write_text("# @package _global_\nbad: -2\n")
-    (folder / "program.py").write_text(PROGRAM)
-    (folder / "conf" / "config.yaml").write_text(CONF)
-    return folder
-
-
-def command(program: Path, arguments: str) -> list[str]:
-    sweep = in_hydras_grammar(program / "sweep")
-    return [sys.executable, str(program / "program.py"), *shlex.split(arguments), f"hydra.sweep.dir={sweep}"]
-
-
-def surroundings() -> dict[str, str]:
-    left = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    return left | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "1"}
-
-
-def sweep(program: Path, arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(program, arguments), env=surroundings(), capture_output=True, text=True, timeout=120
-    )
-
-
-def started(program: Path) -> list[str]:
-    return sorted((program / "sweep" / "started").read_text().split())
+    return make_program(tmp_path)
 
 
 def test_a_failing_arm_stops_no_other_and_is_run_again_alone(program: Path) -> None:
@@ -138,8 +75,8 @@ def test_earlier_runs_are_not_overwritten(program: Path) -> None:
 
 def test_an_interrupted_sweep_leaves_no_process_behind(program: Path) -> None:
     words = command(program, "-m value=1,2 endless=2 hydra.launcher.jobs=2")
-    with subprocess.Popen(words, env=surroundings(), stderr=subprocess.PIPE, text=True) as process:
-        record = program / "sweep" / "1-2" / "config.yaml"
+    with subprocess.Popen(words, env=typed_in(), stderr=subprocess.PIPE, text=True) as process:
+        record = program / "sweep" / "1-2" / "processes"
         while process.poll() is None and not record.exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
@@ -149,27 +86,14 @@ def test_an_interrupted_sweep_leaves_no_process_behind(program: Path) -> None:
     assert not [line for line in processes() if str(program) in line]
 
 
-def processes() -> list[str]:
-    """Command lines of all processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:  # it has ended meanwhile
-            continue
-    return found
-
-
 def test_a_killed_arm_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     arms = [Arm("one", [sys.executable, "-c", dies], tmp_path / "one", None)]
-    assert run_arms(arms, 1, 0, tmp_path) == arms
+    assert run_arms(arms, LocalProcesses(1), 0, tmp_path) == arms
     assert "error: one: killed by SIGKILL" in capsys.readouterr().err
 
 
-def test_what_the_caller_says_of_threads_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert environment(1)["OMP_NUM_THREADS"] == "3"
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert environment(1)["OMP_NUM_THREADS"] == "1"
-    assert "OMP_NUM_THREADS" not in environment(None)
+def test_what_the_caller_says_of_threads_holds() -> None:
+    assert surroundings(1, {"OMP_NUM_THREADS": "3"})["OMP_NUM_THREADS"] == "3"
+    assert surroundings(1, {})["OMP_NUM_THREADS"] == "1"
+    assert "OMP_NUM_THREADS" not in surroundings(None, {})
