@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from rich.table import Table
@@ -50,6 +50,7 @@ class BuildSettings(JudgeSettings):
             step; who has it open reads on in it.
         points: Points of a shape, P.
         seed: Seed of the sampling.
+        engine: What the processes belong to: this machine (local), or Ray, here or at RAY_ADDRESS.
         workers: Processes that read; an item that crashes one is rejected by name. None: as many as cores
             may be used.
         progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
@@ -62,6 +63,7 @@ class BuildSettings(JudgeSettings):
     out: str = ""
     points: int = 2048
     seed: int = 0
+    engine: Literal["local", "ray"] = "local"
     workers: int | None = None
     progress: bool = True
     upright: bool = False
@@ -73,7 +75,7 @@ OWN = {**{name: one for name, one in _EVERY.items() if name not in _JUDGES}, **_
 CAPTIONER = {f"{PREFIX}{name}": setting for name, setting in declared(CaptionerSettings).items()}
 """Settings of captions beyond the source's."""
 _ABOUT_PLACE = (
-    *("out", "workers", "progress", "shard", *_JUDGES),
+    *("out", "engine", "workers", "progress", "shard", *_JUDGES),
     *(f"{PREFIX}{name}" for name in LIMITS),
 )
 """Settings that are not part of the command line in a datasheet, or come behind the others."""
@@ -109,6 +111,7 @@ def run(arguments: Sequence[str]) -> None:
     common: dict[str, Any] = {
         "points": asked.points,
         "seed": asked.seed,
+        "engine": asked.engine,
         "workers": asked.workers,
         "progress": asked.progress,
         "stages": stages,

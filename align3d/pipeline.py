@@ -22,7 +22,7 @@ from typing import Any
 
 from align3d.building import as_read, making
 from align3d.building.deciding import Judgement
-from align3d.building.order import default_workers, order_of, workers_of
+from align3d.building.order import crew_of, default_workers, order_of
 from align3d.building.placing import existing, folder_of
 from align3d.building.stages import Stage
 from align3d.captioning.captioner import captioner_of
@@ -51,6 +51,7 @@ def build(
     *,
     points: int = 2048,
     seed: int = 0,
+    engine: str = "local",
     workers: int | None = None,
     progress: bool = True,
     stages: Sequence[Stage] = (),
@@ -73,6 +74,7 @@ def build(
             step; who has it open reads on in it.
         points: Points of a shape, P.
         seed: Seed of the sampling.
+        engine: What the processes belong to: this machine (local), or Ray (docs/distributed_builds.md).
         workers: Processes that read; an item that crashes one is rejected by name. None: as many as cores
             may be used.
         progress: Say how far it is, with rate and time left, where it takes more than a few seconds.
@@ -86,7 +88,7 @@ def build(
         NoSpaceError: The disk does not take it; what is finished is kept, and the same call goes on.
         LockError: The file system knows no locks.
     """
-    order, workers = order_of(source, points, seed, stages), workers_of(workers)
+    order, crew = order_of(source, points, seed, stages), crew_of(engine, workers)
     out, judgement = folder_of(out), judgement or Judgement()
     told: dict[str, Any] = {"progress": progress, "command": command}
     wanted = order.key()
@@ -102,13 +104,13 @@ def build(
         if judgement:
             raw = as_read.take_over(out, wanted)
             if raw is None:
-                raw = making.read(order, as_read.raw_of(out), wanted, workers, **told)
+                raw = making.read(order, as_read.raw_of(out), wanted, crew, **told)
             making.decide(raw, out, key, judgement, **told)
         elif (raw := as_read.find(as_read.raw_of(out), wanted)) is not None:
             as_read.second_copy(raw, out)
             remove(raw.path)
         else:
-            making.read(order, out, wanted, workers, **told)
+            making.read(order, out, wanted, crew, **told)
         as_read.drop_other(out, wanted)
     return ShapeDataset.load(out)
 

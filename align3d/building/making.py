@@ -8,7 +8,7 @@ from pathlib import Path
 
 from align3d.building.collecting import Contents, collect, contents_of
 from align3d.building.deciding import Judgement, apply
-from align3d.building.order import Order
+from align3d.building.order import Crew, Order
 from align3d.building.placing import LOCK_ADVICE, new_of, partial_of, put_in_place
 from align3d.building.plan import plan_of, prepare, shards_of
 from align3d.building.shard_reading import read_shards
@@ -33,14 +33,14 @@ def held(place: Path) -> Iterator[None]:
             raise NoSpaceError(f"{error}; what is finished is kept: the same command goes on") from error
 
 
-def read(order: Order, place: Path, key: str, workers: int, *, progress: bool, command: str) -> ShapeDataset:
+def read(order: Order, place: Path, key: str, crew: Crew, *, progress: bool, command: str) -> ShapeDataset:
     """Read what an earlier build did not, and put the dataset in its place.
 
     Args:
         order: What is to be read.
         place: Folder of the dataset, whose lock is held.
         key: The order's.
-        workers: Processes that read.
+        crew: Who reads.
         progress: Whether to say how far it is.
         command: Command line that builds it, for its datasheet; may be empty.
     """
@@ -50,7 +50,7 @@ def read(order: Order, place: Path, key: str, workers: int, *, progress: bool, c
     prepare(partial, plan_of(key, items))
     schema = arrow_schema(order.recipe.points)
     task = ShardTask(source, partial, order.recipe, schema, order.stages)
-    results = read_shards(task, shards, workers, progress)
+    results = read_shards(task, shards, crew, progress)
     try:
         contents = contents_of(partial, results, source.name)
     except DataError:

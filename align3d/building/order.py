@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from align3d.building.stages import Recipe, Stage, fingerprint
-from align3d.errors import DataError
+from align3d.errors import DataError, did_you_mean
 from align3d.hashing import hash_code, hash_json
 from align3d.sources import Source
 from align3d.store import SCHEMA
+
+ENGINES = ("local", "ray")
+"""What the processes of a build may belong to."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,38 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers_of(workers: int | None) -> int:
-    """Number of processes; None: the cores that may be used.
+@dataclass(frozen=True)
+class Crew:
+    """Who reads.
+
+    Attributes:
+        engine: What its processes belong to: this machine (local) or Ray.
+        workers: How many read at a time; None: as many as there are cores.
+    """
+
+    engine: str = "local"
+    workers: int | None = None
+
+    def processes(self) -> int:
+        """Number of processes on this machine."""
+        return default_workers() if self.workers is None else self.workers
+
+
+def crew_of(engine: str, workers: int | None) -> Crew:
+    """A crew whose settings are checked.
 
     Raises:
-        DataError: It is no whole number from 1.
+        DataError: There is no such engine, or ``workers`` is no whole number from 1.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for itself
         sys.exit(f'{sys.argv[0]} needs `if __name__ == "__main__":` around its own code')
-    workers = default_workers() if workers is None else workers
-    check_whole("workers", workers, 1)
-    return workers
+    if engine not in ENGINES:
+        raise DataError(
+            f"engine={engine}: expected one of {', '.join(ENGINES)}{did_you_mean(engine, ENGINES)}"
+        )
+    if workers is not None:
+        check_whole("workers", workers, 1)
+    return Crew(engine, workers)
 
 
 def check_whole(name: str, value: Any, least: int) -> None:

@@ -8,30 +8,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from align3d.building.order import Crew
+from align3d.building.shard_pools import ProcessPool, ShardPool, read_alone
 from align3d.building.shards import ShardResult, ShardTask
-from align3d.building.workers import Workers, read_alone
+from align3d.building.workers import Workers
 from align3d.console.progress import Tracker
 from align3d.sources import Item, Source
 
 
 def read_shards(
-    task: ShardTask, shards: Mapping[int, Sequence[Item]], workers: int, progress: bool
+    task: ShardTask, shards: Mapping[int, Sequence[Item]], crew: Crew, progress: bool
 ) -> list[ShardResult]:
     """Every shard's result, in order: those found finished, and those that are read.
 
     Args:
         task: What is the same for every shard.
         shards: The items of each shard, by its number.
-        workers: Processes that read.
+        crew: Who reads.
         progress: Whether to say how far it is.
     """
     total = sum(map(len, shards.values()))
     with Tracker(f"reading {task.source.name}", total, "items", patience=2.0, enabled=progress) as bar:
-        return _read(task, shards, workers, bar)
+        return _read(task, shards, crew, bar)
 
 
 def _read(
-    task: ShardTask, shards: Mapping[int, Sequence[Item]], workers: int, bar: Tracker
+    task: ShardTask, shards: Mapping[int, Sequence[Item]], crew: Crew, bar: Tracker
 ) -> list[ShardResult]:
     results: dict[int, ShardResult] = {}
     for index, items in shards.items():
@@ -39,8 +41,8 @@ def _read(
             results[index] = result
             bar.skip(len(items))
     missing = [index for index in shards if index not in results]
-    if missing and ((workers > 1 and len(missing) > 1) or _can_crash(task.source)):
-        results |= Workers(task, shards, min(workers, len(missing)), bar.advance).run(missing)
+    if missing and (pool := _pool(task, crew, len(missing))) is not None:
+        results |= Workers(pool, task, shards, bar.advance).run(missing)
     else:
         for index in missing:
             known = {}
@@ -49,6 +51,18 @@ def _read(
                 known = {item.id: read_alone(task, item)}
             results[index] = task.run(index, shards[index], known, bar.advance)
     return [results[index] for index in shards]
+
+
+def _pool(task: ShardTask, crew: Crew, missing: int) -> ShardPool | None:
+    """What reads so many shards; None for this process itself."""
+    if crew.engine == "ray":
+        from align3d.building.ray_pool import RayPool
+
+        return RayPool(task, crew.workers)
+    workers = crew.processes()
+    if (workers > 1 and missing > 1) or _can_crash(task.source):
+        return ProcessPool(task, min(workers, missing))
+    return None
 
 
 def _can_crash(source: Source) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -67,18 +68,35 @@ class ShardTask:
         except (OSError, ValueError):
             return None
 
+    @property
+    def first_apart(self) -> int:
+        """The place of the first stage with ``apart = True``; their number if there is none.
+
+        Such a stage waits for others rather than computes. Where a build is spread, it and those behind it
+        have workers of their own.
+        """
+        apart = (place for place, stage in enumerate(self.stages) if getattr(stage, "apart", False))
+        return next(apart, len(self.stages))
+
     def outcome(self, item: Item) -> Record | Rejection:
         """What comes of one item alone."""
-        return next(self._drafts([item])).outcome
+        return next(self._finished(self._read([item]))).outcome
 
-    def _drafts(self, items: Iterable[Item]) -> Iterator[Draft]:
-        """Drafts of items behind all stages."""
+    def _read(self, items: Iterable[Item]) -> Iterator[Draft]:
+        """Drafts of items behind the stages that have no workers of their own."""
         points, seed = self.recipe.points, self.recipe.seed
         read = (
             Draft(item.id, attempt(item.id, partial(self.source.read, item, points, seed)), item.payload)
             for item in items
         )
-        return through(read, self.recipe, self.stages)
+        drafts: Iterator[Draft] = read
+        for stage in self.stages[: self.first_apart]:
+            drafts = stage(drafts, self.recipe)
+        return drafts
+
+    def _finished(self, drafts: Iterator[Draft]) -> Iterator[Draft]:
+        """Drafts behind all other stages."""
+        return through(drafts, self.recipe, self.stages[self.first_apart :])
 
     def run(
         self,
@@ -98,17 +116,49 @@ class ShardTask:
         Raises:
             NoSpaceError: The disk does not take it.
         """
-        known, mark = dict(known or {}), self.mark(index)
+        known = dict(known or {})
         advance(len(known))
+        with self._marking(index) as file:
+            for draft in self._finished(self._read(_marked(items, [item.id for item in items], known, file))):
+                known[draft.item] = draft.outcome
+                advance(1)
+            return self._write(index, [known[item.id] for item in items])
+
+    def read(self, index: int, items: Sequence[Item], known: Mapping[str, Record | Rejection]) -> list[Draft]:
+        """The first half of a run: drafts of items, but those that are known, before the stages apart."""
+        with self._marking(index) as file:
+            return list(self._read(_marked(items, [item.id for item in items], known, file)))
+
+    def finish(
+        self, index: int, ids: Sequence[str], known: Mapping[str, Record | Rejection], drafts: Sequence[Draft]
+    ) -> ShardResult:
+        """The second half of a run, in another process: the stages apart, and the shard is written.
+
+        Args:
+            index: Number of the shard.
+            ids: Its items, in their order.
+            known: What came of some of them before.
+            drafts: Drafts of the others, from `read`.
+
+        Raises:
+            NoSpaceError: The disk does not take it.
+        """
+        outcomes, of = dict(known), {draft.item: draft for draft in drafts}
+        waiting = [of.get(name) for name in ids]
+        with self._marking(index) as file:
+            for draft in self._finished(_marked(waiting, ids, known, file)):
+                outcomes[draft.item] = draft.outcome
+            return self._write(index, [outcomes[name] for name in ids])
+
+    @contextmanager
+    def _marking(self, index: int) -> Iterator[BinaryIO]:
+        """The file that tells which item is being worked on; it is gone in the end."""
+        mark = self.mark(index)
         try:
             with space_for(self.folder), open(mark, "wb", buffering=0) as file:
-                for draft in self._drafts(_marked(items, known, file)):
-                    known[draft.item] = draft.outcome
-                    advance(1)
-            result = self._write(index, [known[item.id] for item in items])
+                yield file
         finally:
             mark.unlink(missing_ok=True)
-        return result
 
     def _write(self, index: int, outcomes: Sequence[Record | Rejection]) -> ShardResult:
         data, note = self.paths(index)
@@ -146,13 +196,15 @@ class ShardTask:
         return result
 
 
-def _marked(items: Sequence[Item], known: Mapping[str, Any], file: BinaryIO) -> Iterator[Item]:
-    """The items of which nothing is known; the place of the one that was given last is in the file."""
-    for number, item in enumerate(items):
-        if item.id not in known:
+def _marked(
+    things: Sequence[Any], ids: Sequence[str], known: Mapping[str, Any], file: BinaryIO
+) -> Iterator[Any]:
+    """What belongs to items of which nothing is known; the place of the one given last is in the file."""
+    for number, (thing, name) in enumerate(zip(things, ids, strict=True)):
+        if name not in known:
             file.seek(0)
             file.write(b"%d" % number)
-            yield item
+            yield thing
 
 
 def paths_of(folder: Path, index: int) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from align3d.building import as_read, making
 from align3d.building.collecting import contents_of
 from align3d.building.deciding import Judgement
-from align3d.building.order import code_hash, key_of, order_of, workers_of
+from align3d.building.order import code_hash, crew_of, key_of, order_of
 from align3d.building.part_manifest import PartManifest, files_of, find_parts, finish_part, gather
 from align3d.building.placing import folder_of, partial_of
 from align3d.building.plan import Part, dealt, plan_of, prepare, shards_of
@@ -28,6 +28,7 @@ def build_part(
     *,
     points: int = 2048,
     seed: int = 0,
+    engine: str = "local",
     workers: int | None = None,
     progress: bool = True,
     stages: Sequence[Stage] = (),
@@ -41,6 +42,7 @@ def build_part(
         part: Which part of how many.
         points: Points of a shape, P.
         seed: Seed of the sampling.
+        engine: What the processes belong to: this machine (local) or Ray.
         workers: Processes that read; None: as many as cores may be used.
         progress: Say how far it is.
         stages: What every record goes through behind the source.
@@ -53,7 +55,7 @@ def build_part(
         DataError: Wrong settings, nothing to read, or something else is in its place.
         NoSpaceError: The disk does not take it; what is finished is kept, and the same call goes on.
     """
-    order, workers = order_of(source, points, seed, stages), workers_of(workers)
+    order, crew = order_of(source, points, seed, stages), crew_of(engine, workers)
     place = folder_of(Path(out) / part.folder)
     key = order.key()
     with making.held(place):
@@ -66,7 +68,7 @@ def build_part(
         plan, partial, own = plan_of(key, items), partial_of(place), dealt(shards, part)
         prepare(partial, plan)
         task = ShardTask(source, partial, order.recipe, arrow_schema(points), order.stages)
-        results = dict(zip(own, read_shards(task, own, workers, progress), strict=True))
+        results = dict(zip(own, read_shards(task, own, crew, progress), strict=True))
         manifest = PartManifest(
             part=part,
             schema=SCHEMA,

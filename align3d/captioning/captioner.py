@@ -62,6 +62,11 @@ class Captioner:
     answers: Path
     account: Path
 
+    @property
+    def apart(self) -> bool:
+        """Whether it wants workers of its own where a build is spread: it waits for a model."""
+        return self.settings.asks
+
     def fingerprint(self) -> str:
         """Sha256 hex of what determines the captions: steps, model and prompts; no address, key or limit."""
         with self._steps(threading.Event()) as (steps, _):

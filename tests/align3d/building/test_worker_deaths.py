@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from align3d.building.workers import CRASH
+from align3d.building.shard_pools import CRASH
 from align3d.dataset import ShapeDataset
 from align3d.pipeline import build
 from tests.align3d.building.built_boxes import contents
