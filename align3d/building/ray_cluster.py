@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 from align3d.building.order import default_workers
@@ -31,11 +32,25 @@ def connect(setting: str) -> Any:
         raise UserError(f"{setting} needs the package ray: pip install 'align3d[cluster]'") from error
     if ray.is_initialized():
         return ray
-    own = {} if is_remote() else {"num_cpus": default_workers(), "include_dashboard": False}
     address = os.environ.get(ADDRESS, "local")
+    if _answers(address) is False:
+        raise UserError(f"{setting}: nothing answers at {ADDRESS}={address}")
+    own: dict[str, Any] = {} if is_remote() else {"num_cpus": default_workers(), "include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error", **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise UserError(f"{setting}: no Ray at {ADDRESS}={address} ({said})") from error
     return ray
+
+
+def _answers(address: str) -> bool | None:
+    """Whether anything listens at ``host:port``, as Ray itself asks for minutes; None for other addresses."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return None
+    try:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
+    except OSError:
+        return False
+    return True
