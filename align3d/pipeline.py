@@ -74,7 +74,7 @@ def build(
             step; who has it open reads on in it.
         points: Points of a shape, P.
         seed: Seed of the sampling.
-        engine: What the processes belong to: this machine (local), or Ray (docs/distributed_builds.md).
+        engine: What the processes belong to: this machine (local), or Ray (docs/pipeline.md).
         workers: Processes that read; an item that crashes one is rejected by name. None: as many as cores
             may be used.
         progress: Say how far it is, with rate and time left, where it takes more than a few seconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from typing import Any
@@ -37,7 +38,7 @@ def connect(setting: str) -> Any:
         raise UserError(f"{setting}: nothing answers at {ADDRESS}={address}")
     own: dict[str, Any] = {} if is_remote() else {"num_cpus": default_workers(), "include_dashboard": False}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise UserError(f"{setting}: no Ray at {ADDRESS}={address} ({said})") from error
