@@ -18,10 +18,12 @@ from align3d.errors import UserError
 from align3d.filters.filter_settings import filters_of
 from align3d.store import Manifest
 from experiments import benchmark, report, tree
+from experiments import export as export_index
 from experiments.demo_page import demo_options
 from experiments.evaluate_run import evaluate_options
 from experiments.index_evaluation import options
 from experiments.index_evaluation.load_run import check_run
+from experiments.index_server import serve_options
 from experiments.memory_controls import control_options
 from experiments.reporting.load_runs import find_runs
 from experiments.run_folder.readers import read_results
@@ -45,6 +47,8 @@ PARSERS = {
     "align3d.filter": lambda words: values_of(filter.Asked, filters_of(words)[1], ""),
     "align3d.merge": merge.parse,
     "align3d.review": lambda words: values_of(review.ReviewOptions, words, ""),
+    "experiments.export": lambda words: values_of(export_index.Settings, words, ""),
+    "experiments.serve": serve_options.parse,
     "experiments.evaluate": evaluate_options.parse,
     "experiments.report": report.parse,
     "experiments.tree": tree.parse,
