@@ -9,7 +9,8 @@ from contextlib import suppress
 from align3d.console.command_frame import run_command
 from align3d.console.terminal import say
 from align3d.errors import UserError
-from experiments.demo_page.demo_options import DemoOptions, is_loopback, parse, usage
+from experiments.console.local_server import bound_socket, is_loopback
+from experiments.demo_page.demo_options import DemoOptions, parse, usage
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +44,7 @@ def serve(options: DemoOptions) -> None:
         UserError: As `run`.
     """
     from experiments.console import process  # slow to load, all of them, and not needed to say what is wrong
-    from experiments.demo_page.demo_server import DemoServer, bound_socket
+    from experiments.demo_page.demo_server import DemoServer
     from experiments.demo_page.demo_state import Demo
     from experiments.demo_page.work_queue import WorkQueue
     from experiments.shape_search.searcher import Searcher

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from experiments.console.local_server import name_in
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -67,7 +68,7 @@ class Access:
         """The answer to a request that is not let through; None to the others."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or _name(hosts[0]) not in self._names:
+        if len(hosts) != 1 or name_in(hosts[0]) not in self._names:
             return PlainTextResponse("this server has another name; open the address that it printed", 421)
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
             return PlainTextResponse("not found; open the address that the command printed", 404)
@@ -76,12 +77,4 @@ class Access:
             return PlainTextResponse("another site asks; copy the address into the browser yourself", 403)
         if scope["method"] not in ("GET", "HEAD") and headers.get("origin") != f"http://{hosts[0]}":
             return JSONResponse({"error": "another site asks"}, 403)
-        return None
-
-
-def _name(host: str) -> str | None:
-    """Name in a ``Host`` header, without the port; None where it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
         return None

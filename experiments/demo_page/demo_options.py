@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,10 @@ from pydantic import Field
 
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError
+from experiments.console.local_server import LOOPBACK, check_token
 from experiments.settings.named_again import NAMED, Named, named_section, values_and_named
 
-LOOPBACK = "127.0.0.1"
 EXAMPLE = "run=outputs/mine"
-SHORTEST_TOKEN = 16
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -70,22 +68,8 @@ def parse(arguments: Sequence[str]) -> DemoOptions:
     if token is not None:
         if not _TOKEN.fullmatch(token):
             raise UserError("token=…: expected letters, digits, '-' and '_', as it stands in an address")
-        if not is_loopback(options.host) and len(token) < SHORTEST_TOKEN:
-            raise UserError(
-                f"token=…: {len(token)} letters, expected at least {SHORTEST_TOKEN} where others reach "
-                f"host={options.host}; leave it out, and one is made"
-            )
+        check_token(token, options.host)
     return options
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def usage() -> str:

@@ -18,16 +18,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from align3d.errors import UserError
+from experiments.console.local_server import LOOPBACK, LOOPBACK_NAMES, bound_socket, is_loopback
 from experiments.demo_page.access import Access
 from experiments.demo_page.clouds import cloud_bytes, rows_of
-from experiments.demo_page.demo_options import LOOPBACK, is_loopback
 from experiments.demo_page.demo_state import Demo
 from experiments.demo_page.refusals import HANDLERS
 from experiments.demo_page.tabs import TABS
 
 _ANYWHERE = ("0.0.0.0", "::", "")
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 256
 _LEAVE_SECONDS = 3
 """Seconds that open connections have to end in."""
@@ -151,11 +149,11 @@ def app_of(demo: Demo, token: str, names: frozenset[str]) -> Starlette:
 def names_of(host: str) -> frozenset[str]:
     """Names and addresses, in lower case, by which browsers may ask for what is served on a host."""
     if is_loopback(host):
-        return frozenset((*_LOOPBACK_NAMES, host.strip("[]").lower()))
+        return frozenset((*LOOPBACK_NAMES, host.strip("[]").lower()))
     if host not in _ANYWHERE:
         return frozenset((host.strip("[]").lower(),))
     name = socket.gethostname()
-    found = {*_LOOPBACK_NAMES, name, socket.getfqdn()}
+    found = {*LOOPBACK_NAMES, name, socket.getfqdn()}
     with suppress(OSError):  # of a machine that does not know its own name
         found |= {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
     return frozenset(one.lower() for one in found | _addresses())
@@ -172,27 +170,3 @@ def _addresses() -> set[str]:
         except OSError:
             continue  # no network of that kind
     return found
-
-
-def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket on a host's port that nobody else has; it does not listen yet.
-
-    Raises:
-        UserError: There is none.
-    """
-    bare = host.strip("[]")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            bare or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except socket.gaierror as error:
-        raise UserError(f"host={host}: no such address on this machine ({error.strerror})") from error
-    except OSError as error:
-        raise UserError(
-            f"host={host} port={port}: cannot be listened on ({error.strerror}); choose another port, or 0 "
-            "for any"
-        ) from error
-    return bound

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from types import TracebackType
 
 import uvicorn
 
-from align3d.errors import UserError
+from experiments.console.local_server import LOOPBACK_NAMES, bound_socket, is_loopback
 from experiments.index_server.index_routes import IndexRoutes
 from experiments.index_server.protocol import ServedIndex
 from experiments.index_server.query_batcher import QueryBatcher
-from experiments.index_server.serve_options import ServeOptions, is_loopback
+from experiments.index_server.serve_options import ServeOptions
 from experiments.index_server.service_metrics import ServiceMetrics
 
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+_BACKLOG = 256
 _LEAVE_SECONDS = 3
 """Seconds that open connections have to end in."""
 
@@ -43,9 +42,10 @@ class IndexListener:
             index.search, options.batch, options.most_waiting, on_batch=metrics.batches.observe
         )
         metrics.batcher = self._batcher
-        names = {*_LOOPBACK_NAMES, options.host.strip("[]").lower()} if alone else None
+        names = {*LOOPBACK_NAMES, options.host.strip("[]").lower()} if alone else None
         app = IndexRoutes(index, options, self._batcher, metrics, self.token, names).app()
-        self._socket = _listening(options.host, options.port)
+        self._socket = bound_socket(options.host, options.port)
+        self._socket.listen(_BACKLOG)  # who asks from now on waits for `serve`
         shown = options.host if ":" not in options.host.strip("[]") else f"[{options.host.strip('[]')}]"
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}/"
         config = uvicorn.Config(
@@ -55,6 +55,7 @@ class IndexListener:
             server_header=False,
             ws="none",
             lifespan="off",
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=_LEAVE_SECONDS,
         )
         self._server = uvicorn.Server(config)
@@ -76,21 +77,3 @@ class IndexListener:
     def stop(self) -> None:
         """Has `serve` end."""
         self._server.should_exit = True
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; UserError if it cannot."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(256)
-    except OSError as error:
-        raise UserError(
-            f"host={host} port={port}: cannot be listened on ({error.strerror}); choose another port, or 0 "
-            "for any"
-        ) from error
-    return listening

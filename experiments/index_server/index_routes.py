@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from durable.errors import NoSpaceError
+from experiments.console.local_server import name_in
 from experiments.index_server.protocol import ServedIndex
 from experiments.index_server.query_batcher import BusyError, QueryBatcher
 from experiments.index_server.serve_options import ServeOptions
@@ -137,7 +137,7 @@ class IndexRoutes:
 
     def _check_access(self, request: Request) -> None:
         hosts = request.headers.getlist("host")
-        if self._names is not None and (len(hosts) != 1 or _name(hosts[0]) not in self._names):
+        if self._names is not None and (len(hosts) != 1 or name_in(hosts[0]) not in self._names):
             raise _RefusedError(421, "this server has another name")
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise _RefusedError(403, "another site asks")
@@ -236,11 +236,3 @@ def _found(values: NDArray[Any], ids: NDArray[np.int64]) -> list[list[Any]]:
 
 def _condition(given: Any) -> Any:
     return Between(given.low, given.high) if isinstance(given, _Range) else given
-
-
-def _name(host: str) -> str | None:
-    """Name in a ``Host`` header, without the port; None where it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,10 @@ from pydantic import Field
 
 from align3d.console.help_page import Section, page, settings_of
 from align3d.errors import UserError
+from experiments.console.local_server import LOOPBACK, check_token
 from experiments.settings.named_again import NAMED, Named, named_section, values_and_named
 
-LOOPBACK = "127.0.0.1"
 EXAMPLE = "index=my_shards"
-SHORTEST_TOKEN = 16
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -71,22 +69,11 @@ def parse(arguments: Sequence[str]) -> ServeOptions:
     if (options.index is None) == (options.run is None):
         raise UserError("give one of index=FOLDER (a saved index) and run=FOLDER (a finished run)")
     token = options.token
-    if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
-        raise UserError("token=…: expected letters, digits and signs of ASCII without blanks")
-    if token is not None and not is_loopback(options.host) and len(token) < SHORTEST_TOKEN:
-        raise UserError(
-            f"token=…: {len(token)} letters, expected at least {SHORTEST_TOKEN} where others reach "
-            f"host={options.host}; leave it out, and one is made"
-        )
+    if token is not None:
+        if not (token.isascii() and token.isprintable() and " " not in token and token):
+            raise UserError("token=…: expected letters, digits and signs of ASCII without blanks")
+        check_token(token, options.host)
     return options
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def usage() -> str:

@@ -9,9 +9,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from align3d.errors import UserError
+from experiments.console.local_server import bound_socket, is_loopback
 from experiments.demo_page.access import Access
-from experiments.demo_page.demo_options import is_loopback, parse, usage
-from experiments.demo_page.demo_server import bound_socket, names_of
+from experiments.demo_page.demo_options import parse, usage
+from experiments.demo_page.demo_server import names_of
 from experiments.demo_page.refusals import RefusedRequest
 from experiments.demo_page.upload_format import suffix_of
 from experiments.demo_page.visitors import Visitors
