@@ -264,7 +264,7 @@ def test_the_tabs_are_tabs(visit: Callable[..., Any], served: ServedRun) -> None
     assert page.evaluate("document.documentElement.lang") == "en"
     tab_to(page, "tab-search", "Shift+Tab")
     page.keyboard.press("End")
-    assert tabs.last.get_attribute("aria-selected") == "true"
+    page.wait_for_selector("[role=tab]:last-child[aria-selected=true]")
     page.keyboard.press("Home")
     page.wait_for_selector("#tab-search[aria-selected=true]")
 
