@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from types import TracebackType
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from experiments.console.local_server import LOOPBACK, LOOPBACK_NAMES, bound_socket, is_loopback
+from experiments.console.web_server import BACKLOG, web_server
 from experiments.demo_page.access import Access
 from experiments.demo_page.clouds import cloud_bytes, rows_of
 from experiments.demo_page.demo_state import Demo
@@ -26,9 +26,6 @@ from experiments.demo_page.refusals import HANDLERS
 from experiments.demo_page.tabs import TABS
 
 _ANYWHERE = ("0.0.0.0", "::", "")
-_BACKLOG = 256
-_LEAVE_SECONDS = 3
-"""Seconds that open connections have to end in."""
 
 
 class DemoServer:
@@ -58,22 +55,12 @@ class DemoServer:
     ) -> None:
         self._demo, token = demo, token or secrets.token_urlsafe(24)
         self._socket = bound or bound_socket(host, port)
-        self._socket.listen(_BACKLOG)  # who asks from now on waits for `serve`
+        self._socket.listen(BACKLOG)  # who asks from now on waits for `serve`
         names = names_of(host)
         shown = host if host not in _ANYWHERE else socket.gethostname()
         shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}/{token}/"
-        config = uvicorn.Config(
-            app_of(demo, token, names),
-            log_level="error",
-            access_log=False,  # the token stands in every path
-            server_header=False,
-            ws="none",
-            lifespan="off",
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=_LEAVE_SECONDS,
-        )
-        self._server = uvicorn.Server(config)
+        self._server = web_server(app_of(demo, token, names))
 
     def __enter__(self) -> DemoServer:
         return self

@@ -5,18 +5,13 @@ from __future__ import annotations
 import secrets
 from types import TracebackType
 
-import uvicorn
-
 from experiments.console.local_server import LOOPBACK_NAMES, bound_socket, is_loopback
+from experiments.console.web_server import BACKLOG, web_server
 from experiments.index_server.index_routes import IndexRoutes
 from experiments.index_server.protocol import ServedIndex
 from experiments.index_server.query_batcher import QueryBatcher
 from experiments.index_server.serve_options import ServeOptions
 from experiments.index_server.service_metrics import ServiceMetrics
-
-_BACKLOG = 256
-_LEAVE_SECONDS = 3
-"""Seconds that open connections have to end in."""
 
 
 class IndexListener:
@@ -45,20 +40,10 @@ class IndexListener:
         names = {*LOOPBACK_NAMES, options.host.strip("[]").lower()} if alone else None
         app = IndexRoutes(index, options, self._batcher, metrics, self.token, names).app()
         self._socket = bound_socket(options.host, options.port)
-        self._socket.listen(_BACKLOG)  # who asks from now on waits for `serve`
+        self._socket.listen(BACKLOG)  # who asks from now on waits for `serve`
         shown = options.host if ":" not in options.host.strip("[]") else f"[{options.host.strip('[]')}]"
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}/"
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            ws="none",
-            lifespan="off",
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=_LEAVE_SECONDS,
-        )
-        self._server = uvicorn.Server(config)
+        self._server = web_server(app)
 
     def __enter__(self) -> IndexListener:
         return self
