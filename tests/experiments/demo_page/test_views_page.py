@@ -110,7 +110,7 @@ def test_a_calibration_by_keyboard_alone(visit: Callable[..., Any]) -> None:
     page.focus("#calibrate-query")
     page.keyboard.press("Enter")
     page.wait_for_selector("#calibrate-before .card")
-    page.wait_for_function("() => document.querySelector('#calibrate-line')?.textContent")
+    page.wait_for_selector("#calibrate-first:enabled")  # it is over, and shown at its end
     assert "nothing is earned" in page.inner_text(".charts")
     page.focus("#calibrate-query")
     passed = []
