@@ -1,4 +1,4 @@
-"""Full disks, quotas and limits, told in one line."""
+"""Full disks, quotas and limits, reported in one line."""
 
 from __future__ import annotations
 

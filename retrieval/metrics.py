@@ -1,4 +1,4 @@
-"""Quality of a ranking: recall at k, mean reciprocal rank, NDCG, with several right answers a query.
+"""Quality of a ranking: recall at k, mean reciprocal rank, NDCG, with several right answers per query.
 
 For all but NDCG a query counts as answered at the rank of its best-placed right answer. Ties count against
 us: a wrong item with the same score as the best right one is taken to stand before it, so that a model that
@@ -50,7 +50,7 @@ def ranks_from_ids(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]]) -
         ``[Q]`` ranks from 1; ``k + 1`` where no right answer is in the list.
 
     Raises:
-        ValueError: If there is not one set of right answers a query.
+        ValueError: If there is not one set of right answers per query.
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(right):
@@ -81,7 +81,7 @@ def ndcg_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: int
     """Mean of `gains_at_k` over the queries, in [0, 1].
 
     Raises:
-        ValueError: If there is not one set of right answers a query, there are no queries, or k is below 1.
+        ValueError: If there is not one set of right answers per query, there are no queries, or k is below 1.
     """
     gains = gains_at_k(ids, right, k)
     if len(gains) == 0:
@@ -105,7 +105,7 @@ def gains_at_k(ids: NDArray[np.int64], right: Sequence[NDArray[np.int64]], k: in
         ``[Q]`` in [0, 1]; 0 for a query without a right answer.
 
     Raises:
-        ValueError: If there is not one set of right answers a query, or k is below 1.
+        ValueError: If there is not one set of right answers per query, or k is below 1.
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(right):

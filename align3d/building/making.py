@@ -25,7 +25,7 @@ from durable.whole_files import remove
 
 @contextmanager
 def held(place: Path) -> Iterator[None]:
-    """Hold a folder's lock; a full disk is told with what becomes of the rest."""
+    """Hold a folder's lock; report a full disk with what becomes of the rest."""
     with locked(lock_of(place), advice=LOCK_ADVICE):
         try:
             yield

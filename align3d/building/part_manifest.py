@@ -21,7 +21,7 @@ from durable.whole_files import link_or_copy, sync_tree
 
 PART = "part.json"
 _COMPARED = ("schema", "code", "source", "points", "seed", "fingerprint", "key", "items", "shards")
-"""Facts that are the same for all parts of one build, in the order in which a difference is told."""
+"""Facts that are the same for all parts of one build, in the order in which a difference is reported."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class ChatModel(Protocol):
         ...
 
     def connect(self) -> None:
-        """Make sure that it can be asked, as far as that can be told without asking.
+        """Make sure that it can be asked, as far as that can be known without asking.
 
         Raises:
             UserError: Something is missing: a key, a package.

@@ -1,4 +1,4 @@
-"""Web server of a command: uvicorn on one socket, without a log, that ends soon after it is told to."""
+"""Web server of a command: uvicorn on one socket, without a log, that ends soon after it is asked to."""
 
 from __future__ import annotations
 

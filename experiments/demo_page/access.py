@@ -1,4 +1,4 @@
-"""Access to the page: who may ask, and what browsers are told of every answer.
+"""Access to the page: who may ask, and the headers that browsers get with every answer.
 
 Every path begins with a token that only the printed address has, so that other users of the machine and of
 its network see nothing. The ``Host`` header must name this machine (a foreign name that resolves to it is

@@ -25,7 +25,7 @@ class Visitor:
 
     Attributes:
         state: What tabs keep of it, by a tab's name.
-        lock: Held by whoever changes it: a page may send several requests at once.
+        lock: Held by the thread that changes it: a page may send several requests at once.
     """
 
     state: dict[str, Any] = field(default_factory=dict)

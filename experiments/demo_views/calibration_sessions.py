@@ -1,6 +1,6 @@
 """Sessions of visitors who watch calibrations: each has one of their own, and searches run in a small pool.
 
-A session is known by a name that cannot be guessed and that only its visitor is told. It holds one
+A session is known by a name that cannot be guessed and that only its visitor knows. It holds one
 calibration; the next one takes its place. Sessions end when nobody has asked for a while, or when there are
 too many.
 """

@@ -1,4 +1,4 @@
-"""Decision process that lets somebody look on: each transition is told of, and a search can be broken off."""
+"""Decision process that lets somebody look on: each transition is reported, and a search can be canceled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CancelledError(Exception):
 
 
 class WatchedCore(CalibrationCore):
-    """Calibration of a single query, batch ``[1]``, whose transitions are told of one by one.
+    """Calibration of a single query, batch ``[1]``, whose transitions are reported one by one.
 
     Args:
         haf: The frozen model.

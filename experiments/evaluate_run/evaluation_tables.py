@@ -33,7 +33,7 @@ OF = "of"
 
 
 def is_plain(name: str) -> bool:
-    """Whether a measure is a ratio or its logarithm, which is not told in percent."""
+    """Whether a measure is a ratio or its logarithm, which is not shown in percent."""
     return name.startswith(_PLAIN) or name.endswith(_RATIO)
 
 

@@ -25,7 +25,7 @@ class ServiceMetrics:
         requests: By route and status.
         seconds: By route.
         batches: Queries that were searched together.
-        batcher: Whose waiting requests are told; set once it is there.
+        batcher: Batcher whose waiting requests are counted; set once it is there.
     """
 
     def __init__(self, index: ServedIndex) -> None:

@@ -1,4 +1,4 @@
-"""Protocol of a logger, and what it is told of the run."""
+"""Protocol of a logger, and the facts of the run that it gets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a logger is told of a run as it opens.
+    """Facts of a run that a logger gets as it opens.
 
     Attributes:
         folder: The run's folder.

@@ -28,7 +28,7 @@ _NO_VALUES = ("step", "phase", "time")
 
 
 def facts_of(folder: Path, config: Mapping[str, Any]) -> RunFacts:
-    """What loggers are told of a run; its key is drawn once and kept in its folder."""
+    """Return the facts of a run that loggers get; its key is drawn once and kept in its folder."""
     path = folder / KEY
     key = path.read_text().strip() if path.exists() else ""
     if not key:

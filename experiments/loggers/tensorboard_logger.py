@@ -105,7 +105,7 @@ def _leave_second_of(folder: Path) -> None:
 def _hush_full_disks() -> None:
     """Keeps the thread in which TensorBoard writes from printing a traceback of a full disk.
 
-    The same error is raised by the next call of the thread that it writes for, where it is told in one line.
+    The same error is raised by the next call of the thread that it writes for, which reports it in one line.
     """
     before = threading.excepthook
     if getattr(before, "func", None) is not _unless_full:

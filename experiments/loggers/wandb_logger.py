@@ -14,7 +14,7 @@ WAIT = 60.0
 """Seconds that a server gets to answer, and to take what is left at the end."""
 
 _DEFAULTS = {
-    "WANDB_ERROR_REPORTING": "false",  # otherwise its makers are told of errors
+    "WANDB_ERROR_REPORTING": "false",  # otherwise its makers get reports of errors
     "WANDB_SILENT": "true",
 }
 

@@ -119,7 +119,7 @@ def _bytes(gallery: Gallery, bank: Bank) -> dict[str, float]:
         for field in dataclasses.fields(part)
         if field.name != "embedding" and (value := getattr(part, field.name)) is not None
     )
-    hubness = gallery.shapes.embedding[:, 0]  # of embeddings, one number a shape
+    hubness = gallery.shapes.embedding[:, 0]  # of embeddings, one number per shape
     own = sum(_size(part) for part in (known.library.recalled, known.library.hubness, hubness))
     return {
         "bytes a shape, embedding": _size(gallery.shapes.embedding) / shapes,

@@ -92,7 +92,7 @@ def _is_noted(content: bytes, noted: dict[str, Any]) -> bool:
 
 
 def _salvaged(path: Path, content: bytes, step: int) -> bytes:
-    """The lines of the steps before ``step`` that can be read; what is missing is told."""
+    """The lines of the steps before ``step`` that can be read; what is missing is reported."""
     found: dict[int, bytes] = {}
     damaged: list[int] = []
     for number, line in enumerate(content.split(b"\n"), 1):

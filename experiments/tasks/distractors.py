@@ -48,7 +48,7 @@ def ranks_among(
     Args:
         queries: ``[Q, D]``.
         gallery: ``[N, D]`` items that are in each gallery.
-        positives: ``[Q, N]`` bool, at least one a query.
+        positives: ``[Q, N]`` bool, at least one per query.
         distractors: ``[M, D]`` wrong items, read in slices, so that they may lie in a file; a gallery has
             the first of them.
         sizes: Sizes of the galleries, N to N + M, ascending.

@@ -51,7 +51,7 @@ class FewShot:
         method: How the support is used.
         accuracy: Mean over the draws.
         spread: Standard deviation (n - 1) over the draws, as published; None of a single draw.
-        classes: Classes that are told apart.
+        classes: Classes to tell apart.
     """
 
     method: Method

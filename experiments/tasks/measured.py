@@ -87,7 +87,7 @@ def measure(
             drawn together. None: each row for itself.
 
     Raises:
-        ValueError: There are no rows, or not one cluster a row.
+        ValueError: There are no rows, or not one cluster per row.
     """
     if count < 1:
         raise ValueError(f"{', '.join(names)}: nothing to measure, the split is empty")

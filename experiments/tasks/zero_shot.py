@@ -51,7 +51,7 @@ def class_ranks(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> NDAr
         labels: ``[N]`` from 0.
 
     Raises:
-        ValueError: There is not one label a shape, a label has no class, or a score is NaN.
+        ValueError: There is not one label per shape, a label has no class, or a score is NaN.
     """
     if scores.ndim != 2 or labels.shape != (len(scores),):
         raise ValueError(f"scores {scores.shape} and labels {labels.shape}: expected [N, C] and [N]")

@@ -40,7 +40,7 @@ def origins(config: RunConfig, corpus: Corpus, memory_data: Corpus | None) -> di
 
 
 def check_origins(there: Mapping[str, Any], now: Mapping[str, Any], config: RunConfig, folder: Path) -> bool:
-    """Compare what a run began with and what it is resumed with; a change of the code alone is told.
+    """Compare what a run began with and what it is resumed with; a change of the code alone is only reported.
 
     Args:
         there: What `origins` returned when the checkpoint was written.

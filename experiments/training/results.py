@@ -87,7 +87,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
     """The results of a run that is done; None where there are none yet, or they are to be made anew.
 
     Those that are damaged are set aside, with a line on stderr: the last checkpoint has all that they are
-    made of. A journal that is not as the run has left it is told of.
+    made of. A journal that is not as the run has left it is reported.
 
     Raises:
         UserError: They are of another schema, or cannot be read.

@@ -13,7 +13,7 @@ from retrieval.engines.ivf import Ivf
 
 
 class OnGpu(FaissEngine):
-    """An index that is trained on the CPU and moved to the first GPU; at most 2,048 answers a query."""
+    """An index that is trained on the CPU and moved to the first GPU; at most 2,048 answers per query."""
 
     def __init__(self, *, threads: int = 1) -> None:
         if not hasattr(faiss, "StandardGpuResources"):

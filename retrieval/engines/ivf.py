@@ -23,7 +23,7 @@ class Ivf(FaissEngine):
     Args:
         codes: ``"flat"`` keeps float32 vectors, ``"sq8"`` one byte a dimension.
         nlist: Cells; None takes `cells_for` so many vectors.
-        nprobe: Cells scanned a query.
+        nprobe: Cells scanned per query.
         threads: See `retrieval.engines.base.Engine`.
     """
 

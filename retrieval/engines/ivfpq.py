@@ -35,7 +35,7 @@ class IvfPq(FaissEngine):
     Args:
         nlist: Cells; None takes `cells_for` so many vectors.
         m: Sub-quantizers of 4 bits; None takes one for two dimensions, of odd widths one for each.
-        nprobe: Cells scanned a query.
+        nprobe: Cells scanned per query.
         refine: Candidates rescored exactly, at least k.
         by_residual: Whether codes describe the offset from the cell's centroid instead of the vector: a
             little better at equal recall on wide kinds, equal on tight ones.

@@ -136,7 +136,7 @@ class IvfRabitq(RabitqEngine):
         nlist: Cells; None takes `cells_for` so many vectors.
         bits: Of the codes a dimension, 1 to 9, which also rank the answers, or 32: one bit, and raw vectors
             that rescore what it lets through. 5 bits stay below a recall@10 of 0.98 on 20,000 x 256 vectors.
-        nprobe: Cells scanned a query.
+        nprobe: Cells scanned per query.
         threads: See `retrieval.engines.base.Engine`.
     """
 

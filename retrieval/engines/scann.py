@@ -25,7 +25,7 @@ class Scann(Engine):
 
     Args:
         num_leaves: Leaves of the tree; None takes as many as `cells_for` so many vectors.
-        leaves_to_search: Leaves scanned a query.
+        leaves_to_search: Leaves scanned per query.
         reorder: Candidates rescored exactly, at least k.
         dimensions_per_block: Dimensions that share 4 bits of code.
         threshold: ``anisotropic_quantization_threshold``.

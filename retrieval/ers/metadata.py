@@ -1,6 +1,6 @@
 """Columns of metadata beside the vectors, and the rows that a filter lets through.
 
-A column holds text (kept as a code a row and each distinct text once), whole numbers or real numbers. A
+A column holds text (kept as one code per row and each distinct text once), whole numbers or real numbers. A
 filter names a condition a column: a value, a collection of values of which one must fit, or `Between`; all
 conditions must hold.
 """

@@ -40,7 +40,7 @@ def name_nodes(
         hierarchy: The tree.
         leaves: ``[C]`` the leaf of each caption's vector.
         captions: C captions.
-        words: At most so many a node.
+        words: Largest number of words per node.
 
     Returns:
         Per level a name for each node, its words joined by commas; empty where no caption is below it or

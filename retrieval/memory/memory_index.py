@@ -236,7 +236,7 @@ class MemoryIndex:
         """Records that ``id`` was the right answer to ``query``: a known pair, recalled from now on.
 
         It counts among the pairs that mean ``id``. The hubness of the other vectors does not know of it
-        before `refresh`. An engine that learns is told as well.
+        before `refresh`. An engine that learns gets the pairs as well.
 
         Args:
             query: ``[D]``, of unit length.

@@ -33,7 +33,7 @@ def scatter_gather(
 
     Returns:
         ``(ids [Q, k], scores [Q, k])``, padded with -1 and minus infinity, ties broken by the lowest id; and
-        how often a shard was asked a query.
+        number of queries that a shard was asked.
     """
     ids = np.full((queries, k), -1, np.int64)
     scores = np.full((queries, k), -np.inf, np.float32)

@@ -38,7 +38,7 @@ class ShardedContent:
         saved: Folder of the files that replicas are made from; None without a home.
         built: Whether each shard has a folder there.
         log: Changes since these were written.
-        asked: How often a shard was asked a query.
+        asked: Number of queries that each shard was asked.
         answered: Queries.
     """
 
